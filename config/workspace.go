@@ -3,6 +3,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/hooks/refs"
@@ -268,4 +271,79 @@ func checkRepositories(node yaml.Node) (credential.Repositories, error) {
 		return credential.Repositories{}, errors.New("repos is a list of texts")
 	}
 	return credential.ParseRepositories(patterns)
+}
+
+// An Author is the author of a workspace's commits. The zero Author means the author in
+// git's own configuration.
+type Author struct{ Name, Email string }
+
+// ParseAuthor reads "NAME <EMAIL>", the form of git's commits.
+func ParseAuthor(text string) (name, email string, err error) {
+	name, rest, found := strings.Cut(text, " <")
+	email, closed := strings.CutSuffix(rest, ">")
+	_, domain, hasAt := strings.Cut(email, "@")
+	switch {
+	case !found || !closed || !hasAt || domain == "" || strings.HasPrefix(email, "@"),
+		strings.TrimSpace(name) != name || name == "" || strings.ContainsAny(name+email, "<>") || strings.ContainsAny(email, " \t"),
+		!utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) || len(text) > 512:
+		return "", "", fmt.Errorf("author %q: want NAME <EMAIL>, such as acme-bot[bot] <1234+acme-bot[bot]@users.noreply.github.com>", text)
+	}
+	return name, email, nil
+}
+
+func checkAuthor(node yaml.Node) (a Author, err error) {
+	if node.IsZero() {
+		return a, nil
+	}
+	if node.Kind != yaml.ScalarNode || node.Tag != "!!str" {
+		return a, errors.New("author is NAME <EMAIL>")
+	}
+	a.Name, a.Email, err = ParseAuthor(node.Value)
+	return a, err
+}
+
+// A Draft is the content of a workspace file that the issuing side writes.
+type Draft struct {
+	Workspace string
+	Hosts     []string
+	Source    string   // "" omits the key
+	Repos     []string // empty allows no repository
+	Refs      []refs.Entry
+}
+
+// draft has the keys in the order in which people read them.
+type draft struct {
+	Workspace string   `yaml:"workspace"`
+	Hosts     []string `yaml:"hosts,flow"`
+	Source    string   `yaml:"source,omitempty"`
+	Repos     []string `yaml:"repos"`
+	Refs      []any    `yaml:"refs"`
+}
+
+// entry is a ref and what may be done to it.
+type entry struct {
+	Ref   string      `yaml:"ref"`
+	Allow []refs.Verb `yaml:"allow,flow"`
+}
+
+// Encode returns the file's text. It returns an error if Parse would refuse it.
+func (d Draft) Encode() ([]byte, error) {
+	f := draft{Workspace: d.Workspace, Hosts: d.Hosts, Source: d.Source, Repos: append([]string{}, d.Repos...), Refs: []any{}}
+	for _, e := range d.Refs {
+		if e.Allow == nil {
+			f.Refs = append(f.Refs, e.Ref)
+		} else {
+			f.Refs = append(f.Refs, entry(e))
+		}
+	}
+	var text bytes.Buffer
+	enc := yaml.NewEncoder(&text)
+	enc.SetIndent(2)
+	if err := enc.Encode(f); err != nil {
+		return nil, err
+	}
+	if _, err := parse(text.Bytes()); err != nil {
+		return nil, err
+	}
+	return text.Bytes(), nil
 }

@@ -138,3 +138,78 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestDraftComesBack(t *testing.T) {
+	d := Draft{
+		Workspace: "sb-1", Hosts: []string{"github.com"}, Source: "ssm:///km/sandbox/{workspace}/github-tokens/{owner}?region=us-east-1",
+		Repos: []string{"acme/widgets", "*"},
+		Refs:  []refs.Entry{{Ref: "main"}, {Ref: "yes"}, {Ref: "agent/**", Allow: []refs.Verb{refs.Create, refs.Delete}}},
+	}
+	text, err := d.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := Parse(text)
+	if err != nil || w.ID != d.Workspace || w.Source.String() != strings.NewReplacer("{", "%7B", "}", "%7D").Replace(d.Source) || !reflect.DeepEqual(w.Refs, d.Refs) {
+		t.Errorf("Parse(%s) = %+v, %v, want %+v", text, w, err, d)
+	}
+	if !strings.Contains(string(text), "source: "+d.Source+"\n") {
+		t.Errorf("Encode = %s, want the source to read well", text)
+	}
+}
+
+// Nothing listed is nothing allowed, said out loud: an absent key would allow
+// any repository.
+func TestDraftOfNothingAllowsNothing(t *testing.T) {
+	text, err := Draft{Workspace: "sb-1", Hosts: []string{"github.com"}}.Encode()
+	if want := "workspace: sb-1\nhosts: [github.com]\nrepos: []\nrefs: []\n"; err != nil || string(text) != want {
+		t.Errorf("Encode = %q, %v, want %q", text, err, want)
+	}
+}
+
+func TestDraftRefusesWhatParseDoes(t *testing.T) {
+	for _, d := range []Draft{
+		{Workspace: "../x", Hosts: []string{"github.com"}},
+		{Workspace: "sb-1"},
+		{Workspace: "sb-1", Hosts: []string{"*"}},
+		{Workspace: "sb-1", Hosts: []string{"github.com"}, Repos: []string{"acme"}},
+	} {
+		if text, err := d.Encode(); err == nil {
+			t.Errorf("Encode(%+v) = %s, want an error", d, text)
+		}
+	}
+}
+
+func TestParseAuthor(t *testing.T) {
+	w, err := Parse([]byte("author: 'acme-bot[bot] <1234+acme-bot[bot]@users.noreply.github.com>'\n"))
+	if want := (Author{"acme-bot[bot]", "1234+acme-bot[bot]@users.noreply.github.com"}); err != nil || w.Author != want {
+		t.Errorf("Parse = %+v, %v, want %+v", w, err, want)
+	}
+	for _, text := range []string{
+		"", "Bot", "bot@example.com", "<bot@example.com>", " <bot@example.com>", "Bot <>", "Bot <bot>", "Bot <bot@>", "Bot <@example.com>",
+		"Bot <a b@example.com>", "Bot <bot@example.com> x", "Bot <bot@example.com", "Bo<t <bot@example.com>", "Bot\nX <bot@example.com>", "Bot  <bot@example.com>",
+		"Bot <bot@example.com\x1b>", strings.Repeat("b", 512) + " <bot@example.com>",
+	} {
+		if name, email, err := ParseAuthor(text); err == nil || !strings.Contains(err.Error(), "want NAME <EMAIL>") {
+			t.Errorf("ParseAuthor(%q) = %q, %q, %v, want an error", text, name, email, err)
+		}
+	}
+	for _, text := range []string{"author:\n", "author: [a]\n", "author: 1\n"} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), "author is NAME <EMAIL>") {
+			t.Errorf("Parse(%q) = %v, want an error", text, err)
+		}
+	}
+}
+
+func TestIsWorkspaceID(t *testing.T) {
+	for _, id := range []string{"a", "sb-1a2b3c", "A.b_c-9", strings.Repeat("a", 128)} {
+		if !isWorkspaceID(id) {
+			t.Errorf("isWorkspaceID(%q) = false, want true", id)
+		}
+	}
+	for _, id := range []string{"", ".", "..", "-a", "_a", "a/b", "a b", "a\n", "\na", "é", "a\x00", strings.Repeat("a", 129)} {
+		if isWorkspaceID(id) {
+			t.Errorf("isWorkspaceID(%q) = true, want false", id)
+		}
+	}
+}

@@ -9,11 +9,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/usererr"
+	"github.com/go-git/go-git/v5/plumbing/format/config"
 )
 
 // gitTimeout limits every git command; each usually takes milliseconds.
@@ -249,4 +252,98 @@ func (g git) hooksPaths(ctx context.Context, file string) ([]string, error) {
 		return nil, err
 	}
 	return strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"), nil
+}
+
+// secondReader parses with go-git what is about to be written: programs with their own
+// parser must find our settings too. It accepts a file that go-git could not read
+// before.
+func secondReader(base, text []byte, want []setting) error {
+	if _, err := decode(base); err != nil {
+		return nil
+	}
+	cfg, err := decode(text)
+	if err != nil {
+		return fmt.Errorf("go-git could not read what is to be written: %w", err)
+	}
+	for _, s := range want {
+		if !slices.Contains(optionAll(cfg, s.key), s.value) {
+			return fmt.Errorf("go-git would not find %s in what is to be written", s.key)
+		}
+	}
+	return nil
+}
+
+func decode(text []byte) (*config.Config, error) {
+	cfg := config.New()
+	return cfg, config.NewDecoder(bytes.NewReader(text)).Decode(cfg)
+}
+
+func optionAll(cfg *config.Config, key string) []string {
+	first, last := strings.IndexByte(key, '.'), strings.LastIndexByte(key, '.')
+	section := cfg.Section(key[:first])
+	if first == last {
+		return section.OptionAll(key[last+1:])
+	}
+	return section.Subsection(key[first+1 : last]).OptionAll(key[last+1:])
+}
+
+// HookSection is the section of the hook that New configures for git 2.54 and
+// later.
+const HookSection = hookSection
+
+// A Git is one git program on PATH.
+type Git struct {
+	Path       string
+	SystemFile string // its system configuration; "" if unknown
+
+	version version
+}
+
+// Version returns "2.39", or "of unknown version".
+func (g Git) Version() string { return g.version.String() }
+
+// AtLeast reports whether git is of that version or later. It is false for an unknown
+// version.
+func (g Git) AtLeast(major, minor int) bool {
+	return g.version.known() && !g.version.before(version{major, minor})
+}
+
+// Gits returns every distinct git on PATH, the one that users get first.
+func Gits(ctx context.Context, getenv func(string) string) []Git {
+	found := findGits(ctx, getenv)
+	gits := make([]Git, len(found))
+	var wg sync.WaitGroup
+	for i, g := range found {
+		gits[i] = Git{Path: g.path, version: g.version}
+		wg.Go(func() {
+			if file, err := g.systemFile(ctx); err == nil {
+				gits[i].SystemFile = file
+			}
+		})
+	}
+	wg.Wait()
+	return gits
+}
+
+// HelperPath reports whether a value of credential.helper runs our helper, and returns
+// its absolute path; "" if git finds it on PATH.
+func HelperPath(value string) (path string, ok bool) {
+	word, _, err := shellWord(strings.TrimPrefix(value, "!"))
+	name, _, _ := strings.Cut(value, " ")
+	switch {
+	case name == strings.TrimPrefix(helperName, "git-credential-"):
+		return "", true
+	case err != nil || filepath.Base(word) != helperName:
+		return "", false
+	case filepath.IsAbs(word):
+		return word, true
+	}
+	return "", strings.HasPrefix(value, "!")
+}
+
+// GuardPath reports whether a hook's command runs our guard, and returns its absolute
+// path.
+func GuardPath(command string) (path string, ok bool) {
+	word, _, err := shellWord(command)
+	return word, err == nil && isCommand(command, guardName)
 }

@@ -2,8 +2,15 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
 	"maps"
+	"slices"
 	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Blocks are what operators took: who and what is given nothing any more. The zero
@@ -87,4 +94,187 @@ func without(set, others map[string]bool) map[string]bool {
 // IsEmpty reports whether nobody is held back.
 func (b Blocks) IsEmpty() bool {
 	return !b.App && len(b.Owners)+len(b.Workspaces)+len(b.Tokens) == 0
+}
+
+// BlocksVersion is where a text is that changes with every change of the block list, so that
+// a reader finds out with one read that nothing changed.
+func BlocksVersion() Name { return Name{blockedFolder + "/version"} }
+
+const (
+	// maxBlockLog bounds the text of a [BlockLog] in bytes: what the smaller tier of AWS's
+	// Parameter Store takes.
+	maxBlockLog = 4000
+	// blockLogTries is how often Announce writes while others write at the same moment.
+	blockLogTries = 5
+)
+
+// A BlockLog is what BlocksVersion has: the version of the block list, and what was blocked
+// last. It says nothing of what was unblocked: a reader lists then. The zero BlockLog has
+// no version.
+type BlockLog struct {
+	Steps   []BlockStep
+	Changed time.Time // when the last step was written, by the store's clock
+}
+
+// A BlockStep is one change of the block list.
+type BlockStep struct {
+	Version string   `json:"version"`       // after it
+	Set     []string `json:"set,omitempty"` // the names that were written; not those that were deleted
+}
+
+// Version is another text after every change of the list.
+func (l BlockLog) Version() string {
+	if len(l.Steps) == 0 {
+		return ""
+	}
+	return l.Steps[len(l.Steps)-1].Version
+}
+
+// Since returns what was blocked since a version. ok is false where the log does not reach
+// back to it: then the list has to be read.
+func (l BlockLog) Since(version string) (set Blocks, ok bool) {
+	set = NewBlocks()
+	at := slices.IndexFunc(l.Steps, func(s BlockStep) bool { return s.Version == version })
+	if at < 0 {
+		return set, false
+	}
+	for _, s := range l.Steps[at+1:] {
+		for _, text := range s.Set {
+			name, err := ParseName(text)
+			if err != nil || !AllBlocks().Has(name) {
+				return set, false
+			}
+			set.Add(name)
+		}
+	}
+	return set, true
+}
+
+// Recent returns what was blocked last, as far as the log reaches back.
+func (l BlockLog) Recent() Blocks {
+	recent := NewBlocks()
+	for _, step := range l.Steps {
+		for _, text := range step.Set {
+			if name, err := ParseName(text); err == nil {
+				recent.Add(name)
+			}
+		}
+	}
+	return recent
+}
+
+// with returns the text of the log with one more step. It forgets the oldest steps where
+// it would grow too long; of a step that is too long alone it keeps the version.
+func (l BlockLog) with(step BlockStep) (Secret, error) {
+	steps := append(slices.Clone(l.Steps), step)
+	for {
+		text, err := json.Marshal(steps)
+		switch {
+		case err != nil || len(text) <= maxBlockLog:
+			return NewSecret(string(text)), err
+		case len(steps) == 1:
+			steps[0].Set = nil
+		default:
+			steps = steps[1:]
+		}
+	}
+}
+
+// ReadBlockLog reads the log. It wraps ErrNotFound where nobody has changed the list yet, or
+// only brokers that wrote no log. Of a text that is no log it makes one that reaches back
+// to nothing.
+func ReadBlockLog(ctx context.Context, s Store) (BlockLog, error) {
+	l, _, err := readBlockLog(ctx, s)
+	return l, err
+}
+
+func readBlockLog(ctx context.Context, s Store) (BlockLog, Entry, error) {
+	entry, err := s.Get(ctx, BlocksVersion())
+	if err != nil {
+		return BlockLog{}, entry, err
+	}
+	var l BlockLog
+	text := entry.Value.Reveal()
+	if json.Unmarshal([]byte(text), &l.Steps) != nil || l.Version() == "" {
+		l.Steps = []BlockStep{{Version: text}}
+	}
+	l.Changed = entry.Modified
+	return l, entry, nil
+}
+
+// Block writes an entry of the block list, and announces it. due is when the entry may be
+// deleted; zero means never. After an error the entry may be there, and other brokers may
+// learn of it late: the caller blocks again.
+func Block(ctx context.Context, s Store, name Name, value Secret, due time.Time) error {
+	err := PutBlock(ctx, s, name, value, due)
+	if err == nil {
+		err = Announce(ctx, s, name)
+	}
+	return err
+}
+
+// PutBlock writes an entry of the block list. The caller announces it ([Announce]).
+func PutBlock(ctx context.Context, s Store, name Name, value Secret, due time.Time) error {
+	if due.IsZero() {
+		return s.Put(ctx, name, value, Replace)
+	}
+	return PutDue(ctx, s, name, value, Replace, due)
+}
+
+// Unblock deletes an entry of the block list, and announces that. An error is as in Block.
+func Unblock(ctx context.Context, s Store, name Name) error {
+	err := s.Delete(ctx, name)
+	if err == nil {
+		err = Announce(ctx, s)
+	}
+	return err
+}
+
+// Announce gives the block list a new version, after entries of it were written, which are
+// named, or deleted. Who reads the list finds the change by that.
+func Announce(ctx context.Context, s Store, set ...Name) error {
+	step := BlockStep{Version: rand.Text()}
+	for _, name := range set {
+		step.Set = append(step.Set, name.String())
+	}
+	for range blockLogTries {
+		old, entry, err := readBlockLog(ctx, s)
+		if errors.Is(err, ErrDamaged) {
+			err = s.Delete(ctx, BlocksVersion())
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		text, err := old.with(step)
+		if err != nil {
+			return err
+		}
+		isIn, err := writeBlockLog(ctx, s, step.Version, text, entry.Version)
+		if isIn || err != nil {
+			return err
+		}
+	}
+	return usererr.New("announce what is blocked", "other brokers write it all the time", "block again")
+}
+
+// writeBlockLog writes a log, and reports whether its last step is in the store. Where the
+// store cannot compare, another writer may have read the log before this one was written,
+// and write over it; so it looks.
+func writeBlockLog(ctx context.Context, s Store, version string, text Secret, was string) (isIn bool, err error) {
+	if swapper, ok := s.(Swapper); ok {
+		_, err := swapper.Swap(ctx, BlocksVersion(), text, was, time.Time{})
+		if errors.Is(err, ErrChanged) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	if err := s.Put(ctx, BlocksVersion(), text, Replace); err != nil {
+		return false, err
+	}
+	now, err := ReadBlockLog(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	_, isIn = now.Since(version)
+	return isIn, nil
 }

@@ -3,6 +3,10 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -82,5 +86,195 @@ func TestBlocksWithoutOthers(t *testing.T) {
 	two := store.Blocks{Owners: set("a"), Workspaces: set("a"), Tokens: set("a")}
 	if two.IsEmpty() || !two.Without(two).IsEmpty() || !store.NewBlocks().IsEmpty() {
 		t.Errorf("IsEmpty of %+v and of none = %v, %v, want false, true", two, two.IsEmpty(), store.NewBlocks().IsEmpty())
+	}
+}
+
+func blockOf(t *testing.T, id string) store.Name {
+	t.Helper()
+	name, err := store.Blocked(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func block(t *testing.T, s store.Store, id string) {
+	t.Helper()
+	if err := store.Block(t.Context(), s, blockOf(t, id), store.NewSecret("x"), time.Time{}); err != nil {
+		t.Fatalf("Block(%s) = %v", id, err)
+	}
+}
+
+func logOf(t *testing.T, s store.Store) store.BlockLog {
+	t.Helper()
+	log, err := store.ReadBlockLog(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
+// Every change of the list gives it a new version, and the log says what was blocked.
+func TestTheLogOfTheBlockList(t *testing.T) {
+	s := new(storetest.Memory)
+	if _, err := store.ReadBlockLog(t.Context(), s); !errors.Is(err, store.ErrNotFound) {
+		t.Fatalf("ReadBlockLog = %v, want that there is none", err)
+	}
+	block(t, s, "sb-1")
+	first := logOf(t, s)
+	block(t, s, "sb-2")
+	if err := store.Block(t.Context(), s, store.BlockedToken([8]byte{0xab}, time.Unix(1e9, 0)), store.NewSecret("x"), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	now := logOf(t, s)
+	set, ok := now.Since(first.Version())
+	if !ok || set.Workspaces["sb-1"] || !set.Workspaces["sb-2"] || !set.Tokens["ab00000000000000"] || now.Version() == first.Version() {
+		t.Errorf("Since = %+v, %v, want what was blocked after sb-1", set, ok)
+	}
+	if err := store.Unblock(t.Context(), s, blockOf(t, "sb-2")); err != nil {
+		t.Fatal(err)
+	}
+	later := logOf(t, s)
+	if set, ok := later.Since(now.Version()); !ok || !set.IsEmpty() || later.Version() == now.Version() {
+		t.Errorf("Since = %+v, %v after somebody was unblocked, want another version and nothing more", set, ok)
+	}
+	if _, ok := now.Since("another"); ok {
+		t.Error("a version that is not in the log is followed")
+	}
+	if blocks, err := store.ReadBlocks(t.Context(), s); err != nil || !maps.Equal(blocks.Workspaces, map[string]bool{"sb-1": true}) || blocks.App {
+		t.Errorf("ReadBlocks = %+v, %v, want sb-1 alone: the log is nobody's block", blocks, err)
+	}
+}
+
+// The log stays short enough for every store. Whoever knows a version that it forgot has to
+// read the list.
+func TestTheLogForgets(t *testing.T) {
+	s := new(storetest.Memory)
+	block(t, s, "sb-first")
+	first := logOf(t, s).Version()
+	for i := range 100 {
+		block(t, s, fmt.Sprint("sb-", i))
+	}
+	entry, err := s.Get(t.Context(), store.BlocksVersion())
+	if err != nil || len(entry.Value.Reveal()) > 4000 {
+		t.Errorf("the log has %d bytes, %v, want 4,000 at most", len(entry.Value.Reveal()), err)
+	}
+	log := logOf(t, s)
+	if _, ok := log.Since(first); ok {
+		t.Error("the log reaches back over a hundred changes")
+	}
+	if set, ok := log.Since(log.Steps[0].Version); !ok || len(set.Workspaces) != len(log.Steps)-1 || len(log.Steps) < 10 {
+		t.Errorf("since its first step it has %d of %d steps, %v", len(set.Workspaces), len(log.Steps)-1, ok)
+	}
+	var many []store.Name
+	for i := range 100 {
+		many = append(many, blockOf(t, fmt.Sprint("sb-", strings.Repeat("x", 60), i)))
+	}
+	if err := store.Announce(t.Context(), s, many...); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := logOf(t, s).Since(log.Version()); ok {
+		t.Error("a step that is too long for the log is followed")
+	}
+}
+
+// A text that is no log is a version that nothing leads to.
+func TestALogThatIsNone(t *testing.T) {
+	s := new(storetest.Memory)
+	for _, text := range []string{"x", "{}", "[]", `[{"version":""}]`, `["a"]`, "[null]"} {
+		if err := s.Put(t.Context(), store.BlocksVersion(), store.NewSecret(text), store.Replace); err != nil {
+			t.Fatal(err)
+		}
+		if log := logOf(t, s); log.Version() != text {
+			t.Errorf("the version of %s is %q", text, log.Version())
+		}
+	}
+	odd := store.BlockLog{Steps: []store.BlockStep{{Version: "a"}, {Version: "b", Set: []string{"config/github/private-key"}}}}
+	if _, ok := odd.Since("a"); ok {
+		t.Error("a step that sets no block is followed")
+	}
+	s.Damage(store.BlocksVersion())
+	block(t, s, "sb-1")
+	if log := logOf(t, s); len(log.Steps) != 1 {
+		t.Errorf("a damaged log is followed by %+v, want a new one", log)
+	}
+}
+
+// overwriting is a store where another writer, who read the log before the first write of
+// it, writes it right after.
+type overwriting struct {
+	store.Store
+	times int
+}
+
+func (o *overwriting) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
+	old, getErr := o.Store.Get(ctx, name)
+	err := o.Store.Put(ctx, name, value, mode)
+	if name == store.BlocksVersion() && getErr == nil && o.times > 0 {
+		o.times--
+		return o.Store.Put(ctx, name, old.Value, mode)
+	}
+	return err
+}
+
+// Two brokers that block in the same moment write over each other's log. The one that was
+// written over looks, and writes again, so that no step is lost; and it says so where it
+// cannot.
+func TestTwoWritersOfTheLog(t *testing.T) {
+	s := new(storetest.Memory)
+	block(t, s, "sb-1")
+	from := logOf(t, s).Version()
+	block(t, &overwriting{s, 2}, "mine")
+	if set, ok := logOf(t, s).Since(from); !ok || !set.Workspaces["mine"] {
+		t.Errorf("the log has %+v, %v, want mine in it", set, ok)
+	}
+	if err := store.Block(t.Context(), &overwriting{s, 1000}, blockOf(t, "mine"), store.NewSecret("x"), time.Time{}); err == nil {
+		t.Error("Block = nil, want an error: its step is not in the log")
+	}
+}
+
+// A block that cannot be announced is reported as failed, and can be made again.
+func TestABlockThatCannotBeAnnounced(t *testing.T) {
+	s := &failing{Store: new(storetest.Memory), isOff: true}
+	if err := store.Block(t.Context(), s, blockOf(t, "sb-1"), store.NewSecret("x"), time.Time{}); err == nil {
+		t.Fatal("Block = nil, want an error: nobody learns of it")
+	}
+	s.isOff = false
+	block(t, s, "sb-1")
+	if logOf(t, s).Version() == "" {
+		t.Error("the log has no version")
+	}
+}
+
+// failing takes no log while it is off.
+type failing struct {
+	store.Store
+	isOff bool
+}
+
+func (f *failing) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
+	if f.isOff && name == store.BlocksVersion() {
+		return errors.New("the store is away")
+	}
+	return f.Store.Put(ctx, name, value, mode)
+}
+
+// Many that block at once are all in the log, or the log does not reach back.
+func TestManyWritersOfTheLog(t *testing.T) {
+	s := new(storetest.Memory)
+	block(t, s, "sb-0")
+	from := logOf(t, s).Version()
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			_ = store.Block(t.Context(), s, blockOf(t, fmt.Sprint("sb-", i+1)), store.NewSecret("x"), time.Time{})
+		})
+	}
+	all.Wait()
+	if blocks, err := store.ReadBlocks(t.Context(), s); err != nil || len(blocks.Workspaces) != 5 {
+		t.Errorf("ReadBlocks = %+v, %v, want five", blocks, err)
+	}
+	if logOf(t, s).Version() == from {
+		t.Error("the version is what it was")
 	}
 }

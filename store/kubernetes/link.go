@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
+	"time"
 
 	"github.com/gatepass/gatepass/internal/httpclient"
+	"github.com/gatepass/gatepass/internal/redact"
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
@@ -107,3 +112,174 @@ func or(text, fallback string) string {
 	}
 	return text
 }
+
+// maxShown bounds what a message shows of the server's words, in bytes.
+const maxShown = 300
+
+// manifest is what sets up the namespace and the rights, for messages.
+const manifest = "deploy/kubernetes/store.yaml"
+
+// A status is how the API server says no
+// (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/).
+type status struct {
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+	Reason  string `json:"reason"`
+	Details struct {
+		Name   string `json:"name"`
+		Kind   string `json:"kind"`
+		Causes []struct {
+			Reason string `json:"reason"`
+			Field  string `json:"field"`
+		} `json:"causes"`
+	} `json:"details"`
+}
+
+// Reasons that callers branch on.
+const (
+	alreadyExists = "AlreadyExists"
+	conflict      = "Conflict"
+	expired       = "Expired"
+	notFound      = "NotFound"
+)
+
+// A refusal is an answer that is no success. Its text is for people.
+type refusal struct {
+	code int
+	status
+	line error
+}
+
+func (r *refusal) Error() string { return r.line.Error() }
+
+// is reports whether the server refused for that reason. Who is no API server
+// gives none.
+func is(err error, reason string) bool {
+	r, ok := errors.AsType[*refusal](err)
+	return ok && r.Reason == reason
+}
+
+// isAbsent reports that there is no such object. Of a call that makes one, it is
+// the namespace that is missing.
+func isAbsent(err error, c call) bool {
+	r, ok := errors.AsType[*refusal](err)
+	return ok && r.Reason == notFound && c.object != "" && r.Details.Kind == c.kind.resource && r.Details.Name == c.object
+}
+
+func isUnknown(err error) bool {
+	r, ok := errors.AsType[*refusal](err)
+	return ok && r.code == http.StatusUnauthorized
+}
+
+// refused turns an answer that is no success into an error. That of a server
+// which may answer the next time is a [*httpclient.PassingError].
+func (l *link) refused(c call, response *http.Response, body []byte) error {
+	r := &refusal{code: response.StatusCode, status: decodeStatus(body)}
+	r.line = l.line(c, r)
+	if r.code != http.StatusTooManyRequests && r.code < 500 {
+		return r
+	}
+	after := httpclient.RetryAfter(response.Header)
+	do := "try again in a moment"
+	if after > 0 {
+		do = "try again in " + after.Round(time.Second).String()
+	}
+	return &httpclient.TransientError{Err: usererr.New(c.what, fmt.Sprintf("the API server cannot answer now (%d)%s", r.code, r.shown()), do), After: after}
+}
+
+// decodeStatus returns the zero status for what is none.
+func decodeStatus(body []byte) status {
+	var s status
+	if json.Unmarshal(body, &s) != nil || s.Kind != "Status" {
+		return status{}
+	}
+	return s
+}
+
+// shown is what the server said, fit for a message: after a colon, without
+// tokens; "" when it said nothing.
+func (s status) shown() string {
+	text := redact.Text(strings.Join(strings.Fields(s.Message), " "), maxShown)
+	if text == "" {
+		return ""
+	}
+	return ": " + text
+}
+
+// line says what a refusal means and what to do.
+func (l *link) line(c call, r *refusal) error {
+	line := func(why, do string) error { return usererr.New(c.what, why, do) }
+	switch {
+	case r.code/100 == 3:
+		return line("the API server's address redirects elsewhere, where it is not followed", "put the address itself into the kubeconfig")
+	case r.Kind == "":
+		return line(fmt.Sprintf("%s (%d)", errNoObject, r.code), "check the address of the API server, and proxies before it")
+	case r.code == http.StatusUnauthorized:
+		return line("the API server does not know who asks", "renew the credentials of "+l.source)
+	case r.code == http.StatusForbidden:
+		return line("the API server forbids it"+r.shown(), r.right(c))
+	case r.Reason == notFound && r.Details.Kind == "namespaces":
+		return line("there is no namespace "+c.namespace, "make it: kubectl apply -f "+manifest)
+	case r.code == http.StatusRequestEntityTooLarge || r.code == http.StatusUnprocessableEntity:
+		// Its words may repeat what was sent.
+		return line(fmt.Sprintf("the API server does not take the object (%d)%s", r.code, r.fields()), "look for quotas and admission policies of namespace "+c.namespace+", and whether somebody made the object immutable")
+	}
+	return line(fmt.Sprintf("the API server refuses (%d)%s", r.code, r.shown()), "")
+}
+
+// right is what to do about a verb that no Role gives. Quotas and admission
+// policies forbid, too.
+func (r *refusal) right(c call) string {
+	if !strings.Contains(r.Message, " cannot "+c.verb+" resource ") {
+		return "look for quotas and admission policies of namespace " + c.namespace
+	}
+	return "have a Role in namespace " + c.namespace + " allow " + c.verb + " on " + c.kind.resource + ", as " + manifest + " does"
+}
+
+// fields are the parts of the object that the server named.
+func (s status) fields() string {
+	var parts []string
+	for _, cause := range s.Details.Causes {
+		parts = append(parts, cause.Field+" "+cause.Reason)
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return ": " + redact.Text(strings.Join(parts, ", "), maxShown)
+}
+
+// lost turns a failed connection into one line. Only what cannot get better by
+// itself is final.
+func (l *link) lost(ctx context.Context, c call, err error) error {
+	const do = "check that the API server can be reached from here"
+	if ctx.Err() != nil {
+		why := "the API server did not answer in time"
+		if errors.Is(ctx.Err(), context.Canceled) {
+			why = "the request was given up"
+		}
+		return &usererr.Error{Op: c.what, Reason: why, Hint: do, Err: ctx.Err()}
+	}
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
+		err = urlErr.Err // the address is named already
+	}
+	text := redact.Text(err.Error(), maxShown)
+	switch {
+	case httpclient.IsCertificate(err):
+		return &distrust{usererr.New(c.what, "its certificate is not trusted: "+text, "name the authority of the cluster with certificate-authority in the kubeconfig")}
+	case httpclient.IsHandshake(err):
+		return usererr.New(c.what, "no TLS connection: "+text, "check the address of the API server")
+	case httpclient.IsUnknownHost(err):
+		return usererr.New(c.what, "there is no such host", "check the address of the API server")
+	case strings.HasPrefix(text, "getting credentials:"), strings.Contains(text, "token file"): // client-go's exec plugins and files
+		return usererr.New(c.what, "the credentials cannot be had: "+text, "renew the credentials of "+l.source)
+	case errors.Is(err, context.DeadlineExceeded):
+		text = "it did not answer in time"
+	}
+	return &httpclient.TransientError{Err: usererr.New(c.what, "the API server cannot be reached: "+text, do)}
+}
+
+// distrust is a certificate that is not trusted: the authorities may have been
+// replaced.
+type distrust struct{ error }
+
+func (d *distrust) Unwrap() error { return d.error }

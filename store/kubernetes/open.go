@@ -1,13 +1,19 @@
 package kubernetes
 
 import (
+	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/internal/redact"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 const form = "write kubernetes://NAMESPACE[/PREFIX][?context=NAME][&kubeconfig=FILE]"
@@ -64,4 +70,91 @@ func parseQuery(what, raw string) (origin, error) {
 		}
 	}
 	return origin{context: query.Get("context"), kubeconfig: query.Get("kubeconfig"), account: accountFolder}, nil
+}
+
+// accountFolder is where a pod finds its service account
+// (https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/).
+const accountFolder = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+// An origin is where it stands how the API server is reached: a kubeconfig, or in
+// a pod the service account. A pod that has KUBECONFIG set, or a URL that names a
+// context or a kubeconfig, means the kubeconfig.
+type origin struct {
+	context, kubeconfig string // "" are the current one, and KUBECONFIG, else ~/.kube/config
+	account             string // folder of the pod's service account
+}
+
+// connect reads the configuration as it is now.
+func (o origin) connect(what string) (*link, error) {
+	config, err := o.config(what)
+	if err != nil {
+		return nil, err
+	}
+	const do = "write server: https://HOST[:PORT] for the cluster in the kubeconfig"
+	base, err := url.Parse(config.Host)
+	switch {
+	case err != nil || base.Host == "":
+		return nil, usererr.New(what, "the address of the API server is malformed", do)
+	case base.Scheme != "https":
+		return nil, usererr.New(what, "the API server's address does not begin with https://", do)
+	case config.Insecure:
+		return nil, usererr.New(what, "the kubeconfig has insecure-skip-tls-verify, by which secrets could go to anybody", "name the authority of the cluster with certificate-authority")
+	}
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, usererr.New(what, "the credentials of the cluster cannot be used: "+redact.Text(err.Error(), maxShown), "correct "+o.source())
+	}
+	return newLink(base, client, o.source()), nil
+}
+
+func (o origin) config(what string) (*rest.Config, error) {
+	if o.isPod() {
+		return o.podConfig(), nil
+	}
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = o.kubeconfig
+	rules.MigrationRules = nil // reading writes nothing
+	rules.WarnIfAllMissing = false
+	rules.Warner = func(error) {}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.context}).ClientConfig()
+	switch {
+	case clientcmd.IsEmptyConfig(err):
+		return nil, usererr.New(what, "there is no kubeconfig, and this is no pod with a service account", "set KUBECONFIG, or name one with kubeconfig=FILE in the store's URL")
+	case err != nil:
+		return nil, usererr.New(what, "the kubeconfig cannot be used: "+redact.Text(err.Error(), maxShown), "correct "+o.source())
+	}
+	return config, nil
+}
+
+// isPod reports whether the service account is meant and there.
+func (o origin) isPod() bool {
+	if o.context != "" || o.kubeconfig != "" || os.Getenv("KUBECONFIG") != "" || os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(o.account, "token"))
+	return err == nil
+}
+
+// podConfig is [rest.InClusterConfig] with an account's folder that tests can
+// have elsewhere. The token's file is read again every minute.
+func (o origin) podConfig() *rest.Config {
+	host := net.JoinHostPort(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"))
+	return &rest.Config{
+		Host:            "https://" + host,
+		BearerTokenFile: filepath.Join(o.account, "token"),
+		TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(o.account, "ca.crt")},
+	}
+}
+
+// source names what the credentials come from, for messages.
+func (o origin) source() string {
+	switch {
+	case o.isPod():
+		return "the service account of this pod"
+	case o.context != "":
+		return "the context " + o.context + " of the kubeconfig"
+	case o.kubeconfig != "":
+		return "the kubeconfig " + o.kubeconfig
+	}
+	return "the kubeconfig"
 }

@@ -1,0 +1,300 @@
+package install
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Copy is the change of a file that is wholly ours.
+type Copy struct {
+	Path   string `json:"path"`
+	Change string `json:"change"` // create, replace or remove
+
+	place  place
+	seen   string // as git sees it
+	mode   fs.FileMode
+	time   time.Time // zero means the plan's stamp
+	text   []byte
+	source string // the file to copy; empty means text
+}
+
+func (c Copy) temp() string { return "." + c.place.base() + ".gatepass" }
+
+// prepare writes the file beside its destination.
+func (c Copy) prepare(stamp time.Time, u *undoing) error {
+	if c.Change == remove {
+		return nil
+	}
+	if err := c.place.parent().makeDirs(u); err != nil {
+		return err
+	}
+	if !c.time.IsZero() {
+		stamp = c.time
+	}
+	return c.place.in(func(dir *os.Root, _ string) error {
+		if err := dir.Remove(c.temp()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		f, err := dir.OpenFile(c.temp(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		u.add(func() {
+			_ = c.place.in(func(dir *os.Root, _ string) error { return dir.Remove(c.temp()) })
+		})
+		return errors.Join(c.fill(f), f.Chmod(c.mode), rootOwns(f.Chown), f.Close(), dir.Chtimes(c.temp(), stamp, stamp))
+	})
+}
+
+func (c Copy) fill(to *os.File) error {
+	if c.source == "" {
+		_, err := to.Write(c.text)
+		return err
+	}
+	from, err := os.Open(c.source)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, from.Close())
+}
+
+// rootOwns gives a new file to root and its group. Otherwise the group could be that of
+// the directory.
+func rootOwns(chown func(uid, gid int) error) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return chown(0, 0)
+}
+
+func (c Copy) commit() error {
+	return c.place.in(func(dir *os.Root, name string) error {
+		if c.Change != remove {
+			return dir.Rename(c.temp(), name)
+		}
+		info, err := dir.Lstat(name)
+		if err == nil && !info.Mode().IsRegular() {
+			return errChanged
+		}
+		return errors.Join(err, dir.Remove(name))
+	})
+}
+
+func (p place) base() string { return p.name[strings.LastIndexByte(p.name, '/')+1:] }
+
+// directories returns the values of madeKey for one file: the directories already in
+// its block that still lead to something of ours, and those to be made now.
+func (pl *planner) directories(t target, list []setting, kind Guard) []string {
+	ends := []place{t.file.parent()}
+	if kind.hooksPath() {
+		ends = append(ends, pl.hooks)
+	}
+	var dirs []string
+	for _, end := range ends {
+		for _, dir := range recorded(list) {
+			if pl.leadsTo(dir, end) {
+				dirs = append(dirs, dir)
+			}
+		}
+		if dir := pl.firstMissing(end); dir != "" {
+			dirs = append(dirs, dir)
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+func recorded(list []setting) []string {
+	var dirs []string
+	for _, s := range list {
+		if s.is(madeKey) {
+			dirs = append(dirs, s.value)
+		}
+	}
+	return dirs
+}
+
+// firstMissing returns the outermost missing directory on the path to p, as git sees
+// it; "" if there is none, or if git cannot store its name.
+func (pl *planner) firstMissing(p place) string {
+	at := place{root: p.root, name: "."}
+	for _, part := range names(p.name) {
+		at = at.child(part)
+		if _, err := at.stat(); err == nil {
+			continue
+		}
+		dir := at.path()
+		if pl.Scope == Image {
+			dir = path.Join("/", at.name)
+		}
+		if CheckPath(dir) != nil {
+			return ""
+		}
+		return dir
+	}
+	return ""
+}
+
+// leadsTo reports whether a directory is p or above it.
+func (pl *planner) leadsTo(dir string, p place) bool {
+	d, err := pl.seen(dir)
+	return err == nil && strings.HasPrefix(p.path()+"/", d.path()+"/")
+}
+
+// addDirectories plans to remove the directories that New made and that we no longer
+// need.
+func (pl *planner) addDirectories(shims []place) {
+	ends := slices.Clone(shims)
+	for _, t := range pl.targets {
+		ends = append(ends, t.file.parent())
+	}
+	slices.Sort(pl.madeDirs)
+	for _, dir := range slices.Compact(pl.madeDirs) {
+		if slices.Contains(pl.keptDirs, dir) {
+			continue
+		}
+		for _, end := range ends {
+			if pl.leadsTo(dir, end) {
+				pl.addWay(dir, end)
+			}
+		}
+	}
+}
+
+// addWay adds the directories from end up to dir, the innermost first.
+func (pl *planner) addWay(dir string, end place) {
+	outermost, err := pl.seen(dir)
+	if err != nil {
+		return
+	}
+	for at := end.path(); at == outermost.path() || strings.HasPrefix(at, outermost.path()+"/"); at = filepath.Dir(at) {
+		rest := strings.TrimPrefix(at, outermost.path())
+		pl.plan.Directories = append(pl.plan.Directories, filepath.Join(dir, rest))
+		pl.plan.directories = append(pl.plan.directories, place{root: outermost.root, name: path.Join(outermost.name, rest)})
+	}
+}
+
+// removeIfEmpty removes a directory if it is empty.
+func (p place) removeIfEmpty() {
+	_ = p.in(func(dir *os.Root, name string) error {
+		if info, err := dir.Lstat(name); err != nil || !info.IsDir() {
+			return err
+		}
+		return dir.Remove(name)
+	})
+}
+
+// times are the times of the directories on the way to what a plan changes. Equal
+// images should have equal times, and an uninstall should restore the old ones.
+type times struct {
+	stamp time.Time
+	kept  []keptTime
+}
+
+type keptTime struct {
+	dir  place
+	time time.Time // zero: the directory did not exist
+}
+
+// noteTimes records the times of the directories before the plan is applied.
+func (p *Plan) noteTimes() times {
+	t := times{stamp: p.stamp}
+	if p.stamp.IsZero() && !p.keepTimes {
+		return t
+	}
+	seen := map[string]bool{}
+	for _, changed := range p.places() {
+		for at := changed.parent(); !seen[at.path()]; at = at.parent() {
+			seen[at.path()] = true
+			var was time.Time
+			if info, err := at.stat(); err == nil {
+				was = info.ModTime()
+			}
+			t.kept = append(t.kept, keptTime{at, was})
+		}
+	}
+	return t
+}
+
+// places returns all places that the plan writes or removes.
+func (p *Plan) places() (list []place) {
+	for _, f := range p.Files {
+		list = append(list, f.place)
+	}
+	for _, c := range p.Copies {
+		list = append(list, c.place)
+	}
+	for _, s := range p.Hooks {
+		list = append(list, s.place.child("hook"))
+	}
+	return append(list, p.directories...)
+}
+
+// restore sets the times of directories and, after a success, those of written files.
+// It ignores a time that cannot be set.
+func (t times) restore(p *Plan, success bool) {
+	if success {
+		t.stampFiles(p)
+	}
+	for _, k := range t.kept {
+		if k.time.IsZero() {
+			k.time = t.stamp
+		}
+		k.dir.setTime(k.time)
+	}
+}
+
+func (t times) stampFiles(p *Plan) {
+	for _, f := range p.Files {
+		if f.time.IsZero() {
+			f.time = t.stamp
+		}
+		f.place.setTime(f.time)
+	}
+	for _, s := range p.Hooks {
+		for _, name := range slices.Concat(s.Create, s.Replace) {
+			s.place.child(name).setTime(t.stamp)
+		}
+	}
+}
+
+// setTime sets the time of a directory, regular file or symbolic link.
+func (p place) setTime(when time.Time) {
+	if when.IsZero() {
+		return
+	}
+	if dir, err := openDir(p.root, p.name); err == nil {
+		_ = dir.Chtimes(".", when, when)
+		dir.Close()
+		return
+	}
+	_ = p.in(func(dir *os.Root, name string) error {
+		info, err := dir.Lstat(name)
+		switch {
+		case err != nil:
+			return err
+		case info.Mode().Type() == fs.ModeSymlink:
+			return setLinkTime(dir, name, when)
+		case info.Mode().IsRegular():
+			return dir.Chtimes(name, when, when)
+		}
+		return nil
+	})
+}
+
+// KeepTime returns a function that restores the current time of a directory.
+func KeepTime(dir string) func() {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return func() {}
+	}
+	return func() { _ = os.Chtimes(dir, info.ModTime(), info.ModTime()) }
+}
