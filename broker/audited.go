@@ -18,73 +18,73 @@ type Entry struct {
 	Kind      string    `json:"kind"` // one of the Kind constants
 	RequestID string    `json:"request_id,omitempty"`
 
-	// Who: the workspace, and the identity that its caller proved.
+	// Who: the workspace and its identity.
 	Workspace string            `json:"workspace,omitempty"`
 	Method    string            `json:"method,omitempty"`
 	Subject   string            `json:"subject,omitempty"`
-	Claims    map[string]string `json:"claims,omitempty"` // those that the rule checked
+	Claims    map[string]string `json:"claims,omitempty"` // those that the rule read
 	Rule      string            `json:"rule,omitempty"`
 	Policy    string            `json:"policy,omitempty"` // its hash
 	Remote    string            `json:"remote,omitempty"` // address of the peer
 
 	// What.
-	Target     string `json:"target,omitempty"` // what an operator acted on
+	Target     string `json:"target,omitempty"` // of what an operator did
 	Host       string `json:"host,omitempty"`
 	Repository string `json:"repository,omitempty"`
-	// RepositoryID is GitHub's id: the token's repository, or before there is a token
-	// the id that the repository must have.
+	// RepositoryID is GitHub's ID: of the token's repository, or the required one if there is
+	// no token yet.
 	RepositoryID int64             `json:"repository_id,omitempty"`
-	Ref          string            `json:"ref,omitempty"` // the full name, of a push
-	Old          string            `json:"old,omitempty"` // the ref's old value, according to the client; zeros if the ref is new
-	New          string            `json:"new,omitempty"` // the ref's new value; zeros if it is deleted
+	Ref          string            `json:"ref,omitempty"` // in full, of a push
+	Old          string            `json:"old,omitempty"` // what the ref named, as the client said; zeros for nothing
+	New          string            `json:"new,omitempty"` // what it is to name; zeros for nothing
 	Operation    string            `json:"operation,omitempty"`
 	Permissions  map[string]string `json:"permissions,omitempty"`
 
-	// With what result.
+	// The outcome.
 	Decision string    `json:"decision,omitempty"` // "granted" or "refused"
 	Reason   string    `json:"reason,omitempty"`
 	Detail   string    `json:"detail,omitempty"`
-	Outcome  string    `json:"outcome,omitempty"`      // of a forwarded request: one of the Outcome constants
-	Objects  int       `json:"objects,omitempty"`      // number of objects in a Git LFS batch
-	Bytes    int64     `json:"bytes,omitempty"`        // moved by a transfer, in both directions
+	Outcome  string    `json:"outcome,omitempty"`      // of what was forwarded: one of the Outcome constants
+	Objects  int       `json:"objects,omitempty"`      // of a batch of Git LFS
+	Bytes    int64     `json:"bytes,omitempty"`        // that a transfer moved, both ways
 	App      string    `json:"app,omitempty"`          // client ID of the App that minted the token
 	Hash     string    `json:"hashed_token,omitempty"` // base64(sha256(token)), as in GitHub's audit log
 	Expires  time.Time `json:"expires_at,omitzero"`
 	Cached   bool      `json:"cached,omitempty"`
-	// Repeated counts the workspace's earlier refusals for asking too often that got no
+	// Repeated counts earlier refusals of the workspace for too many requests that have no
 	// line of their own.
 	Repeated int `json:"repeated,omitempty"`
-	// Unseen counts tokens that GitHub may have made although its answer did not
-	// arrive. They live for an hour, and no one has their text.
+	// Unseen counts tokens that GitHub may have minted although its answer did not arrive.
+	// They expire after an hour, and their text is unknown.
 	Unseen int `json:"unseen,omitempty"`
 }
 
 // The kinds of entries.
 const (
-	KindRequest   = "request"       // the broker answered a request
+	KindRequest   = "request"       // a request was answered
 	KindIntent    = "intent"        // GitHub is about to be asked for a token
-	KindMinted    = "minted"        // GitHub's answer to that
+	KindMinted    = "minted"        // GitHub minted a token, or refused
 	KindRevoked   = "revoked"       // a token was revoked
 	KindBlocked   = "barred"        // an operator blocked a workspace, an account or the App
-	KindUnblocked = "admitted"      // an operator unblocked one
-	KindLogin     = "login"         // a login to the status page, granted or refused
-	KindGitHub    = "github"        // GitHub's webhook reported a change
-	KindExchange  = "exchange"      // a join token or a session was exchanged for a session; without a decision, it is about to be
-	KindReported  = "reported-push" // a workspace reports that its guard refused a push; the broker decided nothing
-	KindSession   = "session"       // a session of the git gateway was given or refused
-	KindPush      = "push"          // a push through the gateway: one entry before it is forwarded, and one for each ref after
+	KindUnblocked = "admitted"      // an operator unblocked it
+	KindLogin     = "login"         // an operator signed in to the page, or failed to
+	KindGitHub    = "github"        // a webhook of GitHub reported a change
+	KindExchange  = "exchange"      // a join token or a session was exchanged for a session; without a decision: is about to be
+	KindReported  = "reported-push" // a workspace reports that its guard refused a push
+	KindSession   = "session"       // a session of the git gateway was requested
+	KindPush      = "push"          // a push through the gateway: before it is forwarded, and each ref with its outcome after
 	KindFetch     = "fetch"         // a fetch through the gateway
 	KindAPI       = "api"           // a request to GitHub's API through the gateway
 	KindLFS       = "lfs"           // a transfer of large files through the gateway
-	KindConfig    = "config"        // a new policy is in force
+	KindConfig    = "config"        // a new generation of the policy is in force
 )
 
-// The outcomes of forwarded requests, as GitHub reported them.
+// The outcomes of what the gateway forwarded, as GitHub reported them.
 const (
 	OutcomeOK      = "ok"      // GitHub did it
 	OutcomeRefused = "refused" // GitHub, or the broker, refused it
-	OutcomeFailed  = "failed"  // it started and did not end
-	OutcomeUnknown = "unknown" // GitHub did not say, or its answer is unreadable
+	OutcomeFailed  = "failed"  // it was started and not completed
+	OutcomeUnknown = "unknown" // GitHub's answer is missing or unreadable
 )
 
 // The decisions.
@@ -93,16 +93,15 @@ const (
 	Refused = "refused"
 )
 
-// A Journal is the audit log. The broker gives nothing for a request unless Write
-// succeeded.
+// A Journal is the audit log. When Write returns nil, the entry is recorded. If it cannot be
+// recorded, the request is refused.
 type Journal interface {
-	// Write writes an entry. With durable, it returns after the entry is on disk.
+	// Write records an entry. If durable is set, it is on disk when Write returns.
 	Write(ctx context.Context, e Entry, durable bool) error
 }
 
-// audited writes every decision into the journal before it is answered. If that fails,
-// it answers a refusal instead. Of a workspace's refusals for asking too often, it
-// writes one a second, with the number of those before.
+// audited records every decision before the caller gets the answer. Refusals for too many
+// requests are recorded once a second per workspace, with their number.
 func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 	var often repeats
 	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
@@ -126,8 +125,7 @@ func audited(j Journal, now func() time.Time, next Vendor) Vendor {
 	}
 }
 
-// Entry returns an audit entry about an action of the workspace; the caller fills in
-// the rest.
+// Entry returns an audit entry of that kind about the workspace.
 func (w Workspace) Entry(kind string, now time.Time) Entry {
 	e := requestEntry(now, w, api.TokenRequest{})
 	e.Kind, e.Repository = kind, ""
@@ -145,9 +143,9 @@ func requestEntry(now time.Time, w Workspace, r api.TokenRequest) Entry {
 	return e
 }
 
-// journaled writes to disk that GitHub is about to be asked, and afterwards the result.
-// If the broker dies between the two, the log still says that a token may be alive. If
-// the result cannot be written, it revokes the token.
+// journaled records on disk that GitHub is about to be asked, and the outcome afterwards. If
+// the broker is killed in between, the log shows that a token may exist. A token whose
+// outcome cannot be recorded is revoked.
 func journaled(j Journal, now func() time.Time, revoke func(context.Context, credential.Token) error, next MintFunc) MintFunc {
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
 		e := Entry{Time: now().UTC(), Kind: KindIntent, Repository: s.Repo.String(), RepositoryID: s.RepositoryID(), Permissions: s.Permissions()}
@@ -163,7 +161,7 @@ func journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 		if err != nil {
 			r := RefusalOf(err)
 			e.Decision, e.Reason, e.Detail = Refused, r.Reason, r.Detail
-			if !m.Token.IsZero() { // it was minted, but differs from what was asked for
+			if !m.Token.IsZero() { // it was made, and is not what was asked for
 				err = errors.Join(err, revoke(context.WithoutCancel(ctx), m.Token))
 			}
 		} else {
@@ -176,8 +174,7 @@ func journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 	}
 }
 
-// repositoryOf returns the id of the token's repository as GitHub gave it, or else
-// otherwise.
+// repositoryOf returns the repository ID that GitHub reported for the token, else otherwise.
 func repositoryOf(t credential.Token, otherwise int64) int64 {
 	if len(t.RepositoryIDs) == 1 {
 		return t.RepositoryIDs[0]
@@ -185,23 +182,24 @@ func repositoryOf(t credential.Token, otherwise int64) int64 {
 	return otherwise
 }
 
-// unseen counts the tokens that may be alive although their text did not arrive.
+// unseen counts the tokens that GitHub may have minted and that did not arrive.
 func unseen(m mint.Minted, err error) int {
 	if failure, ok := errors.AsType[*mint.Error](err); ok {
 		return max(failure.Unseen, m.Unconfirmed)
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return 1 // GitHub may have been asked, but the broker did not wait for the answer
+		return 1 // GitHub may have been asked, and was not waited for
 	}
 	return m.Unconfirmed
 }
 
-// repeatEvery is how often a workspace's refusals for asking too often are written.
+// repeatEvery is the time between two recorded refusals of one workspace for too many
+// requests.
 const repeatEvery = time.Second
 
-// repeats limits the entries about refusals for asking too often: one a second for each
-// workspace, with the number of those before. Otherwise one workspace could fill the
-// disk, which stops the broker for everyone.
+// repeats counts refusals for too many requests, so that a workspace cannot fill the disk
+// with them and so stop every other one. One a second is recorded, with the number of the
+// others.
 type repeats struct {
 	mu    sync.Mutex // guards the rest
 	of    map[string]repeated
@@ -210,11 +208,11 @@ type repeats struct {
 
 type repeated struct {
 	written time.Time
-	since   int // refusals that were not written
+	since   int // refused and not recorded
 }
 
-// written reports whether a decision is to be written, and how many refusals were left
-// out before it. Only refusals for asking too often (isLimit) are ever left out.
+// written reports whether to record a refusal, and how many were not recorded since the last
+// one. Refusals for other reasons are always recorded.
 func (r *repeats) written(workspace string, isLimit bool, now time.Time) (since int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -235,8 +233,7 @@ func (r *repeats) written(workspace string, isLimit bool, now time.Time) (since 
 	return last.since, true
 }
 
-// sweep removes workspaces that have not been refused for sweepEvery. The caller holds
-// mu.
+// sweep removes workspaces that are no longer refused. The caller holds mu.
 func (r *repeats) sweep(now time.Time) {
 	if r.of == nil {
 		r.of = map[string]repeated{}

@@ -16,18 +16,17 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A Blocker says which workspaces are blocked.
+// A Blocker knows which workspaces and accounts are blocked.
 type Blocker interface {
-	// BlockedFor reports whether a workspace is blocked from tokens of an account. The
-	// caller must treat an error as blocked.
+	// BlockedFor reports whether a workspace, or the account for all workspaces, is blocked.
+	// On an error the request is refused.
 	BlockedFor(ctx context.Context, workspace, owner string) (bool, error)
-	// Blocked reports whether a workspace is blocked from everything. The caller must
-	// treat an error as blocked.
+	// Blocked reports whether a workspace is blocked for all accounts.
 	Blocked(ctx context.Context, workspace string) (bool, error)
 }
 
-// Authorize decides by the profile alone whether a workspace may have what it asks for,
-// and returns the scope of the token. It makes no request.
+// Authorize decides by the profile alone whether a workspace may have what it asks for, and
+// what the token opens. It makes no calls.
 func Authorize(w Workspace, r api.TokenRequest) (Scope, error) {
 	if w.Policy == nil || !w.Policy.Serves(r.Host) {
 		return Scope{}, &Refusal{Status: http.StatusNoContent, Reason: ReasonHost, Detail: "this broker does not serve that host"}
@@ -51,8 +50,8 @@ func Authorize(w Workspace, r api.TokenRequest) (Scope, error) {
 	return scope, nil
 }
 
-// sharersOf identifies the workspaces that share a token with w. Two versions of a
-// profile, before and after a reload, do not share.
+// sharersOf names who may share a token with the workspace. Two versions of a profile share
+// none.
 func sharersOf(w Workspace) string {
 	if w.Profile.Sharing == workspace.ShareNothing {
 		return ownPrefix + w.ID
@@ -60,11 +59,10 @@ func sharersOf(w Workspace) string {
 	return "profile " + w.Profile.Name + " " + w.Profile.Version
 }
 
-// authorWorkspace is the prefix of the Author of a workspace that has its own tokens.
+// authorWorkspace begins the Author of a workspace that has its own tokens.
 const authorWorkspace = "workspace "
 
-// authorOf identifies the workspaces that should stay with one App, because GitHub
-// shows the App as the author.
+// authorOf names who always gets the same App. GitHub shows the App as the author.
 func authorOf(w Workspace) string {
 	if w.Profile.Sharing == workspace.ShareNothing {
 		return authorWorkspace + w.ID
@@ -72,14 +70,14 @@ func authorOf(w Workspace) string {
 	return "profile " + w.Profile.Name
 }
 
-// ownPrefix is the prefix of For in a scope that one workspace has alone.
+// ownPrefix begins For of a scope that belongs to one workspace.
 const ownPrefix = "workspace "
 
-// isOwn reports whether only one workspace has the scope's token.
+// isOwn reports whether the scope belongs to one workspace.
 func (s Scope) isOwn() bool { return strings.HasPrefix(s.For, ownPrefix) }
 
-// repositoryFor returns the id that the repository must have: the profile's, or else
-// the request's; 0 means any.
+// repositoryFor is the ID that the repository must have: the profile's, else the requested
+// one; 0 accepts any.
 func repositoryFor(w Workspace, r api.TokenRequest) (int64, error) {
 	var id int64
 	ok := false
@@ -102,8 +100,8 @@ func forbid(reason, detail string) *Refusal {
 // contents is the permission that git needs.
 const contents = "contents"
 
-// permissionsFor returns the permissions that the request asks for, or else those that
-// its operation needs. It returns an error if the profile allows less.
+// permissionsFor returns the permissions that the operation needs, or the requested ones if
+// the profile allows them.
 func permissionsFor(w Workspace, r api.TokenRequest) (mint.Permissions, error) {
 	allowed := w.Profile.Most().Levels()
 	wanted := r.Permissions
@@ -125,10 +123,9 @@ func permissionsFor(w Workspace, r api.TokenRequest) (mint.Permissions, error) {
 	return permissions, nil
 }
 
-// authorized refuses blocked workspaces and what the profile does not allow. It passes
-// the rest on with its scope. It checks the block again before it answers: a workspace
-// that was blocked meanwhile gets nothing, and the revocation finds its new token in
-// the vend log.
+// authorized refuses what the profile does not allow and who is blocked. It checks the block
+// list again before it answers: a workspace that was blocked meanwhile gets nothing, and its
+// recorded token is found and revoked by whoever blocked it.
 func authorized(block Blocker, next func(context.Context, Workspace, api.TokenRequest, Scope) (Grant, error)) Vendor {
 	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
 		scope, err := Authorize(w, r)
@@ -143,21 +140,21 @@ func authorized(block Blocker, next func(context.Context, Workspace, api.TokenRe
 			err = checkBlocked(ctx, block, w, scope)
 		}
 		if err != nil {
-			return Grant{}, discreet(w, r, err)
+			return Grant{}, hideName(w, r, err)
 		}
 		return g, nil
 	}
 }
 
-// discreet hides a repository's current name from a workspace that asked by id and may
-// not use that name: ids can be guessed.
-func discreet(w Workspace, r api.TokenRequest, err error) error {
+// hideName removes a repository's current name from an error, for a workspace that asked by
+// ID and may not access that name. IDs can be guessed.
+func hideName(w Workspace, r api.TokenRequest, err error) error {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok || e.Now == "" {
 		return err
 	}
 	if pin, _ := mint.Allowed(w.Profile.Repositories, r.Repo.Owner, r.Repo.Name); pin != 0 {
-		return err // the profile has the id, so its author knows it
+		return err // who wrote the profile knows the id
 	}
 	now, _ := gitname.Repository(e.Now)
 	if _, ok := mint.Allowed(w.Profile.Repositories, now.Owner, now.Name); ok {
@@ -166,13 +163,13 @@ func discreet(w Workspace, r api.TokenRequest, err error) error {
 	return &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: fmt.Sprintf("%s does not have the id %d", r.Repo.String(), r.RepositoryID), Err: err}
 }
 
-// blocklistRetry is the Retry-After when the block list could not be read.
+// blocklistRetry is the Retry-After while the block list cannot be read.
 const blocklistRetry = 2 * time.Second
 
 func checkBlocked(ctx context.Context, block Blocker, w Workspace, s Scope) error {
 	blocked, err := block.BlockedFor(ctx, w.ID, s.Repo.Owner)
 	if err != nil {
-		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: blocklistRetry, Detail: "the broker cannot read the list of what is blocked, and gives nothing meanwhile", Err: err}
+		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: blocklistRetry, Detail: "the broker cannot read its block list, and vends no token until it can", Err: err}
 	}
 	if blocked {
 		return forbid(ReasonBlocked, "workspace "+w.ID+" was revoked, or everything of "+s.Repo.Owner+" was")
@@ -180,19 +177,18 @@ func checkBlocked(ctx context.Context, block Blocker, w Workspace, s Scope) erro
 	return nil
 }
 
-// A TokenLimit is the most that a workspace gets from the calls that return tokens. The
-// profile also limits it.
+// A TokenLimit bounds the tokens that endpoints give to a workspace. The profile bounds them
+// as well.
 type TokenLimit string
 
 // The limits.
 const (
-	TokensWrite TokenLimit = ""     // everything that the profile allows
+	TokensWrite TokenLimit = ""     // all that the profile allows
 	TokensRead  TokenLimit = "read" // tokens whose permissions are all "read"
 	TokensNone  TokenLimit = "none" // no token
 )
 
-// ParseTokenLimit reads none, read or write; "" means write. ok is false for everything
-// else.
+// ParseTokenLimit parses none, read or write; "" is write.
 func ParseTokenLimit(text string) (limit TokenLimit, ok bool) {
 	if text == "write" {
 		return TokensWrite, true
@@ -201,7 +197,7 @@ func ParseTokenLimit(text string) (limit TokenLimit, ok bool) {
 	return limit, slices.Contains([]TokenLimit{TokensWrite, TokensRead, TokensNone}, limit)
 }
 
-// capped refuses tokens above the workspace's TokenLimit.
+// capped refuses requests that exceed the workspace's token limit.
 func capped(next Vendor) Vendor {
 	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
 		if !w.Tokens.allows(r) {

@@ -11,26 +11,26 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// When GitHub's hourly rate limit counts as scarce.
+// The parts of GitHub's hourly limit below which mints are restricted.
 const (
 	scarcePart  = 5         // below a fifth, workspaces share the rest
-	reservePart = 20        // below a twentieth, only scopes without a token are minted
-	activeFor   = time.Hour // how long a workspace counts as active after its last mint: a token's lifetime
+	reservePart = 20        // below a twentieth, only scopes without a token get a mint
+	activeFor   = time.Hour // how long a workspace counts as active after its last mint: the life of a token
 )
 
-// A Budget shares the rest of GitHub's rate limit among workspaces. While a fifth or
-// more is left, it allows every mint. Below a fifth, each workspace may use at most its
-// share of the rest until GitHub's window ends. Below a twentieth, it allows no mint
-// for a scope whose token still works.
+// A Budget divides GitHub's rate limit among workspaces. With enough left, every mint is
+// allowed. With less than a fifth left, each workspace may cause its share of the rest until
+// the limit resets. With less than a twentieth left, scopes that still have a token get no
+// mint.
 type Budget struct {
-	Rate func() (mint.Rate, bool) // what GitHub reported last; see [mint.App.Rate]
+	Rate func() (mint.Rate, bool) // the rate limit that GitHub reported last; see [mint.App.Rate]
 	Now  func() time.Time         // nil means time.Now
 
 	mu     sync.Mutex               // guards the rest
 	active map[string]*list.Element // by workspace
-	order  list.List                // of asker: the active ones, by their last request, oldest first
+	order  list.List                // of asker: the active workspaces, the latest last
 	pool   int                      // what was left when the limit became scarce
-	until  time.Time                // end of pool's window; zero while the limit is not scarce
+	until  time.Time                // end of the window that pool is of; zero while nothing is scarce
 	spent  map[string]int
 }
 
@@ -41,8 +41,8 @@ func (b *Budget) now() time.Time {
 	return b.Now()
 }
 
-// Allow returns a [*Refusal] if the workspace may not cause a mint now. hasToken says
-// that the scope has a token that still works.
+// Allow returns a [*Refusal] if the workspace may not cause a mint. hasToken says that the
+// scope still has a working token.
 func (b *Budget) Allow(workspace string, hasToken bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -58,7 +58,7 @@ func (b *Budget) Allow(workspace string, hasToken bool) error {
 	}
 	wait := r.Reset.Sub(now)
 	if hasToken && r.Remaining*reservePart < r.Limit {
-		return scarce(wait, "GitHub's rate limit is nearly used up; the rest is for who has no token")
+		return scarce(wait, "GitHub's rate limit is nearly used up; the rest is for requests without a token")
 	}
 	if share := max(1, b.pool/len(b.active)); b.spent[workspace] >= share {
 		return scarce(wait, fmt.Sprintf("workspace %s has used up its share of GitHub's rate limit", workspace))
@@ -73,8 +73,8 @@ type asker struct {
 	last      time.Time
 }
 
-// note counts a workspace as active, and drops those that no longer are. Its cost does
-// not grow with their number. The caller holds mu.
+// note counts a workspace as active, and removes those that are no longer active from the
+// front of the list: the cost does not depend on their number. The caller holds mu.
 func (b *Budget) note(workspace string, now time.Time) {
 	if b.active == nil {
 		b.active = map[string]*list.Element{}
@@ -94,25 +94,24 @@ func scarce(wait time.Duration, detail string) *Refusal {
 	return &Refusal{Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: max(wait, time.Second), Detail: detail}
 }
 
-// budgets has a Budget for each App and installation, because each has its own rate
-// limit at GitHub. With one App, it uses only first.
+// budgets has a Budget for each App and installation: each has its own rate limit. With a
+// single App there is only the first.
 type budgets struct {
 	first  *Budget
-	pooled Pooled // nil with one App
+	pooled Pooled // nil where there is one App
 	now    func() time.Time
 
 	mu sync.Mutex // guards of
 	of map[string]*seatBudget
 }
 
-// seatBudget is the Budget of a seat. The seat's App may be replaced by a reopened one.
+// seatBudget is the Budget of a seat. Its App may be reopened.
 type seatBudget struct {
 	*Budget
 	seat atomic.Pointer[mint.Seat]
 }
 
-// allow is [Budget.Allow] for the App that would mint the scope's token. It makes no
-// request and does not wait.
+// allow is [Budget.Allow] for the App whose turn it is. It makes no calls and does not wait.
 func (b *budgets) allow(workspace string, s Scope, hasToken bool) error {
 	if b.pooled == nil {
 		return b.first.Allow(workspace, hasToken)
@@ -126,7 +125,7 @@ func (b *budgets) allow(workspace string, s Scope, hasToken bool) error {
 	}
 	seat, ok := b.pooled.Whose(s.turnKey(), seats...)
 	if !ok {
-		return nil // the mint explains why no App can
+		return nil // the mint reports why no App can be used
 	}
 	return b.at(seat).Allow(workspace, hasToken)
 }
@@ -151,7 +150,7 @@ func (b *budgets) at(seat mint.Seat) *Budget {
 	return own.Budget
 }
 
-// budgets returns the budgets of c.GitHub.
+// budgets returns the budgets of the configured GitHub.
 func (c *Config) budgets(first *Budget) *budgets {
 	pooled, _ := c.GitHub.(Pooled)
 	return &budgets{first: first, pooled: pooled, now: c.TokenTime}

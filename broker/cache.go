@@ -13,44 +13,43 @@ import (
 
 // The defaults of a Cache.
 const (
-	minLife     = 5 * time.Minute  // no token with less time left is given, except during an outage of GitHub
-	lastLife    = time.Minute      // and never one with less than this
+	minLife     = 5 * time.Minute  // a token with less left is used only while GitHub is unavailable
+	lastLife    = time.Minute      // a token with less left is never used
 	freshPart   = 4                // a token in use is replaced in the last quarter of its life
-	negative    = 30 * time.Second // how long a refusal by GitHub is cached
-	outage      = 3 * time.Second  // how long an outage is cached
-	mintTimeout = 25 * time.Second // of one mint, even if all callers gave up
+	refusalLife = 30 * time.Second // how long a refusal of GitHub is remembered
+	outageLife  = 3 * time.Second  // how long an outage is remembered
+	mintTimeout = 25 * time.Second // of one mint
 	sweepEvery  = time.Minute
 )
 
-// A Cache holds one token for each scope, in memory. Requests for one scope wait for
-// one mint. A token is replaced before it expires; if that fails, the old one is given
-// while it lasts. GitHub's refusals are cached for a short time.
+// A Cache holds one token per scope in memory. Concurrent requests of one scope wait for one
+// mint. A token is replaced before it expires; if that fails, the old one is used while it
+// lasts. GitHub's refusals are remembered briefly.
 type Cache struct {
 	// Mint mints a token; see [New].
 	Mint MintFunc
-	// Shared has the tokens of other replicas; nil means that replicas do not share.
+	// Shared finds tokens that other replicas minted; nil shares nothing.
 	Shared *Shared
-	// Budget is asked before each mint, with the workspace that causes it. hasToken
-	// says that the scope has a token that still works. An error stops the mint. nil
-	// allows all.
+	// Budget is asked before each mint, for the workspace that caused it. hasToken says that
+	// the scope still has a working token. nil allows every mint.
 	Budget func(workspace string, s Scope, hasToken bool) error
 	Now    func() time.Time // nil means time.Now
 
 	mu      sync.Mutex // guards the rest
 	entries map[string]*entry
 	swept   time.Time
-	drops   int // number of calls of Drop
+	drops   int // calls of Drop
 }
 
-// entry is the cached state of one scope.
+// entry is the state of one scope.
 type entry struct {
 	scope   Scope
 	token   credential.Token
-	ends    time.Time // when the token expires, by both clocks
-	renew   time.Time // when the token's replacement is due; it is still given after that
+	ends    time.Time // when the token expires, by wall and monotonic clock
+	renew   time.Time // when the token is due for replacement
 	refusal error
-	until   time.Time // when refusal expires
-	again   time.Time // when to look again for another replica's token, while the budget allows no mint
+	until   time.Time // until when refusal is remembered
+	again   time.Time // before this, no token of other replicas is searched for when the budget allows no mint
 	flight  *flight
 }
 
@@ -61,8 +60,8 @@ func (c *Cache) now() time.Time {
 	return c.Now()
 }
 
-// Get returns a token for the scope that lasts at least ttl, if any token lasts that
-// long. cached says that it was minted for an earlier request.
+// Get returns a token for the scope that lasts at least ttl, if any does. cached reports that
+// it was minted earlier.
 func (c *Cache) Get(ctx context.Context, workspace string, s Scope, ttl time.Duration) (t credential.Token, cached bool, err error) {
 	least := max(minLife, ttl)
 	for {
@@ -81,7 +80,7 @@ func (c *Cache) Get(ctx context.Context, workspace string, s Scope, ttl time.Dur
 	}
 }
 
-// begin returns a cached token, or the flight to wait for.
+// begin returns a token from memory, or a flight to wait for.
 func (c *Cache) begin(ctx context.Context, workspace string, s Scope, least time.Duration) (*flight, credential.Token, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,7 +95,7 @@ func (c *Cache) begin(ctx context.Context, workspace string, s Scope, least time
 	}
 	f, err := c.join(ctx, workspace, e, least)
 	switch {
-	case isGood: // a flight, if one began, serves the next request
+	case isGood: // the flight, if there is one, goes on for the next request
 		return nil, e.token, nil
 	case err != nil:
 		t, err := c.fallback(e, err)
@@ -105,8 +104,8 @@ func (c *Cache) begin(ctx context.Context, workspace string, s Scope, least time
 	return f, credential.Token{}, nil
 }
 
-// fallback returns the old token during an outage, if it still lasts for lastLife.
-// After a refusal by GitHub it returns err. The caller holds mu.
+// fallback returns the old token during an outage while it lasts. If GitHub refuses the
+// grant, the old token is not used either. The caller holds mu.
 func (c *Cache) fallback(e *entry, err error) (credential.Token, error) {
 	r, ok := errors.AsType[*Refusal](err)
 	isOutage := !ok || r.Status >= 500 || r.Status == 429
@@ -116,7 +115,7 @@ func (c *Cache) fallback(e *entry, err error) (credential.Token, error) {
 	return credential.Token{}, err
 }
 
-// entry returns the scope's entry. The caller holds mu.
+// entry returns the state of a scope, made if necessary. The caller holds mu.
 func (c *Cache) entry(s Scope) *entry {
 	c.sweep()
 	if c.entries == nil {
@@ -143,20 +142,21 @@ func (c *Cache) sweep() {
 	}
 }
 
-// believe returns how long a failure is cached.
-func (c *Cache) believe(err error) time.Duration {
+// rememberFor is how long a failure is remembered.
+func (c *Cache) rememberFor(err error) time.Duration {
 	r, ok := errors.AsType[*Refusal](err)
 	switch {
 	case ok && r.Status < 500 && r.Status != 429:
-		return negative
+		return refusalLife
 	case ok && r.RetryAfter > 0:
 		return min(r.RetryAfter, time.Minute)
 	}
-	return outage
+	return outageLife
 }
 
-// renewal returns a random time in the last quarter of a token's life, at least minLife
-// before its end: so tokens that were minted together are not all replaced together.
+// renewal returns a random moment in the last quarter of a token's life, but at least minLife
+// before its end. It differs per token, so that tokens minted together are not replaced
+// together.
 func renewal(life time.Duration, expiry time.Time) time.Time {
 	latest := expiry.Add(-minLife)
 	earliest := expiry.Add(-life / freshPart)
@@ -166,9 +166,8 @@ func renewal(life time.Duration, expiry time.Time) time.Time {
 	return earliest.Add(rand.N(latest.Sub(earliest)))
 }
 
-// Drop removes the tokens that match from the cache, and returns them so that the
-// caller can revoke them. The next request gets a new token. A mint in progress still
-// serves the callers that wait for it.
+// Drop removes tokens from memory, and returns them so that the caller can revoke them. A
+// running mint still answers those who wait for it.
 func (c *Cache) Drop(match func(Scope, credential.Token) bool) []credential.Token {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,7 +185,7 @@ func (c *Cache) Drop(match func(Scope, credential.Token) bool) []credential.Toke
 	return dropped
 }
 
-// Live calls yield for every live token in the cache, for operators to see.
+// Live calls yield for every token in memory that has not expired.
 func (c *Cache) Live(yield func(Scope, credential.Token)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -197,22 +196,21 @@ func (c *Cache) Live(yield func(Scope, credential.Token)) {
 	}
 }
 
-// flight is one mint, or one search for another replica's token, that requests wait
-// for.
+// flight is one mint, or one search for a token of another replica, that requests wait for.
 type flight struct {
-	workspace string        // the workspace that began it
-	least     time.Duration // how long the token must last
-	// scarce is why the budget refuses the workspace a mint; nil if it does not.
+	workspace string        // that started it
+	least     time.Duration // that the token must last
+	// scarce is why the workspace may cause no mint; nil if it may.
 	scarce error
 
-	done  chan struct{} // closed once the fields below are set
+	done  chan struct{} // closed when the rest is set
 	token credential.Token
-	isOld bool // another replica minted the token, earlier
+	isOld bool // another replica minted the token earlier
 	err   error
 }
 
-// join returns the flight in progress, or begins one. If the budget allows no mint, the
-// flight only searches for another replica's token, and not too often. The caller holds
+// join returns the running flight, or starts one. If the budget allows no mint, the flight
+// only searches for a token of another replica, at most every outageLife. The caller holds
 // mu.
 func (c *Cache) join(ctx context.Context, workspace string, e *entry, least time.Duration) (*flight, error) {
 	if e.flight != nil {
@@ -227,16 +225,16 @@ func (c *Cache) join(ctx context.Context, workspace string, e *entry, least time
 		if c.Shared == nil || clock.Left(e.again, c.now()) > 0 {
 			return nil, f.scarce
 		}
-		e.again = c.now().Add(outage)
+		e.again = c.now().Add(outageLife)
 	}
 	e.flight = f
-	go c.fly(ctx, e, f)
+	go c.run(ctx, e, f)
 	return f, nil
 }
 
-// isFor reports whether the result of a flight answers a request that waited for it. It
-// does not if another workspace's budget was used up, or if the flight found another
-// replica's token that is too short for this request.
+// isFor reports whether a flight's result answers a request that waited for it. It does not
+// if the budget refused another workspace, or if the flight found a token that is too short
+// for this request.
 func (c *Cache) isFor(f *flight, workspace string, least time.Duration) bool {
 	if f.err != nil {
 		return f.scarce == nil || f.workspace == workspace
@@ -244,17 +242,17 @@ func (c *Cache) isFor(f *flight, workspace string, least time.Duration) bool {
 	return !f.isOld || f.least >= least || clock.Left(f.token.Expiry, c.now()) > least
 }
 
-// fly gets a token for all callers that wait. It goes on when one of them gives up.
-func (c *Cache) fly(ctx context.Context, e *entry, f *flight) {
+// run gets a token for all who wait. It continues when one of them gives up.
+func (c *Cache) run(ctx context.Context, e *entry, f *flight) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mintTimeout)
 	defer cancel()
-	t, isOld, err := c.land(ctx, e.scope, f)
+	t, isOld, err := c.obtainUndropped(ctx, e.scope, f)
 	defer c.mu.Unlock()
 	e.flight = nil
 	defer close(f.done)
 	if err != nil {
 		if f.scarce == nil {
-			e.refusal, e.until = err, c.now().Add(c.believe(err))
+			e.refusal, e.until = err, c.now().Add(c.rememberFor(err))
 		}
 		f.token, f.err = c.fallback(e, err)
 		return
@@ -269,10 +267,10 @@ func (c *Cache) fly(ctx context.Context, e *entry, f *flight) {
 	f.token, f.isOld = t, isOld
 }
 
-// land returns the token of a flight, and locks mu. Another replica's token may be
-// marked as revoked after it was checked and before it is in the cache, where Drop
-// would find it. So land searches again if Drop was called meanwhile.
-func (c *Cache) land(ctx context.Context, s Scope, f *flight) (t credential.Token, isOld bool, err error) {
+// obtainUndropped returns the token of a flight, and locks mu. Another replica's token may be
+// revoked after it was checked and before it is in memory, where Drop would find it. If Drop
+// was called meanwhile, it checks again.
+func (c *Cache) obtainUndropped(ctx context.Context, s Scope, f *flight) (t credential.Token, isOld bool, err error) {
 	c.mu.Lock()
 	for {
 		drops := c.drops
@@ -288,7 +286,7 @@ func (c *Cache) land(ctx context.Context, s Scope, f *flight) (t credential.Toke
 	}
 }
 
-// obtain returns another replica's token, or mints one if the budget allows.
+// obtain returns a token of another replica, or mints one if allowed.
 func (c *Cache) obtain(ctx context.Context, s Scope, f *flight) (t credential.Token, isOld bool, err error) {
 	switch {
 	case f.scarce != nil:

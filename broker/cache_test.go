@@ -84,7 +84,7 @@ func TestATokenLastsAsLongAsWasAsked(t *testing.T) {
 	})
 }
 
-// While GitHub cannot be had, what works is given for as long as it lasts; what
+// While GitHub is unavailable, what works is given for as long as it lasts; what
 // GitHub does not grant any more is not.
 func TestWhatIsGivenInTrouble(t *testing.T) {
 	for _, c := range []struct {
@@ -119,7 +119,7 @@ func TestWhatIsGivenInTrouble(t *testing.T) {
 			time.Sleep(time.Second)
 			gives(t, cache, 0, "", false)
 			p.err = nil
-			time.Sleep(negative)
+			time.Sleep(refusalLife)
 			gives(t, cache, 0, fmt.Sprint("tok-", p.made+1), false)
 		})
 	}

@@ -15,36 +15,32 @@ import (
 // A Caller is the proved identity of a request's sender.
 type Caller struct {
 	Method string // "socket", "oidc", "aws", "mtls", "session", "token"
-	// Subject is the full identity: a uid, a subject, an ARN, a SPIFFE id. Rules
-	// compare it, so it is never cut; only texts for people are.
+	// Subject is the identity in full: a uid, a subject, an ARN, a SPIFFE ID. Rules match it;
+	// only what people see is shortened.
 	Subject string
-	// Claims are the claims of the proof, as decoded JSON: strings, json.Number, bool,
-	// lists and objects.
+	// Claims are what the proof says, as decoded JSON: strings, json.Number, bool, lists and
+	// objects.
 	Claims map[string]any
-	// Spend uses up a single-use proof. It returns a [*Refusal] if the proof was used
-	// before. It is nil for a proof that may be used again.
-	Spend func(context.Context) error
+	// MarkUsed marks a single-use proof as used, and returns a [*Refusal] if it was used
+	// before. It is nil for proofs that may be used again.
+	MarkUsed func(context.Context) error
 }
 
-// MaxSubject is the maximum length of a subject, in bytes. A SPIFFE id is at most half
-// as long.
+// MaxSubject bounds a subject, in bytes. A SPIFFE ID has at most half of it.
 const MaxSubject = 4 << 10
 
-// NewCaller returns the caller that claims describe. It derives the subject from the
-// claims; without a suitable claim the subject is empty. It returns an error if the
-// subject is too long. All code that makes callers (proofs, test cases, explanations)
-// uses it.
+// NewCaller returns the caller that claims describe. It derives the subject, which is empty
+// if the claims lack it, and refuses one that is longer than MaxSubject.
 func NewCaller(method string, claims map[string]any) (Caller, error) {
 	c := Caller{Method: method, Claims: claims}
 	c.Subject = c.subject()
 	if len(c.Subject) > MaxSubject {
-		return Caller{}, fmt.Errorf("the subject of this identity is %d bytes long, and at most %d are taken", len(c.Subject), MaxSubject)
+		return Caller{}, fmt.Errorf("the subject of this identity is %d bytes long; at most %d are accepted", len(c.Subject), MaxSubject)
 	}
 	return c, nil
 }
 
-// subject returns the subject that the method's claims contain, and "" if they contain
-// none.
+// subject derives the subject from the method's claims.
 func (c Caller) subject() string {
 	form, ok := map[string]struct{ before, claim string }{
 		"socket": {"uid ", "uid"}, "oidc": {"", "sub"}, "aws": {"", "arn"}, "mtls": {"", "spiffe_id"}, "session": {"session of ", "workspace"},
@@ -59,40 +55,39 @@ func (c Caller) subject() string {
 	return form.before + text
 }
 
-// Use uses up a single-use proof. Call it once a rule has matched the caller: then
-// callers without a rule cannot fill the store. In a context of [GivingNothing] it does
-// nothing, because the caller's next token request still needs the proof.
-func (c Caller) Use(ctx context.Context) error {
-	if c.Spend == nil || ctx.Value(givesNothing{}) != nil {
+// UseProof marks a single-use proof as used. It is called only after a rule has matched, so
+// that callers without a rule write nothing to the store. Within [KeepProofs] it does
+// nothing.
+func (c Caller) UseProof(ctx context.Context) error {
+	if c.MarkUsed == nil || ctx.Value(keepProofs{}) != nil {
 		return nil
 	}
-	return c.Spend(ctx)
+	return c.MarkUsed(ctx)
 }
 
-// An Identifier identifies the sender of a request.
+// An Identifier authenticates the sender of a request.
 type Identifier interface {
-	// Identify returns an error that wraps ErrNoProof if the request has no proof of
-	// this kind, and another error if the proof is invalid. The caller sees the text of
-	// that error. A [*Refusal] is answered as it is (503: the proof cannot be checked
-	// now).
+	// Identify returns an error that wraps ErrNoProof if the request has no proof of this
+	// kind, and another error if it has one that is not valid. The caller sees the text of
+	// that error. A [*Refusal] is answered as it is, for example with 503 if the proof cannot
+	// be checked now.
 	Identify(ctx context.Context, r *http.Request) (Caller, error)
 }
 
-type givesNothing struct{}
+type keepProofs struct{}
 
-// GivingNothing returns a context for a call that gives its caller nothing: see
-// [Caller.Use].
-func GivingNothing(ctx context.Context) context.Context {
-	return context.WithValue(ctx, givesNothing{}, true)
+// KeepProofs returns the context of a call that gives its caller nothing. [Caller.UseProof]
+// does nothing there: the caller needs the proof for its next request.
+func KeepProofs(ctx context.Context) context.Context {
+	return context.WithValue(ctx, keepProofs{}, true)
 }
 
 // ErrNoProof reports that a request has no proof of an identifier's kind.
 var ErrNoProof = errors.New("the request carries no such proof")
 
-// Claim returns the claim at a path as text. A path is a name, or names separated by
-// slashes for claims inside objects ("kubernetes.io/namespace"). Names may contain
-// slashes: the whole path as one name comes first, then shorter names. Only strings,
-// numbers and booleans have a text; for others ok is false.
+// Claim returns the claim at path: a name, or names separated by slashes for claims within
+// objects ("kubernetes.io/namespace"). Names may contain slashes; the whole path as one name
+// is tried first, then shorter names. Only strings, numbers and booleans have a text.
 func (c Caller) Claim(path string) (string, bool) {
 	if v, ok := c.Claims[path]; ok {
 		return textOf(v)
@@ -126,9 +121,9 @@ func textOf(v any) (string, bool) {
 	return "", false
 }
 
-// A Template makes a workspace's id from claims: "ci-{claim.repository_id}". Two
-// different lists of claims never make the same id: a text between two claims separates
-// them, and a claim that contains this separator is refused.
+// A Template builds a workspace's ID from claims: "ci-{claim.repository_id}". Two different
+// lists of claims never give the same ID: text separates two claims, and a claim that
+// contains the separator is refused.
 type Template string
 
 const (
@@ -136,11 +131,10 @@ const (
 	placeEnd   = "}"
 )
 
-// A Part of a template is a text and the claim after it; the last part has no claim.
+// A Part is a text and the claim that follows it. The last part has no claim.
 type Part struct{ Text, Claim string }
 
-// Parts splits a template into its parts. It returns an error if braces or separators
-// are missing.
+// Parts parses the template.
 func (t Template) Parts() ([]Part, error) {
 	var parts []Part
 	rest := string(t)
@@ -163,7 +157,7 @@ func (t Template) Parts() ([]Part, error) {
 	}
 }
 
-// Check returns an error if the template is wrong for all claims.
+// Check returns what is wrong with the template for any claims.
 func (t Template) Check() error {
 	parts, err := t.Parts()
 	if err != nil {
@@ -179,8 +173,8 @@ func (t Template) Check() error {
 	return store.CheckWorkspace(filled.String())
 }
 
-// ID fills in the claims. It returns an error if a claim is missing or contains the
-// separator after it, or if the result is not a valid id.
+// ID fills in the claims. It returns an error if a claim is missing or contains the separator
+// that follows it, or if the result is not a valid ID.
 func (t Template) ID(c Caller) (string, error) {
 	parts, err := t.Parts()
 	if err != nil {
@@ -208,16 +202,15 @@ func (t Template) ID(c Caller) (string, error) {
 	return id, nil
 }
 
-// Separates reports whether a separator marks the end of a value in front of it. It
-// must not occur earlier: neither inside value, nor starting in value and overlapping
-// its end.
+// Separates reports whether separator marks the end of the value before it: the value
+// contains no part of it that could be taken for its beginning.
 func Separates(separator, value string) bool {
 	return strings.Index(value+separator, separator) == len(value)
 }
 
-// Claims returns the names of the claims in a template.
+// Claims are the names of the claims in the template.
 func (t Template) Claims() []string {
-	parts, _ := t.Parts() // a malformed template was refused earlier
+	parts, _ := t.Parts() // one that is wrong was refused
 	var paths []string
 	for _, p := range parts {
 		if p.Claim != "" {

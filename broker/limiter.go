@@ -12,17 +12,16 @@ import (
 	"github.com/gatepass/gatepass/internal/fairshare"
 )
 
-// Limits are what one workspace, or one address, can use. A field that is 0 or less
-// means no limit.
+// Limits bound what one workspace can use. Fields that are 0 or less are unlimited.
 type Limits struct {
 	Requests int     // concurrent
 	Rate     float64 // per second, on average
-	Burst    int     // at once, after a pause
+	Burst    int     // at once after a pause
 }
 
-// A Limiter counts requests by workspace, or by address.
+// A Limiter limits the requests of each workspace.
 type Limiter struct {
-	Limits func() Limits    // returns the limits in force
+	Limits func() Limits    // in force now
 	Now    func() time.Time // nil means time.Now
 
 	mu      sync.Mutex // guards the rest
@@ -30,10 +29,10 @@ type Limiter struct {
 	swept   time.Time
 }
 
-// bucket is what a workspace may still use.
+// bucket is the token bucket of one workspace.
 type bucket struct {
 	running int
-	left    float64 // requests left of the burst, at the time at
+	left    float64 // of the burst, at the time at
 	at      time.Time
 }
 
@@ -44,7 +43,7 @@ func (l *Limiter) now() time.Time {
 	return l.Now()
 }
 
-// enter counts a running request, or refuses it.
+// enter counts a request as running, or refuses it.
 func (l *Limiter) enter(workspace string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,7 +59,7 @@ func (l *Limiter) enter(workspace string) error {
 	return nil
 }
 
-// Over returns what Count would return, and counts nothing.
+// Over returns the refusal that Count would return, and counts nothing.
 func (l *Limiter) Over(workspace string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,7 +67,7 @@ func (l *Limiter) Over(workspace string) error {
 	return l.bucket(workspace, limits, l.now()).refusal(workspace, limits)
 }
 
-// refusal returns why one more request would be refused; nil if it would not.
+// refusal is the refusal of one more request; nil if it is allowed.
 func (b *bucket) refusal(workspace string, limits Limits) error {
 	if limits.Requests > 0 && b.running >= limits.Requests {
 		return &Refusal{
@@ -86,8 +85,7 @@ func (b *bucket) refusal(workspace string, limits Limits) error {
 	return nil
 }
 
-// Count counts one request of a workspace. It returns a [*Refusal] if there are too
-// many.
+// Count counts one request of a workspace, or refuses it.
 func (l *Limiter) Count(workspace string) error {
 	err := l.enter(workspace)
 	if err == nil {
@@ -96,7 +94,7 @@ func (l *Limiter) Count(workspace string) error {
 	return err
 }
 
-// bucket returns a workspace's bucket, refilled to now. The caller holds mu.
+// bucket returns the refilled bucket of a workspace. The caller holds mu.
 func (l *Limiter) bucket(workspace string, limits Limits, now time.Time) *bucket {
 	l.sweep(limits, now)
 	b := l.buckets[workspace]
@@ -119,8 +117,7 @@ func (l *Limiter) leave(workspace string) {
 	l.buckets[workspace].running--
 }
 
-// sweep removes workspaces whose bucket is full and that have no running request. The
-// caller holds mu.
+// sweep removes workspaces whose bucket is full. The caller holds mu.
 func (l *Limiter) sweep(limits Limits, now time.Time) {
 	if l.buckets == nil {
 		l.buckets = map[string]*bucket{}
@@ -137,12 +134,11 @@ func (l *Limiter) sweep(limits Limits, now time.Time) {
 	}
 }
 
-// Count counts one request of a workspace that asks for no token. It returns a
-// [*Refusal] if there are too many.
+// Count counts one request of a workspace that asks for no token, or refuses it.
 func (b *Broker) Count(workspace string) error { return b.requests.Count(workspace) }
 
-// limited refuses a workspace that asks too much. It is below audited, so that refusals
-// are recorded, and above everything that costs.
+// limited refuses workspaces that ask too often. It is below audited, so that refusals are
+// recorded, and above everything expensive.
 func limited(l *Limiter, next Vendor) Vendor {
 	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
 		if err := l.enter(w.ID); err != nil {
@@ -153,8 +149,8 @@ func limited(l *Limiter, next Vendor) Vendor {
 	}
 }
 
-// Gated answers 429 to requests beyond limit concurrent ones, before it reads anything
-// of them. It calls refused for each; nil disables that.
+// Gated answers 429 to requests beyond limit concurrent ones, before it reads anything of
+// them. It calls refused for each, unless that is nil.
 func Gated(limit func() int, refused func(), next http.Handler) http.Handler {
 	var mu sync.Mutex // guards running
 	running := 0
@@ -178,7 +174,7 @@ func Gated(limit func() int, refused func(), next http.Handler) http.Handler {
 				refused()
 			}
 			w.Header().Set("Retry-After", "1")
-			_ = api.WriteProblem(w, api.NewProblem(http.StatusTooManyRequests, "the broker has as many requests running as it takes")) // fails only if the client has gone
+			_ = api.WriteProblem(w, api.NewProblem(http.StatusTooManyRequests, "the broker is at its limit of concurrent requests")) // the client has gone
 			return
 		}
 		defer leave()
@@ -186,16 +182,16 @@ func Gated(limit func() int, refused func(), next http.Handler) http.Handler {
 	})
 }
 
-// ChargeUnauth counts a request without an identity, by its address. It returns a
-// refusal if there are too many. That is not recorded, so that callers without access
-// cannot fill the disk, which would stop the broker for everyone.
+// ChargeUnauth counts a request without an identity against its address, and refuses it
+// beyond the limit. Such refusals are counted in metrics and not recorded, so that strangers
+// cannot fill the disk.
 func (b *Broker) ChargeUnauth(r *http.Request) error {
 	return b.limitUnauth(r, (*Limiter).Count)
 }
 
-// RefuseUnauth records in the audit log that a request had no usable identity, and
-// returns the error to answer: err, or that there are too many such requests. operation
-// is what was asked for; "" means a token.
+// RefuseUnauth records that a request had no valid identity, and returns the answer: err as a
+// refusal, or 429 beyond the limit of its address. operation is what was requested; "" is a
+// token.
 func (b *Broker) RefuseUnauth(r *http.Request, id, operation string, err error) error {
 	if err := b.ChargeUnauth(r); err != nil {
 		return err
@@ -211,14 +207,14 @@ func (b *Broker) RefuseUnauth(r *http.Request, id, operation string, err error) 
 	return refusal
 }
 
-// UnauthExceeded returns the refusal that [Broker.ChargeUnauth] would return, before
-// expensive work for a caller whose identity is not known yet. It counts nothing.
+// UnauthExceeded returns the refusal that [Broker.ChargeUnauth] would return, and counts
+// nothing. It is called before expensive checks.
 func (b *Broker) UnauthExceeded(r *http.Request) error {
 	return b.limitUnauth(r, (*Limiter).Over)
 }
 
 func (b *Broker) limitUnauth(r *http.Request, judge func(*Limiter, string) error) error {
-	if err := judge(b.strangers, fairshare.Address(r.RemoteAddr)); err != nil {
+	if err := judge(b.unauth, fairshare.Address(r.RemoteAddr)); err != nil {
 		refusal := RefusalOf(err)
 		return &Refusal{Status: refusal.Status, Reason: ReasonLimit, RetryAfter: refusal.RetryAfter, Detail: "too many requests without an identity come from this address"}
 	}
@@ -227,43 +223,43 @@ func (b *Broker) limitUnauth(r *http.Request, judge func(*Limiter, string) error
 
 const (
 	maxBodies = 64
-	// bodyTime is the time for a whole body. Normal clients send it together with the
-	// headers.
+	// bodyTime is for a whole body. All come with their headers but those of who
+	// wants to be in the way.
 	bodyTime  = 5 * time.Second
-	bodyCount = 64 << 10 // bytes; see BodyLimiter.Each
+	bodyCount = 64 << 10 // bytes; see Bodies.Each
 )
 
-// BodyLimiter limits how many bodies are read or written at once, because a slow client
-// takes the place of another request. It allows 64, for five seconds each. One more
-// ends the one that [fairshare.Pool] evicts.
+// Bodies limits how many bodies are read or written at once, since a slow client holds a
+// place among all requests. 64 run at once, for five seconds each. When one more comes,
+// the one that [fairshare.Pool] evicts is given up.
 type BodyLimiter struct {
-	// Each is the least that a body counts for, in bytes. The limit for all is 64 times
-	// Each. 0 means 64 KiB.
+	// Each is what a body counts for at least, in bytes: 64 times as many are let be
+	// at once. 0 means 64 KiB.
 	Each int64
 
 	once sync.Once
 	room fairshare.Pool
 }
 
-// Read calls read, which must read the request's body to its end. The body counts for
-// from, and has at most size bytes. Reading fails with [os.ErrDeadlineExceeded] if it
-// takes too long, or if the body is evicted.
+// Read calls read, which reads the body of a request to its end. from is whom to count it
+// for, and size is what it has at most, in bytes. The body ends with
+// [os.ErrDeadlineExceeded] where it took too long, or is in the way.
 func (b *BodyLimiter) Read(w http.ResponseWriter, from string, size int64, read func() error) error {
 	deadline := http.NewResponseController(w).SetReadDeadline
 	err := b.limit(from, size, deadline, read)
 	if err == nil {
-		_ = deadline(time.Time{}) // otherwise its end would look as if the client had gone
+		_ = deadline(time.Time{}) // or its end would look as if the client had gone
 	}
 	return err
 }
 
-// Write calls write, which writes an answer of size bytes. After that, net/http has
-// another five seconds to send what it has buffered.
+// Write calls write, which answers with a body of so many bytes. For what net/http
+// still has of the answer then there are another five seconds.
 func (b *BodyLimiter) Write(w http.ResponseWriter, from string, size int64, write func() error) error {
 	deadline := http.NewResponseController(w).SetWriteDeadline
 	err := b.limit(from, size, deadline, write)
 	if err == nil {
-		_ = deadline(time.Now().Add(bodyTime)) // otherwise a client could delay the end forever
+		_ = deadline(time.Now().Add(bodyTime)) // or a client could take for ever over the end
 	}
 	return err
 }
@@ -275,7 +271,7 @@ func (b *BodyLimiter) limit(from string, size int64, deadline func(time.Time) er
 		}
 		b.room.Size, b.room.EvictOldest = maxBodies*b.Each, true
 	})
-	until := func(t time.Time) { _ = deadline(t) } // fails only without a connection
+	until := func(t time.Time) { _ = deadline(t) } // where there is no connection there is nothing to wait for
 	until(time.Now().Add(bodyTime))
 	leave, ok := b.room.Acquire(from, max(size, b.Each), func() { until(time.Unix(1, 0)) })
 	if !ok {

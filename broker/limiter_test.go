@@ -177,7 +177,7 @@ func TestStrangersAreWrittenDownAFewTimes(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	b := newBench(t)
 	j := b.journal
-	s := b.start(Config{StrangerLimits: func() Limits { return Limits{Rate: 1, Burst: 3} }, Now: func() time.Time { return now }})
+	s := b.start(Config{UnauthLimits: func() Limits { return Limits{Rate: 1, Burst: 3} }, Now: func() time.Time { return now }})
 	h := s.Handler()
 	ask := func(from string) int {
 		r := httptest.NewRequest(http.MethodPost, "/v1/token", strings.NewReader("{}"))

@@ -22,12 +22,10 @@ type Minter interface {
 	Mint(ctx context.Context, g mint.Grant) (mint.Minted, error)
 }
 
-// minted asks GitHub for a token of exactly the scope: one repository, by the
-// installation that covers it. [mint.App.Mint] has compared GitHub's answer with the
-// request. minted also refuses a narrower token, because a workspace that relies on it
-// would fail later, with a less clear error.
-//
-// Of several Apps, the one whose turn it is mints ([Pooled]).
+// minted asks GitHub for a token of exactly that scope: one repository, through the
+// installation that reaches it. [mint.App.Mint] has compared the answer with the request. A
+// narrower token is refused here: a workspace that relies on it would fail later, elsewhere.
+// With several Apps, [Pooled] chooses the one.
 func minted(github Minter) MintFunc {
 	return func(ctx context.Context, s Scope) (mint.Minted, error) {
 		pooled, ok := github.(Pooled)
@@ -42,12 +40,12 @@ func minted(github Minter) MintFunc {
 	}
 }
 
-// mintedBy asks one App. With isChecked, it first checks that the installation was
-// granted the permissions.
+// mintedBy asks one App. If isChecked is set, it does not ask for more than the installation
+// was granted.
 func mintedBy(ctx context.Context, app Minter, s Scope, isChecked bool) (mint.Minted, error) {
 	i, err := installation(ctx, app, s)
 	if err != nil {
-		return mint.Minted{}, fromGitHub(err)
+		return mint.Minted{}, githubRefusal(err)
 	}
 	if i.Suspended() {
 		suspended := mint.Fits(i, nil)
@@ -55,7 +53,7 @@ func mintedBy(ctx context.Context, app Minter, s Scope, isChecked bool) (mint.Mi
 	}
 	if isChecked {
 		if err := mint.Fits(i, s.Permissions()); err != nil {
-			return mint.Minted{}, fromGitHub(err)
+			return mint.Minted{}, githubRefusal(err)
 		}
 	}
 	grant := s.Grant
@@ -65,13 +63,13 @@ func mintedBy(ctx context.Context, app Minter, s Scope, isChecked bool) (mint.Mi
 		err = &mint.Error{Kind: mint.NotGranted, Doing: "mint a token", Message: "GitHub granted less than was asked: " + strings.Join(m.Narrower, ", ")}
 	}
 	if err != nil {
-		return m, fromGitHub(err)
+		return m, githubRefusal(err)
 	}
 	return m, nil
 }
 
-// installation returns the installation that covers the scope's repository. A
-// repository that is found by its id must belong to the account in the scope.
+// installation finds the one that reaches the scope's repository. A repository that is pinned
+// by ID must still belong to the expected account.
 func installation(ctx context.Context, app Minter, s Scope) (mint.Installation, error) {
 	if !s.AnyName {
 		return app.InstallationFor(ctx, s.Repo.Owner, s.Repo.Name)
@@ -83,9 +81,9 @@ func installation(ctx context.Context, app Minter, s Scope) (mint.Installation, 
 	return i, err
 }
 
-// fromGitHub converts an error of GitHub for the caller. The caller sees why something
-// was not granted, but no details of an outage or of a bad key.
-func fromGitHub(err error) error {
+// githubRefusal turns GitHub's error into an answer. The caller learns what is not granted.
+// It does not learn why GitHub or the App's key is unavailable.
+func githubRefusal(err error) error {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok && errors.Is(err, context.DeadlineExceeded) {
 		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonGitHub, RetryAfter: RetryAfter, Detail: "GitHub did not answer in time", Err: err}
@@ -100,20 +98,20 @@ func fromGitHub(err error) error {
 	case mint.RateLimited:
 		r.Detail = "GitHub's rate limit is used up"
 	case mint.BadKey, mint.Unsigned, mint.Skewed:
-		r.Detail = "the broker cannot prove itself to GitHub; its operator has to look"
+		r.Detail = "the broker cannot authenticate to GitHub; its operator must check the App's key"
 	default:
-		r.Detail = "GitHub cannot be had"
+		r.Detail = "GitHub is unavailable"
 	}
 	return r
 }
 
-// TakeBack revokes tokens that were minted but given to no workspace, so that the vend
-// log does not have them. If a revocation fails, TakeBack keeps the token in memory,
-// and Retry tries again until the token expires.
+// TakeBack revokes tokens that were minted and vended to no workspace. They are not in the
+// store. A token that cannot be revoked yet stays in memory until Retry succeeds or it
+// expires.
 type TakeBack struct {
-	// Revoke revokes a token; see [mint.App.Revoke].
+	// Revoke ends a token; see [mint.App.Revoke].
 	Revoke func(context.Context, credential.Token) error
-	// Revoked is called for each token that Retry revoked; nil disables it.
+	// Revoked is called with each token that Retry revoked; nil is not called.
 	Revoked func(credential.Token)
 	Now     func() time.Time // nil means time.Now
 
@@ -128,7 +126,7 @@ func (b *TakeBack) now() time.Time {
 	return b.Now()
 }
 
-// Take revokes a token. If it returns an error, Retry tries again.
+// Take revokes a token. After an error, Retry tries again.
 func (b *TakeBack) Take(ctx context.Context, t credential.Token) error {
 	err := b.Revoke(ctx, t)
 	if err != nil {
@@ -170,29 +168,28 @@ func (b *TakeBack) Retry(ctx context.Context) error {
 	return usererr.Join(errs...)
 }
 
-// A Pooled is a GitHub with several Apps that mint for the same accounts.
+// A Pooled is a GitHub at which several Apps mint for the same accounts.
 type Pooled interface {
-	// Members returns all Apps, at least one. A single one is used as if there were no
-	// pool.
+	// Members returns all Apps, at least one. A single one is used without the pool.
 	Members(ctx context.Context, owner string) []Member
-	// Seats returns the seats of the Apps that can be used. It does not wait.
+	// Seats returns those of the Apps that can mint. It does not wait.
 	Seats(owner string) []mint.Seat
-	// Whose is Turn for a caller that does not mint; ok is false if no App can mint.
+	// Whose is Turn for a caller that does not mint; ok is false if no App can.
 	Whose(key string, seats ...mint.Seat) (seat mint.Seat, ok bool)
 	// Turn returns the seat whose turn it is; see [mint.Pool.Turn].
 	Turn(key string, seats ...mint.Seat) (mint.Seat, func(error), error)
 }
 
-// A Member is one App of a pool. Its Seat has the App's name.
+// A Member is one App of a pool. Its Seat has a name.
 type Member struct {
 	Minter
 	mint.Seat
-	Err error // why it cannot be used; nil if it can
+	Err error // why the App cannot be used; nil if it can
 }
 
-// turnKey identifies the workspaces that should stay with one App, so that comments,
-// checks and commits keep one author: a workspace with its own tokens, or else all
-// workspaces of a profile in one repository.
+// turnKey names who always gets the same App, so that comments, checks and commits keep one
+// author: a workspace that has its own tokens, else all workspaces of a profile in one
+// repository.
 func (s Scope) turnKey() string {
 	if strings.HasPrefix(s.Author, authorWorkspace) {
 		return s.Author
@@ -200,17 +197,16 @@ func (s Scope) turnKey() string {
 	return s.Author + " " + s.Repo.String()
 }
 
-// mintedByAny asks the App whose turn it is, and the next one if that cannot mint. For
-// a scope that writes checks, it skips only Apps that are not installed there or were
-// not granted enough, not one that GitHub blocks for a while: no other App could update
-// its check runs.
+// mintedByAny asks the App whose turn it is, and the next one if that cannot mint. For a
+// scope that writes checks it skips only Apps that are not installed or not granted enough:
+// at GitHub, only the App that created a check run can update it.
 func mintedByAny(ctx context.Context, github Pooled, members []Member, s Scope) (mint.Minted, error) {
 	var first error
 	unseen := 0
 	for len(members) > 0 {
 		at, done, err := whoseTurn(github, members, s)
 		if err != nil {
-			return mint.Minted{Unconfirmed: unseen}, fromGitHub(cmpError(first, err))
+			return mint.Minted{Unconfirmed: unseen}, githubRefusal(firstError(first, err))
 		}
 		m, err := mintedBy(ctx, members[at], s, true)
 		done(err)
@@ -218,17 +214,17 @@ func mintedByAny(ctx context.Context, github Pooled, members []Member, s Scope) 
 		if first != nil && err == nil {
 			m.Instead = "an App before it cannot mint: " + first.Error()
 		}
-		isMade := !m.Token.IsZero() // it gives less access than was asked, and will be revoked
+		isMade := !m.Token.IsZero() // it opens less than requested and must be revoked
 		if isMade || !mint.IsPassedOver(err) || s.writesChecks() && isBlocked(err) {
 			return m, err
 		}
-		unseen, first = m.Unconfirmed, cmpError(first, err)
+		unseen, first = m.Unconfirmed, firstError(first, err)
 		members = slices.Delete(slices.Clone(members), at, at+1)
 	}
 	return mint.Minted{Unconfirmed: unseen}, first
 }
 
-func cmpError(first, second error) error {
+func firstError(first, second error) error {
 	if first != nil {
 		return first
 	}
@@ -243,8 +239,8 @@ func isBlocked(err error) bool {
 	return ok && e.Kind != mint.NotInstalled && e.Kind != mint.NotGranted
 }
 
-// whoseTurn returns the index of the member whose turn it is. A scope that writes
-// checks always has the same App, and waits for it.
+// whoseTurn returns the index of the member whose turn it is. A scope that writes checks
+// waits for its one App.
 func whoseTurn(github Pooled, members []Member, s Scope) (at int, done func(error), err error) {
 	var all, usable []mint.Seat
 	for _, m := range members {
@@ -252,7 +248,7 @@ func whoseTurn(github Pooled, members []Member, s Scope) (at int, done func(erro
 		if m.Err == nil {
 			usable = append(usable, m.Seat)
 		} else {
-			err = cmpError(err, m.Err)
+			err = firstError(err, m.Err)
 		}
 	}
 	is := func(seat mint.Seat) func(Member) bool { return func(m Member) bool { return m.Name == seat.Name } }

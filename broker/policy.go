@@ -14,45 +14,44 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A Policy is one version of the configuration's rules. It never changes; a reload
-// makes another. The zero Policy refuses every request.
+// A Policy is one generation of the configuration of callers. It never changes: a reload
+// makes another one. The zero Policy refuses every caller.
 type Policy struct {
-	Hash      string         // of everything that the policy was made from
-	Hosts     []string       // git's names for GitHub, in canonical form
-	Rules     []Rule         // the first match decides
-	Operators []OperatorRule // none means no operators
+	Hash      string         // of the whole configuration
+	Hosts     []string       // canonical names that git uses for the served GitHub
+	Rules     []Rule         // the first that matches decides
+	Operators []OperatorRule // none: no request is an operator's
 }
 
-// A Rule gives callers a workspace and a profile.
+// A Rule maps callers to a workspace and a profile.
 type Rule struct {
-	Name string     // such as "callers[0] ci", for audit and messages
-	By   Identifier // proves the caller; rules may share one
-	// Method is the method of the callers that By proves; "" if unknown.
+	Name string     // "callers[0] ci", for audit and messages
+	By   Identifier // authenticates the caller; rules may share one
+	// Method is the method of the callers that By proves; "" if it is not known in advance.
 	Method string
 	Issuer string // the claim iss of those callers; "" if they have none
-	// Match decides whether the rule matches a caller; nil matches every caller that By
-	// proves.
+	// Match decides whether the rule applies to a caller; nil applies to all that By proves.
 	Match     Matcher
 	Workspace Template
 	Profile   *workspace.Profile
-	// Tokens is the most that a workspace of this rule gets.
+	// Tokens limits the tokens that a workspace of the rule gets.
 	Tokens TokenLimit
-	// Sleep is how long after its expiry a session for a join token can be renewed.
+	// Sleep is how long after its end a session for a join token can be renewed.
 	Sleep time.Duration
-	// Hash is a hash of the rule's configuration, its name included. When it changes,
-	// the rule's gateway sessions end.
+	// Hash is of the rule's configuration, its name included. Gateway sessions end when it
+	// changes.
 	Hash string
 }
 
-// A Matcher decides whether a caller matches, by what it proved.
+// A Matcher decides whether a rule applies to a caller.
 type Matcher interface {
 	Match(Caller) (bool, error)
 }
 
-// Exactly matches if every claim exists and equals its text.
+// Exactly matches claims to strings: every claim must be present and equal.
 type Exactly map[string]string
 
-// Match implements [Matcher].
+// Match implements Matcher.
 func (m Exactly) Match(c Caller) (bool, error) {
 	for path, want := range m {
 		if got, ok := c.Claim(path); !ok || got != want {
@@ -62,11 +61,10 @@ func (m Exactly) Match(c Caller) (bool, error) {
 	return true, nil
 }
 
-// Patterns matches if every claim matches its expression, which is anchored at both
-// ends.
+// Patterns match whole claims to regular expressions.
 type Patterns map[string]*regexp.Regexp
 
-// Match implements [Matcher].
+// Match implements Matcher.
 func (m Patterns) Match(c Caller) (bool, error) {
 	for path, pattern := range m {
 		if got, ok := c.Claim(path); !ok || !pattern.MatchString(got) {
@@ -76,8 +74,8 @@ func (m Patterns) Match(c Caller) (bool, error) {
 	return true, nil
 }
 
-// CompilePattern returns an expression that matches only whole texts. It first compiles
-// text alone, so that unbalanced parentheses cannot escape the anchors.
+// CompilePattern returns an expression that matches whole strings only. It compiles text
+// alone first, so that unbalanced parentheses cannot escape the anchors.
 func CompilePattern(text string) (*regexp.Regexp, error) {
 	if _, err := regexp.Compile(text); err != nil {
 		return nil, err
@@ -85,16 +83,16 @@ func CompilePattern(text string) (*regexp.Regexp, error) {
 	return regexp.Compile(`\A(?:` + text + `)\z`)
 }
 
-// Claims returns the claims that are checked.
+// Claims are the claims that it reads.
 func (m Exactly) Claims() []string { return slices.Collect(maps.Keys(m)) }
 
-// Claims returns the claims that are checked.
+// Claims are the claims that it reads.
 func (m Patterns) Claims() []string { return slices.Collect(maps.Keys(m)) }
 
 // All matches if all its matchers do.
 type All []Matcher
 
-// Match implements [Matcher].
+// Match implements Matcher.
 func (m All) Match(c Caller) (bool, error) {
 	for _, one := range m {
 		if ok, err := one.Match(c); !ok || err != nil {
@@ -104,7 +102,7 @@ func (m All) Match(c Caller) (bool, error) {
 	return true, nil
 }
 
-// Claims returns the claims that its matchers check.
+// Claims are the claims that its matchers read.
 func (m All) Claims() []string {
 	var paths []string
 	for _, one := range m {
@@ -121,8 +119,8 @@ type proof struct {
 	err    error
 }
 
-// Resolve returns the workspace of a request, by the first rule that matches. It asks
-// each identifier once. Its error is a [*Refusal].
+// Resolve finds the workspace of a request by the first rule that matches. It calls each
+// identifier once.
 func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error) {
 	proofs := map[Identifier]proof{}
 	var invalid error
@@ -137,13 +135,13 @@ func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error
 		case errors.Is(got.err, ErrNoProof):
 			continue
 		case got.err != nil:
-			invalid = graver(invalid, got.err)
+			invalid = worse(invalid, got.err)
 			continue
 		}
 		isProved = true
 		w, ok, err := p.apply(rule, got.caller)
 		if ok && err == nil {
-			err = got.caller.Use(ctx)
+			err = got.caller.UseProof(ctx)
 		}
 		if err != nil {
 			return Workspace{}, err
@@ -153,14 +151,14 @@ func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error
 		}
 	}
 	if isProved {
-		return Workspace{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "no rule of the broker is for this identity"}
+		return Workspace{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "no caller rule matches this identity"}
 	}
-	return Workspace{}, unproved(invalid)
+	return Workspace{}, unauthenticated(invalid)
 }
 
-// graver returns the error to answer with: a proof that cannot be checked now comes
-// first, then one with more detail for the log, then the later one.
-func graver(earlier, later error) error {
+// worse returns the error to answer with: the refusal with the higher status (a proof that
+// cannot be checked now), else a refusal, else the later error.
+func worse(earlier, later error) error {
 	was, isRefusal := errors.AsType[*Refusal](earlier)
 	if !isRefusal {
 		return later
@@ -171,22 +169,21 @@ func graver(earlier, later error) error {
 	return earlier
 }
 
-// unproved returns the refusal for a request without a valid proof. invalid is why its
-// proof is invalid or cannot be checked now; nil means that it has none.
-func unproved(invalid error) *Refusal {
+// unauthenticated is the answer to a request without a valid proof. invalid is why the proof
+// is not valid or cannot be checked; nil means that there was none.
+func unauthenticated(invalid error) *Refusal {
 	if refusal, ok := errors.AsType[*Refusal](invalid); ok {
 		return refusal
 	}
-	detail := "the request carries no identity that the broker knows"
+	detail := "the request has no identity that the broker accepts"
 	if invalid != nil {
 		detail = usererr.Escape(usererr.Cut(invalid.Error(), maxDetail))
 	}
 	return &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: detail}
 }
 
-// apply returns the rule's workspace, if the rule matches the caller. If the rule
-// matches but makes no valid workspace id, the request is refused; later rules are not
-// tried.
+// apply returns the workspace of a caller if the rule applies to it. If the rule matches and
+// its template gives no ID, the request is refused and no later rule is tried.
 func (p *Policy) apply(rule Rule, c Caller) (Workspace, bool, error) {
 	if rule.Match != nil {
 		ok, err := rule.Match.Match(c)
@@ -199,16 +196,16 @@ func (p *Policy) apply(rule Rule, c Caller) (Workspace, bool, error) {
 	}
 	id, err := rule.Workspace.ID(c)
 	if err != nil {
-		return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "this identity makes no workspace's id: " + usererr.Escape(usererr.Cut(err.Error(), maxDetail))}
+		return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "this identity gives no valid workspace id: " + usererr.Escape(usererr.Cut(err.Error(), maxDetail))}
 	}
-	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, RuleHash: rule.Hash, Tokens: rule.Tokens, Sleep: rule.Sleep, Caller: c, Claims: rule.looked(c), Policy: p}, true, nil
+	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, RuleHash: rule.Hash, Tokens: rule.Tokens, Sleep: rule.Sleep, Caller: c, Claims: rule.loggedClaims(c), Policy: p}, true, nil
 }
 
-// maxClaim is how many bytes of a claim are in the audit log.
+// maxClaim bounds a claim in the audit log, in bytes.
 const maxClaim = 200
 
-// looked returns the claims that the rule checks, with their values.
-func (rule Rule) looked(c Caller) map[string]string {
+// loggedClaims are the claims that the rule reads, shortened for the audit log.
+func (rule Rule) loggedClaims(c Caller) map[string]string {
 	paths := rule.Workspace.Claims()
 	if looking, ok := rule.Match.(interface{ Claims() []string }); ok {
 		paths = append(paths, looking.Claims()...)
@@ -222,7 +219,7 @@ func (rule Rule) looked(c Caller) map[string]string {
 	return claims
 }
 
-// FindRule returns the rule of that name with that [Rule.Hash].
+// FindRule returns the rule of that name and [Rule.Hash].
 func (p *Policy) FindRule(name, hash string) (Rule, bool) {
 	i := slices.IndexFunc(p.Rules, func(r Rule) bool { return r.Name == name && r.Hash == hash })
 	if i < 0 {
@@ -231,18 +228,19 @@ func (p *Policy) FindRule(name, hash string) (Rule, bool) {
 	return p.Rules[i], true
 }
 
-// Serves reports whether the broker serves host.
+// Serves reports whether host is one of those the broker answers for.
 func (p *Policy) Serves(host string) bool { return slices.Contains(p.Hosts, host) }
 
-// A RuleResult says whether one rule matches a caller.
+// A RuleResult is the result of one rule for a caller.
 type RuleResult struct {
 	Rule    string
 	Matches bool
-	Note    string // why not, unless a claim is the reason
+	Note    string // why it does not, where that is no claim
 }
 
-// Explain returns the workspace that a caller with these claims would get, and the
-// result of each rule up to the one that decides. An empty method means any method.
+// Try finds out which workspace a caller would be, had it proved these claims,
+// and what each rule said up to the one that decides. A caller without a method
+// may have proved itself by any.
 func (p *Policy) Explain(method string, claims map[string]any) (Workspace, []RuleResult, error) {
 	var said []RuleResult
 	for _, rule := range p.Rules {
@@ -268,20 +266,20 @@ func (p *Policy) Explain(method string, claims map[string]any) (Workspace, []Rul
 			return w, said, err
 		}
 	}
-	return Workspace{}, said, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "no rule of the broker is for this identity"}
+	return Workspace{}, said, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "no caller rule matches this identity"}
 }
 
-// An OperatorRule says who may list what workspaces got, and revoke it.
+// An OperatorRule says who may see what was vended, and revoke it.
 type OperatorRule struct {
 	Name string // for audit and people
-	// Key changes when the rule's configuration changes. A login by the rule is valid
-	// as long as a rule has its Key.
+	// Key changes when the rule's configuration changes. A login lasts while a rule has its
+	// key.
 	Key   string
 	By    Identifier
-	Match Matcher // nil matches every caller that By proves
+	Match Matcher // nil matches all that By proves
 }
 
-// An Operator is the sender of an operator's request.
+// An Operator is the proved sender of an operator's request.
 type Operator struct {
 	Name    string // of the rule
 	Key     string
@@ -289,8 +287,8 @@ type Operator struct {
 	Subject string
 }
 
-// Operator returns the operator who sent a request, by the first rule that matches. Its
-// error is a [*Refusal]. Without operator rules it refuses every request.
+// Operator finds the operator of a request by the first rule that matches. Its error is a
+// [*Refusal].
 func (p *Policy) Operator(ctx context.Context, r *http.Request) (Operator, error) {
 	if len(p.Operators) == 0 {
 		return Operator{}, forbid(ReasonRule, "this broker has no operators; its configuration names none")
@@ -308,7 +306,7 @@ func (p *Policy) Operator(ctx context.Context, r *http.Request) (Operator, error
 			continue
 		}
 		if got.err != nil {
-			invalid = graver(invalid, got.err)
+			invalid = worse(invalid, got.err)
 			continue
 		}
 		isProved = true
@@ -317,16 +315,16 @@ func (p *Policy) Operator(ctx context.Context, r *http.Request) (Operator, error
 			return Operator{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "a rule of the broker cannot be applied to this identity", Err: err}
 		}
 		if ok {
-			if err := got.caller.Use(ctx); err != nil {
+			if err := got.caller.UseProof(ctx); err != nil {
 				return Operator{}, err
 			}
 			return Operator{Name: rule.Name, Key: rule.Key, Method: got.caller.Method, Subject: usererr.Cut(got.caller.Subject, maxDetail)}, nil
 		}
 	}
 	if isProved {
-		return Operator{}, forbid(ReasonRule, "this identity is no operator's")
+		return Operator{}, forbid(ReasonRule, "no operator rule matches this identity")
 	}
-	return Operator{}, unproved(invalid)
+	return Operator{}, unauthenticated(invalid)
 }
 
 func matches(m Matcher, c Caller) (bool, error) {
@@ -336,8 +334,7 @@ func matches(m Matcher, c Caller) (bool, error) {
 	return m.Match(c)
 }
 
-// OperatorByKey returns the rule by which an operator logged in. ok is false if it was
-// changed or removed.
+// OperatorByKey returns the rule with that key, if there still is one.
 func (p *Policy) OperatorByKey(key string) (OperatorRule, bool) {
 	for _, rule := range p.Operators {
 		if key != "" && rule.Key == key {

@@ -9,18 +9,17 @@ import (
 	"github.com/gatepass/gatepass/api"
 )
 
-// RetryAfter is when a caller should retry after a failure of the store, the audit log
-// or GitHub.
+// RetryAfter is when a caller may retry after the store, the audit log or GitHub failed.
 const RetryAfter = 10 * time.Second
 
-// A Refusal is an answer other than a token. Callers see Detail; it tells them nothing
-// about other callers.
+// A Refusal is any answer without a token. Detail is for people, and reveals nothing about
+// other callers.
 type Refusal struct {
 	Status     int    // of HTTP
 	Reason     string // one of the Reason constants, for audit and metrics
 	Detail     string
 	RetryAfter time.Duration // for 429 and 503
-	Err        error         // the cause, for the broker's own log; never answered
+	Err        error         // the cause, for the broker's log; callers never see it
 }
 
 func (r *Refusal) Error() string {
@@ -33,32 +32,32 @@ func (r *Refusal) Error() string {
 // Unwrap returns the cause.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// The reasons of refusals. They are few, because they are labels of metrics.
+// The reasons of refusals. They are few, so that they can be labels of metrics.
 const (
 	ReasonHost       = "host"       // not served
-	ReasonIdentity   = "identity"   // no proof of identity, or an invalid one
+	ReasonIdentity   = "identity"   // none, or not valid
 	ReasonReplay     = "replay"     // a single-use proof was used again
-	ReasonCopied     = "copied"     // two holders renew one session
+	ReasonCopied     = "copied"     // two holders renewed one session
 	ReasonRule       = "rule"       // no rule matches the identity
-	ReasonBlocked    = "barred"     // the workspace, the account or the App is blocked
-	ReasonRepository = "repository" // the profile does not allow it
-	ReasonPermission = "permission" // the profile does not allow it
+	ReasonBlocked    = "barred"     // the workspace is blocked, or the account
+	ReasonRepository = "repository" // not allowed by the profile
+	ReasonPermission = "permission" // not allowed by the profile
 	ReasonRequest    = "request"    // malformed
 	ReasonLimit      = "limit"      // too many requests
-	ReasonGitHub     = "github"     // GitHub refuses, or cannot be reached
+	ReasonGitHub     = "github"     // GitHub refuses or is unavailable
 	ReasonAudit      = "audit"      // the audit log cannot be written
 	ReasonStore      = "store"      // the store cannot be read or written
-	ReasonInternal   = "internal"   // a bug in the broker
-	ReasonNone       = ""           // not refused
+	ReasonInternal   = "internal"   // a failure within the broker
+	ReasonNone       = ""           // the request was granted
 )
 
-const maxDetail = 300 // bytes of a refusal's Detail
+const maxDetail = 300 // bytes of a refusal's detail
 
-// Problem returns the refusal as a problem document.
+// Problem is the problem document of the refusal.
 func (r *Refusal) Problem() api.Problem { return api.NewProblem(r.Status, r.Detail) }
 
-// RefusalOf returns the refusal in err. For any other error it returns a general
-// refusal, with err as the cause for the log.
+// RefusalOf returns the refusal in err. For any other error it returns a general one that
+// wraps err, for the log.
 func RefusalOf(err error) *Refusal {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		return r
@@ -66,42 +65,42 @@ func RefusalOf(err error) *Refusal {
 	return &Refusal{Status: http.StatusInternalServerError, Reason: ReasonInternal, Err: err, Detail: "the broker could not answer; its log says why"}
 }
 
-// BadRequest returns the refusal of a malformed request.
+// BadRequest is the refusal of a malformed request.
 func BadRequest(detail string) *Refusal {
 	return &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: detail}
 }
 
-// NotAllowed returns the refusal of a method that a path does not have, and sets the
-// Allow header.
+// NotAllowed refuses a method that a path does not support, and sets the Allow header.
 func NotAllowed(w http.ResponseWriter, methods ...string) *Refusal {
 	w.Header().Set("Allow", strings.Join(methods, ", "))
 	return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "this path is for " + strings.Join(methods, " and ")}
 }
 
-// AuditUnavailable returns the refusal for when the audit log cannot be written.
+// AuditUnavailable is the refusal while the audit log cannot be written.
 func AuditUnavailable(err error) *Refusal {
 	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonAudit, RetryAfter: RetryAfter, Err: err, Detail: "the broker's audit log cannot be written"}
 }
 
-// StoreUnavailable returns the refusal for when the store cannot be read or written.
+// StoreUnavailable is the refusal while the store cannot be read or written.
 func StoreUnavailable(err error) *Refusal {
-	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err, Detail: "the broker's store cannot be had"}
+	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err, Detail: "the broker's store is unavailable"}
 }
 
-// withProblems answers with a problem document if mux has no handler for a request.
+// withProblems answers requests without a handler with a problem document, like all other
+// errors.
 func withProblems(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if handler, pattern := mux.Handler(r); pattern == "" {
 			mute := &statusOnly{ResponseWriter: w}
 			handler.ServeHTTP(mute, r)
-			_ = api.WriteProblem(w, api.NewProblem(mute.status, "this broker serves no such path, or not by that method")) // fails only if the client has gone
+			_ = api.WriteProblem(w, api.NewProblem(mute.status, "this broker serves no such path, or not by that method")) // the client has gone
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
 }
 
-// statusOnly takes the headers of an answer, and holds back its status and text.
+// statusOnly discards an answer and keeps its status.
 type statusOnly struct {
 	http.ResponseWriter
 	status int

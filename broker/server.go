@@ -16,24 +16,23 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// An Observation describes one answer, with few possible values in each field, for
-// metrics.
+// An Observation is one answer, with few possible values in each field.
 type Observation struct {
 	Endpoint string // "token", "git-credentials", …
-	Method   string // of the caller's proof; "" without one
+	Method   string // of the caller's proof; "" where nothing was proved
 	Status   int
 	Reason   string
 	Cached   bool
 	Took     time.Duration
 }
 
-// CredentialsPath is the path for requests in git's own credential format.
+// CredentialsPath takes requests in git's credential format.
 const CredentialsPath = "/v1/git-credentials"
 
-// maxCredentials is the maximum size of a request in git's format, in bytes.
+// maxCredentials bounds a request in git's format, in bytes.
 const maxCredentials = 16 << 10
 
-// Handler returns the handler that serves workspaces.
+// Handler serves workspaces.
 func (b *Broker) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(api.TokenPath, b.serve("token", b.token))
@@ -48,13 +47,13 @@ func (b *Broker) Handler() http.Handler {
 	return withProblems(mux)
 }
 
-// Handle returns a handler that does what all endpoints share: request id, problem
-// documents for refusals, log and metrics. name is for metrics.
+// Handle makes a handler with what all endpoints share: request ID, problem documents, log
+// and metrics. name is for metrics.
 func (b *Broker) Handle(name string, handle func(w http.ResponseWriter, r *http.Request, id string) error) http.Handler {
 	return b.serve(name, Endpoint{name, handle}.serve)
 }
 
-// call is one request in a handler.
+// call is one request and its state.
 type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
@@ -63,8 +62,7 @@ type call struct {
 	cached bool
 }
 
-// serve does what all endpoints share: request id, problem documents for refusals, log
-// and metrics.
+// serve adds what all endpoints share: request ID, problem documents, log and metrics.
 func (b *Broker) serve(endpoint string, handle func(*call) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
@@ -82,9 +80,8 @@ func (b *Broker) serve(endpoint string, handle func(*call) error) http.HandlerFu
 	}
 }
 
-// level returns the level at which a refusal is logged: only faults of the broker or
-// its services are errors. Refusals for asking too often must not fill the log; metrics
-// count them.
+// level is the log level of a refusal: an error only if the broker failed. Too many requests
+// are logged at debug level, so that they do not fill the log; metrics count them.
 func (r *Refusal) level() slog.Level {
 	switch {
 	case r.Status >= http.StatusInternalServerError:
@@ -114,7 +111,7 @@ func (b *Broker) refuse(c *call, r *Refusal) {
 	}
 	p := r.Problem()
 	p.Instance = "urn:gatepass:request:" + c.id
-	_ = api.WriteProblem(c.w, p) // fails only if the client has gone
+	_ = api.WriteProblem(c.w, p) // the client has gone
 }
 
 // token answers POST /v1/token.
@@ -123,7 +120,7 @@ func (b *Broker) token(c *call) error {
 	if err != nil {
 		return err
 	}
-	request, err := readOf(b, c, w, api.TokenCall.MaxSize, api.TokenCall.Read)
+	request, err := readBody(b, c, w, api.TokenCall.MaxSize, api.TokenCall.Read)
 	if err != nil {
 		return err
 	}
@@ -132,8 +129,8 @@ func (b *Broker) token(c *call) error {
 		return err
 	}
 	c.cached = g.Cached
-	// The Date header uses the same clock as the token's expiry: the workspace, whose
-	// clock may differ, uses the time between them.
+	// Date is by GitHub's clock, like the token's expiry. The workspace's clock may differ:
+	// it counts the time between the two.
 	c.w.Header().Set("Date", b.TokenTime().UTC().Format(http.TimeFormat))
 	return api.WriteAnswer(c.w, answerOf(g))
 }
@@ -145,8 +142,8 @@ func answerOf(g Grant) api.TokenAnswer {
 	}
 }
 
-// readOf reads the body of a workspace's request, under the limits for bodies.
-func readOf[T any](b *Broker, c *call, w Workspace, size int64, read func(http.ResponseWriter, *http.Request) (T, error)) (got T, err error) {
+// readBody reads the body of a workspace's request, within the workspace's limit.
+func readBody[T any](b *Broker, c *call, w Workspace, size int64, read func(http.ResponseWriter, *http.Request) (T, error)) (got T, err error) {
 	err = b.bodies.Read(c.w, w.ID, size, func() error {
 		got, err = read(c.w, c.r)
 		return err
@@ -154,7 +151,7 @@ func readOf[T any](b *Broker, c *call, w Workspace, size int64, read func(http.R
 	return got, malformed(err)
 }
 
-// malformed converts a problem of package api to a refusal with its status.
+// malformed keeps the status that package api chose.
 func malformed(err error) error {
 	if p, ok := errors.AsType[api.Problem](err); ok {
 		return &Refusal{Status: p.Status, Reason: ReasonRequest, Detail: p.Detail}
@@ -162,11 +159,11 @@ func malformed(err error) error {
 	return err
 }
 
-// GatewaySessionPrefix is the prefix of every session of the git gateway.
+// GatewaySessionPrefix begins every session of the git gateway.
 const GatewaySessionPrefix = "gpg_"
 
-// identify resolves the caller. It refuses gateway sessions, even if the connection
-// also proves an identity.
+// identify resolves the caller. It refuses gateway sessions, even on a connection that proves
+// an identity.
 func (b *Broker) identify(c *call) (Workspace, error) {
 	var w Workspace
 	var err error = &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: "a session of the gateway is for git and GitHub's API through the gateway only"}
@@ -180,19 +177,18 @@ func (b *Broker) identify(c *call) (Workspace, error) {
 	return Workspace{}, b.RefuseUnauth(c.r, c.id, "", err)
 }
 
-// An Endpoint is an additional call of a [Broker], with the same request id, problem
+// An Endpoint is a further endpoint of the broker, with the same request ID, problem
 // documents, log and metrics.
 type Endpoint struct {
 	Name string // for metrics
-	// Serve answers a call. If it returns an error, it has answered nothing. The error
-	// is a [*Refusal] or a problem of package api, or else an internal error that the
-	// caller must not see.
+	// Serve answers a request. Its error is a [*Refusal], a problem of package api, or an
+	// internal error; it has written nothing in that case.
 	Serve func(w http.ResponseWriter, r *http.Request, requestID string) error
 }
 
 func (e Endpoint) serve(c *call) error { return malformed(e.Serve(c.w, c.r, c.id)) }
 
-// secure are the headers of every answer. Handlers may override them.
+// secure are headers of every answer. Handlers may replace them.
 var secure = map[string]string{
 	"Cache-Control":                "no-store",
 	"Content-Security-Policy":      "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -203,8 +199,8 @@ var secure = map[string]string{
 	"X-Frame-Options":              "DENY",
 }
 
-// Secured sets headers that keep browsers from misusing an answer. It must be
-// outermost, so that refusals and errors have these headers, too.
+// Secured sets headers that keep browsers from misusing answers. It is outermost, so that
+// errors have them as well.
 func Secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range secure {
@@ -214,10 +210,10 @@ func Secured(next http.Handler) http.Handler {
 	})
 }
 
-// credentials answers POST /v1/git-credentials: git's request in, git's answer out
-// (https://git-scm.com/docs/git-credential#IOFMT), for clients that are only a shell
-// script. The operation is always a write, because the format cannot name one. A
-// request that is not for this broker gets an empty answer.
+// credentials answers POST /v1/git-credentials: git's request in, git's answer
+// out (https://git-scm.com/docs/git-credential#IOFMT), for a client that is no
+// more than a shell script. The operation is a write: the format has no word for
+// it. What is not for this broker is answered with nothing.
 func (b *Broker) credentials(c *call) error {
 	if c.r.Method != http.MethodPost {
 		return NotAllowed(c.w, http.MethodPost)
@@ -226,7 +222,7 @@ func (b *Broker) credentials(c *call) error {
 	if err != nil {
 		return err
 	}
-	body, err := readOf(b, c, w, maxCredentials, func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := readBody(b, c, w, maxCredentials, func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return api.ReadBody(w, r, maxCredentials)
 	})
 	if err != nil {
@@ -249,7 +245,7 @@ func (b *Broker) credentials(c *call) error {
 	return err
 }
 
-// credentialRequest parses git's format.
+// credentialRequest reads git's format.
 func credentialRequest(body []byte) (api.TokenRequest, error) {
 	request, err := protocol.ParseRequest(body)
 	if err != nil {
@@ -267,31 +263,29 @@ func credentialRequest(body []byte) (api.TokenRequest, error) {
 	return api.TokenRequest{Host: host, Repo: repo, Operation: api.Write}, nil
 }
 
-// ReasonReported is the reason in audit entries about reported pushes: the broker
-// decided nothing, and has only the workspace's word.
+// ReasonReported is the reason of refused pushes that a workspace reported: the broker
+// decided nothing.
 const ReasonReported = "reported-by-workspace"
 
-// PushLimits returns the limits of refs that one workspace may report in refused
-// pushes, because each is a line of the audit log. They are separate from the limits of
-// its requests.
+// PushLimits bound the refs of refused pushes that one workspace reports: each is a line of
+// the audit log.
 func PushLimits() Limits { return Limits{Rate: 1, Burst: 2 * api.MaxPushUpdates} }
 
-// refusedPush answers POST /v1/refused-pushes, where a workspace's guard reports a push
-// that it refused. The report decides nothing. Blocked workspaces may report, too: they
-// get nothing for it, and operators want to know that they keep trying. For the same
-// reason, a repository that is not in the profile is recorded as reported.
+// refusedPush answers POST /v1/refused-pushes: a workspace's guard reports a push that it
+// refused. Reports of blocked workspaces are taken as well, and repositories outside of the
+// profile are recorded as reported: operators want to know of such attempts.
 func (b *Broker) refusedPush(c *call) error {
-	c.r = c.r.WithContext(GivingNothing(c.r.Context()))
+	c.r = c.r.WithContext(KeepProofs(c.r.Context()))
 	w, err := b.identify(c)
 	if err != nil {
 		return err
 	}
-	push, err := readOf(b, c, w, api.RefusedPushCall.MaxSize, api.RefusedPushCall.Read)
+	push, err := readBody(b, c, w, api.RefusedPushCall.MaxSize, api.RefusedPushCall.Read)
 	if err != nil {
 		return err
 	}
 	if err := b.pushes.spend(w.ID, len(push.Updates)); err != nil {
-		return err // counted but not recorded, so that no workspace can fill the disk
+		return err // counted in metrics and not recorded, so that no workspace fills the disk
 	}
 	for _, e := range pushEntries(b.Now(), w, push) {
 		if err := b.Journal.Write(context.WithoutCancel(c.r.Context()), e, false); err != nil {
@@ -305,8 +299,7 @@ func (b *Broker) refusedPush(c *call) error {
 	return nil
 }
 
-// pushEntries returns one entry for each ref, because a single one could be too long
-// for a line.
+// pushEntries makes a line per ref: one line for all could be too long.
 func pushEntries(now time.Time, w Workspace, p api.RefusedPush) []Entry {
 	entries := make([]Entry, len(p.Updates))
 	for i, u := range p.Updates {

@@ -126,7 +126,7 @@ type once struct {
 
 func (o *once) Identify(ctx context.Context, r *http.Request) (Caller, error) {
 	c, err := byHeader{}.Identify(ctx, r)
-	c.Spend = func(context.Context) error {
+	c.MarkUsed = func(context.Context) error {
 		o.spent++
 		return o.refusal
 	}

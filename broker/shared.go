@@ -17,42 +17,37 @@ import (
 )
 
 const (
-	// freshLife is the lifetime left when a token's last quarter begins. Replicas take
-	// only tokens from each other that have more left.
+	// freshLife is what a token has left when its last quarter begins. Replicas use each
+	// other's tokens while they have more.
 	freshLife = credential.Lifetime / freshPart
-	// slotLife is how long replicas look for a scope's token under the same name. A
-	// token in its last quarter is older than that, so its successor gets another name.
+	// slotLife is how long a scope's token has one name. A token in its last quarter is older,
+	// so its successor has another name.
 	slotLife = credential.Lifetime - freshLife
-	// claimLife is how long one replica may take for a mint: mintTimeout, and the
-	// difference between the clocks of replicas.
+	// claimLife is how long one replica may take to mint: mintTimeout plus the difference
+	// between the clocks of replicas.
 	claimLife = mintTimeout + 5*time.Second
-	// sharePatience is how long a replica waits for another's mint before it mints
-	// itself.
+	// sharePatience is how long a replica waits for the mint of another before it mints.
 	sharePatience = 5 * time.Second
-	// shareLook is the first pause between two looks for that token, maxShareLook the
-	// longest.
+	// shareLook is the time between two reads while waiting: at first, and at most.
 	shareLook, maxShareLook = 100 * time.Millisecond, time.Second
 )
 
-// A Shared shares tokens between the replicas of a broker, through the store: of all
-// replicas that need a token of a scope, one mints it. A token from the store is given
-// only if it is for exactly that scope, was not revoked, and is not in its last
-// quarter.
+// A Shared shares tokens between replicas through the store: one of the replicas that need a
+// token of a scope mints it. A stored token is used only if it has exactly that scope, is not
+// revoked, and is not in its last quarter.
 //
-// A scope's token is stored under a name that every replica can compute; it changes
-// every 45 minutes. The replica that creates the entry mints; the others wait for a
-// moment.
+// A scope's token has a name that every replica can compute, a new one every 45 minutes. The
+// replica that creates the entry mints; the others wait briefly.
 //
-// Tokens that only one workspace gets are not shared: the workspace uses few replicas,
-// and the entries would cost more than its tokens. For them, the store only records
-// that the account has such tokens.
+// Tokens of a single workspace are not shared: few replicas need them, and the entries would
+// cost more than the mints. The store only records that the account has such tokens.
 type Shared struct {
 	Store store.Store
-	// Marked reports whether a token is marked as revoked; see [Blocklist.Marked].
+	// Marked reports whether a token was revoked before its end; see [Blocklist.Marked].
 	Marked func(context.Context, credential.Token) (bool, error)
-	Now    func() time.Time // the clock by which tokens expire; nil means time.Now
+	Now    func() time.Time // the clock by which tokens end; nil means time.Now
 
-	apart sync.Map // by account: the name of store.Unshared that is in the store
+	apart sync.Map // by account, the name of the store.Unshared marker that was written
 }
 
 func (s *Shared) now() time.Time {
@@ -62,27 +57,25 @@ func (s *Shared) now() time.Time {
 	return s.Now()
 }
 
-// sharedToken is the form of an entry. [ReadVended] reads it as well.
+// sharedToken is the stored form. [ReadVended] reads it as well.
 type sharedToken struct {
 	vendedToken
 	Scope string `json:"scope"` // its Key
 }
 
-// found is the store's entry under a name.
+// found is what the store has under a name.
 type found struct {
 	name  store.Name
-	token credential.Token // zero if no token may be given
-	// mark identifies the entry's content; "" if there is no entry.
+	token credential.Token // zero if there is none to use
+	// mark identifies the current content; "" if there is none.
 	mark string
-	// claimed is until when another replica may be minting; zero if none is.
+	// claimed is when another replica's claim to mint ends; zero if there is none.
 	claimed time.Time
-	// live is a valid token that may not be given, because too little of its life is
-	// left; zero if there is none.
+	// live is a working token that lasts too short to be used; zero if there is none.
 	live credential.Token
 }
 
-// Find returns another replica's token that lasts longer than least; the zero Token if
-// there is none.
+// Find returns another replica's token that lasts longer than least, else the zero Token.
 func (s *Shared) Find(ctx context.Context, scope Scope, least time.Duration) (credential.Token, error) {
 	if scope.isOwn() {
 		return credential.Token{}, nil
@@ -91,8 +84,8 @@ func (s *Shared) Find(ctx context.Context, scope Scope, least time.Duration) (cr
 	return f.token, err
 }
 
-// find looks under the scope's current name. If it has no token there and no replica is
-// minting, it looks under the previous name.
+// find looks under the scope's current name, and under the previous one if no replica is
+// minting.
 func (s *Shared) find(ctx context.Context, scope Scope, least time.Duration) (found, error) {
 	now := s.now()
 	f, err := s.look(ctx, scope, now, least)
@@ -106,7 +99,7 @@ func (s *Shared) find(ctx context.Context, scope Scope, least time.Duration) (fo
 	return f, nil
 }
 
-// look reads the entry under the scope's name at a time.
+// look reads the entry under the scope's name at a moment.
 func (s *Shared) look(ctx context.Context, scope Scope, at time.Time, least time.Duration) (found, error) {
 	name, err := slotName(scope, at)
 	if err != nil {
@@ -115,8 +108,8 @@ func (s *Shared) look(ctx context.Context, scope Scope, at time.Time, least time
 	return s.read(ctx, name, scope, least)
 }
 
-// slotName returns the scope's name at a time. Each scope changes names at its own
-// times, so that not all tokens are replaced together.
+// slotName is the scope's name at a moment. Scopes change names at different times, so that
+// tokens are not all replaced together.
 func slotName(scope Scope, at time.Time) (store.Name, error) {
 	sum := sha256.Sum256([]byte(scope.Key()))
 	const length = int64(slotLife / time.Second)
@@ -126,13 +119,13 @@ func slotName(scope Scope, at time.Time) (store.Name, error) {
 	return scope.nameOf(sum, ends)
 }
 
-// ownName returns the name for a token where other replicas do not look.
+// ownName is a name where other replicas do not look for a token.
 func ownName(scope Scope, t credential.Token) (store.Name, error) {
 	return scope.nameOf(sha256.Sum256([]byte("token "+t.Secret())), t.Expiry)
 }
 
-// nameOf returns a name below the scope's repository, or below no repository if that
-// may have been renamed.
+// nameOf makes a name below the scope's repository, or below no repository if that may have
+// been renamed.
 func (s Scope) nameOf(sum [sha256.Size]byte, ends time.Time) (store.Name, error) {
 	repository := s.Repo.Name
 	if s.AnyName {
@@ -141,9 +134,8 @@ func (s Scope) nameOf(sum [sha256.Size]byte, ends time.Time) (store.Name, error)
 	return store.Shared(s.Repo.Owner, repository, [16]byte(sum[:16]), ends)
 }
 
-// SharedEntries lists the store's entries that may have a token for the given
-// repositories of an account, or for all its repositories if none are given, and those
-// that [store.Unshared] names.
+// SharedEntries lists the entries that may hold a token for the repositories of an account,
+// or for all if none is named, and the markers of [store.Unshared].
 func SharedEntries(ctx context.Context, s store.Store, owner string, repositories ...string) ([]store.Name, error) {
 	below, err := store.SharedOf(owner)
 	if err != nil {
@@ -165,8 +157,7 @@ func SharedEntries(ctx context.Context, s store.Store, owner string, repositorie
 	return names, nil
 }
 
-// read reads an entry. An entry that is not a token of the scope is no error; then
-// token is zero.
+// read reads an entry. Content that is not a token of the scope is ignored without an error.
 func (s *Shared) read(ctx context.Context, name store.Name, scope Scope, least time.Duration) (found, error) {
 	f := found{name: name}
 	entry, err := s.Store.Get(ctx, name)
@@ -202,13 +193,13 @@ func (s *Shared) read(ctx context.Context, name store.Name, scope Scope, least t
 	return f, err
 }
 
-// isLongerThan reports whether a token lasts longer than its name says.
+// isLongerThan reports whether a token expires later than its name allows.
 func isLongerThan(name store.Name, t credential.Token) bool {
 	ends, ok := name.Ends()
 	return !ok || t.Expiry.After(ends.Add(store.TokenGrace))
 }
 
-// sharedOf parses a token. ok is false unless it gives access to exactly the scope.
+// sharedOf parses a token that opens exactly the scope.
 func sharedOf(entry store.Entry, scope Scope) (t credential.Token, ok bool) {
 	var said sharedToken
 	if json.Unmarshal([]byte(entry.Value.Reveal()), &said) != nil || credential.CheckSecret(said.Token) != nil {
@@ -219,8 +210,7 @@ func sharedOf(entry store.Entry, scope Scope) (t credential.Token, ok bool) {
 	return t, said.Scope == scope.Key() && opens(t, scope)
 }
 
-// opens reports whether the token's repository and permissions, as GitHub gave them,
-// are those of the scope.
+// opens reports whether GitHub's description of a token equals the scope.
 func opens(t credential.Token, scope Scope) bool {
 	if len(t.Repositories) != 1 || len(t.RepositoryIDs) != 1 {
 		return false

@@ -13,16 +13,14 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// place says where a new token is stored for the other replicas. The zero place is one
-// where they do not look.
+// place is where a new token is published. The zero place is one that no replica searches.
 type place struct {
 	name  store.Name
-	aside credential.Token // a valid token that is there now, to be moved; zero if there is none
+	aside credential.Token // a working token under that name, to be stored elsewhere; zero if there is none
 }
 
-// Get returns a token that lasts longer than least and is not in its last quarter:
-// another replica's, or else a new one from mint. isOld says that it was minted
-// earlier.
+// Get returns a token that lasts longer than least and is not in its last quarter: another
+// replica's, else a new one by mint. isOld reports that it was minted earlier.
 func (s *Shared) Get(ctx context.Context, scope Scope, least time.Duration, mint MintFunc) (t credential.Token, isOld bool, err error) {
 	if scope.isOwn() {
 		m, err := mint(ctx, scope)
@@ -54,8 +52,8 @@ func (s *Shared) Get(ctx context.Context, scope Scope, least time.Duration, mint
 	return m.Token, false, err
 }
 
-// claim creates the entry that lets one replica mint, and reports whether this call
-// created it.
+// claim creates the entry that lets one replica mint, and reports whether this call created
+// it.
 func (s *Shared) claim(ctx context.Context, scope Scope, f found) (name store.Name, won bool, err error) {
 	if !f.claimed.IsZero() {
 		return f.name, false, nil
@@ -67,8 +65,8 @@ func (s *Shared) claim(ctx context.Context, scope Scope, f found) (name store.Na
 	if err != nil || won || name == f.name {
 		return name, won, err
 	}
-	// An earlier replica could not use what is under f.name either, and has claimed the
-	// mint. If that replica died, this one mints; others may, too.
+	// Another replica claimed this name because the content of f.name was useless to it. If
+	// that claim has ended, this replica mints, and others may as well.
 	entry, err := s.Store.Get(ctx, name)
 	if errors.Is(err, store.ErrNotFound) {
 		return name, false, nil
@@ -80,8 +78,8 @@ func (s *Shared) claim(ctx context.Context, scope Scope, f found) (name store.Na
 	return name, err != nil || clock.Left(until, s.now()) <= 0, nil
 }
 
-// claimName returns the name to claim: f.name if there is no entry, or else a name
-// derived from the unusable entry.
+// claimName is the name to claim: the token's own if it is free, else one derived from the
+// useless content there.
 func claimName(scope Scope, f found) (store.Name, error) {
 	if f.mark == "" {
 		return f.name, nil
@@ -91,8 +89,8 @@ func claimName(scope Scope, f found) (store.Name, error) {
 	return scope.nameOf(sum, ends)
 }
 
-// release deletes a claim, so that no replica waits for it. If that fails, the claim
-// expires after claimLife.
+// release deletes a claim, so that no replica waits for it. If that fails, the claim ends
+// after claimLife.
 func (s *Shared) release(ctx context.Context, claim store.Name) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharePatience)
 	defer cancel()
@@ -116,14 +114,14 @@ func (s *Shared) await(ctx context.Context, name store.Name, scope Scope, least 
 		if err != nil {
 			return credential.Token{}, StoreUnavailable(err)
 		}
-		if !f.token.IsZero() || f.mark == "" { // minted, or that replica failed
+		if !f.token.IsZero() || f.mark == "" { // it was published, or that replica failed
 			return f.token, nil
 		}
 	}
 }
 
-// published stores new tokens before they are given, for the other replicas and for
-// revocations. If a token cannot be stored, it returns the token with an error.
+// published puts new tokens into the store before they are vended, for other replicas and for
+// revocation. If the store fails, it returns the token with the error.
 func published(shared *Shared, next MintFunc) MintFunc {
 	if shared == nil {
 		return next
@@ -140,7 +138,7 @@ func published(shared *Shared, next MintFunc) MintFunc {
 	}
 }
 
-// put stores a new token. If a valid token is there, it first moves that elsewhere.
+// put stores a new token. A working token under that name is first stored under another one.
 func (s *Shared) put(ctx context.Context, scope Scope, t credential.Token) error {
 	if scope.isOwn() {
 		return s.setApart(ctx, scope.Repo.Owner)
@@ -158,8 +156,7 @@ func (s *Shared) put(ctx context.Context, scope Scope, t credential.Token) error
 	return s.write(ctx, to.name, scope, t, store.Replace, ends)
 }
 
-// setApart records in the store that the account has tokens that are not shared, once
-// every 45 minutes.
+// setApart records, once in 45 minutes, that an account has tokens that are not shared.
 func (s *Shared) setApart(ctx context.Context, owner string) error {
 	ends := s.now().Truncate(slotLife).Add(2*slotLife + credential.Lifetime)
 	name, err := store.Unshared(owner, ends)
@@ -175,8 +172,7 @@ func (s *Shared) setApart(ctx context.Context, owner string) error {
 	return err
 }
 
-// putAside stores a token under a name where replicas do not look for it, but
-// revocations do.
+// putAside stores a token where only revocation finds it.
 func (s *Shared) putAside(ctx context.Context, scope Scope, t credential.Token) error {
 	name, err := ownName(scope, t)
 	if err != nil {
@@ -197,8 +193,8 @@ func (s *Shared) write(ctx context.Context, name store.Name, scope Scope, t cred
 	return store.PutDue(ctx, s.Store, name, store.NewSecret(string(text)), mode, ends.Add(store.TokenGrace))
 }
 
-// newShared returns a Shared. It returns nil if the store encrypts shared tokens with
-// another key than a workspace's tokens, because more readers may have that key.
+// newShared returns the Shared of a store. It returns nil if the store encrypts shared tokens
+// with another key than a workspace's tokens: more users may have access to that key.
 func newShared(s store.Store, marked func(context.Context, credential.Token) (bool, error), now func() time.Time) *Shared {
 	if keyed, ok := s.(interface{ KeyOf(store.Name) string }); ok {
 		own, err := store.Vended("w", [8]byte{}, time.Time{})

@@ -432,7 +432,7 @@ func TestTheBudgetIsNotSpentOnWhatIsShared(t *testing.T) {
 		if _, _, err := all[0].Get(t.Context(), "greedy", widgets, 0); !errors.Is(err, used) || in.take() != "" {
 			t.Errorf("Get = %v, want the refusal without a look into the store each time", err)
 		}
-		time.Sleep(outage)
+		time.Sleep(outageLife)
 		var asked sync.WaitGroup
 		asked.Go(func() { _, _, _ = all[0].Get(t.Context(), "greedy", widgets, 0) })
 		asked.Go(func() {

@@ -16,15 +16,15 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A VendLog records in the store which workspace got which token, so that any replica
-// can revoke it, even after a restart. It remembers what it has recorded, so that a
-// request for a cached token costs no write.
+// A VendLog records in the store which workspace has which token, so that any replica can
+// revoke it, also after a restart. It remembers what it recorded, so that a cached token
+// causes no write.
 type VendLog struct {
 	Store store.Store
 	Now   func() time.Time // nil means time.Now
 
 	mu    sync.Mutex               // guards the rest
-	kept  map[store.Name]time.Time // when the token expires
+	kept  map[store.Name]time.Time // when the recorded token expires
 	swept time.Time
 }
 
@@ -35,8 +35,7 @@ func (k *VendLog) now() time.Time {
 	return k.Now()
 }
 
-// Record records that the workspace has the token. Its error is a [*Refusal] or an
-// invalid name; then the token must not be given.
+// Record records that the workspace has the token.
 func (k *VendLog) Record(ctx context.Context, w Workspace, t credential.Token) error {
 	name, err := store.Vended(w.ID, t.ID(), t.Expiry)
 	if err != nil {
@@ -48,7 +47,7 @@ func (k *VendLog) Record(ctx context.Context, w Workspace, t credential.Token) e
 	if err := k.write(ctx, name, w, t); err != nil {
 		return &Refusal{
 			Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err,
-			Detail: "the broker's store cannot be written, and what cannot be revoked is not given",
+			Detail: "the broker's store cannot be written; a token is vended only after it is recorded there",
 		}
 	}
 	k.mu.Lock()
@@ -57,8 +56,8 @@ func (k *VendLog) Record(ctx context.Context, w Workspace, t credential.Token) e
 	return nil
 }
 
-// write creates the entry with one call. If it exists, because another replica gave the
-// workspace the same token, write reads it, and repairs it if it is damaged.
+// write creates the entry with one call. If another replica recorded the same token, it
+// checks that entry, and repairs it if it is damaged.
 func (k *VendLog) write(ctx context.Context, name store.Name, w Workspace, t credential.Token) error {
 	text, err := json.Marshal(vendedOf(w, t))
 	if err != nil {
@@ -79,8 +78,8 @@ func (k *VendLog) write(ctx context.Context, name store.Name, w Workspace, t cre
 	return store.PutDue(ctx, k.Store, name, value, store.Replace, due)
 }
 
-// vendedToken is an entry's form. [credential.ParseToken] reads it, too; it also has
-// what operators want to know.
+// vendedToken is the stored form. [credential.ParseToken] reads it too; the other fields are
+// for operators.
 type vendedToken struct {
 	Token        string            `json:"token"`
 	ExpiresAt    time.Time         `json:"expires_at"`
@@ -90,7 +89,7 @@ type vendedToken struct {
 	Rule         string            `json:"rule,omitempty"`
 	Profile      string            `json:"profile,omitempty"`
 	App          string            `json:"app,omitempty"` // client ID of the App that minted it
-	Own          bool              `json:"own,omitempty"` // no other workspace gets it
+	Own          bool              `json:"own,omitempty"` // no other workspace shares it
 }
 
 func vendedOf(w Workspace, t credential.Token) vendedToken {
@@ -101,16 +100,16 @@ func vendedOf(w Workspace, t credential.Token) vendedToken {
 	return k
 }
 
-// A Vended is an entry of the VendLog.
+// A Vended is what a VendLog recorded.
 type Vended struct {
 	Token   credential.Token
-	Rule    string // the rule that matched the workspace
+	Rule    string // that allowed it
 	Profile string
-	IsOwn   bool // no other workspace gets the token
+	IsOwn   bool // no other workspace shares the token
 }
 
-// ReadVended parses an entry of the VendLog. If it is damaged, only the token and its
-// latest expiry are known.
+// ReadVended reads an entry of a VendLog. For a damaged entry only the time of writing is
+// known.
 func ReadVended(e store.Entry) Vended {
 	text := []byte(e.Value.Reveal())
 	token, err := credential.ParseToken(text, e.Modified)
@@ -124,8 +123,8 @@ func ReadVended(e store.Entry) Vended {
 	return Vended{Token: token, Rule: k.Rule, Profile: k.Profile, IsOwn: k.Own}
 }
 
-// IsOf reports whether the token may give access to something of an account. A token
-// without repositories may.
+// IsOf reports whether the token may open a repository of the account. A token without a list
+// of repositories may.
 func (v Vended) IsOf(owner string) bool {
 	return len(v.Token.Repositories) == 0 || slices.ContainsFunc(v.Token.Repositories, func(full string) bool {
 		of, _, _ := strings.Cut(full, "/")
@@ -151,14 +150,14 @@ func (k *VendLog) has(name store.Name) bool {
 	return k.kept[name].After(now)
 }
 
-// recorded records what the workspace is about to get.
-func recorded(keeper *VendLog, cache *Cache) func(context.Context, Workspace, api.TokenRequest, Scope) (Grant, error) {
+// recorded records the token before the workspace gets it.
+func recorded(log *VendLog, cache *Cache) func(context.Context, Workspace, api.TokenRequest, Scope) (Grant, error) {
 	return func(ctx context.Context, w Workspace, r api.TokenRequest, s Scope) (Grant, error) {
 		t, cached, err := cache.Get(ctx, w.ID, s, time.Duration(r.MinTTL)*time.Second)
 		if err != nil {
 			return Grant{}, err
 		}
-		if err := keeper.Record(ctx, w, t); err != nil {
+		if err := log.Record(ctx, w, t); err != nil {
 			return Grant{}, err
 		}
 		return Grant{Token: t, Scope: s, Cached: cached}, nil

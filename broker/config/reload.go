@@ -158,7 +158,7 @@ const (
 // withDefaults fills in missing values.
 func (l Limits) withDefaults(drain time.Duration) Limits {
 	setDefault(&l.Requests, 512)
-	workspace, stranger := broker.DefaultLimits(), broker.DefaultStrangerLimits()
+	workspace, stranger := broker.DefaultLimits(), broker.DefaultUnauthLimits()
 	setDefault(&l.WorkspaceRequests, workspace.Requests)
 	setDefault(&l.WorkspaceRate, workspace.Rate)
 	setDefault(&l.WorkspaceBurst, workspace.Burst)

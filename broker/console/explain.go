@@ -35,7 +35,7 @@ func (c *Console) explain(w http.ResponseWriter, r *http.Request, id string) err
 }
 
 func (c *Console) explainSelf(w http.ResponseWriter, r *http.Request, id string) error {
-	who, err := c.Server.Policy().Resolve(broker.GivingNothing(r.Context()), r)
+	who, err := c.Server.Policy().Resolve(broker.KeepProofs(r.Context()), r)
 	if err != nil {
 		return c.stranger(r, id, err)
 	}

@@ -291,7 +291,7 @@ func TestThePageIsHarmless(t *testing.T) {
 	if strings.Contains(body, "<script") || strings.Contains(body, secret) || strings.Contains(body, brokertest.OperatorToken) || strings.Contains(body, `style="`) {
 		t.Errorf("the page has a script, a token or a style of its own:\n%s", body)
 	}
-	wantText(t, "the page", got, 200, "&lt;script&gt;", "no rule of the broker is for this identity")
+	wantText(t, "the page", got, 200, "&lt;script&gt;", "no caller rule matches this identity")
 	h := got.Header()
 	for name, want := range map[string]string{
 		"Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",

@@ -383,7 +383,7 @@ func TestVerifiedPushNeedsTheStore(t *testing.T) {
 	w.commit("on top")
 	pushes := w.pushes()
 	w.Access.Broker.Store = deafStore{w.Access.Broker.Store}
-	if out, ok := w.git("push", "origin", "HEAD:"+work); ok || !strings.Contains(out, "(gatepass: the broker's store cannot be had)") || w.pushes() != pushes {
+	if out, ok := w.git("push", "origin", "HEAD:"+work); ok || !strings.Contains(out, "(gatepass: the broker's store is unavailable)") || w.pushes() != pushes {
 		t.Errorf("git push prints (exit 0: %v) %s, want that it is refused and not forwarded", ok, out)
 	}
 	w.checkRef("without a store", work, was)

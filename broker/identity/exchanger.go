@@ -14,34 +14,32 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// An Exchanger exchanges join tokens, and sessions that are about to expire, for new
-// sessions. All fields must be set, except ChargeUnauth, UnauthExceeded and Workspaces.
+// A Desk exchanges join tokens, and sessions that end soon, for sessions. All
+// fields but the last three must be set.
 //
-// A join token is 256 random bits. The store has only its hash. It is bound to one
-// workspace and one rule, and expires within ten minutes. If several callers send the
-// same token, to any broker of a store, exactly one gets a session: the one that
-// creates the entry that marks the token as used ([store.Redeemed]). For every other
-// one, the broker records that the token was used again, because one of the two is an
-// attacker. If a broker dies between creating that entry and answering, the token is
-// used up and no caller has a session.
+// A join token is 256 random bits, known to the store by its hash, bound to one workspace
+// and one rule, and gone in ten minutes. Of all who show it, at any of the brokers of a
+// store, exactly one gets a session: the one that creates the entry which says that the
+// token was used ([store.Redeemed]). For every other one the broker writes down that the
+// token came again, since one of the two is not who it should be. When a broker dies
+// between creating that entry and answering, the token is spent and nobody has a session.
 type Exchanger struct {
-	Sessions *SessionIdentifier // the one that the policy's rules use
+	Sessions *SessionIdentifier // the one of the policy's rules
 	Store    store.Store
 	Policy   func() *broker.Policy
 	Blocker  broker.Blocker
 	Journal  broker.Journal
 
-	// ChargeUnauth counts a refusal, and returns an error if the address has too many;
-	// then the refusal is not recorded. UnauthExceeded returns an error for such an
-	// address, before the store is asked. Nil means no limit.
+	// Strangers refuses who is refused too often, which is not written down then,
+	// and HadTooMany such a one before the store is asked; nil refuses nobody.
 	ChargeUnauth, UnauthExceeded func(*http.Request) error
-	// Workspaces limits the exchanges of each workspace; nil means no limit.
+	// Workspaces bounds the exchanges of each; nil bounds nothing.
 	Workspaces *broker.Limiter
 
 	bodies broker.BodyLimiter
 }
 
-// Endpoint serves POST /v1/exchange.
+// Endpoint is POST /v1/exchange.
 func (d *Exchanger) Endpoint() broker.Endpoint {
 	return broker.Endpoint{Name: "exchange", Serve: d.serve}
 }
@@ -77,12 +75,12 @@ func (d *Exchanger) read(w http.ResponseWriter, r *http.Request) (request api.Ex
 	return request, err
 }
 
-// write records the outcome in the journal and returns the error to answer. If it
-// cannot be recorded, no session is given.
+// write puts the outcome into the journal and returns what to answer: nothing is
+// given that is not written down.
 func (d *Exchanger) write(ctx context.Context, e *broker.Entry, err error) error {
 	e.Decision = broker.Granted
 	if err != nil {
-		e.Decision, e.Reason, e.Detail = broker.Refused, broker.ReasonInternal, "" // unless err is a Refusal
+		e.Decision, e.Reason, e.Detail = broker.Refused, broker.ReasonInternal, "" // until it is known better
 		if refusal, ok := errors.AsType[*broker.Refusal](err); ok {
 			e.Reason, e.Detail = refusal.Reason, refusal.Detail
 		}
@@ -94,7 +92,7 @@ func (d *Exchanger) write(ctx context.Context, e *broker.Entry, err error) error
 	return err
 }
 
-// soon returns r with a short Retry-After, because a joining workspace can only wait.
+// soon is a refusal that a joining workspace waits out: it has nothing else to do.
 func soon(r *broker.Refusal) *broker.Refusal {
 	r.RetryAfter = retryAfter
 	return r
@@ -104,8 +102,8 @@ func refused(status int, reason, detail string) error {
 	return &broker.Refusal{Status: status, Reason: reason, Detail: detail}
 }
 
-// redeem gives a session for a join token. It does all other checks before it uses up
-// the token.
+// redeem gives a session for a join token. All that can refuse is looked at
+// before the token is spent.
 func (d *Exchanger) redeem(r *http.Request, e *broker.Entry, text string) (api.SessionAnswer, error) {
 	token, err := ParseJoinToken(text)
 	if err != nil {
@@ -135,14 +133,13 @@ func (d *Exchanger) redeem(r *http.Request, e *broker.Entry, text string) (api.S
 	if err := d.Journal.Write(context.WithoutCancel(r.Context()), *e, true); err != nil {
 		return api.SessionAnswer{}, soon(broker.AuditUnavailable(err))
 	}
-	if err := d.spend(r.Context(), hash, kept.Expires); err != nil {
+	if err := d.markUsed(r.Context(), hash, kept.Expires); err != nil {
 		return api.SessionAnswer{}, err
 	}
 	return answer, nil
 }
 
-// count counts an exchange, or refuses it. It is called before anything about the
-// exchange is recorded.
+// count comes before all that is written down of an exchange.
 func (d *Exchanger) count(workspace string) error {
 	if d.Workspaces == nil {
 		return nil
@@ -150,7 +147,7 @@ func (d *Exchanger) count(workspace string) error {
 	return d.Workspaces.Count(workspace)
 }
 
-// find returns the record of a join token that has not expired.
+// find returns the record of a token that has not run out.
 func (d *Exchanger) find(ctx context.Context, hash [32]byte) (record, error) {
 	kept, err := load(ctx, d.Store, hash)
 	left := kept.Expires.Sub(d.Sessions.now())
@@ -161,13 +158,14 @@ func (d *Exchanger) find(ctx context.Context, hash [32]byte) (record, error) {
 		return record{}, soon(broker.StoreUnavailable(err))
 	case left <= 0:
 		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token has run out; make another")
-	case left > MaxJoinTTL+time.Minute: // not from IssueJoinToken
+	case left > MaxJoinTTL+time.Minute: // not made by IssueJoinToken
 		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token lasts longer than one may")
 	}
 	return kept, nil
 }
 
-// begin makes a session and resolves it by the policy, as its first request will be.
+// begin makes a session and has the policy say what it would be good for: it is
+// resolved as its first request will be.
 func (d *Exchanger) begin(r *http.Request, e *broker.Entry, s session) (api.SessionAnswer, broker.Workspace, error) {
 	text, expires, err := d.Sessions.seal(r.Context(), s)
 	if err != nil {
@@ -182,8 +180,8 @@ func (d *Exchanger) begin(r *http.Request, e *broker.Entry, s session) (api.Sess
 	return api.SessionAnswer{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: w.ID}, w, nil
 }
 
-// resolve returns the workspace of a request with a session. It refuses blocked
-// workspaces.
+// resolve returns the workspace of a request that carries a session, unless it
+// is blocked.
 func (d *Exchanger) resolve(r *http.Request, e *broker.Entry) (broker.Workspace, error) {
 	policy := d.Policy()
 	e.Policy = policy.Hash
@@ -208,8 +206,8 @@ func (d *Exchanger) resolve(r *http.Request, e *broker.Entry) (broker.Workspace,
 	return w, nil
 }
 
-// spend uses up a token. It succeeds for only one of its callers.
-func (d *Exchanger) spend(ctx context.Context, hash [32]byte, until time.Time) error {
+// markUsed wins for exactly one of all who show a token.
+func (d *Exchanger) markUsed(ctx context.Context, hash [32]byte, until time.Time) error {
 	won, err := store.Claim(ctx, d.Store, store.Redeemed(hash), until)
 	switch {
 	case err != nil:
@@ -223,8 +221,8 @@ func (d *Exchanger) spend(ctx context.Context, hash [32]byte, until time.Time) e
 	return nil
 }
 
-// renew gives a new session for the one in the request. That may have expired, if its
-// rule lets workspaces sleep.
+// renew gives a session for the one that the request carries, which may have ended where
+// its rule lets workspaces sleep.
 func (d *Exchanger) renew(r *http.Request, e *broker.Entry) (api.SessionAnswer, error) {
 	shown := api.Bearer(r)
 	if !strings.HasPrefix(shown, SessionPrefix) {
@@ -261,7 +259,7 @@ func (d *Exchanger) renew(r *http.Request, e *broker.Entry) (api.SessionAnswer, 
 	return api.SessionAnswer{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: w.ID}, nil
 }
 
-// slept refuses a session that expired longer ago than its rule allows.
+// slept refuses a session that ended longer ago than its rule allows.
 func slept(ago, atMost time.Duration) error {
 	switch {
 	case ago < 0 || ago < atMost:

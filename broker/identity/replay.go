@@ -13,31 +13,31 @@ import (
 )
 
 const (
-	// maxKnown is how many proofs are remembered.
+	// maxKnown bounds how many proofs are remembered at once.
 	maxKnown    = 1 << 17
 	retryReplay = 5 * time.Second
 )
 
-// ErrSpent reports that a proof was used before.
-var ErrSpent = errors.New("it was shown before")
+// ErrUsed reports that a proof was shown before.
+var ErrUsed = errors.New("it was shown before")
 
-// A ReplayCache detects reuse of single-use proofs. The store decides. Its answers are
-// cached, so that repeated reuse costs no write. Without a Store, every proof is
-// refused.
+// A ReplayCache is what was shown. The store decides; what it has said is remembered, so
+// that showing a proof again and again costs no write. Without a Store, nothing is
+// taken.
 type ReplayCache struct {
 	Store store.Store
 
 	mu    sync.Mutex                      // guards until
-	until map[[sha256.Size]byte]time.Time // when a used proof expires, and is refused for its age
+	until map[[sha256.Size]byte]time.Time // of what was shown, when it is refused anyway
 }
 
-// MarkUsed returns ErrSpent unless this is the first call, at any broker, with this
-// kind and text. until is when the proof expires. If the store does not answer, it
-// returns a [*broker.Refusal]; the proof may be used up then.
+// Take returns ErrUsed unless this is the first call, at any broker, with that
+// kind and text. From until on the proof is refused for its age. A store that does
+// not answer is a [*broker.Refusal]; the proof may be spent then.
 func (s *ReplayCache) MarkUsed(ctx context.Context, kind, text string, until, now time.Time) error {
 	id := idOf(kind, text)
 	if s.has(id, now) {
-		return ErrSpent
+		return ErrUsed
 	}
 	if s.Store == nil {
 		return unanswered(errors.New("there is no store"))
@@ -48,13 +48,13 @@ func (s *ReplayCache) MarkUsed(ctx context.Context, kind, text string, until, no
 	}
 	s.remember(id, until, now)
 	if !won {
-		return ErrSpent
+		return ErrUsed
 	}
 	return nil
 }
 
-// Seen reports whether MarkUsed would return ErrSpent without asking the store. If it
-// reports false, the proof may still have been used.
+// Knows reports what Take would return ErrUsed for without asking the store. That it
+// does not says nothing.
 func (s *ReplayCache) Seen(kind, text string, now time.Time) bool {
 	return s.has(idOf(kind, text), now)
 }
@@ -74,9 +74,8 @@ func (s *ReplayCache) has(id [sha256.Size]byte, now time.Time) bool {
 	return now.Before(s.until[id])
 }
 
-// remember adds a proof. If the cache is full, it first removes expired proofs. If more
-// than half remain, it clears the cache, because the store has them all; so it seldom
-// scans the cache.
+// remember makes room of proofs that are too old by now. Where that is less than half of
+// them it forgets them all, since the store knows them: so it seldom looks at all of them.
 func (s *ReplayCache) remember(id [sha256.Size]byte, until, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

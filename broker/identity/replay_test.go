@@ -32,8 +32,8 @@ func TestOneOfAllReplicasTakesAProof(t *testing.T) {
 				switch err := s.MarkUsed(t.Context(), "x", fmt.Sprint(n), end, start); {
 				case err == nil:
 					taken.Add(1)
-				case !errors.Is(err, ErrSpent):
-					t.Errorf("Take = %v", err)
+				case !errors.Is(err, ErrUsed):
+					t.Errorf("MarkUsed = %v", err)
 				}
 			})
 		}
@@ -43,11 +43,11 @@ func TestOneOfAllReplicasTakesAProof(t *testing.T) {
 		}
 	}
 	restarted := &ReplayCache{Store: memory}
-	if err := restarted.MarkUsed(t.Context(), "x", "7", end, start); !errors.Is(err, ErrSpent) {
-		t.Errorf("after a restart: Take = %v, want ErrSpent", err)
+	if err := restarted.MarkUsed(t.Context(), "x", "7", end, start); !errors.Is(err, ErrUsed) {
+		t.Errorf("after a restart: MarkUsed = %v, want ErrUsed", err)
 	}
 	if err := restarted.MarkUsed(t.Context(), "y", "7", end, start); err != nil {
-		t.Errorf("the same text of another kind: Take = %v", err)
+		t.Errorf("the same text of another kind: MarkUsed = %v", err)
 	}
 }
 
@@ -66,7 +66,7 @@ func TestNothingIsTakenWithoutTheStore(t *testing.T) {
 	for name, s := range map[string]*ReplayCache{"that does not answer": {Store: nowhere{}}, "that is not there": {}} {
 		err := s.MarkUsed(t.Context(), "x", "1", end, start)
 		if r, ok := errors.AsType[*broker.Refusal](err); !ok || r.Status != http.StatusServiceUnavailable || r.RetryAfter == 0 {
-			t.Errorf("a store %s: Take = %v, want 503 with when to try again", name, err)
+			t.Errorf("a store %s: MarkUsed = %v, want 503 with when to try again", name, err)
 		}
 	}
 }
@@ -78,8 +78,8 @@ func TestASpentProofNeedsNoStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Store = nowhere{}
-	if err := s.MarkUsed(t.Context(), "x", "1", end, end.Add(-1)); !errors.Is(err, ErrSpent) {
-		t.Errorf("Take = %v, want ErrSpent", err)
+	if err := s.MarkUsed(t.Context(), "x", "1", end, end.Add(-1)); !errors.Is(err, ErrUsed) {
+		t.Errorf("MarkUsed = %v, want ErrUsed", err)
 	}
 }
 
@@ -93,8 +93,8 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("where there is no room: %v, %d remembered, want it taken and alone", err, len(s.until))
 	}
 	clear(s.until)
-	if err := s.MarkUsed(t.Context(), "x", "more", end, start); !errors.Is(err, ErrSpent) || len(s.until) != 1 {
-		t.Errorf("what the store alone knows: %v, %d remembered, want ErrSpent", err, len(s.until))
+	if err := s.MarkUsed(t.Context(), "x", "more", end, start); !errors.Is(err, ErrUsed) || len(s.until) != 1 {
+		t.Errorf("what the store alone knows: %v, %d remembered, want ErrUsed", err, len(s.until))
 	}
 	s = new(ReplayCache)
 	for n := range maxKnown {

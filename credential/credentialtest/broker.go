@@ -277,5 +277,5 @@ func FreshSession(n int, workspace string) api.GatewaySession {
 
 // Busy returns a 503 that asks to try again after some seconds.
 func Busy(seconds int) Failure {
-	return Failure{Status: http.StatusServiceUnavailable, RetryAfter: strconv.Itoa(seconds), Detail: "GitHub cannot be had"}
+	return Failure{Status: http.StatusServiceUnavailable, RetryAfter: strconv.Itoa(seconds), Detail: "GitHub is unavailable"}
 }

@@ -113,7 +113,7 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 		return broker.Caller{}, err
 	}
 	c, err := broker.NewCaller(Method, who.claims())
-	c.Spend = func(ctx context.Context) error { return i.nonces.Spend(ctx, proof.Nonce) }
+	c.MarkUsed = func(ctx context.Context) error { return i.nonces.MarkUsed(ctx, proof.Nonce) }
 	return c, err
 }
 

@@ -105,7 +105,7 @@ func (w *world) identify(p api.AWSProof) (broker.Caller, error) {
 	w.t.Helper()
 	c, err := w.Identify(w.t.Context(), w.request(p))
 	if err == nil {
-		err = c.Use(w.t.Context()) // as a policy does where a rule is for the caller
+		err = c.UseProof(w.t.Context()) // as a policy does where a rule is for the caller
 	}
 	if err != nil {
 		return broker.Caller{}, err

@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	// NonceLife is how long a nonce is valid.
+	// NonceLife is how long a nonce is good.
 	NonceLife = time.Minute
 
 	purpose   = "nonce"
-	nonceSkew = 5 * time.Second // allowed between the clocks of replicas
-	nonceSize = 8 + 16          // the time it was made, and random bytes
+	nonceSkew = 5 * time.Second // between the clocks of replicas
+	nonceSize = 8 + 16          // when it was made, and random bytes
 )
 
-// Nonces makes and checks nonces. A proof must contain one, so that it cannot have been
-// made long ago. Replicas recognize each other's nonces by the signature, and share in
-// Replay which were used.
+// Nonces are texts that a proof has to contain, so that it cannot have been made
+// long ago. Every replica knows those of the others by their signature, and which
+// were used by Spent.
 type Nonces struct {
 	Keys   *identity.Keyset
-	Replay identity.ReplayCache // with the store that all replicas share
+	Replay identity.ReplayCache // with the store of all replicas
 	Now    func() time.Time     // nil means time.Now
 }
 
@@ -38,7 +38,7 @@ func (n *Nonces) now() time.Time {
 	return n.Now()
 }
 
-// Endpoint serves GET /v1/nonce.
+// Endpoint is GET /v1/nonce.
 func (n *Nonces) Endpoint() broker.Endpoint {
 	return broker.Endpoint{Name: "nonce", Serve: func(w http.ResponseWriter, r *http.Request, _ string) error {
 		if r.Method != http.MethodGet {
@@ -56,7 +56,7 @@ func unreadable(err error) error {
 	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryAfter, Detail: "the broker cannot read its session keys", Err: err}
 }
 
-// Make returns a nonce and when it expires.
+// Make returns a nonce and until when it is good.
 func (n *Nonces) Make(ctx context.Context) (text string, expires time.Time, err error) {
 	now := n.now().Truncate(time.Second)
 	payload := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
@@ -68,24 +68,23 @@ func (n *Nonces) Make(ctx context.Context) (text string, expires time.Time, err 
 
 var errNonce = errors.New("the nonce is not of this broker, or is too old; get one from " + api.NoncePath)
 
-// Spend uses up a nonce. It returns an error if it is invalid or was used before. The
-// caller may see the error.
-func (n *Nonces) Spend(ctx context.Context, text string) error {
+// MarkUsed returns an error unless the nonce is good and was not spent before. The
+// error is fit for the caller.
+func (n *Nonces) MarkUsed(ctx context.Context, text string) error {
 	until, err := n.check(ctx, text)
 	if err != nil {
 		return err
 	}
 	err = n.Replay.MarkUsed(ctx, purpose, text, until, n.now())
-	if errors.Is(err, identity.ErrSpent) {
-		err = errSpent
+	if errors.Is(err, identity.ErrUsed) {
+		err = errUsed
 	}
 	return err
 }
 
-var errSpent = &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonReplay, Detail: "the nonce was used already; get another from " + api.NoncePath}
+var errUsed = &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonReplay, Detail: "the nonce was used already; get another from " + api.NoncePath}
 
-// check returns when a nonce expires, or an error. It does not ask the store whether
-// the nonce was used.
+// check says until when a nonce is good, as far as can be told without the store.
 func (n *Nonces) check(ctx context.Context, text string) (until time.Time, err error) {
 	payload, err := n.Keys.Open(ctx, purpose, text)
 	if errors.Is(err, identity.ErrForged) || err == nil && len(payload) != nonceSize {
@@ -100,7 +99,7 @@ func (n *Nonces) check(ctx context.Context, text string) (until time.Time, err e
 		return until, errNonce
 	}
 	if n.Replay.Seen(purpose, text, now) {
-		return until, errSpent
+		return until, errUsed
 	}
 	return made.Add(NonceLife), nil
 }

@@ -59,7 +59,7 @@ func TestNoncesNeedTheirKeys(t *testing.T) {
 	w := newWorld(t)
 	nonce := w.nonce()
 	w.nonces.Keys = new(identity.Keyset)
-	checkBusy(t, "a nonce that cannot be looked at", w.nonces.Spend(t.Context(), nonce))
+	checkBusy(t, "a nonce that cannot be looked at", w.nonces.MarkUsed(t.Context(), nonce))
 	if text, _, err := w.nonces.Make(t.Context()); err == nil || text != "" {
 		t.Errorf("Make = %q, %v, want an error", text, err)
 	}
@@ -83,16 +83,16 @@ func TestNoncesOfAnotherTime(t *testing.T) {
 		w.clock = clock.Add(c.ahead)
 		nonce := w.nonce()
 		w.clock = clock
-		if err := w.nonces.Spend(t.Context(), nonce); !errors.Is(err, c.want) {
-			t.Errorf("a nonce made %v from now: Spend = %v, want %v", c.ahead, err, c.want)
+		if err := w.nonces.MarkUsed(t.Context(), nonce); !errors.Is(err, c.want) {
+			t.Errorf("a nonce made %v from now: MarkUsed = %v, want %v", c.ahead, err, c.want)
 		}
 	}
 	short, err := w.nonces.Keys.Seal(t.Context(), purpose, []byte("short"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.nonces.Spend(t.Context(), short); !errors.Is(err, errNonce) {
-		t.Errorf("Spend of what is no nonce = %v, want %v", err, errNonce)
+	if err := w.nonces.MarkUsed(t.Context(), short); !errors.Is(err, errNonce) {
+		t.Errorf("MarkUsed of what is no nonce = %v, want %v", err, errNonce)
 	}
 }
 

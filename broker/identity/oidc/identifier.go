@@ -1,10 +1,10 @@
-// Package oidc identifies callers by a JSON Web Token of an OpenID Connect issuer, such
-// as a CI service, a Kubernetes cluster or a cloud.
+// Package oidc identifies callers by a JSON Web Token of an OpenID Connect issuer: a CI
+// job, a pod, a role of a cloud.
 //
-// The configuration names the issuer; tokens of other issuers are not examined. A token
-// is parsed twice, here and by go-oidc, and both must agree. This package refuses what
-// two parsers could read differently: repeated claims, text that is not Unicode,
-// headers that change what is signed.
+// The configuration names the issuer. The token of another issuer is not looked at any
+// further. The token is parsed twice, here and by go-oidc, and both must agree: this package
+// refuses what two parsers could read differently (a claim given twice, text that is not
+// Unicode, headers that change what is signed).
 package oidc
 
 import (
@@ -29,22 +29,22 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Method is the method name of callers with a token of an issuer.
+// Method is the method of callers that are proved here.
 const Method = "oidc"
 
-// An Identifier verifies callers by the tokens of one issuer for one audience. It
-// caches the issuer's keys.
+// An Identifier proves callers by the tokens of one issuer for one audience. It
+// keeps the issuer's keys.
 type Identifier struct {
 	settings Settings
 	now      func() time.Time
 	keys     *keyring
-	review   *reviewer             // nil if no TokenReview is configured
-	spent    *identity.ReplayCache // nil if tokens may be used repeatedly
-	held     verifiedCache
+	review   *reviewer             // nil where nobody is asked
+	replay   *identity.ReplayCache // nil where tokens may be shown again
+	verified verifiedCache
 }
 
-// New returns an Identifier. It makes no request before the first token comes. in is
-// the store that records used tokens; SingleUse requires it.
+// New returns an Identifier. It asks nobody before the first token comes. In the
+// store stands which tokens were taken; it is needed where each is taken once.
 func New(s Settings, in store.Store) (*Identifier, error) { return newAt(s, in, time.Now) }
 
 var errNoStore = errors.New("single_use: there is no store to remember tokens in")
@@ -65,13 +65,14 @@ func newAt(s Settings, in store.Store, now func() time.Time) (*Identifier, error
 		return nil, errNoStore
 	}
 	if s.SingleUse {
-		i.spent = &identity.ReplayCache{Store: in}
+		i.replay = &identity.ReplayCache{Store: in}
 	}
 	return i, nil
 }
 
-// Identify implements [broker.Identifier]. A token of another issuer is ErrNoProof. The
-// issuer is read before it is proved, but only for this decision.
+// Identify implements [broker.Identifier]. Another issuer's token is no proof of
+// this kind. Who the issuer is, is read before it is proved, to decide that and
+// nothing else.
 func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Caller, error) {
 	token, err := parse(api.Bearer(r))
 	if err != nil {
@@ -88,11 +89,11 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 	if err != nil {
 		return broker.Caller{}, err
 	}
-	if !i.held.has(token.raw, now) {
+	if !i.verified.has(token.raw, now) {
 		if err := i.verify(ctx, fairshare.Address(r.RemoteAddr), token); err != nil {
 			return broker.Caller{}, err
 		}
-		i.held.add(token.raw, now)
+		i.verified.add(token.raw, now)
 	}
 	if i.review != nil {
 		if err := i.review.check(ctx, token); err != nil {
@@ -103,29 +104,29 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 	if err != nil {
 		return broker.Caller{}, err
 	}
-	if i.spent != nil {
-		c.Spend = func(ctx context.Context) error { return i.spend(ctx, textIn(token.claims, "jti"), until) }
+	if i.replay != nil {
+		c.MarkUsed = func(ctx context.Context) error { return i.markUsed(ctx, textIn(token.claims, "jti"), until) }
 	}
 	return c, nil
 }
 
-// spend uses up a token.
-func (i *Identifier) spend(ctx context.Context, jti string, until time.Time) error {
-	err := i.spent.MarkUsed(ctx, i.settings.Issuer, jti, until, i.now())
-	if errors.Is(err, identity.ErrSpent) {
-		return errSpent
+// markUsed takes a token once.
+func (i *Identifier) markUsed(ctx context.Context, jti string, until time.Time) error {
+	err := i.replay.MarkUsed(ctx, i.settings.Issuer, jti, until, i.now())
+	if errors.Is(err, identity.ErrUsed) {
+		return errUsed
 	}
 	return err
 }
 
-var errSpent = &broker.Refusal{
+var errUsed = &broker.Refusal{
 	Status: http.StatusUnauthorized, Reason: broker.ReasonReplay,
 	Detail: "the token was used before, and this broker takes each token once",
 }
 
-// verify verifies the signature with the issuer's keys. go-oidc parses the token again,
-// also checks issuer and audience, and must get the same payload. Its check of times is
-// off, because its tolerances differ from the settings.
+// verify holds the signature against the issuer's keys. go-oidc reads the token
+// anew, checks issuer and audience as well, and has to have seen the same payload.
+// Its clock has other tolerances than the settings, and is left out.
 func (i *Identifier) verify(ctx context.Context, from string, token claimed) error {
 	keys, err := i.keys.suiting(ctx, from, token.kid, token.alg)
 	if err != nil {
@@ -152,41 +153,42 @@ const (
 
 var (
 	defaultAlgorithms = []string{"RS256", "ES256"}
-	// allAlgorithms are the signatures with a public key (RFC 7518, section 3.1, and
-	// RFC 8037). "none" and HMACs are missing, so they cannot be allowed.
+	// allAlgorithms are signatures of a public key (RFC 7518, section 3.1, and
+	// RFC 8037). "none" and the HMACs are not among them, and cannot be allowed.
 	allAlgorithms = []string{"RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"}
 )
 
-// Settings say which tokens are accepted. Issuer and Audience must be set.
+// Settings say whose tokens are proof. Issuer and Audience have to be set.
 type Settings struct {
-	Issuer   string `yaml:"issuer"`   // exactly as in the claim iss
-	Audience string `yaml:"audience"` // the token's only audience
-	// Algorithms are the allowed signatures; none means RS256 and ES256.
+	Issuer   string `yaml:"issuer"`   // as in the claim iss, to the letter
+	Audience string `yaml:"audience"` // the one audience of a token
+	// Algorithms may sign; none means RS256 and ES256.
 	Algorithms []string `yaml:"algorithms"`
-	// JWKSFile has the issuer's keys, for an issuer that cannot be reached. It is read
-	// again as often as an issuer's keys are fetched.
+	// JWKSFile has the issuer's keys where it cannot be asked; it is read again
+	// as keys from an issuer are.
 	JWKSFile string `yaml:"jwks_file"`
-	// CAFile has the certificate authorities for the issuer; "" means the system's.
+	// CAFile has the authorities of the issuer's certificate; "" means the
+	// system's.
 	CAFile string `yaml:"ca_file"`
-	// MaxAge is the maximum time since a token was issued; 0 means until it expires.
+	// MaxAge bounds how long ago a token was issued; 0 means until it expires.
 	MaxAge    time.Duration `yaml:"max_age"`
 	ClockSkew time.Duration `yaml:"clock_skew"` // 0 means a minute
-	// SingleUse accepts each token (by its jti) once. git asks several times within one
-	// job, so this is for callers that fetch a token for each request.
+	// SingleUse takes each token (its jti) once. git asks several times within one
+	// job, so this is for callers that fetch a token for each question.
 	SingleUse   bool    `yaml:"single_use"`
-	TokenReview *Review `yaml:"token_review"` // nil means that no server is asked
+	TokenReview *Review `yaml:"token_review"` // nil means nobody is asked
 }
 
-// Key returns a text that is different for different settings.
+// Key tells settings from each other.
 func (s Settings) Key() string {
 	text, err := json.Marshal(s)
 	if err != nil {
-		panic(err) // strings, numbers and booleans always have a JSON form
+		panic(err) // texts, numbers and truths have a JSON form
 	}
 	return string(text)
 }
 
-// Check returns an error with everything that is wrong with the settings.
+// Check says everything that is wrong with the settings.
 func (s Settings) Check() error {
 	bad := []error{checkURL("issuer", s.Issuer)}
 	if s.Audience == "" {
@@ -206,7 +208,7 @@ func (s Settings) Check() error {
 	return usererr.Join(bad...)
 }
 
-// checkURL returns an error unless text is an https URL of a host and a path only.
+// checkURL wants an https URL that names a server and a path, and no more.
 func checkURL(what, text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.ContainsAny(text, "?# ") {

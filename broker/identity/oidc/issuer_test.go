@@ -244,7 +244,7 @@ func identify(ctx context.Context, by *Identifier, token string) (broker.Caller,
 	defer cancel()
 	c, err := by.Identify(ctx, r)
 	if err == nil {
-		err = c.Use(ctx) // as a policy does where a rule is for the caller
+		err = c.UseProof(ctx) // as a policy does where a rule is for the caller
 	}
 	return c, err
 }

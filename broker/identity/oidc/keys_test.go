@@ -280,7 +280,7 @@ func TestASignatureIsBelievedForAMoment(t *testing.T) {
 	if _, err := identify(t.Context(), by, token); err != nil {
 		t.Fatal(err)
 	}
-	if !by.held.has(token, i.now()) || by.held.has(token+"x", i.now()) {
+	if !by.verified.has(token, i.now()) || by.verified.has(token+"x", i.now()) {
 		t.Error("another token than the one that held is believed, or that one is not")
 	}
 	parts := strings.Split(token, ".")
@@ -299,7 +299,7 @@ func TestASignatureIsBelievedForAMoment(t *testing.T) {
 		t.Error("a token that has ended is proof because its signature held")
 	}
 	i.pass(heldTime)
-	if by.held.has(token, i.now()) {
+	if by.verified.has(token, i.now()) {
 		t.Error("a signature is believed for longer than its time")
 	}
 }

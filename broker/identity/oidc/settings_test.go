@@ -49,7 +49,7 @@ func TestSingleUseIsForWhatIsGiven(t *testing.T) {
 	token := i.token(nil)
 	for _, spent := range []bool{false, true} {
 		for range 2 {
-			if _, err := identify(broker.GivingNothing(t.Context()), by, token); err != nil {
+			if _, err := identify(broker.KeepProofs(t.Context()), by, token); err != nil {
 				t.Errorf("a call that gives nothing, spent %v: Identify = %v", spent, err)
 			}
 		}
@@ -58,7 +58,7 @@ func TestSingleUseIsForWhatIsGiven(t *testing.T) {
 		}
 	}
 	forged := signRSA(otherRSAKey(), map[string]any{"alg": "RS256", "kid": "rsa"}, i.claims(nil))
-	if _, err := identify(broker.GivingNothing(t.Context()), by, forged); err == nil {
+	if _, err := identify(broker.KeepProofs(t.Context()), by, forged); err == nil {
 		t.Error("a forged token is proof for a call that gives nothing")
 	}
 }
