@@ -60,14 +60,14 @@ func TestWhatIsRefusedAndHow(t *testing.T) {
 		status             int
 		want               string
 	}{
-		{"nobody", "", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`, 401, "carries no identity"},
+		{"nobody", "", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`, 401, "has no identity"},
 		{"a forged identity", "forged", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`, 401, "the signature does not hold"},
 		{"another host", "ci", `{"host":"gitlab.com","repo":"acme/widgets","operation":"read"}`, 204, ""},
 		{"another repository", "ci", `{"host":"github.com","repo":"acme/payroll","operation":"read"}`, 403, "the profile of workspace ci-7 does not allow acme/payroll"},
 		{"a write where the profile clones", "x", `{"host":"github.com","repo":"acme/widgets","operation":"write"}`, 403, "does not allow contents: write"},
 		{"a permission that the profile lacks", "ci", `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{"checks":"write"}}`, 403, "does not allow checks: write"},
 		{"a level that is none", "ci", `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{"contents":"all"}}`, 400, "the level"},
-		{"an identity that makes no id", "../x", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`, 403, "makes no workspace's id"},
+		{"an identity that makes no id", "../x", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`, 403, "gives no valid workspace id"},
 		{"a malformed request", "ci", `{"host":"github.com"}`, 400, `repo\" is owner/name`},
 		{"a large request", "ci", strings.Repeat(" ", 5000), 413, "at most 4096 bytes"},
 		{"a repository that GitHub does not have", "ci", `{"host":"github.com","repo":"octo/nothing","operation":"read"}`, 403, "octo/nothing"},

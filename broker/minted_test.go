@@ -76,7 +76,7 @@ func TestWhatBecomesOfGitHubsRefusals(t *testing.T) {
 	of := func(kind mint.Kind) error {
 		return &mint.Error{Kind: kind, Doing: "mint a token", Message: "secret-of-the-broker", RetryAfter: time.Minute}
 	}
-	const callers, later, ours, away = "mint a token", "rate limit is used up", "cannot prove itself", "GitHub is unavailable"
+	const callers, later, ours, away = "mint a token", "rate limit is used up", "cannot authenticate", "GitHub is unavailable"
 	for _, c := range []struct {
 		name   string
 		err    error

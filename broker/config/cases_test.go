@@ -94,7 +94,7 @@ func TestTry(t *testing.T) {
 		{"for a third", strings.Replace(token, "one", "three", 1) + "\n  refused: identity", true, "another audience"},
 		{"another issuer", strings.Replace(token, "i.example", "j.example", 1) + "\n  refused: identity", true, "refused: identity"},
 		{"a condition that fails", strings.Replace(token, "n: 7, ", "", 1) + "\n  refused: rule", true, "cannot be applied"},
-		{"no id", strings.Replace(token, "sub: x", "sub: a:b", 1) + "\n  want: {profile: ci}", false, "makes no workspace's id"},
+		{"no id", strings.Replace(token, "sub: x", "sub: a:b", 1) + "\n  want: {profile: ci}", false, "gives no valid workspace id"},
 	} {
 		cases, err := ParseCases([]byte("- " + c.text))
 		if err != nil {

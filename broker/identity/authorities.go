@@ -21,12 +21,12 @@ import (
 
 const (
 	maxFile = 1 << 20          // bytes
-	stale   = 10 * time.Minute // how long the last authorities are used after their file became unreadable
+	stale   = 10 * time.Minute // how long authorities hold whose file cannot be read any more
 )
 
-// authorities are the certificate authorities in a file, which is read again after a
-// change. While the file cannot be read, for example because it is being written, the
-// last ones stay valid for some time.
+// authorities are the certificates of a file, which is read again when it changes. If it
+// cannot be read, for example while it is being written, the last ones stay valid for a
+// while.
 type authorities struct {
 	path  string
 	parse func([]byte) ([]*x509.Certificate, error)
@@ -34,8 +34,8 @@ type authorities struct {
 	mu   sync.Mutex // guards the rest
 	seen filestamp.Stamp
 	last []*x509.Certificate
-	over error     // the keys of the file that were skipped, and why
-	good time.Time // when last was last up to date
+	over error     // which keys of the file are passed over, and why
+	good time.Time // when last was what the file has
 }
 
 func newAuthorities(s MTLSSettings) *authorities {
@@ -63,15 +63,14 @@ func (a *authorities) get(now time.Time) ([]*x509.Certificate, error) {
 	return a.last, nil
 }
 
-// passedOver returns which keys of the file were skipped.
+// passedOver returns which keys of the file were skipped, and why.
 func (a *authorities) passedOver() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.over
 }
 
-// CheckFiles reads the authorities. If they cannot be used, it returns an error of one
-// line.
+// CheckFiles reads the authorities, and returns in one line why they cannot be used.
 func (s MTLSSettings) CheckFiles() error {
 	a := newAuthorities(s)
 	if _, err := a.read(); err != nil {
@@ -91,8 +90,8 @@ func (a *authorities) read() ([]*x509.Certificate, error) {
 	return a.parse(data)
 }
 
-// parsePEM parses certificates. Anything else in the file is an error, so that a
-// private key or a truncated certificate is not overlooked.
+// parsePEM parses certificates. It refuses any other content, so that a private key or half a
+// certificate is noticed.
 func parsePEM(data []byte) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	for len(bytes.TrimSpace(data)) > 0 {
@@ -123,17 +122,17 @@ func parseAuthority(der []byte) (*x509.Certificate, error) {
 	return c, nil
 }
 
-// parseBundle parses a SPIFFE bundle: a set of JSON Web Keys, in which each X.509 key
-// has one certificate
+// parseBundle reads a SPIFFE bundle: a set of JSON Web Keys, of which those for
+// X.509 hold one certificate each
 // (https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md),
-// or PEM, which SPIRE also writes. If it returns authorities and an error, the error
-// says which keys were skipped.
+// or PEM, as SPIRE writes it too. Beside authorities, the error says which keys are
+// passed over.
 //
-// It does not use the library's spiffebundle (nine packages, 12 kB). That refuses the
-// whole bundle if it cannot use one key, although the standard says to ignore such
-// keys; so a new kind of key would lock out all callers. It also requires the
-// parameters of a JSON Web Key beside the certificate, which add nothing, and accepts
-// certificates that are not an authority's.
+// The library's spiffebundle (nine packages, 12 kB) is not used: it refuses the whole
+// bundle for one key that it cannot use, where the standard has such keys ignored, so
+// that a new kind of key would lock all callers out. It also wants the parameters of a
+// JSON Web Key beside the certificate, which say nothing that the certificate does not,
+// and takes certificates that are no authority's.
 func parseBundle(data []byte) ([]*x509.Certificate, error) {
 	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return parsePEM(data)
@@ -166,7 +165,7 @@ func parseBundle(data []byte) ([]*x509.Certificate, error) {
 	return all, usererr.Join(unusable...)
 }
 
-// parseX5C parses the one certificate of a bundle's key.
+// parseX5C parses the single certificate of a bundle's key.
 func parseX5C(x5c []string) (*x509.Certificate, error) {
 	if len(x5c) != 1 {
 		return nil, errors.New("it has not exactly one certificate")

@@ -14,15 +14,14 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A Desk exchanges join tokens, and sessions that end soon, for sessions. All
-// fields but the last three must be set.
+// An Exchanger exchanges join tokens for sessions, and sessions that expire soon for new
+// ones. All fields except the last three must be set.
 //
-// A join token is 256 random bits, known to the store by its hash, bound to one workspace
-// and one rule, and gone in ten minutes. Of all who show it, at any of the brokers of a
-// store, exactly one gets a session: the one that creates the entry which says that the
-// token was used ([store.Redeemed]). For every other one the broker writes down that the
-// token came again, since one of the two is not who it should be. When a broker dies
-// between creating that entry and answering, the token is spent and nobody has a session.
+// A join token has 256 random bits and belongs to one workspace and one rule. The store knows
+// its hash only. It expires after ten minutes at most. It can be used once, at one replica:
+// the request that creates the entry [store.Redeemed] gets the session. Every other use is
+// recorded, because one of the two users is an impostor. If a broker dies after it created
+// the entry and before it answered, the token is used up and the workspace needs another one.
 type Exchanger struct {
 	Sessions *SessionIdentifier // the one of the policy's rules
 	Store    store.Store
@@ -30,10 +29,11 @@ type Exchanger struct {
 	Blocker  broker.Blocker
 	Journal  broker.Journal
 
-	// Strangers refuses who is refused too often, which is not written down then,
-	// and HadTooMany such a one before the store is asked; nil refuses nobody.
+	// ChargeUnauth counts a failed exchange, and refuses the client beyond its limit; that
+	// refusal is not recorded. UnauthExceeded refuses such a client before the store is read.
+	// nil refuses no one.
 	ChargeUnauth, UnauthExceeded func(*http.Request) error
-	// Workspaces bounds the exchanges of each; nil bounds nothing.
+	// Workspaces limits the exchanges of each workspace; nil sets no limit.
 	Workspaces *broker.Limiter
 
 	bodies broker.BodyLimiter
@@ -75,8 +75,8 @@ func (d *Exchanger) read(w http.ResponseWriter, r *http.Request) (request api.Ex
 	return request, err
 }
 
-// write puts the outcome into the journal and returns what to answer: nothing is
-// given that is not written down.
+// write records the outcome and returns the answer: a session that is not recorded is not
+// given.
 func (d *Exchanger) write(ctx context.Context, e *broker.Entry, err error) error {
 	e.Decision = broker.Granted
 	if err != nil {
@@ -92,7 +92,7 @@ func (d *Exchanger) write(ctx context.Context, e *broker.Entry, err error) error
 	return err
 }
 
-// soon is a refusal that a joining workspace waits out: it has nothing else to do.
+// soon shortens Retry-After for a workspace that is joining and can only wait.
 func soon(r *broker.Refusal) *broker.Refusal {
 	r.RetryAfter = retryAfter
 	return r
@@ -102,8 +102,8 @@ func refused(status int, reason, detail string) error {
 	return &broker.Refusal{Status: status, Reason: reason, Detail: detail}
 }
 
-// redeem gives a session for a join token. All that can refuse is looked at
-// before the token is spent.
+// redeem gives a session for a join token. Every check that can refuse comes before the token
+// is marked used.
 func (d *Exchanger) redeem(r *http.Request, e *broker.Entry, text string) (api.SessionAnswer, error) {
 	token, err := ParseJoinToken(text)
 	if err != nil {
@@ -139,7 +139,7 @@ func (d *Exchanger) redeem(r *http.Request, e *broker.Entry, text string) (api.S
 	return answer, nil
 }
 
-// count comes before all that is written down of an exchange.
+// count limits exchanges before anything of them is recorded.
 func (d *Exchanger) count(workspace string) error {
 	if d.Workspaces == nil {
 		return nil
@@ -147,7 +147,7 @@ func (d *Exchanger) count(workspace string) error {
 	return d.Workspaces.Count(workspace)
 }
 
-// find returns the record of a token that has not run out.
+// find returns the record of a join token that has not expired.
 func (d *Exchanger) find(ctx context.Context, hash [32]byte) (record, error) {
 	kept, err := load(ctx, d.Store, hash)
 	left := kept.Expires.Sub(d.Sessions.now())
@@ -164,8 +164,7 @@ func (d *Exchanger) find(ctx context.Context, hash [32]byte) (record, error) {
 	return kept, nil
 }
 
-// begin makes a session and has the policy say what it would be good for: it is
-// resolved as its first request will be.
+// begin makes a session and resolves it by the policy, as its first request will be.
 func (d *Exchanger) begin(r *http.Request, e *broker.Entry, s session) (api.SessionAnswer, broker.Workspace, error) {
 	text, expires, err := d.Sessions.seal(r.Context(), s)
 	if err != nil {
@@ -180,8 +179,7 @@ func (d *Exchanger) begin(r *http.Request, e *broker.Entry, s session) (api.Sess
 	return api.SessionAnswer{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: w.ID}, w, nil
 }
 
-// resolve returns the workspace of a request that carries a session, unless it
-// is blocked.
+// resolve returns the workspace of a request with a session, unless it is blocked.
 func (d *Exchanger) resolve(r *http.Request, e *broker.Entry) (broker.Workspace, error) {
 	policy := d.Policy()
 	e.Policy = policy.Hash
@@ -206,14 +204,14 @@ func (d *Exchanger) resolve(r *http.Request, e *broker.Entry) (broker.Workspace,
 	return w, nil
 }
 
-// markUsed wins for exactly one of all who show a token.
+// markUsed succeeds for exactly one of all requests with the token.
 func (d *Exchanger) markUsed(ctx context.Context, hash [32]byte, until time.Time) error {
 	won, err := store.Claim(ctx, d.Store, store.Redeemed(hash), until)
 	switch {
 	case err != nil:
 		return &broker.Refusal{
 			Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, Err: err, RetryAfter: retryAfter,
-			Detail: "the broker's store did not answer; the join token may be spent",
+			Detail: "the broker's store did not answer; the join token may be used up",
 		}
 	case !won:
 		return refused(http.StatusForbidden, broker.ReasonReplay, "the join token was used already; if not by this workspace, it was stolen")
@@ -221,8 +219,8 @@ func (d *Exchanger) markUsed(ctx context.Context, hash [32]byte, until time.Time
 	return nil
 }
 
-// renew gives a session for the one that the request carries, which may have ended where
-// its rule lets workspaces sleep.
+// renew gives a session for the one in the request. That may have expired, if its rule lets
+// workspaces sleep.
 func (d *Exchanger) renew(r *http.Request, e *broker.Entry) (api.SessionAnswer, error) {
 	shown := api.Bearer(r)
 	if !strings.HasPrefix(shown, SessionPrefix) {
@@ -259,7 +257,7 @@ func (d *Exchanger) renew(r *http.Request, e *broker.Entry) (api.SessionAnswer, 
 	return api.SessionAnswer{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: w.ID}, nil
 }
 
-// slept refuses a session that ended longer ago than its rule allows.
+// slept refuses a session that expired longer ago than its rule allows.
 func slept(ago, atMost time.Duration) error {
 	switch {
 	case ago < 0 || ago < atMost:

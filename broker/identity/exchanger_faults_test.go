@@ -40,7 +40,7 @@ func TestTroubleSpendsNoToken(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"blocks that cannot be read", func(r *replica) { r.desk.Blocker = unread{} }, 503, "store cannot be had"},
+		{"blocks that cannot be read", func(r *replica) { r.desk.Blocker = unread{} }, 503, "store is unavailable"},
 		{"no session keys", func(r *replica) { r.desk.Sessions = &SessionIdentifier{Keys: &Keyset{}, Now: r.sessions.Now} }, 503, "cannot read its session keys"},
 		{"a journal that is full", func(r *replica) { r.journal.full = func(broker.Entry) bool { return true } }, 503, "audit log cannot be written"},
 		{"a caller of another rule", func(r *replica) {
@@ -178,7 +178,7 @@ func TestAStoreThatCannotSayWhoWasFirst(t *testing.T) {
 	r.session(issue(t, m, "sb-1", "agents", time.Now())) // there is a key to sign with
 	r.desk.Store = mute{m}
 	got := r.redeem(token)
-	if e := r.journal.last(); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "may be spent") || e.Reason != broker.ReasonStore {
+	if e := r.journal.last(); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "may be used up") || e.Reason != broker.ReasonStore {
 		t.Errorf("redeem = %d %s with %+v, want 503 and no replay", got.Code, got.Body, e)
 	}
 }

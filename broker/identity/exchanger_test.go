@@ -209,15 +209,15 @@ func TestWhatIsNotExchanged(t *testing.T) {
 		status             int
 		want               string
 	}{
-		{"nothing to show", "", `{}`, 401, "carries no identity"},
+		{"nothing to show", "", `{}`, 401, "has no identity"},
 		{"a typo", "", strings.Replace(join(token), "gpj_", "gpj_a", 1), 400, "cut or mistyped"},
 		{"a token of nobody", "", join(NewJoinToken()), 401, "not known here"},
 		{"a token that ran out", "", join(old), 401, "has run out"},
 		{"a token that lasts too long", "", join(early), 401, "longer than one may"},
-		{"a rule that is gone", "", join(gone), 403, "no rule of the broker"},
+		{"a rule that is gone", "", join(gone), 403, "no caller rule"},
 		{"a blocked workspace", "", join(blocked), 403, "sb-2 was revoked"},
 		{"a session of a blocked workspace", session, `{}`, 403, "sb-2 was revoked"},
-		{"a join token as a session", token.Reveal(), `{}`, 401, "carries no identity"},
+		{"a join token as a session", token.Reveal(), `{}`, 401, "has no identity"},
 		{"a session as a join token", "", `{"join_token":"` + session + `"}`, 400, "cut or mistyped"},
 		{"a session cut short", session[:len(session)-1], `{}`, 401, "has ended, or is of another broker"},
 		{"a session that is too long", SessionPrefix + strings.Repeat("a", maxSession), `{}`, 401, "this is no session"},

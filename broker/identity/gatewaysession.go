@@ -15,19 +15,18 @@ import (
 
 const (
 	// MaxRenewal is how long after the proof of an identity its gateway session can be
-	// renewed. After that, the workspace must prove its identity again.
+	// renewed. Afterwards the workspace must prove its identity again.
 	MaxRenewal = 24 * time.Hour
 
 	gatewayPurpose    = "gateway session"
-	maxGatewaySession = 8 << 10 // bytes; the longest secret that clients accept
+	maxGatewaySession = 8 << 10 // bytes; what a client takes for a secret
 )
 
-// GatewaySessions makes and checks bearer identities for the git gateway. A session
-// names the workspace and the policy rule that matched it. What the rule allows is read
-// from the policy in force at every use. When the rule is changed or removed, the
-// session ends.
+// GatewaySessions are bearer identities for the git gateway. A session names a workspace and
+// the rule that resolved it. What it allows is read from the current policy at every use. It
+// ends when the rule is changed or removed.
 type GatewaySessions struct {
-	Keys *Keyset          // its store also records renewals
+	Keys *Keyset          // its store has what is known of renewals, too
 	Now  func() time.Time // nil means time.Now
 }
 
@@ -38,27 +37,26 @@ func (g *GatewaySessions) now() time.Time {
 	return g.Now()
 }
 
-// gatewaySession is the content of a session. It is signed, not encrypted.
+// gatewaySession is what a session holds. It is signed and not encrypted.
 type gatewaySession struct {
 	Workspace string            `json:"w"`
 	Rule      string            `json:"r"`
 	RuleHash  string            `json:"h"`
 	Method    string            `json:"m"`
 	Subject   string            `json:"s"`
-	Claims    map[string]string `json:"c,omitempty"` // those that the rule checked, for the audit log
-	Repo      string            `json:"p,omitempty"` // owner/name; "" means every repository of the profile
+	Claims    map[string]string `json:"c,omitempty"` // those that the rule looked at, for the audit log
+	Repo      string            `json:"p,omitempty"` // owner/name; "" for every one of the profile
 	Begun     int64             `json:"b"`           // when the identity was proved, in Unix time
 	Expires   int64             `json:"e"`           // Unix time
-	// Last is when the session ends even if it is renewed. It is set if the session was
-	// made with another session, which can be renewed instead; 0 otherwise.
+	// Last is when a session ends that no renewal makes longer, since it was made with
+	// another session, which can be renewed; 0 for others.
 	Last int64 `json:"l,omitempty"`
 	link
 }
 
-// Begin returns the text of a session of w, which has just proved its identity. If repo
-// is not zero, the session is for that repository only. If the identity is itself a
-// session from a join token, the new session cannot be renewed: the workspace renews
-// the original one, so that copies of it are noticed.
+// Begin returns a session of w, which has just proved its identity. A non-zero repo is the
+// only repository that the session opens. If the identity is itself a session for a join
+// token, only that one is renewed, so that copies of it are detected.
 func (g *GatewaySessions) Begin(ctx context.Context, w broker.Workspace, repo api.Repo) (text string, expires time.Time, err error) {
 	s := gatewaySession{Workspace: w.ID, Rule: w.Rule, RuleHash: w.RuleHash, Method: w.Caller.Method, Subject: w.Caller.Subject, Claims: w.Claims, Begun: g.now().Unix()}
 	s.Repo, s.link = textOf(repo), newLink()
@@ -68,7 +66,7 @@ func (g *GatewaySessions) Begin(ctx context.Context, w broker.Workspace, repo ap
 	return g.seal(ctx, s)
 }
 
-// textOf returns owner/name, and "" for the zero Repo.
+// textOf is owner/name, or "" for the zero Repo.
 func textOf(repo api.Repo) string {
 	if !repo.IsValid() {
 		return ""
@@ -76,11 +74,10 @@ func textOf(repo api.Repo) string {
 	return repo.String()
 }
 
-// Renew returns a session like the one in text, which expires later and is for repo;
-// see Begin. The caller must check that the session in text allows repo. attempt is the
-// key of the client's attempt; see [Renewals.Next]. A session for one repository that
-// is made with a session for all of them expires with that. The error is a
-// [*broker.Refusal].
+// Renew returns a session like the one in text that expires later and opens repo; see Begin.
+// The caller checks whether the session in text opens repo. attempt is the client's attempt
+// key; see [Renewals.Next]. A session for one repository that is made with a wider session
+// expires with it. The error is a [*broker.Refusal].
 func (g *GatewaySessions) Renew(ctx context.Context, text string, repo api.Repo, attempt string) (renewed string, expires time.Time, err error) {
 	s, err := g.read(ctx, text)
 	if err != nil {
@@ -97,7 +94,7 @@ func (g *GatewaySessions) Renew(ctx context.Context, text string, repo api.Repo,
 	return g.seal(ctx, s)
 }
 
-// ends returns when a session that is sealed now expires.
+// ends is when a session that is sealed now expires.
 func (g *GatewaySessions) ends(s gatewaySession) time.Time {
 	expires := g.now().Add(SessionLife).Truncate(time.Second)
 	if last := time.Unix(s.Begun, 0).Add(MaxRenewal); last.Before(expires) {
@@ -126,9 +123,8 @@ func (g *GatewaySessions) seal(ctx context.Context, s gatewaySession) (text stri
 	return text, expires, nil
 }
 
-// Open returns a session's workspace, by the policy in force, and the only repository
-// that it is for (zero means every repository of the profile). The error is a
-// [*broker.Refusal].
+// Open returns the workspace of a session by the current policy, and the only repository that
+// the session opens (zero: all of the profile's). The error is a [*broker.Refusal].
 func (g *GatewaySessions) Open(ctx context.Context, text string, policy *broker.Policy) (broker.Workspace, api.Repo, error) {
 	s, err := g.read(ctx, text)
 	if err != nil {

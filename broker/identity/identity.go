@@ -1,8 +1,7 @@
-// Package identity identifies the sender of a request: a process on a Unix socket
-// ([SocketIdentifier]), the owner of a TLS client certificate ([MTLSIdentifier]), a
-// workspace with a session that it got for a join token ([SessionIdentifier]), or an
-// operator with a bearer token ([BearerIdentifier]). Its subfolders oidc and aws hold
-// the proofs that need large libraries.
+// Package identity authenticates callers of the broker: a process on a Unix socket
+// ([SocketIdentifier]), the owner of a TLS client certificate ([MTLSIdentifier]), a workspace
+// with a session for a join token ([SessionIdentifier]), or an operator with a bearer token
+// ([BearerIdentifier]). Packages oidc and aws have the proofs that need large libraries.
 package identity
 
 import (
@@ -18,18 +17,15 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// minToken is the shortest token to accept, in bytes: a shorter one could be guessed
-// from its hash.
+// minToken is the shortest accepted token, in bytes. A shorter one could be guessed from its
+// hash.
 const minToken = 24
 
-// BearerIdentifier identifies the owner of the token with that hash. The zero
-// BearerIdentifier identifies no one.
-//
-// It is for operators. Workspaces should not use it, because such a token never
-// expires.
+// BearerIdentifier accepts the bearer token with that hash. The zero BearerIdentifier accepts
+// none. It is for operators only: workspaces do not get tokens that never expire.
 type BearerIdentifier struct{ hash [sha256.Size]byte }
 
-// ParseBearer parses the hash of a token, as sha256sum writes it.
+// ParseBearer parses the SHA-256 of a token as sha256sum prints it.
 func ParseBearer(text string) (BearerIdentifier, error) {
 	data, err := hex.DecodeString(text)
 	if err != nil || len(data) != sha256.Size {
@@ -42,8 +38,8 @@ func ParseBearer(text string) (BearerIdentifier, error) {
 	return i, nil
 }
 
-// Identify implements [broker.Identifier]. Another token is ErrNoProof, because another
-// identifier may know it.
+// Identify implements [broker.Identifier]. Another token is no proof: another identifier may
+// accept it.
 func (i BearerIdentifier) Identify(_ context.Context, r *http.Request) (broker.Caller, error) {
 	token := api.Bearer(r)
 	sum := sha256.Sum256([]byte(token))
@@ -53,13 +49,13 @@ func (i BearerIdentifier) Identify(_ context.Context, r *http.Request) (broker.C
 	return broker.Caller{Method: "token", Subject: "token sha256:" + hex.EncodeToString(i.hash[:4]), Claims: map[string]any{}}, nil
 }
 
-// SocketSettings say which processes a rule matches. A nil field matches all.
+// SocketSettings say which peers a rule is for; a nil field matches all.
 type SocketSettings struct {
 	UID *uint32 `yaml:"uid"`
 	GID *uint32 `yaml:"gid"`
 }
 
-// Match returns the claims that the settings require.
+// Match returns the matcher of the settings.
 func (s SocketSettings) Match() broker.Exactly {
 	m := broker.Exactly{}
 	if s.UID != nil {

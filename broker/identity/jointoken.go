@@ -21,41 +21,39 @@ import (
 )
 
 const (
-	// JoinTokenPrefix is the prefix of every join token, so that people and secret
-	// scanners recognize one.
+	// JoinTokenPrefix begins every join token, so that people and scanners know one.
 	JoinTokenPrefix = "gpj_"
 
-	// MaxJoinTTL is the longest lifetime of a join token.
+	// MaxJoinTTL is the longest that a join token waits to be used.
 	MaxJoinTTL = 10 * time.Minute
 
 	tokenSize = 32 // random bytes
-	sumSize   = 4  // bytes of the checksum after them
+	sumSize   = 4  // of the checksum behind them
 	maxRule   = 128
 )
 
-// ErrTypo reports a text that is not a valid join token because it was cut or mistyped.
+// ErrTypo reports text that cannot be a join token: it was truncated or mistyped.
 var ErrTypo = errors.New("this is no whole join token; it was cut or mistyped")
 
 var letters = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// A JoinToken is exchanged once for a session. It does not print itself.
+// A JoinToken can be exchanged once for a session. It does not print itself.
 type JoinToken struct{ secret.Text }
 
-// NewJoinToken returns a new random token.
+// NewJoinToken makes a random token.
 func NewJoinToken() JoinToken {
 	data := make([]byte, tokenSize, tokenSize+sumSize)
 	rand.Read(data) // never fails
 	return JoinToken{secret.New(spell(data))}
 }
 
-// spell adds the checksum, by which a mistyped token is told from an unknown one. It is
-// no protection.
+// spell adds a checksum. The checksum tells a typing error from an unknown token; it gives no
+// security.
 func spell(data []byte) string {
 	return JoinTokenPrefix + letters.EncodeToString(binary.BigEndian.AppendUint32(data, crc32.ChecksumIEEE(data)))
 }
 
-// ParseJoinToken parses a token, which has only one spelling. It returns ErrTypo for
-// everything else.
+// ParseJoinToken parses a token in its one spelling, or returns ErrTypo.
 func ParseJoinToken(text string) (JoinToken, error) {
 	rest, ok := strings.CutPrefix(text, JoinTokenPrefix)
 	data, err := letters.DecodeString(rest)
@@ -65,19 +63,18 @@ func ParseJoinToken(text string) (JoinToken, error) {
 	return JoinToken{secret.New(text)}, nil
 }
 
-// Hash returns the token's hash, which is all that the store has of it.
+// Hash is what the store knows of the token.
 func (t JoinToken) Hash() [32]byte { return sha256.Sum256([]byte(t.Reveal())) }
 
-// A record is the store's entry under a token's hash.
+// record is the store's entry for a token's hash.
 type record struct {
 	Workspace string    `json:"workspace"`
 	Rule      string    `json:"rule"`
 	Expires   time.Time `json:"expires_at"`
 }
 
-// IssueJoinToken makes a token, valid for ttl, that can be exchanged once for a session
-// of the workspace, by the rule of that name. It also deletes long expired tokens from
-// the store.
+// IssueJoinToken makes a token for a session of the workspace, by the rule of that name. It
+// can be used once within ttl. Tokens that expired long ago are deleted from the store.
 func IssueJoinToken(ctx context.Context, s store.Store, now time.Time, workspace, rule string, ttl time.Duration) (JoinToken, error) {
 	what := "make a join token for workspace " + workspace
 	if err := CheckJoinRule(rule); err != nil {
@@ -101,8 +98,7 @@ func IssueJoinToken(ctx context.Context, s store.Store, now time.Time, workspace
 	return t, nil
 }
 
-// CheckJoinRule returns an error unless join tokens can be made for a rule of that
-// name.
+// CheckJoinRule returns an error unless name is a valid name of a rule for join tokens.
 func CheckJoinRule(name string) error {
 	if name == "" || len(name) > maxRule || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return fmt.Errorf("a rule that join tokens are for has a name of up to %d printable bytes", maxRule)
@@ -111,13 +107,13 @@ func CheckJoinRule(name string) error {
 }
 
 const (
-	keptFor  = time.Hour // after expiry: a late token is told from an unknown one
-	maxSwept = 200       // tokens read in one sweep
+	keptFor  = time.Hour // behind its end: a token that comes late is told from an unknown one
+	maxSwept = 200       // entries looked at in one sweep
 )
 
-// sweep deletes expired tokens. It deletes the mark that a token was used last: until
-// then the token cannot be used again, and afterwards it no longer exists. If the store
-// fails, a later sweep goes on.
+// sweep deletes expired tokens. It deletes the entry that marks a token as used last, so that
+// the token cannot be used again in between. After an error of the store, a later sweep
+// continues.
 func sweep(ctx context.Context, s store.Store, now time.Time) {
 	var hashes [][32]byte
 	for name, err := range s.List(ctx, store.JoinTokens()) {
@@ -152,20 +148,20 @@ func load(ctx context.Context, s store.Store, hash [32]byte) (record, error) {
 	return r, nil
 }
 
-// JoinMethod is the method name of callers with a session.
+// JoinMethod is the method of callers with a session.
 const JoinMethod = "session"
 
 const retryAfter = 3 * time.Second
 
-// MaxSleep is the longest that a rule may let workspaces sleep: the key that signed the
-// session is certain to exist for that long.
+// MaxSleep is the longest that a rule may let workspaces sleep: the time for which the key
+// that signed a session is kept.
 const MaxSleep = 24 * time.Hour
 
-// JoinSettings are a rule's settings for join tokens. The join token names the rule and
-// the workspace.
+// JoinSettings are those of a rule for join tokens. The token names the rule and the
+// workspace.
 type JoinSettings struct {
-	// Sleep is how long after its expiry a session can still be renewed, once, by a
-	// workspace that was asleep; 0 means not at all.
+	// Sleep is how long after its expiry a session can be renewed once, by a workspace that
+	// was suspended; 0 disables it.
 	Sleep time.Duration `yaml:"sleep" json:",omitzero"`
 }
 
@@ -177,5 +173,5 @@ func (s JoinSettings) Check() error {
 	return nil
 }
 
-// Match returns the claims that the rule of that name requires.
+// Match returns the matcher of the rule with that name.
 func (JoinSettings) Match(rule string) broker.Exactly { return broker.Exactly{"rule": rule} }

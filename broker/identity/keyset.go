@@ -20,35 +20,34 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// ErrForged reports a text that is not signed with a valid key of the set.
+// ErrForged reports text that no valid key of the set has signed.
 var ErrForged = errors.New("its signature does not hold")
 
-// A Keyset signs and encrypts with keys in a store. The zero Keyset signs nothing and
-// accepts nothing.
+// A Keyset signs texts with keys that all brokers of a store share. The zero Keyset signs
+// nothing and accepts nothing.
 //
-// There is one key for each day (UTC). The first broker that needs it makes it, and it
-// never changes. Today's key signs; yesterday's is also accepted. So two keys are
-// valid, and replicas change keys without agreement. To invalidate everything that was
-// signed, an operator deletes the entries below broker/session-key: every replica
-// notices within a minute.
+// Each day (UTC) has a key. The first broker that needs it makes it, and it never changes.
+// Today's key signs; today's and yesterday's verify. Replicas need no agreement to change
+// keys. To invalidate everything that was signed, an operator deletes the entries below
+// broker/session-key; every replica notices within a minute.
 type Keyset struct {
 	Store store.Store
 	Now   func() time.Time // nil means time.Now
 
-	mu   sync.Mutex // guards keys; held during calls of the store, so that one call serves all
+	mu   sync.Mutex // guards keys; held while the store is asked, so that one asks for all
 	keys map[int64]key
 }
 
 type key struct {
 	bytes []byte
-	read  time.Time // when it was last found in the store
+	read  time.Time // when the store had it last
 }
 
 const (
 	keySize = 32
 	day     = 24 * time.Hour
-	recheck = time.Minute     // how long a key is used before the store is asked again
-	skew    = 5 * time.Minute // allowed between the clocks of replicas
+	recheck = time.Minute     // how long a key is believed to be in the store
+	skew    = 5 * time.Minute // between the clocks of replicas
 )
 
 var encoding = base64.RawURLEncoding.Strict()
@@ -62,9 +61,8 @@ func (s *Keyset) now() time.Time {
 
 func dayOf(t time.Time) int64 { return t.Unix() / int64(day/time.Second) }
 
-// Seal signs payload; it does not encrypt it. Every broker of the store can Open the
-// text for at least a day. purpose keeps uses apart: a text sealed for one purpose is
-// forged for all others.
+// Seal signs payload; it does not encrypt it. Any broker of the store can Open the text for
+// two days, for the same purpose only.
 func (s *Keyset) Seal(ctx context.Context, purpose string, payload []byte) (string, error) {
 	today := dayOf(s.now())
 	k, err := s.key(ctx, today, true)
@@ -75,8 +73,8 @@ func (s *Keyset) Seal(ctx context.Context, purpose string, payload []byte) (stri
 	return signed + "." + encoding.EncodeToString(mac(k, purpose, signed)), nil
 }
 
-// Open returns the payload of a text that Seal made for the same purpose. Its error
-// wraps ErrForged, unless the store cannot be read.
+// Open returns the payload of a text that Seal made for the purpose. The error wraps
+// ErrForged, unless the store cannot be read.
 func (s *Keyset) Open(ctx context.Context, purpose, text string) ([]byte, error) {
 	signed, signature, _ := cutLast(text)
 	body, dayText, ok := cutLast(signed)
@@ -113,8 +111,8 @@ func cutLast(text string) (before, after string, ok bool) {
 	return text[:i], text[i+1:], true
 }
 
-// isLive reports whether the key of a day may still be valid, so that the store is not
-// asked for days that callers make up.
+// isLive reports whether a day's key may be valid. It keeps made-up days from causing reads
+// of the store.
 func (s *Keyset) isLive(of int64) bool {
 	now := s.now()
 	return of >= dayOf(now)-1 && of <= dayOf(now.Add(skew))
@@ -126,7 +124,7 @@ func mac(key []byte, purpose, signed string) []byte {
 	return h.Sum(nil)
 }
 
-// key returns the key of a day. With isWanted it makes a missing one.
+// key returns the key of a day, and makes it if isWanted.
 func (s *Keyset) key(ctx context.Context, of int64, isWanted bool) ([]byte, error) {
 	if s == nil || s.Store == nil {
 		return nil, usererr.New("read the session keys", "no store is set", "")
@@ -145,7 +143,7 @@ func (s *Keyset) key(ctx context.Context, of int64, isWanted bool) ([]byte, erro
 			fresh, err = s.create(ctx, of)
 		}
 	} else if err != nil && isKnown {
-		return known.bytes, nil // the known key bridges an outage of the store
+		return known.bytes, nil // an outage of the store is ridden out
 	}
 	if err != nil {
 		return nil, err
@@ -171,8 +169,8 @@ func (s *Keyset) read(ctx context.Context, of int64) ([]byte, error) {
 	return bytes, nil
 }
 
-// create makes the key of a day, or returns the one that another broker made. It
-// deletes old keys.
+// create makes the key of a day, or returns the one that another broker made, and deletes old
+// keys.
 func (s *Keyset) create(ctx context.Context, of int64) ([]byte, error) {
 	bytes := make([]byte, keySize)
 	rand.Read(bytes) // never fails
@@ -181,7 +179,7 @@ func (s *Keyset) create(ctx context.Context, of int64) ([]byte, error) {
 		s.sweep(ctx, of)
 		return bytes, nil
 	}
-	// Whether or not the write succeeded: the key in the store is the valid one.
+	// Whatever became of the write: what is in the store is the key.
 	bytes, err := s.read(ctx, of)
 	if err != nil {
 		return nil, usererr.Join(putErr, err)
@@ -189,7 +187,7 @@ func (s *Keyset) create(ctx context.Context, of int64) ([]byte, error) {
 	return bytes, nil
 }
 
-// sweep deletes expired keys. If it fails, the next day's sweep does it.
+// sweep deletes expired keys. After an error, the next day's sweep continues.
 func (s *Keyset) sweep(ctx context.Context, of int64) {
 	var old []store.Name
 	for name, err := range s.Store.List(ctx, store.SessionKeys()) {
@@ -205,8 +203,8 @@ func (s *Keyset) sweep(ctx context.Context, of int64) {
 	}
 }
 
-// Encrypt returns a text that only a broker of the store can Decrypt, for as long as a
-// text from Seal is valid. A text encrypted for one purpose is forged for all others.
+// Encrypt returns a text that only brokers of the store can read, by Decrypt, for as long as
+// Seal's texts are valid and for the same purpose only.
 func (s *Keyset) Encrypt(ctx context.Context, purpose string, payload []byte) (string, error) {
 	today := dayOf(s.now())
 	k, err := s.key(ctx, today, true)
@@ -221,8 +219,8 @@ func (s *Keyset) Encrypt(ctx context.Context, purpose string, payload []byte) (s
 	return encoding.EncodeToString(aead.Seal(nil, nil, payload, []byte(of))) + "." + of, nil
 }
 
-// Decrypt returns the payload of a text that Encrypt made for the same purpose. Its
-// error wraps ErrForged, unless the store cannot be read.
+// Decrypt returns the payload of a text that Encrypt made for the purpose. The error wraps
+// ErrForged, unless the store cannot be read.
 func (s *Keyset) Decrypt(ctx context.Context, purpose, text string) ([]byte, error) {
 	body, dayText, ok := cutLast(text)
 	encrypted, err := encoding.DecodeString(body)
@@ -248,8 +246,8 @@ func (s *Keyset) Decrypt(ctx context.Context, purpose, text string) ([]byte, err
 	return payload, nil
 }
 
-// cipherFor returns AES-256-GCM with a separate key for each purpose, and a random
-// nonce before each text.
+// cipherFor is AES-256-GCM with a key derived for the purpose, and a random nonce before each
+// text.
 func cipherFor(key []byte, purpose string) (cipher.AEAD, error) {
 	derived, err := hkdf.Key(sha256.New, key, nil, "encrypt\x00"+purpose, keySize)
 	if err != nil {

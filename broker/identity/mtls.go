@@ -17,18 +17,18 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// MTLSMethod is the method name of callers with a client certificate.
+// MTLSMethod is the method of callers with a client certificate.
 const MTLSMethod = "mtls"
 
-// MTLSSettings say which certificates a rule accepts.
+// MTLSSettings say which certificates a rule is for.
 type MTLSSettings struct {
-	CAFile      string `yaml:"ca_file"`      // certificate authorities in PEM
+	CAFile      string `yaml:"ca_file"`      // authorities in PEM
 	BundleFile  string `yaml:"bundle_file"`  // a trust domain's SPIFFE bundle, as JSON or PEM
-	TrustDomain string `yaml:"trust_domain"` // required with a bundle; "" means any that the authorities sign for
-	ID          string `yaml:"id"`           // one SPIFFE id; "" means all, to be limited by claims
+	TrustDomain string `yaml:"trust_domain"` // needed with a bundle; "" means any that the authorities sign for
+	ID          string `yaml:"id"`           // one SPIFFE id; "" means all, for claims to choose from
 }
 
-// Check returns an error if the settings are wrong. It reads no file.
+// Check returns what is wrong with the settings. It reads no file.
 func (s MTLSSettings) Check() error {
 	switch {
 	case (s.CAFile == "") == (s.BundleFile == ""):
@@ -51,7 +51,7 @@ func (s MTLSSettings) Check() error {
 	return nil
 }
 
-// Match returns the claims that the settings require.
+// Match returns the matcher of the settings.
 func (s MTLSSettings) Match() broker.Exactly {
 	m := broker.Exactly{}
 	if s.ID != "" {
@@ -60,16 +60,15 @@ func (s MTLSSettings) Match() broker.Exactly {
 	return m
 }
 
-// An MTLSIdentifier verifies callers by client certificates. Its claims are spiffe_id,
-// trust_domain, path, serial and fingerprint (both in hex; the fingerprint is the
+// An MTLSIdentifier accepts client certificates of its authorities. Its claims are spiffe_id,
+// trust_domain, path, serial and fingerprint (the last two in hex; the fingerprint is
 // SHA-256).
 //
-// A certificate counts only on the TLS connection that used it. Headers with a
-// certificate are ignored, so this does not work behind a proxy that terminates TLS.
-// The listener asks for a certificate but does not require one
-// ([crypto/tls.VerifyClientCertIfGiven]), with the authorities of all rules ([Pool]).
-// Each identifier verifies the chain again with its own authorities, at every request:
-// a certificate that expires during a connection is then refused
+// A certificate counts only on its own connection: no header is trusted, so mtls does not
+// work behind a proxy that ends TLS. The listener requests certificates with the authorities
+// of all rules ([Pool]) and does not require one ([crypto/tls.VerifyClientCertIfGiven]). Each
+// identifier verifies the chain again with its own authorities, at every request, so that a
+// certificate that expires on an open connection is refused
 // (https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md).
 type MTLSIdentifier struct {
 	trustDomain string
@@ -77,7 +76,7 @@ type MTLSIdentifier struct {
 	now         func() time.Time
 }
 
-// NewMTLS returns the identifier for settings. It ignores their ID.
+// NewMTLS makes the identifier of settings, ignoring their ID.
 func NewMTLS(s MTLSSettings) *MTLSIdentifier {
 	return &MTLSIdentifier{trustDomain: s.TrustDomain, authorities: newAuthorities(s), now: time.Now}
 }
@@ -98,13 +97,13 @@ func (i *MTLSIdentifier) Identify(_ context.Context, r *http.Request) (broker.Ca
 	return broker.NewCaller(MTLSMethod, claims)
 }
 
-// CheckMTLSClaims returns an error if a rule for trustDomain ("" means any) accepts no
-// certificate with the claim spiffe_id. It adds the claims that follow from it. It is
-// for claims in tests and explanations, which are not proved.
+// CheckMTLSClaims returns an error if no certificate with the claim spiffe_id could match a
+// rule for trustDomain ("" is any), and adds the claims that follow from it. It is for claims
+// in test cases.
 func CheckMTLSClaims(trustDomain string, claims map[string]any) error {
 	text, isText := claims["spiffe_id"].(string)
 	if !isText {
-		return nil // the rule reports that it is missing
+		return nil // the rule sees that it is missing
 	}
 	id, err := ParseID(text)
 	if err == nil {
@@ -118,7 +117,7 @@ func CheckMTLSClaims(trustDomain string, claims map[string]any) error {
 
 var errDomain = errors.New("it is of another trust domain")
 
-// checkDomain returns an error unless id is of the trust domain; "" means any.
+// checkDomain returns an error unless the ID belongs to the trust domain; "" is any.
 func checkDomain(id spiffeid.ID, trustDomain string) error {
 	if trustDomain != "" && id.TrustDomain().Name() != trustDomain {
 		return errDomain
@@ -126,13 +125,13 @@ func checkDomain(id spiffeid.ID, trustDomain string) error {
 	return nil
 }
 
-// describe sets the claims that follow from an id.
+// describe sets the claims that follow from an ID.
 func describe(id spiffeid.ID, claims map[string]any) {
 	claims["spiffe_id"], claims["trust_domain"], claims["path"] = id.String(), id.TrustDomain().Name(), id.Path()
 }
 
-// refused adds to the error, for the log, which authorities of the bundle were skipped:
-// one of them may have issued the certificate.
+// refused adds, for the log, which authorities of the bundle were skipped: one of them may
+// have signed the certificate.
 func (i *MTLSIdentifier) refused(err error) error {
 	over := i.authorities.passedOver()
 	if _, isRefusal := errors.AsType[*broker.Refusal](err); isRefusal || over == nil {
@@ -167,7 +166,7 @@ func (i *MTLSIdentifier) verify(leaf *x509.Certificate, rest []*x509.Certificate
 	return id, nil
 }
 
-// svid returns the id of a certificate, if it is valid for a workload.
+// svid returns the SPIFFE ID of a certificate that is valid for a workload.
 func svid(leaf *x509.Certificate) (spiffeid.ID, error) {
 	switch {
 	case leaf.IsCA || leaf.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0:
@@ -187,10 +186,10 @@ func svid(leaf *x509.Certificate) (spiffeid.ID, error) {
 
 var subjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17} // RFC 5280, 4.2.1.6
 
-// urisIn returns the URIs of a certificate exactly as written. [x509.Certificate] has
-// parsed URLs: it writes SPIFFE://a/b and spiffe://a/b# as spiffe://a/b.
+// urisIn returns the URIs of a certificate unchanged. Those in [x509.Certificate] were parsed
+// as URLs: printed again, SPIFFE://a/b and spiffe://a/b# become spiffe://a/b.
 func urisIn(leaf *x509.Certificate) (uris []string, err error) {
-	const uri = 6 // uniformResourceIdentifier in GeneralNames
+	const uri = 6 // uniformResourceIdentifier among the GeneralNames
 	for _, e := range leaf.Extensions {
 		if !e.Id.Equal(subjectAltName) {
 			continue
@@ -208,14 +207,14 @@ func urisIn(leaf *x509.Certificate) (uris []string, err error) {
 	return uris, nil
 }
 
-// Pool returns the authorities of all identifiers, for the listener; nil if there are
-// none. Call it for every connection, because the files may change.
+// Pool returns the authorities of all the identifiers, for the listener; nil if there are
+// none. Their files may change: call it for every connection.
 func Pool(identifiers ...*MTLSIdentifier) *x509.CertPool {
 	var all []*x509.Certificate
 	for _, i := range identifiers {
 		certificates, err := i.authorities.get(i.now())
 		if err != nil {
-			continue // Identify reports it to callers with a certificate
+			continue // Identify tells it whom it concerns
 		}
 		all = append(all, certificates...)
 	}
@@ -233,16 +232,16 @@ func pool(certificates []*x509.Certificate) *x509.CertPool {
 	return p
 }
 
-// The maximum lengths in the standard, in bytes
+// The longest that the standard allows, in bytes
 // (https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md). The library does
-// not check them.
+// not look.
 const (
 	maxID          = 2048
 	maxTrustDomain = 255
 )
 
-// ParseID parses a workload's SPIFFE id. It decodes, folds and cleans nothing. It
-// refuses a trust domain's id, which has no path.
+// ParseID parses the SPIFFE ID of a workload without decoding, folding or cleaning it. It
+// refuses the ID of a trust domain, which has no path.
 func ParseID(text string) (spiffeid.ID, error) {
 	if len(text) > maxID {
 		return spiffeid.ID{}, fmt.Errorf("the SPIFFE id is %d bytes long, and at most %d are taken", len(text), maxID)
@@ -260,8 +259,8 @@ func ParseID(text string) (spiffeid.ID, error) {
 	return id, nil
 }
 
-// isTrustDomain reports whether s is the name of a trust domain. The library also
-// accepts an id in its place.
+// isTrustDomain reports whether s is the name of a trust domain. The library also accepts an
+// ID.
 func isTrustDomain(s string) bool {
 	domain, err := spiffeid.TrustDomainFromString(s)
 	return err == nil && domain.Name() == s && len(s) <= maxTrustDomain

@@ -13,9 +13,8 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// Peer is the process that connected. The credentials are those at the time of the
-// connect (unix(7), SO_PEERCRED): a process keeps its connection when it changes its
-// user.
+// Peer is the process that connected. The credentials are those at the time of the connect,
+// also if the process changes its user later (unix(7), SO_PEERCRED).
 type Peer struct {
 	UID, GID uint32
 	PID      int32
@@ -23,7 +22,7 @@ type Peer struct {
 
 type contextKey struct{}
 
-// ConnContext stores the peer of a Unix socket connection in the context, for
+// ConnContext remembers the peer of a connection on a Unix socket, for
 // [http.Server.ConnContext].
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	unixConn, ok := c.(*net.UnixConn)
@@ -32,7 +31,7 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	}
 	peer, err := peerOf(unixConn)
 	if err != nil {
-		return ctx // an unknown peer gets no identity
+		return ctx // who cannot be told is nobody
 	}
 	return context.WithValue(ctx, contextKey{}, peer)
 }
@@ -52,8 +51,7 @@ func peerOf(c *net.UnixConn) (Peer, error) {
 	return Peer{cred.Uid, cred.Gid, cred.Pid}, nil
 }
 
-// SocketIdentifier identifies callers on a Unix socket. Its claims are uid, gid and
-// pid.
+// SocketIdentifier proves callers on a Unix socket. Its claims are uid, gid and pid.
 type SocketIdentifier struct{}
 
 // Identify implements [broker.Identifier].

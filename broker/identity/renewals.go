@@ -14,12 +14,12 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A link is a session's place in a chain. A chain is the sessions that came from one
-// proof of an identity, each by renewal of the one before. The zero link belongs to a
-// session of an older broker; its renewal starts a chain.
+// A link is a session's place in a chain of renewals that began with one proof of an
+// identity. The zero link belongs to a session of an older broker; its renewal begins a
+// chain.
 type link struct {
-	Chain string `json:"f,omitempty"` // the same in the whole chain
-	ID    string `json:"i,omitempty"` // the session's own
+	Chain string `json:"f,omitempty"` // the same for all of the chain
+	ID    string `json:"i,omitempty"` // of this session
 }
 
 func newLink() link {
@@ -27,27 +27,26 @@ func newLink() link {
 	return link{Chain: chain, ID: chain}
 }
 
-// Renewals detects when two holders renew one session, such as two sandboxes that were
-// resumed from one snapshot. For each chain, the store has one entry with the newest
-// session. Each session can be renewed once. A holder that renews an older one is
-// refused, and from then on so is the holder of the newest, because the broker cannot
-// tell which is the copy. Two renewals at the same moment may both succeed; then the
-// next renewal of either is refused.
+// Renewals detects a session that two holders renew, such as two sandboxes resumed from one
+// snapshot. The store has an entry per chain with its newest session. A session can be
+// renewed once. A holder that renews an older one is refused, and the holder of the newest
+// one from then on, because either may be the copy. Two renewals at the same moment may both
+// succeed; the next renewal of either is refused.
 type Renewals struct{ Store store.Store }
 
 const (
 	// keylessRetry is how long a client without an attempt key may repeat a renewal whose
-	// answer it did not get.
+	// answer was lost.
 	keylessRetry = 2 * time.Minute
-	// copiedFor is how long a chain stays refused. Session keys are valid for two days,
-	// so no session lasts longer.
+	// copiedFor is how long a chain stays refused. Keys are valid for two days, so no session
+	// lasts longer.
 	copiedFor = 2 * day
 	copied    = "copied"
 )
 
-// Next returns the link of the session that replaces the one at l. attempt is the key
-// of the client's attempt: the same attempt gets the same link again. until is when the
-// new session can no longer be used or renewed. The error is a [*broker.Refusal].
+// Next returns the link of the session that replaces the one at l. attempt is the client's
+// attempt key: a repeated attempt gets the same link. From until on, the new session can be
+// neither used nor renewed. The error is a [*broker.Refusal].
 func (r Renewals) Next(ctx context.Context, l link, attempt string, now, until time.Time) (link, error) {
 	if l.Chain == "" {
 		return newLink(), nil
@@ -81,7 +80,7 @@ func (r Renewals) Next(ctx context.Context, l link, attempt string, now, until t
 		mode = store.CreateOnly
 	}
 	err = store.PutDue(ctx, r.Store, name, renewal{until, next.ID, l.ID, now}.secret(), mode, until)
-	if errors.Is(err, store.ErrExists) { // another holder was faster
+	if errors.Is(err, store.ErrExists) { // another holder was first by a moment
 		return link{}, r.refuseCopied(ctx, name, now)
 	}
 	if err != nil {
@@ -90,8 +89,8 @@ func (r Renewals) Next(ctx context.Context, l link, attempt string, now, until t
 	return next, nil
 }
 
-// successor returns the next session's id, which is the same for a repeated attempt.
-// Without an attempt key it is always new.
+// successor is the ID of the next session: the same for a repeated attempt. Without a key,
+// every attempt differs.
 func successor(id, attempt string) string {
 	if attempt == "" {
 		attempt = rand.Text()
@@ -100,7 +99,7 @@ func successor(id, attempt string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// refuseCopied ends the chain and returns the refusal.
+// refuseCopied ends the chain.
 func (r Renewals) refuseCopied(ctx context.Context, name store.Name, now time.Time) error {
 	until := now.Add(copiedFor)
 	if err := store.PutDue(ctx, r.Store, name, renewal{until, copied, copied, now}.secret(), store.Replace, until); err != nil {
@@ -112,12 +111,12 @@ func (r Renewals) refuseCopied(ctx context.Context, name store.Name, now time.Ti
 
 func storeSilent(err error) *broker.Refusal { return soon(broker.StoreUnavailable(err)) }
 
-// A renewal is the store's entry for a chain. Its text starts like an entry of
-// [store.Claim], so that it is deleted in the same way.
+// A renewal is the store's entry for a chain. It begins like an entry of [store.Claim], so
+// that it is deleted like one.
 type renewal struct {
 	until  time.Time
-	id     string // the newest session's
-	before string // id of the session that it replaced
+	id     string // of the newest session
+	before string // of the one that it took the place of
 	at     time.Time
 }
 
@@ -126,7 +125,7 @@ func (r renewal) secret() store.Secret {
 	return store.NewSecret(strings.Join([]string{r.until.UTC().Format(form), r.id, r.before, r.at.UTC().Format(form)}, " "))
 }
 
-// parseRenewal parses what secret wrote. It reads anything else as an ended chain.
+// parseRenewal parses what secret wrote. Any other text ends the chain.
 func parseRenewal(text string) renewal {
 	parts := strings.Fields(text)
 	if len(parts) != 4 {

@@ -18,12 +18,12 @@ const (
 	retryReplay = 5 * time.Second
 )
 
-// ErrUsed reports that a proof was shown before.
+// ErrUsed reports that a proof was used before.
 var ErrUsed = errors.New("it was shown before")
 
-// A ReplayCache is what was shown. The store decides; what it has said is remembered, so
-// that showing a proof again and again costs no write. Without a Store, nothing is
-// taken.
+// A ReplayCache detects reuse of single-use proofs across all brokers that share a store. The
+// store decides; its answers are remembered, so that repeated use causes no writes. Without a
+// Store, every proof is refused.
 type ReplayCache struct {
 	Store store.Store
 
@@ -31,9 +31,9 @@ type ReplayCache struct {
 	until map[[sha256.Size]byte]time.Time // of what was shown, when it is refused anyway
 }
 
-// Take returns ErrUsed unless this is the first call, at any broker, with that
-// kind and text. From until on the proof is refused for its age. A store that does
-// not answer is a [*broker.Refusal]; the proof may be spent then.
+// MarkUsed returns ErrUsed unless this is the first call with that kind and text at any
+// broker. From until on, the proof is refused because of its age. If the store does not
+// answer, the error is a [*broker.Refusal], and the proof may be used up.
 func (s *ReplayCache) MarkUsed(ctx context.Context, kind, text string, until, now time.Time) error {
 	id := idOf(kind, text)
 	if s.has(id, now) {
@@ -53,8 +53,8 @@ func (s *ReplayCache) MarkUsed(ctx context.Context, kind, text string, until, no
 	return nil
 }
 
-// Knows reports what Take would return ErrUsed for without asking the store. That it
-// does not says nothing.
+// Seen reports whether MarkUsed would return ErrUsed without asking the store. False means
+// unknown.
 func (s *ReplayCache) Seen(kind, text string, now time.Time) bool {
 	return s.has(idOf(kind, text), now)
 }
@@ -64,7 +64,7 @@ func idOf(kind, text string) [sha256.Size]byte { return sha256.Sum256([]byte(kin
 func unanswered(err error) error {
 	return &broker.Refusal{
 		Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryReplay, Err: err,
-		Detail: "the broker's store did not answer; the proof may be spent",
+		Detail: "the broker's store did not answer; the proof may be used up",
 	}
 }
 
@@ -74,8 +74,8 @@ func (s *ReplayCache) has(id [sha256.Size]byte, now time.Time) bool {
 	return now.Before(s.until[id])
 }
 
-// remember makes room of proofs that are too old by now. Where that is less than half of
-// them it forgets them all, since the store knows them: so it seldom looks at all of them.
+// remember removes expired proofs to make room. If more than half remain it removes them all,
+// because the store knows them, so that it seldom scans the whole map.
 func (s *ReplayCache) remember(id [sha256.Size]byte, until, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

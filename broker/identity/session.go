@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// SessionPrefix is the prefix of every session.
+	// SessionPrefix begins every session.
 	SessionPrefix = "gps_"
-	// SessionLife is how long a session is valid; clients renew it before.
+	// SessionLife is how long a session lasts; it is renewed before.
 	SessionLife = 15 * time.Minute
 
-	maxSession = 4 << 10 // bytes; a character of a rule's name may take six in JSON
+	maxSession = 4 << 10 // bytes; JSON has six for a character of a rule's name
 	purpose    = "session"
 )
 
-// session is the content of a session.
+// session is what a session claims.
 type session struct {
 	Workspace string `json:"w"`
 	Rule      string `json:"r"`
@@ -36,8 +36,8 @@ func (s session) claims() map[string]any {
 	return map[string]any{"workspace": s.Workspace, "rule": s.Rule, "join": s.Join}
 }
 
-// A SessionIdentifier identifies callers by the session that they got for a join token.
-// Its claims are workspace, rule and join.
+// A SessionIdentifier accepts sessions that were given for join tokens. Its claims are
+// workspace, rule and join.
 type SessionIdentifier struct {
 	Keys *Keyset
 	Now  func() time.Time // nil means time.Now
@@ -63,7 +63,7 @@ func (i *SessionIdentifier) Identify(ctx context.Context, r *http.Request) (brok
 	return broker.NewCaller(JoinMethod, s.claims())
 }
 
-// open reads a session that has not expired. The caller may see its error.
+// open parses a session that has not expired. The caller may see its error.
 func (i *SessionIdentifier) open(ctx context.Context, text string) (session, error) {
 	s, err := i.read(ctx, text)
 	if err == nil && !i.now().Before(time.Unix(s.Expires, 0)) {
@@ -72,7 +72,7 @@ func (i *SessionIdentifier) open(ctx context.Context, text string) (session, err
 	return s, err
 }
 
-// read reads a session, which may have expired. The caller may see its error.
+// read parses a session, which may have expired. The caller may see its error.
 func (i *SessionIdentifier) read(ctx context.Context, text string) (session, error) {
 	var s session
 	sealed, ok := strings.CutPrefix(text, SessionPrefix)
@@ -95,7 +95,7 @@ func (i *SessionIdentifier) read(ctx context.Context, text string) (session, err
 	return s, nil
 }
 
-// seal returns the text of a session that begins now.
+// seal makes a session that begins now.
 func (i *SessionIdentifier) seal(ctx context.Context, s session) (text string, expires time.Time, err error) {
 	expires = i.now().Add(SessionLife).Truncate(time.Second)
 	s.Expires = expires.Unix()

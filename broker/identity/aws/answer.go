@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// callerIdentity is what AWS says about a caller, in the form that rules match.
+// callerIdentity is AWS's description of a caller, in the form that rules match.
 type callerIdentity struct{ arn, account, userID, role, session string }
 
 func (who callerIdentity) claims() map[string]any {
@@ -21,7 +21,7 @@ func (who callerIdentity) claims() map[string]any {
 	return claims
 }
 
-// The elements of STS's answer
+// The elements of an answer
 // (https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html).
 const (
 	namespace = "https://sts.amazonaws.com/doc/2011-06-15/"
@@ -30,7 +30,7 @@ const (
 	metadata  = top + "/ResponseMetadata"
 )
 
-// elements says for each element whether it contains text.
+// elements are the known elements; true if one has text.
 var elements = map[string]bool{
 	top: false, result: false, result + "/Arn": true, result + "/UserId": true, result + "/Account": true,
 	metadata: false, metadata + "/RequestId": true,
@@ -38,8 +38,8 @@ var elements = map[string]bool{
 
 var errAnswer = errors.New("the answer of AWS STS is not that of GetCallerIdentity")
 
-// parse parses STS's answer. Each element must be in its place, once. Nothing else may
-// be there: no attribute, no comment, no other text.
+// parse parses an answer. Each element must be in its place, once, and nothing else may be
+// there: no attribute, no comment, no other text.
 func parse(data []byte) (callerIdentity, error) {
 	texts, err := walk(data)
 	if err != nil {
@@ -103,13 +103,13 @@ var (
 	userIDForm  = regexp.MustCompile(`\A[A-Za-z0-9]{12,128}(?::[A-Za-z0-9_+=,.@-]{1,64})?\z`)
 )
 
-// maxResource is the maximum length of the part of an ARN after the account, in bytes.
-// It is not in the regular expression: a repetition of that length takes 2 ms to
-// compile, at the start of each program that links it.
+// maxResource is the longest part of an ARN after the account, in bytes. A repetition of that
+// length in a regular expression would take 2 ms to compile at the start of each program that
+// links it.
 const maxResource = 900
 
-// partsOfARN returns the whole ARN of a role or user, its partition, service, account
-// and resource; nil for other texts.
+// partsOfARN returns the whole, partition, service, account and resource of the ARN of a role
+// or user; nil for other text.
 func partsOfARN(arn string) []string {
 	parts := arnForm.FindStringSubmatch(arn)
 	if parts == nil || len(parts[4]) > maxResource {
@@ -118,9 +118,9 @@ func partsOfARN(arn string) []string {
 	return parts
 }
 
-// identityOf checks that AWS's three values agree. For the session of a role it returns
-// the role, because a caller that may assume the role chooses the session's name. The
-// role's ARN has no path, as in STS's own answer.
+// identityOf compares the three descriptions in AWS's answer. The session of a role counts as
+// the role: whoever may assume a role chooses the session's name. The role's ARN has no path
+// here, as in STS.
 func identityOf(arn, userID, account string) (callerIdentity, error) {
 	parts := partsOfARN(arn)
 	if parts == nil || parts[3] != account || !userIDForm.MatchString(userID) {
@@ -142,13 +142,12 @@ func identityOf(arn, userID, account string) (callerIdentity, error) {
 	return callerIdentity{arn: arn, account: account, userID: userID}, nil
 }
 
-// CheckClaims returns an error if no caller can have these claims. For example, a
-// role's session has the role's ARN. It is for claims in tests and explanations, which
-// are not proved.
+// CheckClaims returns an error if no caller could have these claims: the session of a role
+// has the role's ARN. It is for claims in test cases.
 func CheckClaims(claims map[string]any) error {
 	arn, isText := claims["arn"].(string)
 	if !isText {
-		return nil // the rule reports that it is missing
+		return nil // the rule sees that it is missing
 	}
 	parts := partsOfARN(arn)
 	if parts == nil {

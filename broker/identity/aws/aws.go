@@ -1,13 +1,13 @@
-// Package aws identifies callers by their AWS credentials. The caller sends only a
-// signature of an STS GetCallerIdentity call; the broker makes that call, and STS
-// answers whose signature it is.
+// Package aws identifies callers by their AWS credentials, which no caller sends: the caller
+// signs a call of STS GetCallerIdentity, and the broker makes that call and reads whose
+// signature it was.
 //
-// The caller chooses no part of the call. The broker builds it itself ([api.AWSCall]):
-// host, method, path, body and headers are fixed, the region must be in a list, and the
-// signature also covers the broker's server ID and a nonce. A signature of anything
-// else does not fit this call, and AWS refuses it. The answer is accepted only in the
-// form that AWS documents, so that no text that a caller chooses is taken for an
-// identity (as in CVE-2020-16250).
+// The caller chooses no part of the call. The broker builds it itself ([api.AWSCall]): host,
+// method, path, body and headers are fixed, the region is one of a list, and the broker's
+// server ID and a nonce are signed with the rest. A signature over anything else is a
+// signature over another call, and AWS refuses it. The answer is accepted only in the form
+// that AWS documents, so that no text that a caller can choose is read as a name (as in
+// CVE-2020-16250).
 package aws
 
 import (
@@ -27,24 +27,24 @@ import (
 	"github.com/gatepass/gatepass/internal/httpclient"
 )
 
-// Method is the method name of callers with an AWS identity.
+// Method is the method of callers with an AWS identity.
 const Method = "aws"
 
 const (
 	retryAfter = 3 * time.Second
 	callWait   = 10 * time.Second
-	clockSkew  = 5 * time.Minute // AWS's own limit for STS
+	clockSkew  = 5 * time.Minute // AWS's own bound for this service
 	maxAnswer  = 16 << 10        // bytes
-	maxCalls   = 32              // concurrent calls of STS
+	maxCalls   = 32              // of STS at a time
 )
 
 // Settings say which proofs are accepted.
 type Settings struct {
-	ServerID string   `yaml:"server_id"` // callers' name for this broker, best its host name
-	Regions  []string `yaml:"regions"`   // regions whose STS is called; "aws-global" is the global endpoint
+	ServerID string   `yaml:"server_id"` // what callers call this broker, best its host name
+	Regions  []string `yaml:"regions"`   // whose STS is asked; "aws-global" is the endpoint of none
 }
 
-// Check returns an error if the settings are wrong.
+// Check returns what is wrong with the settings.
 func (s Settings) Check() error {
 	if err := api.CheckServerID(s.ServerID); err != nil {
 		return fmt.Errorf("aws: server_id: %w", err)
@@ -60,20 +60,20 @@ func (s Settings) Check() error {
 	return nil
 }
 
-// An Identifier verifies callers by their AWS credentials. Its claims are arn, account
-// and user_id. For a session of a role, arn is the role's ARN and user_id the role's
-// unique id; the claims role and session are there, too.
+// An Identifier authenticates callers by their AWS credentials. Its claims are arn, account
+// and user_id. For a session of a role, arn is the role's ARN, user_id is the role's unique
+// ID, and the claims role and session are set as well.
 type Identifier struct {
 	settings Settings
 	nonces   *Nonces
-	calls    fairshare.Pool // calls in progress
+	calls    fairshare.Pool // that are under way
 
-	// Transport calls STS. It is not configurable.
+	// Transport calls STS. No configuration changes it.
 	Transport http.RoundTripper
 	Now       func() time.Time // nil means time.Now
 }
 
-// New returns the identifier for checked settings. All identifiers of a broker share n.
+// New makes the identifier of checked settings. All identifiers of a broker share nonces.
 func New(s Settings, n *Nonces) *Identifier {
 	t := httpclient.Transport()
 	t.Proxy = http.ProxyFromEnvironment
@@ -87,9 +87,9 @@ func (i *Identifier) now() time.Time {
 	return i.Now()
 }
 
-// Identify implements [broker.Identifier]. It checks first what it can without AWS,
-// also whether this replica knows that the nonce was used. The nonce is used up once a
-// rule matches the caller.
+// Identify implements [broker.Identifier]. It checks first what needs no call to AWS,
+// including whether this broker knows that the nonce was used. The nonce is marked used after
+// a rule has matched.
 func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Caller, error) {
 	proof, ok, err := api.ReadAWSProof(r)
 	if !ok {
@@ -117,8 +117,8 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 	return c, err
 }
 
-// ask calls STS and reads its answer. from is the caller's address: calls are shared
-// fairly among addresses, because callers unknown to AWS cost a call, too.
+// ask makes the call for an address and parses the answer. Forged proofs cost a call as well,
+// so the number of concurrent calls per address is limited.
 func (i *Identifier) ask(ctx context.Context, from string, proof api.AWSProof) (callerIdentity, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
@@ -159,8 +159,8 @@ func busy(reason, detail string, err error) error {
 	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: reason, RetryAfter: retryAfter, Detail: detail, Err: err}
 }
 
-// read accepts only an answer of the expected form. It does not repeat the text of
-// others: a caller may have put it there.
+// read accepts an answer in the one right form. Other answers are not quoted: a caller may
+// have influenced them.
 func read(response *http.Response, body []byte) (callerIdentity, error) {
 	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	switch status := response.StatusCode; {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// NonceLife is how long a nonce is good.
+	// NonceLife is how long a nonce is valid.
 	NonceLife = time.Minute
 
 	purpose   = "nonce"
@@ -22,9 +22,8 @@ const (
 	nonceSize = 8 + 16          // when it was made, and random bytes
 )
 
-// Nonces are texts that a proof has to contain, so that it cannot have been made
-// long ago. Every replica knows those of the others by their signature, and which
-// were used by Spent.
+// Nonces are texts that a proof must contain, so that it cannot have been made earlier.
+// Replicas recognise each other's nonces by the signature, and used ones by Replay.
 type Nonces struct {
 	Keys   *identity.Keyset
 	Replay identity.ReplayCache // with the store of all replicas
@@ -56,7 +55,7 @@ func unreadable(err error) error {
 	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryAfter, Detail: "the broker cannot read its session keys", Err: err}
 }
 
-// Make returns a nonce and until when it is good.
+// Make returns a nonce and when it expires.
 func (n *Nonces) Make(ctx context.Context) (text string, expires time.Time, err error) {
 	now := n.now().Truncate(time.Second)
 	payload := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
@@ -68,8 +67,8 @@ func (n *Nonces) Make(ctx context.Context) (text string, expires time.Time, err 
 
 var errNonce = errors.New("the nonce is not of this broker, or is too old; get one from " + api.NoncePath)
 
-// MarkUsed returns an error unless the nonce is good and was not spent before. The
-// error is fit for the caller.
+// MarkUsed returns an error unless the nonce is valid and was not used before. The caller may
+// see the error.
 func (n *Nonces) MarkUsed(ctx context.Context, text string) error {
 	until, err := n.check(ctx, text)
 	if err != nil {
@@ -84,7 +83,7 @@ func (n *Nonces) MarkUsed(ctx context.Context, text string) error {
 
 var errUsed = &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonReplay, Detail: "the nonce was used already; get another from " + api.NoncePath}
 
-// check says until when a nonce is good, as far as can be told without the store.
+// check returns when a nonce expires. It makes no call to the store.
 func (n *Nonces) check(ctx context.Context, text string) (until time.Time, err error) {
 	payload, err := n.Keys.Open(ctx, purpose, text)
 	if errors.Is(err, identity.ErrForged) || err == nil && len(payload) != nonceSize {

@@ -12,19 +12,20 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// registered are the claims with a defined meaning (RFC 7519, section 4.1).
+// registered are the claims that decide (RFC 7519, section 4.1).
 var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
 
 // lastDate is the end of the year 9999, in seconds since 1970.
 const lastDate = 253402300799
 
-// maxText is how many bytes of a token's text an error shows.
+// maxText bounds what is shown of a token, in bytes.
 const maxText = 200
 
 func clip(text string) string { return usererr.Cut(text, maxText) }
 
-// checkClaims checks the claims, and returns when they expire. It is called before the
-// signature is verified: what fails here costs no computation and fetches no keys.
+// checkClaims returns what is wrong with the claims, and until when they are valid. It runs
+// before the signature is verified: a token that fails here costs no cryptography, and no
+// fetch of keys.
 func (s Settings) checkClaims(claims map[string]any, now time.Time) (until time.Time, err error) {
 	if err := checkNames(claims); err != nil {
 		return time.Time{}, err
@@ -41,10 +42,9 @@ func (s Settings) checkClaims(claims map[string]any, now time.Time) (until time.
 	return s.checkTimes(claims, now)
 }
 
-// CheckClaims returns an error if no token with these claims can be accepted by these
-// settings. Missing claims are not an error, except the audience. It is for claims in
-// tests and explanations, which are not proved; a token's own claims are checked by
-// Identify.
+// CheckClaims returns an error if no valid token under these settings could have the claims.
+// Missing claims are accepted, except the audience. It is for claims in test cases; real
+// tokens are checked by Identify.
 func (s Settings) CheckClaims(claims map[string]any) error {
 	text, err := json.Marshal(claims)
 	if err != nil {
@@ -64,8 +64,8 @@ func (s Settings) CheckClaims(claims map[string]any) error {
 
 var errNoSub = errors.New("the token has no sub")
 
-// checkNames refuses names that differ only in case from a registered one: Go's JSON
-// readers take them for it.
+// checkNames refuses names that equal a registered one except for case: Go's JSON decoder
+// would confuse them.
 func checkNames(claims map[string]any) error {
 	for name := range claims {
 		for _, r := range registered {
@@ -77,9 +77,9 @@ func checkNames(claims map[string]any) error {
 	return nil
 }
 
-// checkAudience requires the one audience, alone. A token for several audiences could
-// be replayed here by each of the others. OpenID Connect Core 1.0 (section 3.1.3.7)
-// also tells clients to refuse audiences that they do not trust.
+// checkAudience requires the configured audience, alone. Each recipient of a token with
+// several audiences could use it here. OpenID Connect Core 1.0 (section 3.1.3.7) requires
+// clients to refuse untrusted audiences.
 func (s Settings) checkAudience(aud any) error {
 	if list, ok := aud.([]any); ok && len(list) == 1 {
 		aud = list[0]
@@ -90,7 +90,7 @@ func (s Settings) checkAudience(aud any) error {
 	return nil
 }
 
-// checkTimes checks exp, which is required, nbf and iat.
+// checkTimes compares exp, which is required, nbf and iat with the clock.
 func (s Settings) checkTimes(claims map[string]any, now time.Time) (until time.Time, err error) {
 	times := map[string]time.Time{}
 	for _, name := range []string{"exp", "nbf", "iat"} {
@@ -122,7 +122,7 @@ func (s Settings) checkTimes(claims map[string]any, now time.Time) (until time.T
 	return exp.Add(skew), nil
 }
 
-// numericDate converts seconds since 1970 (RFC 7519, section 2). It drops a fraction.
+// numericDate parses seconds since 1970 (RFC 7519, section 2), and drops fractions.
 func numericDate(v any) (time.Time, bool) {
 	number, ok := v.(json.Number)
 	if !ok {

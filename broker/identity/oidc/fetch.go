@@ -20,22 +20,22 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// maxBody is the maximum size of a server's answer, in bytes. The largest key sets of
-// public issuers have about 30 KB.
+// maxBody bounds an answer, in bytes. The largest key sets of public issuers have about 30
+// KB.
 const maxBody = 256 << 10
 
-// A server is a server to ask. Its URL comes from the configuration, its certificate
-// must be valid, and redirects are not followed.
+// A server is called with the configured URL only: its certificate must be valid, and
+// redirects are not followed.
 type server struct {
 	caFile  string        // "" means the system's authorities
-	timeout time.Duration // for a whole request
+	timeout time.Duration // for a whole exchange
 
 	mu     sync.Mutex // guards what follows
-	roots  []byte     // those that client trusts
+	roots  []byte     // as client trusts them
 	client *http.Client
 }
 
-// dial returns a client that trusts the file's current authorities.
+// dial returns a client that trusts the file's current content.
 func (s *server) dial() (*http.Client, error) {
 	var roots []byte
 	if s.caFile != "" {
@@ -68,7 +68,7 @@ func (s *server) dial() (*http.Client, error) {
 	return s.client, nil
 }
 
-// capped limits the size of answers.
+// capped bounds what is read of answers.
 type capped struct{ next http.RoundTripper }
 
 func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -79,14 +79,14 @@ func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// CloseIdleConnections lets [http.Client.CloseIdleConnections] work.
+// CloseIdleConnections is for [http.Client.CloseIdleConnections].
 func (c capped) CloseIdleConnections() {
 	if t, ok := c.next.(*http.Transport); ok {
 		t.CloseIdleConnections()
 	}
 }
 
-// bounded is a body that fails when more bytes come than allowed.
+// bounded returns an error when more is read than allowed.
 type bounded struct {
 	io.Reader
 	io.Closer
@@ -101,8 +101,8 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// published fetches the issuer's published keys. Their URL is in its discovery document
-// (OpenID Connect Discovery 1.0, section 4), which must name this issuer.
+// published fetches the issuer's keys. Its discovery document says where they are (OpenID
+// Connect Discovery 1.0, section 4), and must be of this issuer.
 func published(issuer string, from *server) func(context.Context) ([]byte, error) {
 	return func(ctx context.Context) ([]byte, error) {
 		client, err := from.dial()
@@ -132,8 +132,8 @@ func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The type of a JWK Set (RFC 7517, section 8.5.1). Kubernetes API servers require
-	// it; others use JSON's.
+	// The type of a JWK Set (RFC 7517, section 8.5.1), which a Kubernetes API server
+	// insists on; others say that it is JSON.
 	r.Header.Set("Accept", "application/jwk-set+json, application/json")
 	response, err := client.Do(r)
 	if err != nil {
@@ -146,11 +146,10 @@ func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	return io.ReadAll(response.Body)
 }
 
-// shortened shortens a server's text, so that it cannot fill the log.
+// shortened keeps a server's text from filling the log.
 func shortened(err error) error { return errors.New(clip(err.Error())) }
 
-// CheckFiles reads the files that the settings name. It returns an error of one line
-// about those that cannot be used.
+// CheckFiles reads the configured files, and returns in one line which cannot be used.
 func (s Settings) CheckFiles() error {
 	var bad []error
 	if s.JWKSFile != "" {
@@ -180,6 +179,7 @@ func inFile(kind, path string, err error) error {
 	return usererr.Wrap("read "+kind+" "+path, err, "write it, or correct it")
 }
 
+// filed reads keys from a file.
 func filed(path string) func(context.Context) ([]byte, error) {
 	return func(context.Context) ([]byte, error) {
 		data, err := trustedfile.Read("the issuer's keys", path, trustedfile.Writing, maxBody)

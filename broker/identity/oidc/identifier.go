@@ -32,8 +32,7 @@ import (
 // Method is the method of callers that are proved here.
 const Method = "oidc"
 
-// An Identifier proves callers by the tokens of one issuer for one audience. It
-// keeps the issuer's keys.
+// An Identifier accepts tokens of one issuer for one audience. It caches the issuer's keys.
 type Identifier struct {
 	settings Settings
 	now      func() time.Time
@@ -43,8 +42,8 @@ type Identifier struct {
 	verified verifiedCache
 }
 
-// New returns an Identifier. It asks nobody before the first token comes. In the
-// store stands which tokens were taken; it is needed where each is taken once.
+// New returns an Identifier. It makes no calls before the first token. The store remembers
+// used tokens; only SingleUse needs it.
 func New(s Settings, in store.Store) (*Identifier, error) { return newAt(s, in, time.Now) }
 
 var errNoStore = errors.New("single_use: there is no store to remember tokens in")
@@ -70,9 +69,8 @@ func newAt(s Settings, in store.Store, now func() time.Time) (*Identifier, error
 	return i, nil
 }
 
-// Identify implements [broker.Identifier]. Another issuer's token is no proof of
-// this kind. Who the issuer is, is read before it is proved, to decide that and
-// nothing else.
+// Identify implements [broker.Identifier]. A token of another issuer is no proof of this
+// kind. The issuer is read before it is proved, for this decision only.
 func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Caller, error) {
 	token, err := parse(api.Bearer(r))
 	if err != nil {
@@ -110,7 +108,7 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 	return c, nil
 }
 
-// markUsed takes a token once.
+// markUsed accepts a token once.
 func (i *Identifier) markUsed(ctx context.Context, jti string, until time.Time) error {
 	err := i.replay.MarkUsed(ctx, i.settings.Issuer, jti, until, i.now())
 	if errors.Is(err, identity.ErrUsed) {
@@ -124,9 +122,9 @@ var errUsed = &broker.Refusal{
 	Detail: "the token was used before, and this broker takes each token once",
 }
 
-// verify holds the signature against the issuer's keys. go-oidc reads the token
-// anew, checks issuer and audience as well, and has to have seen the same payload.
-// Its clock has other tolerances than the settings, and is left out.
+// verify checks the signature with the issuer's keys. go-oidc parses the token again, checks
+// issuer and audience as well, and must have read the same payload. Its check of times is
+// off: its tolerances differ from the settings.
 func (i *Identifier) verify(ctx context.Context, from string, token claimed) error {
 	keys, err := i.keys.suiting(ctx, from, token.kid, token.alg)
 	if err != nil {
@@ -158,28 +156,27 @@ var (
 	allAlgorithms = []string{"RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"}
 )
 
-// Settings say whose tokens are proof. Issuer and Audience have to be set.
+// Settings say which tokens are accepted. Issuer and Audience must be set.
 type Settings struct {
 	Issuer   string `yaml:"issuer"`   // as in the claim iss, to the letter
 	Audience string `yaml:"audience"` // the one audience of a token
-	// Algorithms may sign; none means RS256 and ES256.
+	// Algorithms are the allowed signatures; none means RS256 and ES256.
 	Algorithms []string `yaml:"algorithms"`
-	// JWKSFile has the issuer's keys where it cannot be asked; it is read again
-	// as keys from an issuer are.
+	// JWKSFile has the issuer's keys if the issuer cannot be reached. It is read again as
+	// often as keys are fetched.
 	JWKSFile string `yaml:"jwks_file"`
-	// CAFile has the authorities of the issuer's certificate; "" means the
-	// system's.
+	// CAFile has the authorities for the issuer's certificate; "" means the system's.
 	CAFile string `yaml:"ca_file"`
-	// MaxAge bounds how long ago a token was issued; 0 means until it expires.
+	// MaxAge bounds the time since the token was issued; 0 means until it expires.
 	MaxAge    time.Duration `yaml:"max_age"`
 	ClockSkew time.Duration `yaml:"clock_skew"` // 0 means a minute
-	// SingleUse takes each token (its jti) once. git asks several times within one
-	// job, so this is for callers that fetch a token for each question.
+	// SingleUse accepts each token (its jti) once. git asks several times in one job, so this
+	// is for callers that fetch a token for each request.
 	SingleUse   bool    `yaml:"single_use"`
 	TokenReview *Review `yaml:"token_review"` // nil means nobody is asked
 }
 
-// Key tells settings from each other.
+// Key identifies the settings.
 func (s Settings) Key() string {
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -188,7 +185,7 @@ func (s Settings) Key() string {
 	return string(text)
 }
 
-// Check says everything that is wrong with the settings.
+// Check returns everything that is wrong with the settings.
 func (s Settings) Check() error {
 	bad := []error{checkURL("issuer", s.Issuer)}
 	if s.Audience == "" {
@@ -208,7 +205,7 @@ func (s Settings) Check() error {
 	return usererr.Join(bad...)
 }
 
-// checkURL wants an https URL that names a server and a path, and no more.
+// checkURL requires an https URL with only a host and a path.
 func checkURL(what, text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.ContainsAny(text, "?# ") {

@@ -20,17 +20,17 @@ import (
 const (
 	maxKeys    = 100
 	minRSABits = 2048
-	maxRSABits = 8192 // verifying with a larger one costs too much
+	maxRSABits = 8192 // a larger one costs too much to ask
 )
 
-// A keySet is the keys that an issuer publishes.
+// A keySet is what an issuer publishes.
 type keySet struct {
 	keys     []jose.JSONWebKey
-	unusable map[string]error // by key id: why a key cannot be used
+	unusable map[string]error // why, by id, of keys that no signature is verified with
 }
 
-// parseKeys parses a JWK Set (RFC 7517, section 5). It skips keys that cannot verify
-// signatures, as that section asks. It returns an error if none can.
+// parseKeys parses a JWK Set (RFC 7517, section 5). Keys that cannot verify signatures are
+// skipped, as the RFC requires; a set without a usable key is an error.
 func parseKeys(data []byte) (keySet, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -58,16 +58,15 @@ func parseKeys(data []byte) (keySet, error) {
 	return known, nil
 }
 
-// parseKey parses a key. On an error, the returned key has only its id. It drops
-// certificates: the issuer vouches for the key, and some certificates cannot be parsed
-// by Go.
+// parseKey parses a key. If it returns an error, the key has its ID only. Certificates are
+// ignored: the issuer vouches for the key, and Go cannot parse some of them.
 func parseKey(text []byte) (jose.JSONWebKey, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
 		return jose.JSONWebKey{}, errors.New("it is no JSON object")
 	}
 	var k jose.JSONWebKey
-	_ = json.Unmarshal(members["kid"], &k.KeyID) // a key without an id is found by ""
+	_ = json.Unmarshal(members["kid"], &k.KeyID) // one without is found by ""
 	nameless := jose.JSONWebKey{KeyID: k.KeyID}
 	for _, name := range []string{"x5c", "x5u", "x5t", "x5t#S256"} {
 		delete(members, name)
@@ -97,11 +96,11 @@ func isStrong(key any) bool {
 	return !isRSA || k.N.BitLen() >= minRSABits && k.N.BitLen() <= maxRSABits && k.E >= 3
 }
 
-// suiting returns the keys that have exactly this id and fit the algorithm. For a token
-// without a key id, exactly one key may fit. The error says why there is no key.
+// suiting returns the keys with exactly this ID that fit the algorithm. A token without an ID
+// uses the only key that fits. The error says why there is none.
 func (s keySet) suiting(kid, alg string) ([]crypto.PublicKey, error) {
 	var fit []crypto.PublicKey
-	var other error // why a key with the id does not fit the token
+	var other error // why a key of the id is not for the token
 	for _, k := range s.keys {
 		switch {
 		case kid != "" && k.KeyID != kid:
@@ -130,14 +129,12 @@ var errUnknownKey = errors.New("the token is signed with a key that its issuer d
 // errNoKeyID reports a token that does not say which of several keys signed it.
 var errNoKeyID = errors.New("the token's header has no kid, and its issuer publishes several keys that may have signed it")
 
-// unfit is the refusal of a token whose key is published but cannot be used. why is for
-// the log.
+// unfit refuses a token whose key is published and unusable. why is for the log.
 func unfit(why error) error {
 	return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonIdentity, Detail: "the key that the token is signed with cannot be used here", Err: why}
 }
 
-// isFor reports whether keys of this kind can sign with the algorithm (RFC 7518,
-// section 3.1).
+// isFor reports whether a key makes signatures of the algorithm (RFC 7518, section 3.1).
 func isFor(key any, alg string) bool {
 	switch k := key.(type) {
 	case *rsa.PublicKey:

@@ -16,29 +16,28 @@ import (
 )
 
 const (
-	// lookAfter is the age from which the keys are fetched again in the background.
+	// lookAfter is how old keys are when new ones are looked for meanwhile.
 	lookAfter = 5 * time.Minute
-	// freshFor is the age from which a token waits for that fetch. So a key that the
-	// issuer withdraws is refused after this time.
+	// freshFor is how old keys are when a token waits for that look: a key that
+	// the issuer takes back is refused after that.
 	freshFor  = 15 * time.Minute
 	staleWait = 2 * time.Second
-	// knownFor is how long keys are used while the issuer cannot be reached.
+	// knownFor is how long keys are used while the issuer cannot be had.
 	knownFor = 24 * time.Hour
-	// tryAgain is the least time between two fetches, whatever key ids tokens name.
+	// tryAgain is between two loads, whatever ids of keys tokens name.
 	tryAgain = 10 * time.Second
 	loadWait = 10 * time.Second
 
-	// maxWaiting is how many tokens may wait for a fetch. Their senders are not known
-	// yet.
+	// maxWaiting is how many tokens wait for a load. Who sent them is not known yet.
 	maxWaiting = 64
 
-	retryAfter = 15 * time.Second // for callers
+	retryAfter = 15 * time.Second // what callers are told
 )
 
-// errCrowded reports that too many tokens wait for the same fetch.
+// errCrowded reports that too many requests wait for the keys.
 var errCrowded = errors.New("too many tokens wait for them")
 
-// A keyring caches an issuer's keys. It fetches them again when they are old or a token
+// A keyring caches an issuer's keys. It loads them again when they are old, or when a token
 // names an unknown one.
 type keyring struct {
 	load func(context.Context) ([]byte, error) // the JWK Set
@@ -48,9 +47,9 @@ type keyring struct {
 
 	mu      sync.Mutex // guards what follows
 	known   keySet
-	loaded  time.Time     // when known was fetched
-	tried   time.Time     // when the last load began
-	running chan struct{} // closed when the load in progress ends; nil if there is none
+	loaded  time.Time     // known, from the issuer
+	tried   time.Time     // the last load's beginning
+	running chan struct{} // closed at the end of a load; nil when none runs
 	failure error         // of the last load
 }
 
@@ -59,9 +58,9 @@ func newKeyring(load func(context.Context) ([]byte, error), now func() time.Time
 	return &keyring{load: load, now: now, waiting: fairshare.Pool{Size: maxWaiting}}
 }
 
-// suiting returns the keys for a token; from is the sender's address. It does not wait
-// if the known keys are fresh, or the issuer cannot be reached. The error is that of
-// [keySet.suiting], or a [*broker.Refusal] with 503 if the keys cannot be fetched.
+// suiting returns the keys for a token that came from an address. Fresh keys, and known keys
+// while the issuer is unavailable, are returned without a wait. The error is one of
+// [keySet.suiting], or a [*broker.Refusal] with 503 if the keys are unavailable.
 func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.PublicKey, error) {
 	keys, _, age, failure := k.look(kid, alg)
 	if len(keys) > 0 && age < lookAfter {
@@ -73,7 +72,7 @@ func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.
 	case len(keys) == 0:
 		crowded = k.wait(ctx, from, loading, loadWait+time.Second)
 	case age > freshFor && failure == nil:
-		_ = k.wait(ctx, from, loading, staleWait) // on a timeout the known keys are used
+		_ = k.wait(ctx, from, loading, staleWait) // there are keys
 	}
 	keys, why, _, failure := k.look(kid, alg)
 	if len(keys) > 0 {
@@ -86,8 +85,8 @@ func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.
 	return nil, why
 }
 
-// look returns the known keys for a token, or why there are none; also the age of the
-// keys, and why the last load failed.
+// look returns the cached keys for a token or why there are none, their age, and why the last
+// load failed.
 func (k *keyring) look(kid, alg string) (keys []crypto.PublicKey, why error, age time.Duration, failure error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -99,8 +98,7 @@ func (k *keyring) look(kid, alg string) (keys []crypto.PublicKey, why error, age
 	return keys, why, age, k.failure
 }
 
-// wait waits until the load ends, at most for most. If loading is nil, it does not
-// wait. The error is errCrowded.
+// wait waits for the end of a load, at most so long. It returns errCrowded if too many wait.
 func (k *keyring) wait(ctx context.Context, from string, loading <-chan struct{}, most time.Duration) error {
 	if loading == nil {
 		return nil
@@ -122,9 +120,8 @@ func (k *keyring) wait(ctx context.Context, from string, loading <-chan struct{}
 	return nil
 }
 
-// start begins a load, unless one is in progress or the last one was too recent. It
-// returns a channel that is closed when the load in progress ends; nil if there is
-// none.
+// start begins a load unless one is running or the last one was too recent. It returns a
+// channel that is closed when the running load ends; nil if none runs.
 func (k *keyring) start(ctx context.Context) <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -133,7 +130,7 @@ func (k *keyring) start(ctx context.Context) <-chan struct{} {
 		return k.running
 	}
 	k.tried, k.running = now, make(chan struct{})
-	go k.run(context.WithoutCancel(ctx)) // for all callers that wait, even if this one is canceled
+	go k.run(context.WithoutCancel(ctx)) // for all who wait, whoever began it
 	return k.running
 }
 
@@ -155,21 +152,21 @@ func (k *keyring) run(ctx context.Context) {
 	k.running = nil
 }
 
-// unavailable is the refusal if an identity cannot be checked now. err is for the log.
+// unavailable is the refusal while an identity cannot be checked. err is for the log.
 func unavailable(detail string, err error) error {
 	return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonIdentity, RetryAfter: retryAfter, Detail: detail, Err: err}
 }
 
 const (
-	// heldTime is how long a verified token is not verified again. Its claims, such as
-	// its expiry, are still checked each time. A key that the issuer withdraws is
-	// accepted for this much longer.
+	// heldTime is how long a signature that held is believed, to the letter of
+	// the token. What the token claims, its end above all, is looked at each
+	// time; a key that the issuer withdraws counts for so much longer.
 	heldTime = 30 * time.Second
-	maxHeld  = 20_000 // tokens; beyond it, tokens are verified each time
+	maxHeld  = 20_000 // tokens; more are verified each time
 )
 
-// verifiedCache remembers recently verified tokens: git sends the same one several
-// times, and verifying it is half of the work of an answer.
+// verifiedCache remembers tokens whose signature was valid a moment ago: git sends the same
+// one several times, and verifying it is half of the work of a request.
 type verifiedCache struct {
 	mu    sync.Mutex // guards the rest
 	until map[[sha256.Size]byte]time.Time

@@ -18,13 +18,13 @@ import (
 	"github.com/gatepass/gatepass/internal/trustedfile"
 )
 
-// Review says how to ask a Kubernetes API server whether a token is still valid: the
-// token of a deleted pod is not, although its signature is. Empty fields mean what a
-// pod finds in its cluster.
+// Review says how to ask a Kubernetes API server whether a token is still valid: the token of
+// a deleted pod is not, although its signature is. Empty fields mean the values that a pod
+// has.
 type Review struct {
 	URL       string `yaml:"url"`
 	CAFile    string `yaml:"ca_file"`
-	TokenFile string `yaml:"token_file"` // the broker's own token, which may create tokenreviews
+	TokenFile string `yaml:"token_file"` // who asks; may create tokenreviews
 }
 
 const (
@@ -33,8 +33,8 @@ const (
 
 	reviewPath = "/apis/authentication.k8s.io/v1/tokenreviews"
 	reviewWait = 5 * time.Second
-	// reviewedFor is how long an answer is cached. A token outlives its pod by that,
-	// and by up to ten seconds more, because the API server caches as well.
+	// reviewedFor is how long an answer stands: so long a token outlives its pod,
+	// and up to ten seconds more, for which the API server keeps its own.
 	reviewedFor = 10 * time.Second
 	maxReviews  = 10_000
 )
@@ -88,13 +88,13 @@ func (v *reviewer) check(ctx context.Context, token claimed) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.known) >= maxReviews {
-		clear(v.known) // they are at most ten seconds old
+		clear(v.known) // they are of ten seconds
 	}
 	v.known[id] = last
 	return last.err
 }
 
-// A tokenReview is the request and the answer
+// A tokenReview is what is asked and answered
 // (https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/).
 type tokenReview struct {
 	APIVersion string       `json:"apiVersion"`
@@ -116,8 +116,8 @@ type reviewStatus struct {
 	} `json:"user"`
 }
 
-// check requires that the server knows about audiences, which it shows by naming ours,
-// and that the token is the subject's.
+// check requires the answer of a server that knows audiences, which it shows by returning
+// ours, about the same account.
 func (s reviewStatus) check(audience, subject string) error {
 	if !s.Authenticated || !slices.Contains(s.Audiences, audience) || s.User.Username != subject {
 		return errors.New("the cluster does not stand by the token: its pod or account may be gone")

@@ -93,7 +93,7 @@ func TestSingleUseAtAllReplicas(t *testing.T) {
 func TestSingleUseWithoutItsStore(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, func(s *Settings) { s.SingleUse = true })
-	by.spent.Store = nil
+	by.replay.Store = nil
 	if _, err := identify(t.Context(), by, i.token(nil)); !isUnavailable(err) {
 		t.Errorf("Identify = %v, want 503", err)
 	}

@@ -14,13 +14,13 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// maxToken is the maximum length of a token, in bytes. Tokens of CI systems and
-// clusters have 1,000 to 3,000.
+// maxToken bounds a token before it is parsed, in bytes. Tokens of CI systems and clusters
+// have one to three thousand.
 const maxToken = 8 << 10
 
 var errLong = fmt.Errorf("the token is longer than %d bytes", maxToken)
 
-// segments is the number of parts of a signed token (RFC 7515, section 7.1).
+// segments are the parts of a signed token (RFC 7515, section 7.1).
 const segments = 3
 
 // A claimed is a parsed token. Nothing in it is proved.
@@ -32,10 +32,10 @@ type claimed struct {
 	claims        map[string]any
 }
 
-// parse parses a token. It returns broker.ErrNoProof for a text that does not look like
-// one, because it may be another kind of proof.
+// parse parses a token. Text that does not look like one is another kind of proof:
+// broker.ErrNoProof.
 func parse(raw string) (claimed, error) {
-	if !strings.HasPrefix(raw, "ey") { // base64 of a JSON object's beginning
+	if !strings.HasPrefix(raw, "ey") { // base64 of an object's brace and what may follow it
 		return claimed{}, broker.ErrNoProof
 	}
 	if len(raw) > maxToken {
@@ -65,9 +65,8 @@ func parse(raw string) (claimed, error) {
 	return c, nil
 }
 
-// decodeSegment decodes base64url strictly by RFC 7515: no padding, no line breaks
-// (which the standard library ignores), no leftover bits. So a token has only one
-// spelling.
+// decodeSegment decodes base64url as RFC 7515 requires: no padding, no line breaks (which the
+// standard library ignores), no unused bits. So a token has one spelling.
 func decodeSegment(text string) ([]byte, error) {
 	if text == "" || strings.ContainsAny(text, "\r\n") {
 		return nil, errors.New("a part of the token is empty or broken")
@@ -84,9 +83,8 @@ func textIn(object map[string]any, name string) string {
 	return text
 }
 
-// checkHeader returns an error if the header changes what the signature means, or names
-// an algorithm that is not allowed. It ignores keys and URLs of keys in the token (jwk,
-// jku, x5c, x5u): only the issuer's published keys count.
+// checkHeader refuses headers that change what is signed. Keys and locations of keys in the
+// token (jwk, jku, x5c, x5u) are ignored: only the issuer's keys count.
 func (c claimed) checkHeader(allowed []string) error {
 	for _, name := range []string{"crit", "b64"} {
 		if _, ok := c.headers[name]; ok {
@@ -117,10 +115,9 @@ var (
 	errText     = errors.New("it has a text that is no Unicode")
 )
 
-// decodeObject decodes one JSON object with nothing after it. It refuses what JSON
-// readers treat differently: repeated names, and text that is not valid Unicode
-// (encoding/json turns different invalid texts into the same one). Numbers become
-// json.Number.
+// decodeObject parses one JSON object and nothing after it. It refuses what JSON parsers
+// interpret differently: repeated names, and invalid Unicode (encoding/json replaces it, so
+// that different texts become equal). Numbers are json.Number.
 func decodeObject(data []byte) (map[string]any, error) {
 	if !utf8.Valid(data) {
 		return nil, errText
@@ -193,7 +190,7 @@ func decodeElements(dec *json.Decoder, depth int) (any, error) {
 	return list, closed(dec)
 }
 
-// closed reads the end of an object or list.
+// closed reads the end of an object or a list.
 func closed(dec *json.Decoder) error {
 	if _, err := dec.Token(); err != nil {
 		return errNoObject
