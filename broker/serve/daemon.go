@@ -28,7 +28,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A daemon is a broker that runs.
+// A daemon is a running broker.
 type daemon struct {
 	getenv func(string) string
 	log    *slog.Logger
@@ -41,23 +41,23 @@ type daemon struct {
 	metrics *Metrics
 	probe   *probe
 	pair    *Certificate      // nil without https
-	copies  telemetry.Copies  // of the audit log
+	copies  telemetry.Copies  // copies of the audit log
 	traces  *telemetry.Traces // nil without a collector
 	route   access.Route      // to GitHub
 
 	broker  *broker.Broker
 	revoker *revoke.Revoker
-	gateway *gateway.Gateway // nil where git is not served
+	gateway *gateway.Gateway // nil if the broker has no git gateway
 
 	draining atomic.Bool
 	reopen   atomic.Pointer[error] // why the audit log could not go on in another file
 }
 
-// serve is the broker from its start to its end.
+// serve runs the broker from start to end.
 func serve(ctx context.Context, path string, getenv func(string) string, stderr io.Writer, signals <-chan os.Signal) error {
 	collectLess(getenv)
 	d := &daemon{getenv: getenv}
-	seen := states(path, nil) // the profiles are not known yet; the first look reads all again
+	seen := states(path, nil) // the profiles are not known yet; the first look reads everything again
 	f, err := config.Load(path)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func serve(ctx context.Context, path string, getenv func(string) string, stderr 
 	return errors.Join(d.run(ctx, f, signals), d.close())
 }
 
-// open makes everything that does not serve yet.
+// open opens everything except the listeners.
 func (d *daemon) open(ctx context.Context, path string, seen map[string]filestamp.Stamp, f *config.File) (err error) {
 	if d.store, err = issuing.OpenStore(storeURL(f, d.getenv)); err != nil {
 		return err
@@ -106,7 +106,7 @@ func (d *daemon) open(ctx context.Context, path string, seen map[string]filestam
 	return d.config.begin(ctx, f, seen)
 }
 
-// assemble puts the broker together.
+// assemble composes the broker.
 func (d *daemon) assemble(path string, f *config.File) {
 	d.metrics = NewMetrics(version.String())
 	d.config = &configuration{path: path, known: d.identifiers(), journal: d.journal, log: d.log, metrics: d.metrics}
@@ -132,8 +132,7 @@ func (d *daemon) assemble(path string, f *config.File) {
 	d.metrics.registry.MustRegister(newAppCollector(d.app))
 }
 
-// blocklistTold says when the list of what is blocked cannot be read, and when it can
-// again.
+// blocklistTold logs when the block list cannot be read, and when it can be again.
 func (d *daemon) blocklistTold(err error) {
 	if err == nil {
 		d.log.Info("the list of what is blocked can be read again")
@@ -142,14 +141,15 @@ func (d *daemon) blocklistTold(err error) {
 	d.log.Error("the list of what is blocked cannot be read; after a second without it nothing is given", "error", err.Error())
 }
 
-// identifiers prove callers, all brokers of a store alike.
+// identifiers returns the identifiers. Their keys are in the store, so all brokers of a
+// store accept the same sessions.
 func (d *daemon) identifiers() *config.Identifiers {
 	known := new(config.Identifiers)
 	known.Keys = &identity.Keyset{Store: d.store}
 	return known
 }
 
-// endpoints are the calls that prepare a proof.
+// endpoints returns the calls for join tokens, nonces and webhooks.
 func (d *daemon) endpoints() map[string]broker.Endpoint {
 	known := d.config.known
 	desk := &identity.Exchanger{Sessions: known.Sessions(), Store: d.store, Policy: d.config.policy, Blocker: d.broker.Blocklist, Journal: d.journal}
@@ -158,13 +158,13 @@ func (d *daemon) endpoints() map[string]broker.Endpoint {
 	return map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: known.Nonces().Endpoint(), revoke.WebhookPath: d.revoker.Webhook()}
 }
 
-// limits are those of a workspace, of the configuration in force.
+// limits returns the limits of a workspace, from the configuration in force.
 func (d *daemon) limits() broker.Limits {
 	l := d.config.file().Limits
 	return broker.Limits{Requests: l.WorkspaceRequests, Rate: l.WorkspaceRate, Burst: l.WorkspaceBurst}
 }
 
-// unauthLimits are those of an address that shows no identity.
+// unauthLimits returns the limits of an address for requests without an identity.
 func (d *daemon) unauthLimits() broker.Limits {
 	l := d.config.file().Limits
 	return broker.Limits{Rate: l.StrangerRate, Burst: l.StrangerBurst}
@@ -177,10 +177,10 @@ func (d *daemon) reopenFailed() error {
 	return nil
 }
 
-// appEvery is how often an App that is missing is looked for.
+// appEvery is how often a missing App is looked for.
 const appEvery = 5 * time.Second
 
-// run serves until a signal comes.
+// run serves until a signal comes or a listener fails.
 func (d *daemon) run(ctx context.Context, f *config.File, signals <-chan os.Signal) error {
 	doors, err := d.listeners(f)
 	if err != nil {
@@ -208,7 +208,7 @@ func (d *daemon) run(ctx context.Context, f *config.File, signals <-chan os.Sign
 	return err
 }
 
-// wait returns when the broker is to end.
+// wait returns when the broker must end. It handles SIGHUP meanwhile.
 func (d *daemon) wait(ctx context.Context, signals <-chan os.Signal, failed <-chan error) error {
 	for {
 		select {
@@ -217,7 +217,7 @@ func (d *daemon) wait(ctx context.Context, signals <-chan os.Signal, failed <-ch
 				return nil
 			}
 			d.goOn()
-			go d.app.renew(ctx) // a second signal need not wait for the store
+			go d.app.renew(ctx) // in the background, so that a second signal does not wait for the store
 			d.config.look(ctx, true)
 			setLevel(d.config.file(), &d.level)
 		case err := <-failed:
@@ -228,7 +228,7 @@ func (d *daemon) wait(ctx context.Context, signals <-chan os.Signal, failed <-ch
 	}
 }
 
-// goOn has the audit log go on in another file where this one was renamed.
+// goOn makes the audit log go on in a new file if the current one was renamed.
 func (d *daemon) goOn() {
 	err := d.journal.Reopen()
 	was := d.reopenFailed()
@@ -238,7 +238,7 @@ func (d *daemon) goOn() {
 	}
 }
 
-// every calls f at once, and then again and again until ctx ends.
+// every calls f at once, and then at each interval, until ctx ends.
 func every(ctx context.Context, interval time.Duration, f func()) {
 	t := time.NewTicker(interval)
 	defer t.Stop()
@@ -251,7 +251,7 @@ func every(ctx context.Context, interval time.Duration, f func()) {
 	}
 }
 
-// watch looks at the configuration and at the place of the audit log.
+// watch checks the configuration's files and the audit log's file for changes.
 func (d *daemon) watch(ctx context.Context) {
 	every(ctx, lookEvery, func() {
 		d.goOn()
@@ -260,15 +260,15 @@ func (d *daemon) watch(ctx context.Context) {
 	})
 }
 
-// findApp looks for an App until there is one, and again when there is none.
+// findApp looks for an App until it finds one, and again when that is lost.
 func (d *daemon) findApp(ctx context.Context) {
 	every(ctx, appEvery, func() { d.app.find(ctx) })
 }
 
-// lastWait is for what is still to be sent when the broker ends.
+// lastWait is the time for sending what is left when the broker ends.
 const lastWait = 3 * time.Second
 
-// close ends what open made, as far as it came.
+// close closes what open has opened.
 func (d *daemon) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWait)
 	defer cancel()
