@@ -1,0 +1,110 @@
+package workspace_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"time"
+
+	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/storetest"
+	"github.com/gatepass/gatepass/workspace"
+)
+
+// newIssuer returns an Issuer with a store in memory and an App that is installed on
+// acme. The double stands for GitHub.
+func newIssuer() (*workspace.Issuer, *fakegithub.Server) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	signer, err := mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+	if err != nil {
+		panic(err)
+	}
+	gh, err := fakegithub.New(fakegithub.Options{})
+	if err != nil {
+		panic(err)
+	}
+	app, _ := gh.AddApp(fakegithub.App{Slug: "gatepass", Keys: []*rsa.PublicKey{signer.Public()}, Permissions: fakegithub.Permissions{"contents": "write"}})
+	_, _ = gh.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"})
+	_, err = gh.AddInstallation(fakegithub.Installation{AppID: app.ID, Account: "acme", RepositorySelection: "all"})
+	if err != nil {
+		panic(err)
+	}
+	return &workspace.Issuer{
+		App:   &mint.App{ID: app.ClientID, Signer: signer, URL: gh.URL() + "/api/v3", Client: gh.Client(), Now: gh.Now},
+		Store: &storetest.Memory{Now: gh.Now},
+	}, gh
+}
+
+const profile = `
+metadata: {name: agent}
+spec:
+  sourceAccess:
+    github:
+      allowedRepos: [acme/widgets]
+      allowedRefs: ["agent/**"]
+`
+
+// A workspace gets its token, a later pass replaces the token before it ends, and the
+// end of the workspace revokes it.
+func Example() {
+	issuer, gh := newIssuer()
+	defer gh.Close()
+	ctx := context.Background()
+
+	p, err := workspace.ParseProfile([]byte(profile))
+	if err != nil {
+		panic(err)
+	}
+	record, err := issuer.Create(ctx, "sb-1a2b3c", p, 0)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(record.Condition(issuer.Time()), record.Owners(), len(gh.Tokens()))
+
+	gh.Advance(45 * time.Minute)
+	done, err := (&workspace.Pass{Issuer: issuer}).Run(ctx)
+	fmt.Println(done.Due, done.Refreshed, done.Minted, err)
+
+	lost, err := issuer.Destroy(ctx, "sb-1a2b3c")
+	fmt.Println(lost, err, len(gh.Tokens()))
+	// Output:
+	// ready [acme] 1
+	// 1 1 1 <nil>
+	// [] <nil> 0
+}
+
+// Where refs may be pushed and the profile does not say which permissions, a token may
+// push.
+func ExampleParseProfile() {
+	p, err := workspace.ParseProfile([]byte(profile))
+	fmt.Println(p.Name, p.Repositories, p.Permissions.Levels(), err)
+	_, err = workspace.ParseProfile([]byte("spec: {sourceAccess: {github: {allowedRepo: [acme/widgets]}}}"))
+	fmt.Println(err)
+	// Output:
+	// agent [acme/widgets] map[contents:write] <nil>
+	// line 1 column 32: unknown key "allowedRepo" in github: did you mean "allowedRepos"?
+}
+
+// Plan says what a run does, from the record and what the store holds: a token that
+// ends soon is replaced, and one that was superseded is revoked after its grace.
+func ExamplePlan() {
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	record := &workspace.Record{ID: "sb-1a2b3c", Tokens: []workspace.Token{
+		{Owner: "acme", State: workspace.Superseded, Hash: "old", Expires: now.Add(10 * time.Minute), Changed: now.Add(-40 * time.Minute)},
+		{Owner: "acme", State: workspace.Delivered, Hash: "new", Expires: now.Add(15 * time.Minute), Changed: now.Add(-40 * time.Minute)},
+	}}
+	held := workspace.Held{Current: map[string]string{"acme": "new"}, Superseded: []string{"old"}}
+	for _, s := range workspace.Plan(record, held, workspace.Want{Owners: []string{"acme"}, Now: now, Margin: 20 * time.Minute, Grace: 20 * time.Minute}) {
+		fmt.Printf("%s %s %q: %s\n", s.Do, s.Owner, s.Hash, s.Why)
+	}
+	// Output:
+	// revoke acme "old": another took its place
+	// mint acme "": there is no token that lasts
+}
