@@ -29,17 +29,21 @@ help: ## list the targets
 # The guard is built apart: on linux/amd64 it begins before Go starts, see ENTRY.
 GUARD := gatepass-pre-push
 build: $(GUARD) ## build the programs into bin/
-	$(GO) build -trimpath -tags $(TAGS) -ldflags "$(LDFLAGS)" -o $(BIN)/ $(addprefix ./cmd/,$(filter-out $(GUARD),$(COMMANDS)))
+	@$(call timed,$(filter-out $(GUARD),$(COMMANDS)),$(GO) build -trimpath -tags $(TAGS) -ldflags "$(LDFLAGS)" -o $(BIN)/ $(addprefix ./cmd/,$(filter-out $(GUARD),$(COMMANDS))))
 
 $(COMMANDS):
 	@mkdir -p $(BIN)
-	$(GO) build -trimpath -tags $(TAGS) -ldflags "$(LDFLAGS)$(if $(filter $(GUARD),$@), $(ENTRY))" -o $(BIN)/$@ ./cmd/$@
+	@$(call timed,$@,$(GO) build -trimpath -tags $(TAGS) -ldflags "$(LDFLAGS)$(if $(filter $(GUARD),$@), $(ENTRY))" -o $(BIN)/$@ ./cmd/$@)
+
+# timed says which programs a command builds, and afterwards how long that took. V=1 shows
+# the command.
+timed = echo "building $(1) into $(BIN)/"; began=$$(date +%s); $(if $(V),set -x;) $(2) && echo "built in $$(($$(date +%s) - began)) s"
 
 # Built apart, without what the story does not need: it is what a newcomer waits for.
 DEMO := gatepass gatepass-agent gatepass-pre-push git-credential-gatepass
 demo: ## the whole story on this machine: clone, push, refused push, stale token, issuing
 	@mkdir -p $(BIN)/demo
-	$(GO) build -trimpath -tags demo -ldflags "$(LDFLAGS)" -o $(BIN)/demo/ $(addprefix ./cmd/,$(DEMO))
+	@$(call timed,the demo: $(DEMO),$(GO) build -trimpath -tags demo -ldflags "$(LDFLAGS)" -o $(BIN)/demo/ $(addprefix ./cmd/,$(DEMO)))
 	@$(BIN)/demo/gatepass demo
 
 # Twice as many packages at once as there are processors: many of them wait.
