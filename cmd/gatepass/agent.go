@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/gatepass/gatepass/config"
@@ -84,7 +83,7 @@ func (cmd agentCommands) status(c *cli.Context) error {
 		}
 	}
 	for _, a := range r.Agents {
-		if err := printAgent(cmd.stdout, a); err != nil {
+		if err := printAgent(cmd.stdout, cmd.screen(), a); err != nil {
 			return err
 		}
 	}
@@ -128,7 +127,7 @@ func agentState(socket string) (state agent.State, found bool, err error) {
 	return state, true, nil
 }
 
-func printAgent(out io.Writer, a agent.State) error {
+func printAgent(out io.Writer, s screen, a agent.State) error {
 	fmt.Fprintf(out, "agent %d %s for %s, up %s, ends after %s without a question\n",
 		a.PID, usererr.Escape(a.Version), usererr.Escape(a.Config), time.Since(a.Started).Round(time.Second), a.IdleExit)
 	if len(a.Variables) > 0 {
@@ -150,17 +149,16 @@ func printAgent(out io.Writer, a agent.State) error {
 		_, err := fmt.Fprintln(out, "no tokens in memory")
 		return err
 	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "FOR\tLEFT\tLAST USED\tTOKEN HASH")
+	t := newTable("FOR", "LEFT", "LAST USED", "TOKEN HASH")
 	for _, held := range a.Tokens {
 		name := held.Host
 		if held.Path != "" {
 			name += "/" + held.Path
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s ago\tsha256:%s\n", usererr.Escape(name),
-			time.Until(held.ExpiresAt).Round(time.Second), time.Since(held.LastUsed).Round(time.Second), held.Hash)
+		t.row(name, time.Until(held.ExpiresAt).Round(time.Second).String(), time.Since(held.LastUsed).Round(time.Second).String()+" ago", "sha256:"+held.Hash)
 	}
-	return t.Flush()
+	_, err := io.WriteString(out, t.text(s))
+	return err
 }
 
 func (cmd agentCommands) stop(c *cli.Context) error {

@@ -24,7 +24,7 @@ func TestStatusNamesAnAgentOfTheVersionBefore(t *testing.T) {
 	} {
 		var out strings.Builder
 
-		if err := printAgent(&out, c.agent); err != nil || !strings.Contains(out.String(), c.want) || c.want == "" && strings.Contains(out.String(), "warning") {
+		if err := printAgent(&out, screen{}, c.agent); err != nil || !strings.Contains(out.String(), c.want) || c.want == "" && strings.Contains(out.String(), "warning") {
 			t.Errorf("%s: %q, %v, want %q", name, &out, err, c.want)
 		}
 	}

@@ -201,7 +201,9 @@ func (cmd appCommands) discover(c *cli.Context) error {
 		return err
 	}
 	prune, force := c.Bool("prune"), c.Bool("force")
+	stop := cmd.wait("GitHub, which lists the App's installations")
 	found, err := discover(ctx, s, app, issuing.Changes{Replace: force, Remove: prune && force})
+	stop()
 	if err != nil {
 		return err
 	}
@@ -211,7 +213,7 @@ func (cmd appCommands) discover(c *cli.Context) error {
 	if len(found.Installations) == 0 {
 		fmt.Fprintf(cmd.stdout, "the App is not installed anywhere; install it: %s\n", usererr.Escape(issuing.InstallURL(proof.App)))
 	}
-	return found.print(cmd.stdout, prune)
+	return found.print(cmd.stdout, cmd.screen(), prune)
 }
 
 func discover(ctx context.Context, s store.Store, app *issuing.App, may issuing.Changes) (discovery, error) {
@@ -227,14 +229,14 @@ func discover(ctx context.Context, s store.Store, app *issuing.App, may issuing.
 }
 
 // print writes a table and a closing line.
-func (d discovery) print(out io.Writer, prune bool) error {
+func (d discovery) print(out io.Writer, s screen, prune bool) error {
 	var b strings.Builder
 	if len(d.Installations) > 0 {
 		t := newTable("ACCOUNT", "TYPE", "ID", "REPOSITORIES", "STATE", "NOTE")
 		for _, i := range d.Installations {
 			t.row(i.Account, i.Type, number(i.ID), i.Selection, string(i.State), i.Note)
 		}
-		b.WriteString(t.String())
+		b.WriteString(t.text(s))
 	}
 	if d.Legacy != 0 {
 		fmt.Fprintf(&b, "%s holds %d, which gatepass leaves in place and does not use\n", store.LegacyInstallation(), d.Legacy)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/gatepass/gatepass/internal/redact"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -95,7 +94,7 @@ func (cmd appCommands) add(c *cli.Context) error {
 	if c.Bool("json") {
 		return writeJSON(cmd.stdout, report)
 	}
-	return printAddition(cmd.stdout, a, report, issuing.InstallURL(proof.App))
+	return printAddition(cmd.stdout, cmd.screen(), a, report, issuing.InstallURL(proof.App))
 }
 
 // prepareAddition finds out which App is meant. If the command line names only an
@@ -252,23 +251,20 @@ type addReport struct {
 	discovery
 }
 
-func printAddition(out io.Writer, a addition, r addReport, install string) error {
+func printAddition(out io.Writer, s screen, a addition, r addReport, install string) error {
 	if a.credentials == nil {
-		return r.print(out, false)
+		return r.print(out, s, false)
 	}
 	text := usererr.Escape
 	fmt.Fprintf(out, "the App %s is set up\n", text(r.App.Name))
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, line := range [][2]string{
+	_, err := io.WriteString(out, pairs([][2]string{
 		{"slug", r.App.Slug},
 		{"owner", r.App.Owner},
 		{"client ID", r.App.ClientID},
 		{"key", r.Key.text() + ", " + keyPlace(a.credentials.Signer)},
 		{"store", r.Store},
-	} {
-		fmt.Fprintf(t, "  %s\t%s\n", line[0], text(line[1]))
-	}
-	if err := t.Flush(); err != nil {
+	}...))
+	if err != nil {
 		return err
 	}
 	if a.keyFile != "" {
@@ -277,7 +273,7 @@ func printAddition(out io.Writer, a addition, r addReport, install string) error
 	if len(r.Installations) == 0 {
 		fmt.Fprintf(out, "it is not installed anywhere; install it: %s, then run gatepass app discover%s\n", text(install), ofPool(a.pool))
 	}
-	return r.print(out, false)
+	return r.print(out, s, false)
 }
 
 // A givenKey is the key of the command line, in the form that a store keeps: as PEM, or

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -215,17 +214,13 @@ func (o *creation) print(r createReport) error {
 	text := usererr.Escape
 	var b strings.Builder
 	fmt.Fprintf(&b, "the App %s is ready\n", text(r.App.Name))
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, row := range [][2]string{
+	b.WriteString(pairs([][2]string{
 		{"owner", r.App.Owner},
 		{"client ID", r.App.ClientID},
 		{"key", r.Key.text()},
 		{"kept in", r.KeyIn},
 		{"page", r.App.URL},
-	} {
-		fmt.Fprintf(t, "  %s\t%s\n", row[0], text(row[1]))
-	}
-	_ = t.Flush() // into memory
+	}...))
 	if r.Install != "" {
 		fmt.Fprintf(&b, "install it: %s\n", text(r.Install))
 	}

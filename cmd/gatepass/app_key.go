@@ -6,7 +6,6 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -148,8 +147,7 @@ func newAppReport(app mint.Registration) appReport {
 func printKeyReport(out io.Writer, r keyReport) error {
 	text := usererr.Escape
 	fmt.Fprintf(out, "the key belongs to the App %s\n", text(r.App.Name))
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, row := range [][2]string{
+	_, err := io.WriteString(out, pairs([][2]string{
 		{"slug", r.App.Slug},
 		{"owner", r.App.Owner},
 		{"App ID", fmt.Sprint(r.App.ID)},
@@ -157,10 +155,8 @@ func printKeyReport(out io.Writer, r keyReport) error {
 		{"page", r.App.URL},
 		{"installations", fmt.Sprint(r.App.Installations)},
 		{"key", r.Key.text()},
-	} {
-		fmt.Fprintf(t, "  %s\t%s\n", row[0], text(row[1]))
-	}
-	return t.Flush()
+	}...))
+	return err
 }
 
 const appKeyImportAbout = `Puts the App's private key into a KMS, so that no file with it has to be kept

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/redact"
@@ -101,14 +100,16 @@ func (cmd appCommands) status(c *cli.Context) error {
 		}
 		needs.Profiles = append(needs.Profiles, p)
 	}
+	stop := cmd.wait("GitHub and the store, for how the App is")
 	report, err := cmd.statusOf(c, needs)
+	stop()
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
 		err = writeJSON(cmd.stdout, report)
 	} else {
-		err = report.print(cmd.stdout)
+		err = report.print(cmd.stdout, cmd.screen())
 	}
 	if err != nil || report.OK {
 		return err
@@ -200,20 +201,20 @@ func newStatusReport(app *issuing.App, st issuing.Status) statusReport {
 	return r
 }
 
-func (r statusReport) print(out io.Writer) error {
+func (r statusReport) print(out io.Writer, s screen) error {
 	var b strings.Builder
-	r.printOne(&b)
+	r.printOne(&b, s)
 	for _, p := range r.Pool {
 		fmt.Fprintf(&b, "\n%s in the pool: ", p.Name)
-		p.printOne(&b)
+		p.printOne(&b, s)
 		for _, problem := range p.Problems {
 			r.Problems = append(r.Problems, issuing.Problem{Text: "App " + p.Name + ": " + problem.Text, Mend: problem.Mend})
 		}
 	}
 	if r.OK {
-		b.WriteString("\nnothing keeps tokens from being minted\n")
+		b.WriteString("\n" + s.paint(green, "nothing keeps tokens from being minted") + "\n")
 	} else {
-		b.WriteString("\nwhat keeps tokens from being minted:\n")
+		b.WriteString("\n" + s.paint(red, "what keeps tokens from being minted:") + "\n")
 	}
 	for _, p := range r.Problems {
 		line := "  " + usererr.Escape(p.Text)
@@ -227,9 +228,9 @@ func (r statusReport) print(out io.Writer) error {
 }
 
 // printOne writes the status of one App.
-func (r statusReport) printOne(b *strings.Builder) {
+func (r statusReport) printOne(b *strings.Builder, s screen) {
 	r.printApp(b)
-	r.printInstallations(b)
+	r.printInstallations(b, s)
 	b.WriteString(r.whyFew())
 	if r.Legacy != 0 {
 		fmt.Fprintf(b, "%s holds %d, which gatepass does not use\n", store.LegacyInstallation(), r.Legacy)
@@ -261,11 +262,7 @@ func (r statusReport) printApp(b *strings.Builder) {
 		lines = append(lines, [2]string{"asks for", mint.LevelsText(r.App.Permissions)}, [2]string{"needed", mint.LevelsText(r.Needed)})
 	}
 	fmt.Fprintf(b, "the App %s\n", usererr.Escape(name))
-	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	for _, line := range lines {
-		fmt.Fprintf(t, "  %s\t%s\n", line[0], usererr.Escape(line[1]))
-	}
-	_ = t.Flush() // into memory
+	b.WriteString(pairs(lines...))
 }
 
 // reach says who can install the App.
@@ -293,7 +290,7 @@ func (r statusReport) whyFew() string {
 	return usererr.Escape(fmt.Sprintf("the App is private, and no account but %s can install it; for repositories of other accounts, make it public: %s", r.App.Owner, r.publicURL)) + "\n"
 }
 
-func (r statusReport) printInstallations(b *strings.Builder) {
+func (r statusReport) printInstallations(b *strings.Builder, s screen) {
 	if len(r.Installations) == 0 {
 		return
 	}
@@ -306,5 +303,5 @@ func (r statusReport) printInstallations(b *strings.Builder) {
 		}
 		t.row(i.Account, i.Type, number(i.ID), number(i.Stored), i.Selection, string(i.State), mint.LevelsText(i.Granted), note)
 	}
-	b.WriteString(t.String())
+	b.WriteString(t.text(s))
 }

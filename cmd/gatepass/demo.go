@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -72,15 +71,4 @@ func runDemo(a *app, c *cli.Context) error {
 		}
 	}
 	return err
-}
-
-// colour reports whether out is a terminal that shows colours and NO_COLOR
-// (https://no-color.org) is not set.
-func (a *app) colour(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	if !ok || a.getenv("NO_COLOR") != "" || a.getenv("TERM") == "dumb" {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -97,7 +97,7 @@ func (cmd doctorCommand) run(c *cli.Context) error {
 	if c.Bool("json") {
 		err = writeJSON(cmd.stdout, d)
 	} else {
-		_, err = cmd.stdout.Write(d.text(marksFor(cmd.getenv)))
+		_, err = cmd.stdout.Write(d.text(marksFor(cmd.getenv), cmd.screen()))
 	}
 	if err != nil || d.OK {
 		return err
@@ -120,7 +120,7 @@ func diagnose(findings []doctor.Finding) diagnosis {
 }
 
 // text formats one line for each finding, under the name of its group.
-func (d diagnosis) text(marks map[doctor.Level]string) []byte {
+func (d diagnosis) text(marks map[doctor.Level]string, s screen) []byte {
 	var b bytes.Buffer
 	if d.Hint != "" {
 		b.WriteString(d.Hint + "\n")
@@ -129,9 +129,9 @@ func (d diagnosis) text(marks map[doctor.Level]string) []byte {
 	for _, f := range d.Findings {
 		if f.Group != group {
 			group = f.Group
-			fmt.Fprintf(&b, "%s\n", group)
+			fmt.Fprintf(&b, "%s\n", s.paint(bold, group))
 		}
-		fmt.Fprintf(&b, "  %s %s", marks[f.Level], usererr.Escape(f.Text))
+		fmt.Fprintf(&b, "  %s %s", s.paint(levelStyles[f.Level], marks[f.Level]), usererr.Escape(f.Text))
 		if f.Mend != "" {
 			fmt.Fprintf(&b, "; to mend it: %s", usererr.Escape(f.Mend))
 		}
@@ -144,6 +144,8 @@ func (d diagnosis) text(marks map[doctor.Level]string) []byte {
 	}
 	return b.Bytes()
 }
+
+var levelStyles = map[doctor.Level]style{doctor.OK: green, doctor.Warning: yellow, doctor.Failure: red}
 
 func count(n int, what string) string {
 	if n == 1 {
@@ -249,6 +251,7 @@ func (cmd doctorCommand) lookAtBoth(c *cli.Context, o order) ([]doctor.Finding, 
 	var inside, issued []doctor.Finding
 	var insideErr, issuedErr error
 	var together sync.WaitGroup
+	defer cmd.wait("the checks of git, the source, the store and GitHub, which --timeout bounds")()
 	if o.workspace {
 		together.Go(func() { inside, insideErr = cmd.lookInside(c) })
 	}

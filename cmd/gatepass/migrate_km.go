@@ -70,14 +70,16 @@ func (cmd workspaceCommands) migrateKM(c *cli.Context) error {
 		return err
 	}
 	if c.NArg() == 0 {
+		stop := cmd.wait("the store, which is read")
 		found, err := surveyKM(c.Context, i)
+		stop()
 		if err != nil {
 			return usererr.Wrap("read the store", err, "")
 		}
 		if c.Bool("json") {
 			return writeJSON(cmd.stdout, found)
 		}
-		_, err = cmd.stdout.Write([]byte(found.String()))
+		_, err = cmd.stdout.Write([]byte(found.text(cmd.screen())))
 		return err
 	}
 	return cmd.takeOver(c, i, ids)
@@ -116,7 +118,7 @@ func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids [
 	}
 	i.Sync(c.Context)
 	var problems []error
-	for _, id := range ids {
+	for n, id := range ids {
 		i.Adopt = false // the survey tells the tokens of both systems apart
 		one, err := surveySandbox(c.Context, i, id)
 		if err == nil {
@@ -134,11 +136,13 @@ func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids [
 			continue
 		}
 		i.Adopt = true
+		stop := cmd.wait(fmt.Sprintf("GitHub and the store, for the tokens of %s, sandbox %d of %d", id, n+1, len(ids)))
 		r, problem := i.Create(c.Context, id, p, 0)
+		stop()
 		if r != nil {
 			now := cmd.clock(i)
 			problem = incomplete(r, now, problem)
-			problems = append(problems, printWorkspace(cmd.stdout, newWorkspaceReport(r, now, problem)))
+			problems = append(problems, printWorkspace(cmd.stdout, cmd.screen(), newWorkspaceReport(r, now, problem)))
 		}
 		problems = append(problems, problem)
 	}
@@ -271,7 +275,7 @@ func (k kmSandbox) refuse(now time.Time, stopped bool) error {
 	return usererr.New("take over sandbox "+k.ID, why, "stop its schedule, then wait until "+until.Format("15:04 MST")+" or add --stopped")
 }
 
-func (s kmSurvey) String() string {
+func (s kmSurvey) text(on screen) string {
 	var b strings.Builder
 	switch {
 	case s.App == "":
@@ -293,7 +297,7 @@ func (s kmSurvey) String() string {
 	for _, one := range s.Sandboxes {
 		t.row(one.ID, one.State, one.Token, one.next())
 	}
-	b.WriteString(t.String())
+	b.WriteString(t.text(on))
 	b.WriteString("stays in running sandboxes: km-git-askpass, which reads the token that gatepass writes for a sandbox of one owner\n")
 	b.WriteString("stays in AWS until you remove it: schedules and keys of sandboxes, see docs/migrating.md\n")
 	return b.String()

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks/refs"
@@ -181,7 +179,7 @@ func (cmd policyCommands) check(c *cli.Context) error {
 	if c.Bool("json") {
 		err = writeJSON(cmd.stdout, report)
 	} else {
-		err = report.write(cmd.stdout)
+		err = report.write(cmd.stdout, cmd.screen())
 	}
 	if err == nil && !report.Allowed {
 		return &statusError{status: exitFailed}
@@ -263,21 +261,16 @@ func possible(ref string, verb refs.Verb) error {
 }
 
 // write prints a table with a line for each verdict.
-func (r checkReport) write(out io.Writer) error {
-	var b bytes.Buffer
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "REF\tVERB\tGUARD\tBECAUSE")
+func (r checkReport) write(out io.Writer, s screen) error {
+	t := newTable("REF", "VERB", "GUARD", "BECAUSE")
 	for _, v := range r.Verdicts {
 		word := "refuses"
 		if v.Allowed {
 			word = "allows"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", usererr.Escape(v.Ref), v.Verb, word, usererr.Escape(v.because()))
+		t.row(v.Ref, string(v.Verb), word, v.because())
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	_, err := out.Write(b.Bytes())
+	_, err := io.WriteString(out, t.text(s))
 	return err
 }
 

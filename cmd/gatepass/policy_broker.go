@@ -62,7 +62,7 @@ func (cmd policyCommands) lint(c *cli.Context) error {
 	if c.Bool("json") {
 		err = writeJSON(cmd.stdout, report)
 	} else {
-		_, err = io.WriteString(cmd.stdout, report.String())
+		_, err = io.WriteString(cmd.stdout, report.text(cmd.screen()))
 	}
 	if err == nil && report.Failures > 0 {
 		return &statusError{status: exitFailed}
@@ -70,7 +70,7 @@ func (cmd policyCommands) lint(c *cli.Context) error {
 	return err
 }
 
-func (r lintReport) String() string {
+func (r lintReport) text(s screen) string {
 	sum := fmt.Sprintf("%s: %d rules, %d failures, %d warnings\n", usererr.Escape(r.Broker), r.Rules, r.Failures, r.Warnings)
 	if len(r.Findings) == 0 {
 		return sum
@@ -79,7 +79,7 @@ func (r lintReport) String() string {
 	for _, f := range r.Findings {
 		t.row(f.Level, f.Rule, f.Check, f.Text)
 	}
-	return t.String() + sum
+	return t.text(s) + sum
 }
 
 const testAbout = `Tries cases on a broker's rules and profiles, with the code that the broker runs.
@@ -149,7 +149,7 @@ func (cmd policyCommands) test(c *cli.Context) error {
 	if c.Bool("json") {
 		err = writeJSON(cmd.stdout, report)
 	} else {
-		_, err = io.WriteString(cmd.stdout, report.String())
+		_, err = io.WriteString(cmd.stdout, report.text(cmd.screen()))
 	}
 	if err == nil && report.Failed > 0 {
 		return &statusError{status: exitFailed}
@@ -195,7 +195,7 @@ func (r *testReport) add(o config.Outcome) {
 	}
 }
 
-func (r testReport) String() string {
+func (r testReport) text(s screen) string {
 	t := newTable("RESULT", "CASE", "OUTCOME")
 	for _, o := range r.Outcomes {
 		if o.Passed {
@@ -204,5 +204,5 @@ func (r testReport) String() string {
 			t.row("FAILED", o.Case, o.Got+"; wanted "+o.Wanted)
 		}
 	}
-	return t.String() + fmt.Sprintf("%d passed, %d failed\n", r.Passed, r.Failed)
+	return t.text(s) + fmt.Sprintf("%d passed, %d failed\n", r.Passed, r.Failed)
 }

@@ -148,8 +148,10 @@ func (cmd probeCommand) source(option string) (source *url.URL, workspace string
 
 // once runs the cases once and prints every result.
 func (cmd probeCommand) once(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
+	stop := cmd.wait(fmt.Sprintf("the broker, which is asked for %d cases", len(cases)))
 	results := p.Run(c.Context, cases)
-	if err := printResults(cmd.stdout, results, c.Bool("json")); err != nil {
+	stop()
+	if err := printResults(cmd.stdout, cmd.screen(), results, c.Bool("json")); err != nil {
 		return err
 	}
 	for _, r := range results {
@@ -161,7 +163,7 @@ func (cmd probeCommand) once(c *cli.Context, p *probe.Prober, cases []probe.Case
 }
 
 // printResults prints all results at once.
-func printResults(out io.Writer, results []probe.Result, asJSON bool) error {
+func printResults(out io.Writer, s screen, results []probe.Result, asJSON bool) error {
 	if asJSON {
 		return writeJSON(out, results)
 	}
@@ -169,7 +171,7 @@ func printResults(out io.Writer, results []probe.Result, asJSON bool) error {
 	for _, r := range results {
 		t.row(stateText(r.State), r.Case, r.Detail)
 	}
-	_, err := io.WriteString(out, t.String())
+	_, err := io.WriteString(out, t.text(s))
 	return err
 }
 

@@ -2,9 +2,13 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestColourIsForTerminals(t *testing.T) {
@@ -47,5 +51,90 @@ func TestColourIsForTerminals(t *testing.T) {
 	}
 	if new(app).colour(new(bytes.Buffer)) {
 		t.Error("colour of a buffer = true, want false")
+	}
+}
+
+// A terminal of tests: what is written to it is kept, and it says of itself that it is one.
+type testTerminal struct {
+	bytes.Buffer
+	tty *os.File
+}
+
+func (t *testTerminal) Fd() uintptr { return t.tty.Fd() }
+
+func TestTableOnAScreen(t *testing.T) {
+	table := newTable("WORKSPACE", "STATE", "NOTE")
+	table.row("sb-1", "ready", "")
+	table.row("sb-2", "failing", "GitHub answers 503, see status.example/incidents")
+	for name, c := range map[string]struct {
+		on   screen
+		want string
+	}{
+		"no terminal": {screen{}, "WORKSPACE  STATE    NOTE\nsb-1       ready\nsb-2       failing  GitHub answers 503, see status.example/incidents\n"},
+		"colours":     {screen{80, true}, "\x1b[1mWORKSPACE\x1b[0m  \x1b[1mSTATE\x1b[0m    \x1b[1mNOTE\x1b[0m\nsb-1       \x1b[32mready\x1b[0m\nsb-2       \x1b[33mfailing\x1b[0m  GitHub answers 503, see status.example/incidents\n"},
+		"narrow":      {screen{width: 40}, "WORKSPACE  STATE    NOTE\nsb-1       ready\nsb-2       failing  GitHub answers 503,\n                    see status.example/\n                    incidents\n"},
+	} {
+		if got := table.text(c.on); got != c.want {
+			t.Errorf("%s:\n%q, want\n%q", name, got, c.want)
+		}
+	}
+}
+
+// What a table loses on no screen: a character.
+func TestFoldCellLosesNothing(t *testing.T) {
+	for _, text := range []string{"", "a", "sha256:89oSKW/qemNwmk4ICnt343NV3ZmllMao3ucQ7s5FvlA=", "eins, zwei, drei", "äöü€äöü€äöü€äöü€"} {
+		for width := narrowest; width < 30; width++ {
+			lines := foldCell(text, width)
+			for _, line := range lines {
+				if n := len([]rune(line)); n > width {
+					t.Errorf("foldCell(%q, %d) has a line of %d", text, width, n)
+				}
+			}
+			if got := strings.ReplaceAll(strings.Join(lines, ""), " ", ""); got != strings.ReplaceAll(text, " ", "") {
+				t.Errorf("foldCell(%q, %d) = %q", text, width, lines)
+			}
+		}
+	}
+}
+
+func TestWaitSaysWhatFor(t *testing.T) {
+	tty, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("missing: a terminal: %v", err)
+	}
+	defer tty.Close()
+	for name, c := range map[string]struct {
+		takes time.Duration
+		want  string
+	}{
+		"soon there":   {waitBefore - time.Millisecond, ""},
+		"slow":         {waitBefore + time.Millisecond, "note: waiting for 1 of 9\n"},
+		"and progress": {2*waitBefore + time.Millisecond, "note: waiting for 1 of 9\nnote: waiting for 2 of 9\n"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			out := &testTerminal{tty: tty}
+			n := 0
+			stop := (&app{stderr: out}).waitWith(func() string { n++; return fmt.Sprintf("%d of 9", n) })
+			time.Sleep(c.takes)
+			stop()
+			time.Sleep(time.Hour)
+			if out.String() != c.want {
+				t.Errorf("%s: %q, want %q", name, out.String(), c.want)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		out := &testTerminal{tty: tty}
+		stop := (&app{stderr: out}).wait("GitHub")
+		time.Sleep(time.Minute)
+		stop()
+		if out.String() != "note: waiting for GitHub\n" {
+			t.Errorf("what does not change is said once: %q", out.String())
+		}
+	})
+	var file bytes.Buffer
+	(&app{stderr: &file}).wait("GitHub")()
+	if file.Len() > 0 {
+		t.Errorf("to no terminal it says %q", &file)
 	}
 }

@@ -171,6 +171,7 @@ func (a *app) requestToken(ctx context.Context, call agent.Call) (agent.Grant, e
 	}
 	done := make(chan result, 1)
 	deadline := time.Now().Add(forward.Timeout(a.getenv))
+	defer a.wait("the agent, which asks the source for a token")()
 	go func() {
 		reply, err := agent.Ask(call, a.getenv, deadline)
 		done <- result{reply, err}

@@ -43,7 +43,9 @@ func (cmd workspaceCommands) create(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	stop := cmd.wait("GitHub and the store, for new tokens")
 	r, problem := i.Create(c.Context, id, p, c.Duration("ttl-margin"))
+	stop()
 	if r == nil || r.Destroying || problem != nil && !isWritten(c, i, r) {
 		return problem
 	}
@@ -192,11 +194,11 @@ func (cmd workspaceCommands) printCreated(c *cli.Context, report workspaceReport
 	if c.Bool("json") {
 		return writeJSON(cmd.stdout, report)
 	}
-	out := cmd.stdout
+	out, on := cmd.stdout, cmd.screen()
 	if c.String("policy-out") == "-" {
-		out = cmd.stderr
+		out, on = cmd.stderr, screen{}
 	}
-	if err := printWorkspace(out, report); err != nil {
+	if err := printWorkspace(out, on, report); err != nil {
 		return err
 	}
 	if path := c.String("policy-out"); path != "" && path != "-" {
@@ -243,11 +245,11 @@ func (cmd workspaceCommands) preview(c *cli.Context, i *workspace.Issuer, id str
 	if c.Bool("json") {
 		return writeJSON(cmd.stdout, r)
 	}
-	_, err = io.WriteString(cmd.stdout, r.String())
+	_, err = io.WriteString(cmd.stdout, r.text(cmd.screen()))
 	return err
 }
 
-func (r previewReport) String() string {
+func (r previewReport) text(s screen) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "workspace %s: nothing was minted or written\n", r.Workspace)
 	if len(r.Tokens) == 0 {
@@ -261,7 +263,7 @@ func (r previewReport) String() string {
 			}
 			t.row(token.Owner, strings.Join(token.Repositories, ", "), levels(r.Permissions), installation, token.Stored)
 		}
-		b.WriteString(t.String())
+		b.WriteString(t.text(s))
 	}
 	if len(r.Refs) == 0 {
 		b.WriteString("refs: nothing may be pushed\n")

@@ -6,7 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -31,10 +31,15 @@ func (cmd workspaceCommands) list(c *cli.Context) error {
 	}
 	reports := []workspaceReport{}
 	var unreadable []error
+	var read atomic.Int64
+	defer cmd.waitWith(func() string {
+		return fmt.Sprintf("the store, which has given %d records so far", read.Load())
+	})()
 	for found, err := range workspace.Records(c.Context, s) {
 		if err != nil {
 			return err
 		}
+		read.Add(1)
 		if found.Err != nil {
 			unreadable = append(unreadable, found.Err)
 			continue
@@ -46,7 +51,7 @@ func (cmd workspaceCommands) list(c *cli.Context) error {
 	case c.Bool("json"):
 		err = writeJSON(cmd.stdout, reports)
 	case len(reports) > 0 || len(unreadable) == 0:
-		err = printList(cmd.stdout, reports)
+		err = printList(cmd.stdout, cmd.screen(), reports)
 	}
 	if err != nil {
 		return err
@@ -73,17 +78,16 @@ func (cmd workspaceCommands) timeOf(c *cli.Context, s store.Store) (time.Time, e
 	return cmd.clock(i), nil
 }
 
-func printList(out io.Writer, reports []workspaceReport) error {
+func printList(out io.Writer, s screen, reports []workspaceReport) error {
 	if len(reports) == 0 {
 		_, err := fmt.Fprintln(out, "no workspaces; make one with gatepass workspace create")
 		return err
 	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "WORKSPACE\tPROFILE\tSTATE\tOWNERS\tENDS\tAGE")
+	t := newTable("WORKSPACE", "PROFILE", "STATE", "OWNERS", "ENDS", "AGE")
 	for _, r := range reports {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Workspace, dash(r.Profile), r.State, dash(strings.Join(owners(r), ", ")), left(r.Ends, r.now), agoOf(r.Created, r.now))
+		t.row(r.Workspace, r.Profile, string(r.State), strings.Join(owners(r), ", "), left(r.Ends, r.now), agoOf(r.Created, r.now))
 	}
-	if err := t.Flush(); err != nil {
+	if _, err := io.WriteString(out, t.text(s)); err != nil {
 		return err
 	}
 	for _, r := range reports {
@@ -136,7 +140,9 @@ func (cmd workspaceCommands) show(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	stop := cmd.wait("the store")
 	r, steps, err := i.Inspect(c.Context, id)
+	stop()
 	if err != nil {
 		return unknownWorkspace(c.Context, i, id, err)
 	}
@@ -150,44 +156,42 @@ func (cmd workspaceCommands) show(c *cli.Context) error {
 	if c.Bool("json") {
 		return writeJSON(cmd.stdout, report)
 	}
-	if err := printShown(cmd.stdout, report); err != nil || !c.Bool("events") {
+	if err := printShown(cmd.stdout, cmd.screen(), report); err != nil || !c.Bool("events") {
 		return err
 	}
-	return printEvents(cmd.stdout, report.Events)
+	return printEvents(cmd.stdout, cmd.screen(), report.Events)
 }
 
-func printEvents(out io.Writer, events []workspace.PastEvent) error {
+func printEvents(out io.Writer, s screen, events []workspace.PastEvent) error {
 	if len(events) == 0 {
 		_, err := fmt.Fprintln(out, "  events: none")
 		return err
 	}
 	fmt.Fprintln(out, "  events:")
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	t := table{indent: "    "}
 	for _, e := range events {
 		what := e.What
 		if e.Times > 1 {
 			what += fmt.Sprintf(", %d times", e.Times)
 		}
-		fmt.Fprintf(t, "    %s\t%s\t%s\t%s\t%s\n", e.At.UTC().Format(time.RFC3339), usererr.Escape(what), dash(usererr.Escape(e.Owner)), usererr.Escape(shortHash(e.Hash)), usererr.Escape(e.Why))
+		t.row(e.At.UTC().Format(time.RFC3339), what, e.Owner, shortHash(e.Hash), e.Why)
 	}
-	return t.Flush()
+	_, err := io.WriteString(out, t.text(s))
+	return err
 }
 
-func printShown(out io.Writer, r workspaceReport) error {
-	if err := printWorkspace(out, r); err != nil {
+func printShown(out io.Writer, s screen, r workspaceReport) error {
+	if err := printWorkspace(out, s, r); err != nil {
 		return err
 	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, row := range [][2]string{
+	_, err := io.WriteString(out, pairs([][2]string{
 		{"profile", dash(r.Profile)},
 		{"repositories", dash(strings.Join(r.Repositories, ", "))},
 		{"permissions", levels(r.Permissions)},
 		{"created", r.Created.UTC().Format(time.RFC3339)},
 		{"replaced with", cmp.Or(r.Margin, workspace.DefaultMargin.String()) + " left"},
-	} {
-		fmt.Fprintf(t, "  %s\t%s\n", row[0], usererr.Escape(row[1]))
-	}
-	if err := t.Flush(); err != nil {
+	}...))
+	if err != nil {
 		return err
 	}
 	if err := printLastError(out, r); err != nil {
@@ -230,7 +234,9 @@ func (cmd workspaceCommands) destroy(c *cli.Context) error {
 		return err
 	}
 	report := newDestroyReport(id, i)
+	stop := cmd.wait("GitHub and the store, where the workspace's tokens are revoked and deleted")
 	lost, problem := i.Destroy(c.Context, id)
+	stop()
 	report.now = cmd.clock(i)
 	return cmd.tellDestroyed(c, report, lost, problem)
 }
@@ -276,7 +282,9 @@ func (cmd workspaceCommands) refresh(c *cli.Context) error {
 	did := 0
 	tell := i.Audit
 	i.Audit = func(e workspace.Event) { did++; tell(e) }
+	stop := cmd.wait("GitHub and the store, for new tokens")
 	r, problem := i.Refresh(c.Context, id, c.Bool("force"))
+	stop()
 	if r == nil {
 		return unknownWorkspace(c.Context, i, id, problem)
 	}
@@ -291,7 +299,7 @@ func (cmd workspaceCommands) refresh(c *cli.Context) error {
 	if c.Bool("json") {
 		err = writeJSON(cmd.stdout, report)
 	} else {
-		err = printWorkspace(cmd.stdout, report)
+		err = printWorkspace(cmd.stdout, cmd.screen(), report)
 	}
 	return usererr.Join(problem, err)
 }

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -104,17 +103,17 @@ func moment(t time.Time) *time.Time {
 }
 
 // printWorkspace prints a workspace for people.
-func printWorkspace(out io.Writer, r workspaceReport) error {
+func printWorkspace(out io.Writer, s screen, r workspaceReport) error {
 	due := ""
 	if r.NothingDue {
 		due = "; nothing was due"
 	}
-	fmt.Fprintf(out, "workspace %s: %s%s\n", r.Workspace, r.State, due)
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(out, "workspace %s: %s%s\n", r.Workspace, s.paint(styles[string(r.State)], string(r.State)), due)
+	t := table{indent: "  "}
 	for _, token := range r.Tokens {
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", usererr.Escape(token.Owner), usererr.Escape(reach(token)), levels(token.Permissions), tokenState(token, r.now), shortHash(token.Hash))
+		t.row(token.Owner, reach(token), levels(token.Permissions), tokenState(token, r.now), shortHash(token.Hash))
 	}
-	if err := t.Flush(); err != nil {
+	if _, err := io.WriteString(out, t.text(s)); err != nil {
 		return err
 	}
 	for _, token := range r.Tokens {
