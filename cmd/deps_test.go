@@ -15,17 +15,19 @@ var (
 	cloud      = []string{"github.com/aws/", "github.com/hashicorp/"}
 	signers    = []string{"cloud.google.com/", "google.golang.org/", "github.com/googleapis/", "go.opentelemetry.io/", "github.com/Azure/", "github.com/AzureAD/"}
 	kubernetes = []string{"k8s.io/", "sigs.k8s.io/"}
-	// Stores of the issuing side; agents read Parameter Store by the rest of AWS's SDK.
+	// Stores of the issuing side. Agents read Parameter Store with the rest of AWS's
+	// SDK.
 	databases = []string{"github.com/aws/aws-sdk-go-v2/service/dynamodb", "github.com/aws/aws-sdk-go-v2/service/dynamodb/", "github.com/jackc/"}
-	// The rest of it reads kubeconfigs; these carry every kind of the API.
+	// The rest of it reads kubeconfigs; these contain every kind of the API.
 	kubernetesTypes = []string{"k8s.io/api/", "k8s.io/client-go/kubernetes", "k8s.io/client-go/kubernetes/", "k8s.io/client-go/informers", "k8s.io/client-go/informers/", "sigs.k8s.io/controller-runtime/"}
 	gogit           = []string{"github.com/go-git/"}
 	framework       = []string{"github.com/urfave/"}
 	keyring         = []string{"github.com/godbus/", "github.com/zalando/"}
 	metrics         = []string{"github.com/prometheus/"}
-	// The SDK of OpenTelemetry is the broker's; the rest of it comes with Google's signer.
+	// The SDK of OpenTelemetry is for the broker; Google's signer brings the rest.
 	telemetry = []string{"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/sdk/", "go.opentelemetry.io/otel/exporters/", "go.opentelemetry.io/proto/"}
-	// The GraphQL of test/fakegithub/hub, which the demo's double of GitHub does without.
+	// The GraphQL of test/fakegithub/hub, which the demo's double of GitHub does not
+	// need.
 	graphql  = []string{"github.com/vektah/"}
 	network  = []string{"net", "net/http", "crypto/tls"}
 	starters = []string{"fmt", "crypto/sha256", "encoding/json", "log/slog"} // each costs the helper a tenth of its start
@@ -39,7 +41,7 @@ func join(lists ...[]string) []string {
 	return all
 }
 
-// TestCommandsLinkOnlyWhatTheyMay holds the dependency rule of ARCHITECTURE.md.
+// TestCommandsLinkOnlyWhatTheyMay enforces the dependency rule of ARCHITECTURE.md.
 func TestCommandsLinkOnlyWhatTheyMay(t *testing.T) {
 	forbidden := map[string][]string{
 		"git-credential-gatepass": join(cloud, databases, signers, kubernetes, gogit, framework, keyring, metrics, network, starters),
@@ -71,8 +73,7 @@ func TestCommandsLinkOnlyWhatTheyMay(t *testing.T) {
 	}
 }
 
-// TestLeavesStayLeaves keeps the packages that everything stands on free of
-// everything else.
+// TestLeavesStayLeaves keeps the packages below everything else free of other imports.
 func TestLeavesStayLeaves(t *testing.T) {
 	needModule(t)
 	allowed := map[string][]string{
@@ -104,7 +105,8 @@ func TestLeavesStayLeaves(t *testing.T) {
 	}
 }
 
-// TestTheKillSwitchHasNoPage keeps package revoke importable by what serves no page.
+// TestTheKillSwitchHasNoPage keeps package revoke importable by programs without a
+// page.
 func TestTheKillSwitchHasNoPage(t *testing.T) {
 	needModule(t)
 	for _, dep := range deps(t, "../broker/revoke") {
@@ -114,8 +116,8 @@ func TestTheKillSwitchHasNoPage(t *testing.T) {
 	}
 }
 
-// needModule skips where this test was taken away from the source and runs
-// under another git; what is linked was checked where it was built.
+// needModule skips if this test runs away from the source, under another git; what is
+// linked was checked where it was built.
 func needModule(t *testing.T) {
 	t.Helper()
 	if _, err := os.Stat("../go.mod"); err != nil {
@@ -126,7 +128,7 @@ func needModule(t *testing.T) {
 	}
 }
 
-// deps lists what pkg links, as it is built to be shipped.
+// deps lists what pkg links in the form that ships.
 func deps(t *testing.T, pkg string) []string {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-deps", "-tags", "lambda.norpc", pkg)
@@ -138,7 +140,7 @@ func deps(t *testing.T, pkg string) []string {
 	return strings.Fields(string(out))
 }
 
-// match returns the entry of list that dep is, or lies below.
+// match returns the entry of list that is dep or above it.
 func match(dep string, list []string) string {
 	for _, entry := range list {
 		if dep == entry || strings.HasSuffix(entry, "/") && strings.HasPrefix(dep, entry) {

@@ -9,9 +9,8 @@ import (
 	"testing"
 )
 
-// floors are the folders in the order in which they stand on each other. A folder may
-// import those on its own floor and on the floors below it. Of two entries that hold a
-// folder the longer one counts.
+// floors are the folders from the lowest to the highest. A folder may import those on
+// its own floor and below. If two entries contain a folder, the longer one counts.
 var floors = [][]string{
 	{"internal", "api"},
 	{"credential", "hooks/refs", "store"},
@@ -22,18 +21,18 @@ var floors = [][]string{
 	{"cmd", "test", "deploy"},
 }
 
-// exceptions are imports that run up. Two are the most that there may be.
+// exceptions are imports of a higher floor. There may be at most two.
 var exceptions = map[[2]string]string{
 	{"credential/agent/server", "config"}: "the agent reads the workspace file again whenever it changes, so it needs its parser",
 }
 
-// The test doubles are the roof: only tests and the demo stand beside them.
+// The test doubles are the roof: only tests and the demo import them.
 var roof = map[[2]string]string{
 	{"cmd/internal/demo", "test/fakegithub"}: "gatepass demo tells its story before the double of GitHub",
 }
 
-// TestFloors holds the order in ARCHITECTURE.md: no folder imports one above it, and
-// nothing imports test but what lies in it.
+// TestFloors enforces the order in ARCHITECTURE.md: no folder imports one above it, and
+// only folders in test import test.
 func TestFloors(t *testing.T) {
 	needModule(t)
 	used := map[[2]string]bool{}
@@ -63,8 +62,8 @@ func TestFloors(t *testing.T) {
 	}
 }
 
-// importsOf returns, for each folder, the folders of this module that its code imports;
-// tests are not read.
+// importsOf returns, for each folder, the folders of this module that its code imports,
+// without tests.
 func importsOf(t *testing.T) map[string][]string {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", module+"...")
@@ -108,7 +107,7 @@ func floorOf(t *testing.T, folder string) int {
 	return floor
 }
 
-// TestFloorsKnowUpFromDown keeps TestFloors from passing because it sees nothing.
+// TestFloorsKnowUpFromDown makes sure that TestFloors can fail.
 func TestFloorsKnowUpFromDown(t *testing.T) {
 	needModule(t)
 	for _, c := range []struct {
@@ -132,8 +131,8 @@ func TestFloorsKnowUpFromDown(t *testing.T) {
 	}
 }
 
-// TestAPushIsDecidedApart keeps what decides on a push from knowing the broker: it is tested
-// by bytes alone.
+// TestAPushIsDecidedApart keeps the code that decides on a push independent of the
+// broker: it is tested with bytes alone.
 func TestAPushIsDecidedApart(t *testing.T) {
 	needModule(t)
 	all := importsOf(t)

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// settleWait is how long a number of agents may take to become so: an agent
-	// that has lost its socket looks once a second.
+	// settleWait bounds how long it may take until the number of agents is as wanted:
+	// an agent that has lost its socket notices within a second.
 	settleWait = time.Minute
 	stopWait   = 30 * time.Second
 )
@@ -31,8 +31,8 @@ type process struct {
 	config string
 }
 
-// running lists the script's agents. Of another process that takes no debugger,
-// as an agent does not, its own user sees the command line alone.
+// running lists the script's agents. Of a process that cannot be debugged, such as an
+// agent, its own user can read only the command line.
 func (w *world) running() []process {
 	entries, _ := filepath.Glob("/proc/[0-9]*")
 	var list []process
@@ -49,8 +49,8 @@ func (w *world) running() []process {
 	return list
 }
 
-// stop asks an agent to end, in its own environment. Who may not see that sends a
-// signal.
+// stop asks an agent to end, in its own environment. If that environment is not
+// readable, it sends a signal.
 func (p process) stop() error {
 	_ = syscall.Kill(p.id, syscall.SIGCONT) // for a script that failed after signal STOP
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.id))
@@ -67,7 +67,7 @@ func (p process) stop() error {
 	return err
 }
 
-// kill sends a signal to an agent, unless it has ended by itself.
+// kill sends a signal to an agent, unless it has ended already.
 func (p process) kill(s syscall.Signal) error {
 	if err := syscall.Kill(p.id, s); err != syscall.ESRCH {
 		return err
@@ -88,7 +88,7 @@ func (w *world) stopAgents() error {
 	return nil
 }
 
-// await waits until the number of agents is as wanted, and returns the last.
+// await waits until the number of agents is as wanted, and returns the last number.
 func (w *world) await(want int) (got int) {
 	for until := time.Now().Add(settleWait); ; time.Sleep(10 * time.Millisecond) {
 		if got = len(w.running()); got == want || time.Now().After(until) {
@@ -112,8 +112,8 @@ func (w *world) agents(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// signal NAME sends TERM or KILL to this script's agents and waits for their end,
-// or STOP or CONT and does not.
+// signal NAME sends TERM or KILL to this script's agents and waits for their end, or
+// sends STOP or CONT and does not wait.
 func (w *world) signal(ts *testscript.TestScript, args []string) {
 	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
 	usage(ts, len(args) == 1 && signals[args[0]] != 0, "signal TERM, KILL, STOP or CONT")

@@ -14,8 +14,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// ask OPERATION LINE... runs the helper as git does, with the lines as its
-// standard input. The escapes of a line are Go's: \r, \x00.
+// ask OPERATION LINE... runs the helper as git does, with the lines as its standard
+// input. Lines may contain Go's escapes: \r, \x00.
 func ask(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, len(args) > 0, "ask OPERATION LINE...")
 	request := writeRequest(ts, args[1:])
@@ -42,8 +42,8 @@ func unescape(ts *testscript.TestScript, word string) string {
 	return text
 }
 
-// together COUNT OPERATION LINE... asks so many times at once and prints each
-// different answer after how often it came, without the credential's lines.
+// together COUNT OPERATION LINE... asks COUNT times at once and prints each different
+// answer after its number, without the credential's lines.
 func together(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) > 1, "together COUNT OPERATION LINE...")
 	const script = `
@@ -77,14 +77,14 @@ func (w *world) trickle(ts *testscript.TestScript, args []string) {
 	cmd.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"), "GATEPASS_CONFIG="+ts.Getenv("GATEPASS_CONFIG"),
 		"GATEPASS_TIMEOUT="+ts.Getenv("GATEPASS_TIMEOUT"))
 	cmd.Stdout, cmd.Stderr = ts.Stdout(), ts.Stderr()
-	_ = cmd.Run() // the exit status is the shell's affair
+	_ = cmd.Run() // the shell reports the exit status
 }
 
-// stranger COMMAND... runs a command as a user who has no directory for a
-// socket anywhere. It needs root.
+// stranger COMMAND... runs a command as a user who has no directory for a socket. It
+// needs root.
 func (w *world) stranger(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) > 0, "stranger COMMAND...")
-	uid := 1<<20 + os.Getpid() // one that nobody has
+	uid := 1<<20 + os.Getpid() // a user ID that is not in use
 	blocked := fmt.Sprintf("/tmp/gatepass-%d", uid)
 	ts.Check(os.WriteFile(blocked, nil, 0o600))
 	defer os.Remove(blocked)

@@ -70,7 +70,7 @@ func (w *world) broker(ts *testscript.TestScript, args []string) {
 
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
-// brokerMint narrows a token to the one repository and operation asked for.
+// brokerMint makes a token for only the one repository and operation asked for.
 func (w *world) brokerMint(workspace string, r api.TokenRequest) (api.TokenAnswer, error) {
 	w.mu.Lock()
 	refuses := w.readOnly && r.Operation != api.Read
@@ -106,7 +106,7 @@ func (w *world) callersWere(ts *testscript.TestScript, args []string) {
 }
 
 // calls COUNT [MOST] checks how often the broker was called, and that every call
-// was to the contract.
+// followed the contract.
 func (w *world) calls(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 1 || len(args) == 2, "calls COUNT [MOST]")
 	least, err := strconv.Atoi(args[0])

@@ -31,10 +31,10 @@ import (
 // brokerWait bounds the start and the end of a gatepass-broker.
 const brokerWait = time.Minute
 
-// brokerd FILE starts gatepass-broker with that configuration, $NAME filled in,
-// for the App of $GITHUB, and waits until it listens. Its store is $STORE, its
-// certificate is in $WORK/tls.crt and $WORK/tls.key and may listen at $HTTPS.
-// "brokerd stop" ends it; "brokerd pause" and "brokerd resume" keep it from answering.
+// brokerd FILE starts gatepass-broker with that configuration, $NAME filled in, for the
+// App of $GITHUB, and waits until it listens. Its store is $STORE, its certificate is
+// in $WORK/tls.crt and $WORK/tls.key and it may listen at $HTTPS. "brokerd stop" ends
+// it; "brokerd pause" and "brokerd resume" stop it from answering for a while.
 func (w *world) brokerd(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 1, "brokerd FILE, stop, pause or resume")
 	switch args[0] {
@@ -89,7 +89,7 @@ func (w *world) stopBroker() error {
 	return cmd.Wait()
 }
 
-// setUpApp puts the App and a key of it in the store.
+// setUpApp puts the App and one of its keys in the store.
 func (w *world) setUpApp(ts *testscript.TestScript) {
 	s, err := issuing.OpenStore(ts.Getenv("STORE"))
 	ts.Check(err)
@@ -102,8 +102,9 @@ func (w *world) setUpApp(ts *testscript.TestScript) {
 	}
 }
 
-// certificate writes a pair for 127.0.0.1 and localhost, which $CA trusts, and chooses $HTTPS
-// and the same with a name, $NAMED: there are clients that take no certificate for an address.
+// certificate writes a pair for 127.0.0.1 and localhost, which $CA trusts, and chooses
+// $HTTPS and $NAMED, the same with a name: some clients accept no certificate for an
+// address.
 func (w *world) certificate(ts *testscript.TestScript) {
 	address, err := freeport.Address()
 	ts.Check(err)
@@ -119,7 +120,7 @@ func (w *world) certificate(ts *testscript.TestScript) {
 	}
 }
 
-// newPair makes a certificate that is its own authority, and its key.
+// newPair makes a self-signed certificate and its key.
 func newPair(ts *testscript.TestScript) (certificate, key []byte) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	ts.Check(err)
@@ -135,8 +136,8 @@ func newPair(ts *testscript.TestScript) (certificate, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text})
 }
 
-// issue FILE SUBJECT writes a token of https://issuer.test for gatepass, whose
-// keys are in $JWKS.
+// issue FILE SUBJECT writes a token of https://issuer.test for gatepass; the keys of
+// that issuer are in $JWKS.
 func (w *world) issue(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 2, "issue FILE SUBJECT")
 	if w.issuerKey == nil {

@@ -17,8 +17,8 @@ import (
 )
 
 // gogit URL reads the refs of a repository of $GITHUB with go-git: without a
-// credential, which must be refused, since go-git asks no helper; then with the
-// one that the last program printed as git prints it.
+// credential, which must be refused, since go-git asks no helper; then with the one
+// that the last program printed in git's format.
 func (w *world) gogit(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 1, "gogit URL")
 	if err := w.gogitRefs(args[0], nil); !errors.Is(err, transport.ErrAuthenticationRequired) {

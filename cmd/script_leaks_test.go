@@ -18,7 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// spellings are the forms in which a token could lie about.
+// spellings returns the forms in which a token could be left somewhere.
 func spellings(token string) [][]byte {
 	plain := credential.DefaultUsername + ":" + token
 	return [][]byte{
@@ -45,16 +45,16 @@ func (w *world) held(data []byte) string {
 	return ""
 }
 
-// What GitHub's tokens look like, bare and as git shows them: those that a real broker
-// gets are not known here.
+// Patterns of GitHub's tokens, plain and as git sends them: the test does not know the
+// tokens that a real broker gets.
 var (
 	mintedToken = regexp.MustCompile(`ghs_[A-Za-z0-9._-]{30,}`)
 	mintedBasic = []byte(base64.StdEncoding.EncodeToString([]byte(credential.DefaultUsername + ":ghs"))) // whole groups of three
 )
 
-// leaks [FILE...] checks that no token is in any file of the script (home,
-// runtime and temporary directories, clones) but the named ones, nor was in a
-// command line since watch, and that the last program printed none.
+// leaks [FILE...] checks that no token is in any file of the script (home, runtime and
+// temporary directories, clones) except the named ones, or was in a command line since
+// watch, and that the last program printed none.
 func (w *world) leaks(ts *testscript.TestScript, args []string) {
 	for i, name := range args {
 		args[i] = ts.MkAbs(name)
@@ -62,7 +62,7 @@ func (w *world) leaks(ts *testscript.TestScript, args []string) {
 	for _, root := range []string{w.work, w.run} {
 		ts.Check(filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if os.IsNotExist(err) {
-				return nil // a program that runs has removed it
+				return nil // a running program has removed it
 			}
 			if d != nil && d.IsDir() && path == filepath.Join(w.work, "store") {
 				return fs.SkipDir // the broker's
@@ -107,7 +107,7 @@ type watcher struct {
 	seen chan map[string]bool
 }
 
-// watch looks at all command lines, every few milliseconds until leaks.
+// watch reads all command lines every few milliseconds until leaks.
 func (w *world) watch(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 0, "watch")
 	w.watching = &watcher{done: make(chan struct{}), seen: make(chan map[string]bool, 1)}

@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// lfsServer is as much of the git-lfs API as a push and a clone need: the batch
+// lfsServer implements as much of the git-lfs API as a push and a clone need: the batch
 // call and the transfer of objects, each with a live token of github only.
 // https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md
 type lfsServer struct {

@@ -17,10 +17,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-const memoryWait = time.Minute // for programs that have yet to start
+const memoryWait = time.Minute // until programs have started
 
-// hold SUFFIX DURATION has $GITHUB answer the next POST to a path with that end so much
-// later.
+// hold SUFFIX DURATION delays $GITHUB's answer to the next POST to a path with that
+// suffix.
 func (w *world) hold(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 2, "hold SUFFIX DURATION")
 	d, err := time.ParseDuration(args[1])
@@ -28,9 +28,9 @@ func (w *world) hold(ts *testscript.TestScript, args []string) {
 	w.github.Fail(fakegithub.To("POST", args[0]), fakegithub.Slow(d), 1)
 }
 
-// memory PROGRAM... waits until these programs of the workspace run at once, and checks that
-// no token is in the memory of any program of the workspace. The memory of a program that
-// takes no debugger is read by root alone.
+// memory PROGRAM... waits until these programs of the workspace run at once, and checks
+// that no token is in the memory of any program of the workspace. Only root can read
+// the memory of a program that cannot be debugged.
 func (w *world) memory(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) > 0, "memory PROGRAM...")
 	var seen map[string][]byte
@@ -54,14 +54,14 @@ func (w *world) memory(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// memories are those of the workspace's programs, by their names. The broker is none of
-// them.
+// memories returns the memory of the workspace's programs, by their names. The broker
+// is not among them.
 func (w *world) memories() map[string][]byte {
 	all := map[string][]byte{}
 	folders, _ := filepath.Glob("/proc/[0-9]*")
 	for _, folder := range folders {
 		pid, _ := strconv.Atoi(filepath.Base(folder))
-		line, _ := os.ReadFile(folder + "/cmdline") // it may have ended
+		line, _ := os.ReadFile(folder + "/cmdline") // the process may have ended
 		environ, _ := os.ReadFile(folder + "/environ")
 		isOurs := bytes.Contains(environ, []byte("GATEPASS_CONFIG="+w.work+"/")) || bytes.Contains(line, []byte(w.work+"/"))
 		isBroker := w.brokerProcess != nil && w.brokerProcess.Process.Pid == pid
@@ -75,7 +75,7 @@ func (w *world) memories() map[string][]byte {
 	return all
 }
 
-// pauseBroker stops the broker of brokerd, or has it go on.
+// pauseBroker stops the broker of brokerd, or lets it continue.
 func (w *world) pauseBroker(ts *testscript.TestScript, s syscall.Signal) {
 	if w.brokerProcess == nil {
 		ts.Fatalf("no broker runs")

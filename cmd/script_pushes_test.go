@@ -18,18 +18,18 @@ import (
 )
 
 const (
-	// reportedWait bounds how long a report may take, from the guard to the log.
+	// reportedWait bounds how long a report may take from the guard to the log.
 	reportedWait = time.Minute
-	// unheardWait is how long a report that is not to come is waited for.
+	// unheardWait is how long the test waits for a report that must not come.
 	unheardWait = 300 * time.Millisecond
 
-	// operatorToken is one whose hash is in the brokers' files.
+	// operatorToken is the one whose hash is in the brokers' files.
 	operatorToken = "operator-0123456789abcdef0123"
 )
 
-// reported COUNT [TEXT] waits until the broker's log in $WORK/audit.jsonl has so many
-// refs of refused pushes, or lines of such with a text in them, and checks that
-// there come no more.
+// reported COUNT [TEXT] waits until the broker's log in $WORK/audit.jsonl has COUNT
+// refs of refused pushes, or lines about them that contain TEXT, and checks that no
+// more follow.
 func (w *world) reported(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 1 || len(args) == 2, "reported COUNT [TEXT]")
 	want, err := strconv.Atoi(args[0])
@@ -54,7 +54,7 @@ func (w *world) reported(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// page FILE writes what the broker's status page shows an operator.
+// page FILE writes what the broker's status page shows to an operator.
 func (w *world) page(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 1, "page FILE")
 	client := &http.Client{Timeout: brokerWait, Transport: &http.Transport{

@@ -18,17 +18,17 @@ import (
 )
 
 const (
-	// binVariable names a directory with built programs; without it they are
-	// built as they ship.
+	// binVariable names a directory with built programs; without it the test builds
+	// them as they are released.
 	binVariable = "GATEPASS_TEST_BIN_DIR"
 
 	buildTimeout = 9 * time.Minute
 	scriptFolder = "../testdata/script"
 )
 
-// TestScripts runs the scripts of testdata/script: the built programs under the
-// git of this machine, against a GitHub on loopback. Beside testscript's own
-// commands a script has those of [commands]; its conditions are at [condition].
+// TestScripts runs the scripts of testdata/script: the built programs under the git of
+// this machine, against a GitHub on loopback. In addition to testscript's own commands,
+// scripts can use those of [commands]; for their conditions see [condition].
 func TestScripts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the programs and runs git")
@@ -38,8 +38,8 @@ func TestScripts(t *testing.T) {
 		t.Skipf("missing: git: %v", err)
 	}
 	t.Logf("%s", version)
-	// No workspace file is trusted that the group can write to, and scripts write
-	// theirs by the umask.
+	// gatepass does not trust a workspace file that the group can write to, and scripts
+	// create theirs by the umask.
 	syscall.Umask(syscall.Umask(0o077) | 0o022)
 	root := scratch(t)
 	bin := programs(t, root)
@@ -54,8 +54,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// scratch is a short path, because sockets lie below it, which other users may
-// enter, because one script runs as another user.
+// scratch returns a path that is short, because sockets are created in it, and that
+// other users may enter, because one script runs as another user.
 func scratch(t *testing.T) string {
 	root, err := os.MkdirTemp("", "gp")
 	if err != nil {
@@ -88,7 +88,7 @@ func programs(t *testing.T, root string) string {
 	return dir
 }
 
-// condition knows "git:MAJOR.MINOR", which holds for that git and newer ones,
+// condition knows "git:MAJOR.MINOR", which is true for that git and newer ones,
 // "cargo", "cargo:MAJOR.MINOR", "root" and "mount", the right to mount.
 func condition(c, gitVersion string) (bool, error) {
 	name, want, versioned := strings.Cut(c, ":")
@@ -102,7 +102,7 @@ func condition(c, gitVersion string) (bool, error) {
 		return err == nil, nil
 	case c == "isomorphic-git":
 		return os.Getenv("GATEPASS_TEST_ISOMORPHIC_GIT") != "", nil
-	case c == "pygit2": // Debian's, which another Python in PATH does not have
+	case c == "pygit2": // Debian's package; another Python in PATH does not have it
 		return exec.Command("/usr/bin/python3", "-c", "import pygit2").Run() == nil, nil
 	case c == "cargo":
 		return cargoVersion() != "", nil
@@ -114,7 +114,7 @@ func condition(c, gitVersion string) (bool, error) {
 	return false, fmt.Errorf("unknown condition %q", c)
 }
 
-// atLeast compares what a program says of its version, in its format, with
+// atLeast compares the version that a program prints, in its format, with
 // "MAJOR.MINOR".
 func atLeast(says, format, want string) (bool, error) {
 	var major, minor, wantMajor, wantMinor int
@@ -127,7 +127,7 @@ func atLeast(says, format, want string) (bool, error) {
 	return major > wantMajor || major == wantMajor && minor >= wantMinor, nil
 }
 
-// defaultWorkspace is for scripts that bring no workspace.yaml.
+// defaultWorkspace is for scripts that have no workspace.yaml.
 const defaultWorkspace = "workspace: sb-1\nhosts: [\"$GITHUB\"]\nsource: file://$WORK/token\nrefs: [main, \"agent/**\"]\n"
 
 const gitConfig = `[user]
@@ -145,8 +145,8 @@ const gitConfig = `[user]
 	auto = false
 `
 
-// setUp gives a script a GitHub, a home, a runtime directory and a workspace
-// file of its own. Nothing of the user's configuration or environment is seen.
+// setUp gives a script a GitHub, a home, a runtime directory and a workspace file of
+// its own. The script sees nothing of the user's configuration or environment.
 func setUp(env *testscript.Env, bin, root string) error {
 	run, err := os.MkdirTemp(root, "r")
 	if err != nil {
@@ -184,9 +184,9 @@ func setUp(env *testscript.Env, bin, root string) error {
 	return writeWorkspace(env)
 }
 
-// cargoVersion is what cargo says of its version to somebody with a new HOME:
-// Debian's, or where there is none the first of PATH. It is empty without one
-// that works; rustup's may be there without a toolchain.
+// cargoVersion returns the version that cargo prints for a user with a new HOME:
+// Debian's cargo, or the first in PATH if Debian's is not installed. It is empty
+// without a cargo that works; rustup's may be installed without a toolchain.
 var cargoVersion = sync.OnceValue(func() string {
 	cmd := exec.Command("env", "cargo", "--version") // env looks in the PATH it is given
 	cmd.Env = []string{"PATH=/usr/bin:" + os.Getenv("PATH"), "HOME=" + os.TempDir(), "RUSTUP_HOME=" + rustupHome()}
@@ -197,7 +197,7 @@ var cargoVersion = sync.OnceValue(func() string {
 	return string(out)
 })
 
-// rustupHome is where rustup keeps its toolchains, or empty without rustup.
+// rustupHome returns the folder of rustup's toolchains; empty without rustup.
 func rustupHome() string {
 	dir := os.Getenv("RUSTUP_HOME")
 	if home, err := os.UserHomeDir(); dir == "" && err == nil {
@@ -209,7 +209,8 @@ func rustupHome() string {
 	return dir
 }
 
-// writeWorkspace fills $NAME in the script's workspace.yaml, or writes one.
+// writeWorkspace fills in $NAME in the script's workspace.yaml, or writes a default
+// one.
 func writeWorkspace(env *testscript.Env) error {
 	path := env.Getenv("GATEPASS_CONFIG")
 	text, err := os.ReadFile(path)

@@ -29,8 +29,8 @@ type contextKey int
 
 const worldKey contextKey = 0
 
-// commands are what a script can say beside testscript's own. Each is described
-// at its function.
+// commands are those that a script can use in addition to testscript's own. Each is
+// described at its function.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"workspace": inWorld((*world).workspace),
 	"repo":      inWorld((*world).repository),
@@ -73,19 +73,19 @@ type world struct {
 	brokerDouble      *credentialtest.Broker
 	vaultDouble       *vaulttest.Vault
 	brokerProcess     *exec.Cmd // the real one; nil for none
-	hasBroker         bool      // there is or was one
+	hasBroker         bool      // a broker runs or has run
 	issuerKey         *ecdsa.PrivateKey
 	watching          *watcher
 	closers           []func()
 
-	mu       sync.Mutex        // guards what follows; the broker mints from its own goroutines
+	mu       sync.Mutex        // guards the fields below; the broker mints from its own goroutines
 	tokens   map[string]string // names of all tokens ever minted, by the token
 	dead     bool              // the broker's tokens are revoked at once
 	readOnly bool              // the broker refuses to give tokens for writing
 	callers  []string          // the workspaces that the broker minted for
 }
 
-// inWorld makes a command of a method. None of them can be negated.
+// inWorld makes a command from a method. None of them can be negated.
 func inWorld(f func(*world, *testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg {
@@ -123,8 +123,8 @@ func (w *world) trust(certificate []byte) error {
 	return err
 }
 
-// end stops everything the script started. An agent that does not end when it
-// is told to is a failure.
+// end stops everything that the script started. An agent that does not end when it is
+// asked to is a failure.
 func (w *world) end(t testscript.T) {
 	if w.watching != nil {
 		w.watching.stop()
@@ -151,14 +151,14 @@ func (w *world) put(ts *testscript.TestScript, args []string) {
 	w.replace(ts, ts.MkAbs(args[0]), unescape(ts, args[1]), 0o600)
 }
 
-// replace puts a file in place at once, so that nobody reads half of it.
+// replace replaces a file atomically, so that no program reads half of it.
 func (w *world) replace(ts *testscript.TestScript, path, text string, mode os.FileMode) {
 	ts.Check(os.WriteFile(path+".new", []byte(text), mode))
 	ts.Check(os.Rename(path+".new", path))
 }
 
-// repo [foreign] OWNER/NAME [public] [wiki] adds a repository to $GITHUB, where
-// its owner has the App for all repositories, or to $FOREIGN.
+// repo [foreign] OWNER/NAME [public] [wiki] adds a repository to $GITHUB, whose owner
+// has the App installed for all repositories, or to $FOREIGN.
 func (w *world) repository(ts *testscript.TestScript, args []string) {
 	server := w.github
 	if len(args) > 0 && args[0] == "foreign" {
@@ -205,7 +205,7 @@ func (w *world) newToken(name, owner string, repositories []string, level string
 	return token, nil
 }
 
-// revoke TOKEN... ends tokens. "revoke all" ends every one.
+// revoke TOKEN... revokes tokens. "revoke all" revokes every one.
 func (w *world) revoke(ts *testscript.TestScript, args []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -223,7 +223,7 @@ func (w *world) revoke(ts *testscript.TestScript, args []string) {
 }
 
 // requests COUNT [STATUS] checks how many git requests $GITHUB has answered, or
-// answered with a status; "requests reset" starts to count anew.
+// answered with a status; "requests reset" sets the count to zero.
 func (w *world) requests(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 1 || len(args) == 2, "requests COUNT [STATUS] or requests reset")
 	if args[0] == "reset" {
@@ -238,8 +238,8 @@ func (w *world) requests(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// client TEXT checks that the last git request $GITHUB answered showed a
-// credential and came from a program that calls itself so.
+// client TEXT checks that the last git request that $GITHUB answered had a credential
+// and came from a program with that name in its User-Agent.
 func (w *world) client(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 1, "client TEXT")
 	all := w.github.Requests()
@@ -251,7 +251,7 @@ func (w *world) client(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// foreign LEAST checks that $FOREIGN saw so many requests or more, and never a
+// foreign LEAST checks that $FOREIGN saw LEAST or more requests, and never a
 // credential.
 func (w *world) foreignSaw(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 1, "foreign LEAST")
@@ -265,9 +265,9 @@ func (w *world) foreignSaw(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// front starts $FRONT, a host that stands before $GITHUB: it serves git-lfs,
-// sends every path below /moved/ to $FOREIGN, those below /login/ once they show
-// a credential, and leaves the rest to $GITHUB.
+// front starts $FRONT, a host in front of $GITHUB: it serves git-lfs, redirects every
+// path below /moved/ to $FOREIGN, and those below /login/ too once they have a
+// credential; all others it passes on to $GITHUB.
 func (w *world) front(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) == 0, "front")
 	mux := http.NewServeMux()
@@ -286,7 +286,7 @@ func (w *world) redirect(rw http.ResponseWriter, r *http.Request) {
 	http.Redirect(rw, r, to.String(), http.StatusFound)
 }
 
-// login asks for a credential, whichever, before it goes on.
+// login demands a credential, any credential, before it calls next.
 func login(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, _, ok := r.BasicAuth(); !ok {
@@ -298,17 +298,17 @@ func login(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// serveTLS answers at the host it returns until the world ends.
+// serveTLS serves at the host that it returns until the world ends.
 func (w *world) serveTLS(ts *testscript.TestScript, h http.Handler) (host string) {
 	server := httptest.NewUnstartedServer(h)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are part of the test
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // some clients of the test do not trust it
 	server.StartTLS()
 	w.closers = append([]func(){server.Close}, w.closers...)
 	ts.Check(w.trust(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	return server.Listener.Addr().String()
 }
 
-// serve answers on a listener until the world ends.
+// serve serves on a listener until the world ends.
 func (w *world) serve(l net.Listener, h http.Handler) {
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(l) }()

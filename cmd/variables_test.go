@@ -11,15 +11,15 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 )
 
-// Variables that the agent's code names, and that no answer depends on.
+// Variables that the agent's code names, but that change no answer.
 var irrelevant = []string{
-	"AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME", // said in User-Agent
+	"AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME", // sent in User-Agent
 	"AWS_TEST_EC2_IMDS_WITH_USER_DATA",
 	"AWS_S3_DISABLE_EXPRESS_SESSION_AUTH", "AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS", "AWS_S3_USE_ARN_REGION",
-	"AWS_RESTRICT_FILE_PERMISSIONS", // of files that are written
-	"DBUS_SYSTEM_BUS_ADDRESS",       // the session's is asked
-	"GIT_DIR", "GIT_COMMON_DIR",     // of the guard
-	"GATEPASS_CONFIG", "XDG_RUNTIME_DIR", // choose the agent by themselves
+	"AWS_RESTRICT_FILE_PERMISSIONS", // for files that are written
+	"DBUS_SYSTEM_BUS_ADDRESS",       // only the session bus is asked
+	"GIT_DIR", "GIT_COMMON_DIR",     // for the guard
+	"GATEPASS_CONFIG", "XDG_RUNTIME_DIR", // they choose the agent by themselves
 	"GATEPASS_AGENT_IDLE", "PATH", "TMPDIR", "USERPROFILE",
 }
 
@@ -29,8 +29,8 @@ var (
 	kept   = regexp.MustCompile(`(?:Variable|Env)\s*=\s*"([A-Z_]+)"`)
 )
 
-// A variable that a source or its transport reads and that is not in the list lets
-// one job of a user have another's identity.
+// If a source or its transport reads a variable that is not in the list, one job of a
+// user can get another's identity.
 func TestAgentVariablesAreThoseThatItReads(t *testing.T) {
 	needModule(t)
 	cmd := exec.Command("go", "list", "-deps", "-f", `{{if or (not .Standard) (eq .ImportPath "vendor/golang.org/x/net/http/httpproxy" "crypto/x509")}}{{$d := .Dir}}{{range .GoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}{{end}}`, "./gatepass-agent")

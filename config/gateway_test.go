@@ -46,7 +46,7 @@ func TestParseReadsTheGateway(t *testing.T) {
 		t.Errorf("Parse without gateway = %v, want none", err)
 	}
 	for _, c := range []struct{ name, text, want string }{
-		// Whoever wrote the key meant that no token is here.
+		// A user who wrote the key meant that no token is here.
 		{"left empty", "gateway:\n", "line 1 column 1: gateway is the address"},
 		{"an empty text", "gateway: ''\n", "want https://HOST"},
 		{"a list", "gateway: [https://broker.example]\n", "gateway is the address"},
@@ -90,7 +90,8 @@ func TestGatewayBasesAndBack(t *testing.T) {
 	}
 }
 
-// What is taken leads over TLS or stays on this machine, and is read again as the same.
+// What is accepted uses TLS or stays on this machine, and is the same when it is parsed
+// again.
 func FuzzParseGateway(f *testing.F) {
 	f.Add("https://broker.example:8443/")
 	f.Add("http://[::1]:8080")

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Whoever can change the file says what this workspace may do; whoever only looks
-// at a draft may look at anybody's.
+// A user who can change the file decides what this workspace may do; a draft that is
+// only checked may belong to any user.
 func TestOnlyADraftMayBeAnybodys(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "workspace.yaml")

@@ -97,7 +97,8 @@ func TestSourceErrorDoesNotRepeatAPassword(t *testing.T) {
 	}
 }
 
-// A file that is there is not created: who owns it opens it.
+// A file that exists but cannot be read must not be created: the user needs permission
+// to read it.
 func TestLoadSaysThatAFileIsNotReadable(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root reads everything")
@@ -158,7 +159,7 @@ func TestDraftComesBack(t *testing.T) {
 	}
 }
 
-// Nothing listed is nothing allowed, said out loud: an absent key would allow
+// An empty list allows nothing, and the file must state that: an absent key would allow
 // any repository.
 func TestDraftOfNothingAllowsNothing(t *testing.T) {
 	text, err := Draft{Workspace: "sb-1", Hosts: []string{"github.com"}}.Encode()

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// A token that was revoked is in memory for the rest of its hour, and gatepass token
-// went on printing it. Whoever says so gets what the source has now, or nothing.
+// A revoked token stays in memory for the rest of its hour, and gatepass token went on
+// printing it. A user who asks for a fresh one gets what the source has now, or
+// nothing.
 func TestAnewAsksTheSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &issuer{}
@@ -26,8 +27,8 @@ func TestAnewAsksTheSource(t *testing.T) {
 			t.Errorf("Token anew = %q, %v, want %v and not the old one", tok.Secret(), err, revoked)
 		}
 		s.mends()
-		// A fetch that began before does not answer for one that is to be new, nor take
-		// its place.
+		// A fetch that began before does not answer a request for a new token, nor
+		// replace that token.
 		s.delay = time.Second
 		time.Sleep(time.Minute)
 		go func() { _, _ = c.Token(t.Context(), widgets) }()
@@ -40,9 +41,9 @@ func TestAnewAsksTheSource(t *testing.T) {
 	})
 }
 
-// A server's 401 for one token is a reason to doubt the others of the host that were
-// here by then: all of a workspace may have been revoked. It is none to doubt those
-// that came since, or those of another host.
+// A server's 401 for one token is a reason to doubt the other tokens of that host that
+// were in the cache at that time: all tokens of a workspace may have been revoked. It
+// is no reason to doubt later ones, or those of another host.
 func TestWhatIsDoubted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &Cache{Source: byOperation{new(issuer)}}
@@ -75,7 +76,7 @@ func TestWhatIsDoubted(t *testing.T) {
 	})
 }
 
-// byOperation has other tokens for reading than for writing.
+// byOperation has different tokens for reading and for writing.
 type byOperation struct{ *issuer }
 
 func (byOperation) Key(req Request) string { return req.Host + " " + req.Operation }

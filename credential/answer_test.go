@@ -27,7 +27,7 @@ func parse(t *testing.T, lines ...string) Request {
 	return req
 }
 
-// attributes reads an answer back; it fails on a key given twice.
+// attributes parses an answer; it fails on a key given twice.
 func attributes(t *testing.T, a Answer) map[string]string {
 	t.Helper()
 	m := map[string]string{}
@@ -102,7 +102,7 @@ func TestGetIsSilentWhereItIsNotAsked(t *testing.T) {
 	}
 }
 
-// TestRetryReplacesAStaleToken walks git's two calls of get after a 401.
+// TestRetryReplacesAStaleToken makes git's two calls of get after a 401.
 func TestRetryReplacesAStaleToken(t *testing.T) {
 	c := &Cache{Source: &issuer{}}
 	r := Responder{Source: c, Cache: c}
@@ -234,8 +234,8 @@ func TestATokenThatIsNoneCannotBreakTheAnswer(t *testing.T) {
 	}
 }
 
-// TestAnswersLetterForLetter holds what each git can read: state and continue are
-// for those that announced state, an authtype for those that announced that.
+// TestAnswersLetterForLetter compares the answers for each git: state and continue only
+// if git announced state, an authtype only if git announced that.
 func TestAnswersLetterForLetter(t *testing.T) {
 	user := "username=x-access-token\npassword=tok\npassword_expiry_utc=1900000000\n"
 	basic := "authtype=Basic\ncredential=eC1hY2Nlc3MtdG9rZW46dG9r\nephemeral=1\npassword_expiry_utc=1900000000\n"

@@ -7,8 +7,7 @@ import (
 	"github.com/gatepass/gatepass/test/clocktest"
 )
 
-// A token that was given an hour from now ends an hour from now, whatever the
-// machine does meanwhile.
+// A token that expires an hour from now does so even if the machine sleeps meanwhile.
 func TestATokenEndsWhileTheMachineSleeps(t *testing.T) {
 	now := time.Now()
 	token := NewToken("ghs_x", now.Add(time.Hour))

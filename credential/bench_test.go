@@ -2,7 +2,7 @@ package credential
 
 import "testing"
 
-// BenchmarkWarmToken is what the cache adds to every answer of the agent.
+// BenchmarkWarmToken measures what the cache adds to every answer of the agent.
 func BenchmarkWarmToken(b *testing.B) {
 	c := &Cache{Source: &issuer{}}
 	if _, err := c.Token(b.Context(), widgets); err != nil {

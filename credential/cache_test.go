@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// issuer is a source that hands out tok-1, tok-2, … with an hour each.
+// issuer is a source that gives tok-1, tok-2, … for an hour each.
 type issuer struct {
 	calls atomic.Int64
 	delay time.Duration
@@ -263,7 +263,7 @@ func TestAnAbandonedFetchDoesNotEndItsSuccessor(t *testing.T) {
 		var calls atomic.Int64
 		c := &Cache{Source: SourceFunc(func(context.Context, Request) (Token, error) {
 			calls.Add(1)
-			time.Sleep(10 * time.Second) // deaf to its context
+			time.Sleep(10 * time.Second) // ignores its context
 			return Token{}, errors.New("down")
 		})}
 		give := func(limit time.Duration) {
@@ -271,7 +271,7 @@ func TestAnAbandonedFetchDoesNotEndItsSuccessor(t *testing.T) {
 			defer cancel()
 			_, _ = c.Token(ctx, widgets)
 		}
-		give(5 * time.Second)             // abandoned, comes back at 10 s
+		give(5 * time.Second)             // abandoned, returns at 10 s
 		go func() { give(time.Minute) }() // its successor, from 5 s to 15 s
 		time.Sleep(8 * time.Second)       // 13 s: the failure of the first is forgotten
 		give(time.Minute)
@@ -326,8 +326,7 @@ func TestCacheAsksTheSourceWhatSharesAToken(t *testing.T) {
 	want(t, c, "tok-1")
 }
 
-// GATEPASS_TIMEOUT is the asker's to say, and may be more than a fetch has by
-// default.
+// The client sets GATEPASS_TIMEOUT, and it may be longer than the default of a fetch.
 func TestAFetchLastsAsLongAsItsAskerWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &Cache{Source: &issuer{delay: 50 * time.Second}}

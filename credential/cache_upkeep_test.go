@@ -142,8 +142,8 @@ func TestRejectedTokensAreBounded(t *testing.T) {
 	}
 }
 
-// A token lives for an hour at most: what was rejected longer ago is no longer that
-// token, whatever it says.
+// A token lives for at most an hour: what was rejected longer ago cannot be a live
+// token.
 func TestARejectionIsForgottenAfterTheTokensLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &Cache{Source: &issuer{fixed: "stale"}}

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The helper links these packages, and a client of the broker may: nothing but
-// the standard library and their own kin stands behind them.
+// The helper links these packages, and a client of the broker may: they import only the
+// standard library and each other.
 func TestLeavesStayLeaves(t *testing.T) {
 	const module = "github.com/gatepass/gatepass/"
 	core := []string{"credential", "credential/protocol", "internal/clock", "internal/gitname", "internal/usererr", "internal/secret"}

@@ -117,7 +117,7 @@ func TestKeyIsThePlace(t *testing.T) {
 	}
 }
 
-// Whatever the host and path, a value is one segment that leaves no path.
+// For any host and path, a value is one segment that does not leave its path.
 func FuzzTemplate(f *testing.F) {
 	f.Add("/t/{host}/{owner}/{repo}", "github.com", "acme/widgets.git")
 	f.Add("{workspace}{", "git.example:8443", "a/..")

@@ -12,7 +12,7 @@ import (
 
 const hiddenText = "ghs_ThisMustNeverBeShown0123456789abcdef"
 
-// holder keeps a token where fmt cannot call its methods.
+// holder has a token in a field whose methods fmt cannot call.
 type holder struct {
 	inner struct{ token Token }
 	Ptr   *Token

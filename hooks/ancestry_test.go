@@ -14,7 +14,7 @@ import (
 
 var oidA, oidB = strings.Repeat("a", 40), strings.Repeat("b", 40)
 
-// git runs git in the current directory and returns what it prints.
+// git runs git in the current directory and returns its output.
 func git(t testing.TB, stdin string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("git", args...)
@@ -52,7 +52,7 @@ func commit(t *testing.T, tree, message string, parents ...string) string {
 	return git(t, "", args...)
 }
 
-// related is GitAncestry, which has to answer everything.
+// related calls GitAncestry, which has to answer everything.
 func related(ctx context.Context, t *testing.T, changes ...refs.Change) []refs.Relation {
 	t.Helper()
 	relations := GitAncestry(ctx, changes)
@@ -112,7 +112,7 @@ func TestGitAncestry(t *testing.T) {
 	t.Run("all at once", func(t *testing.T) { check(t, 0, len(cases)) })
 }
 
-// Many fast-forwards take one git, not one each.
+// Many fast-forwards need one git, not one each.
 func TestWalkProvesManyFastForwards(t *testing.T) {
 	emptyRepository(t)
 	tree := git(t, "", "mktree")
@@ -135,8 +135,8 @@ func TestWalkProvesManyFastForwards(t *testing.T) {
 	}
 }
 
-// The remote has no replacement objects and no grafts: with them, going back can
-// look like going on.
+// The remote has no replacement objects and no grafts: with them, going back can look
+// like a fast-forward.
 func TestAncestryIsWhatTheRemoteSees(t *testing.T) {
 	emptyRepository(t)
 	tree := git(t, "", "mktree")
@@ -182,8 +182,8 @@ func TestAncestryIsBounded(t *testing.T) {
 	}
 }
 
-// git's own for-each-ref matches with the same rules where ** is a whole part
-// and names are ASCII: its ? is one byte.
+// git's own for-each-ref matches with the same rules if ** is a whole part and names
+// are ASCII: its ? is one byte.
 func TestPatternsAgreeWithGit(t *testing.T) {
 	emptyRepository(t)
 	tree := git(t, "", "mktree")

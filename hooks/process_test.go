@@ -93,8 +93,8 @@ func TestMark(t *testing.T) {
 	}
 }
 
-// A push that mirrors is refused, whoever said so: its arguments, or the remote's
-// configuration.
+// A push that mirrors is refused, whether its arguments or the remote's configuration
+// ask for it.
 func TestMirrors(t *testing.T) {
 	plain := []process{{10, []string{"sh"}}, {9, []string{"git", "push", "origin", "main"}}}
 	mirror := []process{{10, []string{"sh"}}, {9, []string{"git", "push", "--mirror", "origin"}}}
@@ -102,7 +102,7 @@ func TestMirrors(t *testing.T) {
 		name    string
 		above   []process
 		mirrors []string
-		want    string // a part of what to do; "" where it may go on
+		want    string // part of the advice; "" if it may continue
 	}{
 		{"a plain push", plain, nil, ""},
 		{"a plain push beside a mirror", plain, []string{"backup"}, ""},

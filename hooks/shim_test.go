@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// The names are those of githooks(5) in git 2.55: a hook that has no shim stops
-// without a word when core.hooksPath is set.
+// The names are those of githooks(5) in git 2.55: a hook that has no shim silently
+// stops working when core.hooksPath is set.
 func TestEveryHookIsKept(t *testing.T) {
 	names := strings.Fields(`applypatch-msg commit-msg fsmonitor-watchman p4-changelist p4-post-changelist p4-pre-submit
 		p4-prepare-changelist post-applypatch post-checkout post-commit post-index-change post-merge post-receive post-rewrite
@@ -25,7 +25,7 @@ func TestEveryHookIsKept(t *testing.T) {
 	}
 }
 
-// A shell reads what git and install wrote, whatever is in it.
+// A shell can read what git and install wrote, whatever it contains.
 func TestShimText(t *testing.T) {
 	for _, guard := range []string{"/usr/bin/gatepass-pre-push", "/it's a \\ $(x)\n`EVENT`/gatepass-pre-push"} {
 		text := Shim{Guard: guard, Event: "update", Chain: "~root/it's"}.Text()
@@ -67,8 +67,8 @@ func TestShimText(t *testing.T) {
 	}
 }
 
-// What git starts for a shim: the interpreters that /bin/sh is somewhere, and
-// the guard that a link leads to, as released and without its early end.
+// What git starts for a shim: the usual versions of /bin/sh, and the guard that a link
+// leads to, as released and without its early end.
 func interpreters(t *testing.T) map[string]string {
 	found := guards(t)
 	for _, name := range []string{"dash", "busybox", "bash"} {
@@ -84,7 +84,8 @@ func interpreters(t *testing.T) map[string]string {
 	return found
 }
 
-// guards builds the programs that links lead to, where Go and the module are here.
+// guards builds the programs that links lead to, if Go and the module are on this
+// machine.
 func guards(t *testing.T) map[string]string {
 	t.Helper()
 	built := map[string]string{}
@@ -105,8 +106,8 @@ func guards(t *testing.T) map[string]string {
 	return built
 }
 
-// writeShims makes a directory of shims for the interpreter or the guard,
-// without that of pre-push.
+// writeShims makes a directory of shims for the interpreter or the guard, except for
+// pre-push.
 func writeShims(t *testing.T, dir, interpreter, chain string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -139,10 +140,10 @@ func writeShims(t *testing.T, dir, interpreter, chain string) {
 	}
 }
 
-// Whatever git does, the repositories' own hooks are called as if there were no
+// For every command of git, the repositories' own hooks are called as if there were no
 // shims: the same ones, in the same order, with the same arguments, input and
-// directory, and what they answer counts the same. Where a hook is absent, git
-// does what it does without one.
+// directory, and their answers have the same effect. If a hook is absent, git behaves
+// as without one.
 func TestShimsChangeNothing(t *testing.T) {
 	if _, err := os.Stat("/proc/self/cwd"); err != nil {
 		t.Skip("missing: /proc")
@@ -168,8 +169,8 @@ func TestShimsChangeNothing(t *testing.T) {
 	}
 }
 
-// What a shim cannot keep, it does not drop without a word: a link misses the hooks
-// of a linked worktree that is pushed to, and then nothing is pushed.
+// What a shim cannot preserve, it does not drop silently: a link misses the hooks of a
+// linked worktree that is pushed to, and then nothing is pushed.
 func TestALinkThatMissesRefusesThePush(t *testing.T) {
 	for name, interpreter := range interpreters(t) {
 		root := t.TempDir()
@@ -184,9 +185,9 @@ func TestALinkThatMissesRefusesThePush(t *testing.T) {
 	}
 }
 
-// A core.hooksPath that the shims replaced goes before the repository's own
-// hooks, for links as for scripts. Where its home directory is anybody's, no
-// link can lead there.
+// A core.hooksPath that the shims replaced goes before the repository's own hooks, for
+// links as for scripts. If any user can write to its home directory, no link can lead
+// there.
 func TestShimsOfAChain(t *testing.T) {
 	for name, interpreter := range interpreters(t) {
 		for _, chain := range []string{"/", "~/", "../"} {
@@ -228,8 +229,8 @@ func TestShimsEnd(t *testing.T) {
 	}
 }
 
-// play runs a script of git commands in an empty directory, and returns what
-// they say and what the hooks record.
+// play runs a script of git commands in an empty directory, and returns their output
+// and what the hooks record.
 func play(t *testing.T, root, hooksPath, script string) string {
 	t.Helper()
 	work := filepath.Join(root, "work")
@@ -257,8 +258,8 @@ func play(t *testing.T, root, hooksPath, script string) string {
 	return strings.ReplaceAll(fmt.Sprintf("%s\n%s\n%v", out, log, err), "remote: ", "")
 }
 
-// prelude has hook REPOSITORY/HOOKS NAME..., which puts hooks there that record how
-// they are called and do what $W/NAME says.
+// prelude defines hook REPOSITORY/HOOKS NAME..., which installs hooks there that record
+// how they are called and do what $W/NAME says.
 const prelude = `
 hook() {
 	dir=$1; shift; mkdir -p "$dir"

@@ -2,9 +2,9 @@ package hooks
 
 import "testing"
 
-// A path is what git takes for one: a push there is not judged, so that nothing
-// that leads to a host may pass for it (url_is_local_not_ssh and transport_get of
-// git's source).
+// A push to a path, as git understands paths, is not judged, so a remote that leads to
+// a host must not count as a path (url_is_local_not_ssh and transport_get of git's
+// source).
 func TestTargetOf(t *testing.T) {
 	paths := []string{
 		"/srv/x.git", "../x.git", "x", "x y", "~/x", "./github.com:acme/x", "/a:b", "file:///srv/x", "file://github.com/acme/x",
@@ -55,8 +55,8 @@ func TestTargetOf(t *testing.T) {
 	}
 }
 
-// A port of a workspace file's host is one of https. The other protocols have
-// their own, so that the name decides: what leads to a listed host is judged.
+// A port of a host in a workspace file is one of https. The other protocols have their
+// own ports, so the name decides: a push to a listed host is judged.
 func TestTargetIn(t *testing.T) {
 	hosts := []string{"github.com", "ghe.example:8443", "[::1]:9"}
 	for url, want := range map[string]bool{

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// An attacked is an image that somebody else wrote, beside files of the host.
+// An attacked is an image that an attacker wrote, next to files of the host.
 type attacked struct {
 	t               *testing.T
 	root, host, src string
@@ -55,7 +55,7 @@ func (a attacked) uninstall() error {
 	return plan.Apply()
 }
 
-// unharmed says whether everything of the host is as it was.
+// unharmed checks that everything of the host is unchanged.
 func (a attacked) unharmed() {
 	a.t.Helper()
 	files := []string{filepath.Join(a.host, "shadow")}
@@ -75,9 +75,8 @@ func (a attacked) unharmed() {
 	}
 }
 
-// The receipt lies in the image, so the author of the image can write it.
-// uninstall --root runs as root and believes only what install could have
-// written.
+// The receipt is in the image, so the author of the image can write it. uninstall
+// --root runs as root and believes only what install could have written.
 func TestTheReceiptNamesNothingOfOthers(t *testing.T) {
 	for name, lines := range map[string]string{
 		"a path that leads up":     "prefix /usr/local\nfile /../host/shadow\n",
@@ -135,8 +134,8 @@ func TestTheReceiptOfAnotherUserIsRefused(t *testing.T) {
 	}
 }
 
-// A link on the way to what the receipt names means what it means to the image,
-// at install, which removes programs of an earlier prefix, as at uninstall.
+// A link on the path of a file in the receipt is resolved inside the image, both at
+// uninstall and at install, which removes programs of an earlier prefix.
 func TestTheReceiptsPathsStayInTheImage(t *testing.T) {
 	for _, target := range []string{"absolute", "../host", "../../../../../../../host"} {
 		a := newAttacked(t)
@@ -159,8 +158,8 @@ func TestTheReceiptsPathsStayInTheImage(t *testing.T) {
 	}
 }
 
-// A program's place may be a link to a directory of the host, into which a move
-// would drop the file. So may that of every other file.
+// The place of a program may be a link to a directory of the host, into which a move
+// would put the file. So may the place of every other file.
 func TestALinkInAnyPlaceLeadsNowhere(t *testing.T) {
 	places := []string{profilePath, receiptPath, "/etc/gitconfig", systemHooks + "/pre-push"}
 	for _, name := range programs {
@@ -183,8 +182,8 @@ func TestALinkInAnyPlaceLeadsNowhere(t *testing.T) {
 	}
 }
 
-// An image may have its /etc/gitconfig elsewhere, by an absolute link. The host
-// has nothing to do with it: no file is created there, no time is set.
+// An image may have its /etc/gitconfig elsewhere, by an absolute link. That does not
+// concern the host: no file is created there, no time is set.
 func TestAnAbsoluteLinkMeansTheImagesFile(t *testing.T) {
 	a := newAttacked(t)
 	real := filepath.Join(a.root, a.host, "gitconfig")
@@ -208,8 +207,8 @@ func TestAnAbsoluteLinkMeansTheImagesFile(t *testing.T) {
 	a.unharmed()
 }
 
-// Nothing of an image is executed, in a dry run or otherwise: where a git of it
-// has its configuration follows from where it is.
+// No program of an image is executed, in a dry run or otherwise: the place of a git
+// tells where its configuration is.
 func TestNothingOfAnImageIsRun(t *testing.T) {
 	a := newAttacked(t)
 	ran := filepath.Join(a.root, "ran")
@@ -240,7 +239,7 @@ func TestNothingOfAnImageIsRun(t *testing.T) {
 	}
 }
 
-// A failed install leaves nothing behind, and no time changed.
+// A failed install leaves nothing behind, and changes no time.
 func TestAFailedInstallLeavesNothing(t *testing.T) {
 	a := newAttacked(t)
 	config := filepath.Join(a.root, "etc/gitconfig")

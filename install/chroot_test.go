@@ -18,7 +18,7 @@ import (
 // someone is a user of the chroot who is not root.
 const someone = 1000
 
-// needChroot skips a test that installs into /, except in a chroot that make
+// needChroot skips a test that installs into /, unless it runs in a chroot that make
 // test-real made for it.
 func needChroot(t *testing.T) {
 	t.Helper()
@@ -27,8 +27,8 @@ func needChroot(t *testing.T) {
 	}
 }
 
-// system is the manifest of the whole chroot. Left out are the kernel's file
-// systems, what make test-real mounts, and the temporary files of this test.
+// system returns the manifest of the whole chroot, without the kernel's file systems,
+// what make test-real mounts, and the temporary files of this test.
 func system(t *testing.T) []string {
 	t.Helper()
 	// The overlay's own top, and /tmp, into which this test writes.
@@ -36,7 +36,7 @@ func system(t *testing.T) []string {
 	return slices.DeleteFunc(manifest(t, "/", "/proc", "/dev", "/sys", "/gatepass", "/gatepass-tests", "/tmp"), mine)
 }
 
-// asSomeone returns the shell as it is for an ordinary user with a home.
+// asSomeone returns the shell as an ordinary user with a home has it.
 func asSomeone(t *testing.T, sh shell) (shell, string) {
 	t.Helper()
 	home, err := os.MkdirTemp("/tmp", "home-")
@@ -54,8 +54,8 @@ func asSomeone(t *testing.T, sh shell) (shell, string) {
 	return sh, home
 }
 
-// plainPath leaves our own binaries, which are first on the PATH of a test,
-// out of the image's.
+// plainPath removes our own binaries, which are first on the PATH of a test, from the
+// image's PATH.
 func plainPath(sh shell) shell {
 	sh.env = slices.Clone(sh.env)
 	for i, v := range sh.env {
@@ -64,7 +64,7 @@ func plainPath(sh shell) shell {
 	return sh
 }
 
-// otherGit puts a git with its own system file into the image, as conda has it.
+// otherGit installs a git with its own system file in the image, as conda does.
 func otherGit(t *testing.T) {
 	t.Helper()
 	write(t, "/opt/conda/bin/git", "#!/bin/sh\n>/tmp/ran\nGIT_CONFIG_SYSTEM=/opt/conda/etc/gitconfig\nexport GIT_CONFIG_SYSTEM\nexec /usr/bin/git \"$@\"\n", 0o755)
@@ -74,7 +74,7 @@ func otherGit(t *testing.T) {
 	})
 }
 
-// ran tells whether that git was run since the last time.
+// ran tells whether that git has run since the last call.
 func ran() bool { return os.Remove("/tmp/ran") == nil }
 
 func TestImage(t *testing.T) {
@@ -114,7 +114,7 @@ func TestImage(t *testing.T) {
 	})
 }
 
-// The feature of a dev container passes its options on.
+// The feature of a dev container passes on its options.
 func TestDevContainerFeature(t *testing.T) {
 	needChroot(t)
 	from, err := release()
@@ -153,8 +153,8 @@ func TestDevContainerFeature(t *testing.T) {
 	same(t, "uninstalled", system(t), before)
 }
 
-// Where the environment keeps git from its system file, the guard is off, and
-// the install says so instead of leaving an image that looks guarded.
+// If the environment makes git ignore its system file, the guard is off, and the
+// install reports that instead of leaving an image that only seems guarded.
 func TestImageInWhichTheGuardCannotWork(t *testing.T) {
 	needChroot(t)
 	sh := plainPath(shells(t)[0])
@@ -166,8 +166,8 @@ func TestImageInWhichTheGuardCannotWork(t *testing.T) {
 	}
 }
 
-// The trial of an image is about that image: a workspace file of this machine
-// that cannot be read, and a hook of this machine, do not matter.
+// The trial of an image concerns only that image: an unreadable workspace file or a
+// hook of this machine does not matter.
 func TestImageBesideAnotherPolicy(t *testing.T) {
 	needChroot(t)
 	hook := write(t, filepath.Join(t.TempDir(), "pre-push"), "#!/bin/sh\nexit 1\n", 0o755)
@@ -218,8 +218,8 @@ func TestImageAsSomeone(t *testing.T) {
 	})
 }
 
-// What an image is for: its user clones and pushes with a token they never
-// see, and what the policy does not allow is refused.
+// The purpose of an image: its user clones and pushes with a token that they never see,
+// and what the policy does not allow is refused.
 func TestImageAtWork(t *testing.T) {
 	needChroot(t)
 	root := plainPath(shells(t)[0])
@@ -284,8 +284,7 @@ func newGitHub(t *testing.T) gitHub {
 	return gitHub{server: server, token: token}
 }
 
-// work is what the user does in a login shell, with the settings of
-// /etc/profile.d.
+// work does what the user does in a login shell, with the settings of /etc/profile.d.
 func (gh gitHub) work(t *testing.T, sh shell, home, branch string) {
 	t.Helper()
 	defer func() {

@@ -43,7 +43,7 @@ func TestFindImageGits(t *testing.T) {
 	if err := os.Symlink("../../bin/git", filepath.Join(local, "git")); err != nil {
 		t.Fatal(err)
 	}
-	// An image may have its folders elsewhere. The link means a folder of the image.
+	// An image may have its folders elsewhere. The link leads to a folder of the image.
 	if err := os.Rename(filepath.Join(root, "opt"), filepath.Join(root, "data")); err != nil {
 		t.Fatal(err)
 	}

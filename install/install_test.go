@@ -64,7 +64,7 @@ func TestRemovalRestoresEveryByte(t *testing.T) {
 	}
 }
 
-// A file of comments alone is what dotfiles and templates begin as.
+// Dotfiles and templates often begin as a file of only comments.
 func TestAdditionToAFileWithoutSettings(t *testing.T) {
 	g := testGit(t)
 	added := []setting{{key: "user.name", value: "x"}}
@@ -159,8 +159,8 @@ func TestCheckPath(t *testing.T) {
 	}
 }
 
-// The lines of one section may be those of another, which is the user's. They are
-// told apart by what git reads afterwards.
+// The lines of one section may be the same as those of another, which is the user's.
+// What git reads afterwards tells them apart.
 func TestRemovalTakesTheRightSection(t *testing.T) {
 	g := testGit(t)
 	b := wish{hosts: []string{"github.com"}, ahead: []string{"https://github.com/acme"}, helper: "/usr/bin/git-credential-gatepass", kind: GuardNone}.block()
@@ -194,7 +194,7 @@ func FuzzShellWord(f *testing.F) {
 	})
 }
 
-// The shell is the judge of our quoting.
+// A shell checks our quoting.
 func TestQuotingBySh(t *testing.T) {
 	for _, path := range []string{"/bin/x", "/a b/x", "/it's/x", "/a$b`c`\"d\"\\e/x", "/a;b&c|d<e>f(g)*?[h]~#!/x", "/ü/x"} {
 		out, err := exec.Command("/bin/sh", "-c", `printf "%s|%s" `+commandPath(path)+" get").Output()
@@ -204,8 +204,8 @@ func TestQuotingBySh(t *testing.T) {
 	}
 }
 
-// What install takes for its own it replaces and removes: shims of this version
-// and of others, and nothing else.
+// install replaces and removes only what it recognizes as its own: shims of this
+// version and of others.
 func TestIsShim(t *testing.T) {
 	guard := "/it's/gatepass-pre-push"
 	own := hooks.Shim{Guard: guard, Event: "update", Chain: "~a/b'c\nd"}.Text()
@@ -257,8 +257,8 @@ func FuzzPackageVersion(f *testing.F) {
 	})
 }
 
-// The file of an image may be long, and its lines may be secret: a difference takes
-// no memory for each pair of lines, and shows those that changed only.
+// The file of an image may be long, and its lines may be secret: a difference needs no
+// memory for each pair of lines, and shows only the lines that changed.
 func TestLineDiffOfALongFile(t *testing.T) {
 	middle := strings.Repeat("theirs\n", 100_000)
 	got := lineDiff([]byte("ours\nfirst\n"+middle+"ours\nlast\n"), []byte("first\n"+middle+"last\nnew\n"))

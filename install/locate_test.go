@@ -10,8 +10,8 @@ import (
 	"github.com/gatepass/gatepass/config"
 )
 
-// Without a workspace file the guard denies every push on the machine. Whoever
-// installs should hear that, with what to write, before it is so.
+// Without a workspace file the guard denies every push on the machine. The installer
+// must say so before that, with what to write.
 func TestNewWantsAWorkspaceFile(t *testing.T) {
 	if _, err := os.Stat(config.DefaultPath); err == nil {
 		t.Skip("this machine has a workspace file: ", config.DefaultPath)

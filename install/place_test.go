@@ -36,8 +36,8 @@ func put(t *testing.T, name, text string, mode os.FileMode) {
 	}
 }
 
-// A link in an image means what it means to the image: a file of the image, or
-// none. It never means the file of this machine that has the same path.
+// A link in an image leads to a file of the image, or to none. It never leads to the
+// file of this machine that has the same path.
 func TestLinksOfAnImageLeadWhereTheImageHasThem(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()
 	put(t, filepath.Join(outside, "secret"), "of the host", 0o600)
@@ -73,7 +73,7 @@ func TestLinksOfAnImageLeadWhereTheImageHasThem(t *testing.T) {
 	}
 }
 
-// A link to the top of an image leads there, as the last part of a path too.
+// A link to the top of an image leads there, even as the last part of a path.
 func TestALinkToTheTopOfAnImage(t *testing.T) {
 	root := t.TempDir()
 	for name, target := range map[string]string{"absolute": "/", "relative": ".", "too high": "..", "above": "/.."} {
@@ -109,8 +109,8 @@ func TestHostPlaceFollowsLinks(t *testing.T) {
 	}
 }
 
-// With the permission to search a directory, but not to list it, its owner's
-// files below can be installed into all the same.
+// With the permission to search a directory, but not to list it, install can still
+// write its owner's files below.
 func TestTheWayNeedNotBeListed(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -132,7 +132,7 @@ func TestTheWayNeedNotBeListed(t *testing.T) {
 	}
 }
 
-// someoneElse gives files to another user, as only root can.
+// someoneElse gives files to another user, which only root can do.
 func someoneElse(t *testing.T, paths ...string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -181,8 +181,8 @@ func isForeign(err error) bool {
 	return ok
 }
 
-// Another user may put a link in the way after the plan was made. Each step
-// that writes or deletes has to notice.
+// Another user may add a link to the path after the plan was made. Each step that
+// writes or deletes has to notice.
 func TestALinkThatComesLaterIsNotFollowed(t *testing.T) {
 	home, outside := t.TempDir(), t.TempDir()
 	put(t, filepath.Join(outside, "f"), "theirs", 0o644)
@@ -193,11 +193,11 @@ func TestALinkThatComesLaterIsNotFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host = place{root: openRoot(t, home), name: "way/f", shown: host.shown} // as below a directory of somebody else
+	host = place{root: openRoot(t, home), name: "way/f", shown: host.shown} // as below a directory of another user
 	if err := os.Remove(filepath.Join(home, "way")); err != nil {
 		t.Fatal(err)
 	}
-	for _, target := range []string{outside, "inside"} { // os.Root itself follows what stays inside
+	for _, target := range []string{outside, "inside"} { // os.Root itself follows links that stay inside
 		put(t, filepath.Join(home, "inside/f"), "theirs", 0o644)
 		link(t, target, filepath.Join(home, "way"))
 		var u undoing
@@ -228,8 +228,8 @@ func TestALinkThatComesLaterIsNotFollowed(t *testing.T) {
 	}
 }
 
-// A file's place that has become a link is replaced or refused, and what it
-// leads to is left alone.
+// If a link has taken the place of a file, it is replaced or refused, and its target is
+// left alone.
 func TestALinkInPlaceOfAFileIsNotWrittenThrough(t *testing.T) {
 	home := t.TempDir()
 	put(t, filepath.Join(home, "theirs"), "theirs", 0o644)
@@ -257,8 +257,8 @@ func TestALinkInPlaceOfAFileIsNotWrittenThrough(t *testing.T) {
 	}
 }
 
-// The words of a file that another user writes do not make root delete things
-// of a third: not the system's shims, not an empty directory.
+// A file that another user writes must not make root delete what belongs to a third:
+// not the system's shims, not an empty directory.
 func TestAnotherUsersConfigurationNamesNothingOfOthers(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("missing: git")
@@ -280,9 +280,8 @@ func TestAnotherUsersConfigurationNamesNothingOfOthers(t *testing.T) {
 	}
 }
 
-// Git appends to each file that trace2.* in the user's configuration names. That
-// user may be another one than root who runs the command, and a plan writes
-// nothing at all.
+// Git appends to each file that trace2.* in the user's configuration names. That user
+// may not be the one who runs the command, root, and a plan writes nothing at all.
 func TestAPlanWritesNoTrace(t *testing.T) {
 	home := t.TempDir()
 	trace := filepath.Join(home, "trace")

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The link may come between the look at a directory and its opening. The one who
-// races here is another user of an image while root installs into it.
+// The link may appear between the check of a directory and its opening. The attacker
+// here is another user of an image while root installs into it.
 func TestALinkIsNotFollowedInARace(t *testing.T) {
 	top := t.TempDir()
 	for _, dir := range []string{"theirs", "way"} {
@@ -31,7 +31,7 @@ func TestALinkIsNotFollowedInARace(t *testing.T) {
 	}
 }
 
-// A pipe in place of a file would keep root waiting for a writer who never comes.
+// A pipe in the place of a file would make root wait for a writer who never comes.
 func TestAPipeIsNotWaitedForInARace(t *testing.T) {
 	top := t.TempDir()
 	put(t, filepath.Join(top, "f"), "text", 0o644)
@@ -55,7 +55,7 @@ func TestAPipeIsNotWaitedForInARace(t *testing.T) {
 	stop()
 }
 
-// exchange has two files change places all the time, until stop is called.
+// exchange exchanges two files again and again until stop is called.
 func exchange(t *testing.T, a, b string) (stop func()) {
 	t.Helper()
 	swap := func() error { return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) }

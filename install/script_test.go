@@ -21,8 +21,8 @@ func TestScriptHelp(t *testing.T) {
 	})
 }
 
-// Installing twice is installing once, two equal images get equal files, and
-// uninstalling leaves what was there before.
+// Installing twice has the effect of installing once, two equal images get equal files,
+// and uninstalling restores what was there before.
 func TestScriptIntoARoot(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
 		root, twin := newRoot(t), newRoot(t)
@@ -55,8 +55,8 @@ func TestScriptIntoARoot(t *testing.T) {
 	})
 }
 
-// The trial push has a transport of its own, and a repository of its own: what
-// the builder's environment says of others does not matter.
+// The trial push has a transport and a repository of its own: settings for others in
+// the builder's environment do not matter.
 func TestScriptVerifiesInAnyEnvironment(t *testing.T) {
 	sh := shells(t)[0]
 	sh.env = append(sh.env, "GIT_ALLOW_PROTOCOL=https", "GIT_PROTOCOL_FROM_USER=0", "GIT_DIR=/nowhere", "GATEPASS_CONFIG=/nowhere",
@@ -101,7 +101,7 @@ func TestScriptTakesAPrefixAndAWorkspaceFile(t *testing.T) {
 		t.Errorf("profile sets %q, %v, want %q", out, err, want)
 	}
 
-	// Another prefix takes the place of the first; the workspace file stays.
+	// Another prefix replaces the first; the workspace file stays.
 	sh.must(t, "--policy-later", "--root", root, "--no-verify-install")
 	if _, err := os.Stat(filepath.Join(root, "opt/it's here/bin/gatepass")); err == nil {
 		t.Error("the programs at the first prefix are still there")
@@ -111,7 +111,8 @@ func TestScriptTakesAPrefixAndAWorkspaceFile(t *testing.T) {
 	same(t, "uninstalled", manifest(t, root), before)
 }
 
-// The workspace file of an image may come later, and what leads git to the gateway not.
+// The workspace file of an image may come later, but not the settings that lead git to
+// the gateway.
 func TestScriptTakesAGateway(t *testing.T) {
 	sh := shells(t)[0]
 	root := newRoot(t)
@@ -168,7 +169,7 @@ func TestScriptRefuses(t *testing.T) {
 		args []string
 		env  string
 		code int
-		want string // a regular expression of the one line
+		want string // a regular expression for the one line
 	}{
 		"an unknown option":        {args: []string{"--frobnicate"}, code: 2, want: `install: there is no option --frobnicate; see gatepass install --help`},
 		"a missing value":          {args: []string{"--from"}, code: 2, want: `install\.sh: --from needs a value; `},
@@ -226,8 +227,8 @@ func TestScriptTakesAnyRoot(t *testing.T) {
 	})
 }
 
-// Only / itself means this machine. A link to it may be of the user who prepared
-// the image, and gatepass looks at whose it is.
+// Only / itself means this machine. A link to it may belong to the user who prepared
+// the image, and gatepass checks its owner.
 func TestScriptTakesALinkToTheTopForAnImage(t *testing.T) {
 	programs, top := t.TempDir(), filepath.Join(t.TempDir(), "image")
 	write(t, filepath.Join(programs, "gatepass"), "#!/bin/sh\nprintf '%s ' \"$@\"\n", 0o755)
@@ -244,7 +245,7 @@ func TestScriptTakesALinkToTheTopForAnImage(t *testing.T) {
 	})
 }
 
-// A workspace file that someone else put there is not overwritten.
+// A workspace file that another user put there is not overwritten.
 func TestScriptKeepsAnotherWorkspaceFile(t *testing.T) {
 	sh := shells(t)[0]
 	root := newRoot(t)

@@ -25,10 +25,11 @@ var script string
 //go:embed devcontainer/install.sh
 var featureScript string
 
-// programs are those that install.sh wants.
+// programs are those that install.sh needs.
 var programs = []string{"git-credential-gatepass", "gatepass-askpass", "gatepass-pre-push", "gatepass-agent", "gatepass"}
 
-// release is a folder with the programs and the script, as an archive has it.
+// release makes a folder with the programs and the script, like an archive of a
+// release.
 var release = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "gatepass-release-")
 	if err != nil {
@@ -41,7 +42,7 @@ var release = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-var released string // what release made, if a test asked for it
+var released string // the folder that release made, if a test asked for it
 
 func fill(dir string) error {
 	built := os.Getenv("GATEPASS_TEST_BIN_DIR")
@@ -77,11 +78,11 @@ func TestMain(m *testing.M) {
 type shell struct {
 	name string
 	argv []string // the shell itself
-	env  []string // all there is
+	env  []string // the whole environment
 	user uint32   // to run as, when the test is root
 }
 
-// shells returns those that this machine has, with their own set of tools.
+// shells returns the shells of this machine, with their own set of tools.
 func shells(t *testing.T) []shell {
 	t.Helper()
 	git, err := exec.LookPath("git")
@@ -121,7 +122,7 @@ func applets(t *testing.T, busybox, dir string) {
 			t.Fatal(err)
 		}
 	}
-	// Another user runs them as well, where the test is root.
+	// If the test is root, another user runs them as well.
 	for _, d := range []string{dir, filepath.Dir(dir)} {
 		if err := os.Chmod(d, 0o755); err != nil {
 			t.Fatal(err)
@@ -148,7 +149,7 @@ func (sh shell) run(t *testing.T, args ...string) (stdout, stderr string, code i
 	return sh.do(t, append([]string{filepath.Join(dir, "install.sh")}, args...)...)
 }
 
-// do runs any command line in the shell.
+// do runs a command line in the shell.
 func (sh shell) do(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	argv := append(sh.argv[:len(sh.argv):len(sh.argv)], args...)
@@ -165,7 +166,7 @@ func (sh shell) do(t *testing.T, args ...string) (stdout, stderr string, code in
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// must runs install.sh, which must succeed and complain of nothing.
+// must runs install.sh, which must succeed without complaints.
 func (sh shell) must(t *testing.T, args ...string) string {
 	t.Helper()
 	stdout, stderr, code := sh.run(t, args...)
@@ -175,8 +176,8 @@ func (sh shell) must(t *testing.T, args ...string) string {
 	return stdout
 }
 
-// newRoot is an image with a configured git and one of conda. All its folders
-// are of one time, so that two of them are the same.
+// newRoot makes an image with a configured git and one of conda. All its folders have
+// the same time, so that two images are equal.
 func newRoot(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -219,7 +220,7 @@ func contains(t *testing.T, path, want string) {
 	}
 }
 
-// withoutGit is a PATH with the tools of this machine but git.
+// withoutGit returns a PATH with the tools of this machine except git.
 func withoutGit(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -237,9 +238,9 @@ func withoutGit(t *testing.T) string {
 	return dir
 }
 
-// manifest says of everything below root what an image's layer holds: name,
-// mode, owner, time in whole seconds, and content. Kernel file systems and the
-// folders named in without are left out.
+// manifest lists for everything below root what a layer of an image records: name,
+// mode, owner, time in whole seconds, and content. Kernel file systems and the folders
+// in without are left out.
 func manifest(t *testing.T, root string, without ...string) []string {
 	t.Helper()
 	var lines []string
@@ -281,8 +282,8 @@ func entry(root, path string) (string, error) {
 	return fmt.Sprintf("%s %v %d:%d %d %s", name, info.Mode(), stat.Uid, stat.Gid, info.ModTime().Unix(), content), nil
 }
 
-// hashes remembers the content of files, by what changes with it: nobody can
-// set the time of a change of status.
+// hashes caches the hashes of files, by values that change with the content: no user
+// can set the time of a change of status.
 var hashes = map[string]string{}
 
 func hashed(path string, stat *syscall.Stat_t) (string, error) {

@@ -12,8 +12,8 @@ import (
 	"github.com/gatepass/gatepass/install"
 )
 
-// The guard does not judge a push to a folder. So a trial has to look like a
-// push to a host, to git's hooks as well, and must still not leave the machine.
+// The guard does not judge a push to a folder. So a trial has to look like a push to a
+// host, also to git's hooks, and must still not leave the machine.
 func TestTrialPushLooksLikeOneToAHost(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("missing: git")

@@ -293,7 +293,7 @@ func TestReadKey(t *testing.T) {
 			t.Errorf("%s: ReadKey = %v, want ok %v", c.name, err, c.ok)
 		}
 	}
-	// An error may end in a log, with the path in it.
+	// An error may be written to a log, with the path in it.
 	if _, err := ReadKey(string(pkcs1)); err == nil || strings.Contains(err.Error(), "RSA") {
 		t.Errorf("ReadKey of PEM text = %v, want an error without it", err)
 	}

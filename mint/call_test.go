@@ -18,9 +18,9 @@ func (g *github) mints() int {
 }
 
 // GitHub may refuse a caller that is too fast with a 403 that has no Retry-After and
-// requests left. It is no refusal of what was asked, and whoever asks on is blocked
-// for longer (scala-steward-org/scala-steward#2355): one answer holds back the whole
-// App, for a minute and each time twice as long.
+// requests left. That does not refuse the request itself, and GitHub blocks a caller
+// that asks again for longer (scala-steward-org/scala-steward#2355): one such answer
+// pauses the whole App, for a minute and each time twice as long.
 func TestASecondaryLimitHoldsBackTheApp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGitHub(t)
@@ -52,7 +52,7 @@ func TestASecondaryLimitHoldsBackTheApp(t *testing.T) {
 	})
 }
 
-// What tells a rate limit from a refusal.
+// How a rate limit differs from a refusal.
 func TestRateLimitsByTheirWords(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -77,7 +77,7 @@ func TestRateLimitsByTheirWords(t *testing.T) {
 	}
 }
 
-// A moment that GitHub names is read by the clock of the same answer.
+// A time in GitHub's answer is compared with the Date of the same answer.
 func TestRetryAfterByGitHubsClock(t *testing.T) {
 	theirs := time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
 	for name, header := range map[string]http.Header{
@@ -93,8 +93,8 @@ func TestRetryAfterByGitHubsClock(t *testing.T) {
 	}
 }
 
-// The hourly limit of one installation says nothing about the others, nor does that of
-// the App's JWT about revoking: a kill switch works meanwhile.
+// The hourly limit of one installation does not affect the others, nor does that of the
+// App's JWT affect revocations: a kill switch works meanwhile.
 func TestAnHourlyLimitHoldsBackItsOwn(t *testing.T) {
 	g := newGitHub(t)
 	m, err := g.app.Mint(t.Context(), g.grant())
@@ -122,8 +122,8 @@ func TestAnHourlyLimitHoldsBackItsOwn(t *testing.T) {
 	}
 }
 
-// Calls wait together for a short pause, and one whose time is up before its end is
-// told so at once instead of standing in a queue.
+// Calls wait together for a short pause, and one whose deadline is before its end fails
+// at once instead of waiting.
 func TestWaitingAtTheGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGitHub(t)
@@ -156,7 +156,7 @@ func TestWaitingAtTheGate(t *testing.T) {
 	})
 }
 
-// An IP allow list is named: nothing is wrong with the App or its key.
+// The error names an IP allow list: the App and its key are in order.
 func TestAnIPAllowListIsNamed(t *testing.T) {
 	g := newGitHub(t)
 	g.Fail(fakegithub.To("POST", "/access_tokens"), fakegithub.NotOnIPAllowList("acme"), 1)
@@ -166,8 +166,8 @@ func TestAnIPAllowListIsNamed(t *testing.T) {
 	}
 }
 
-// The second system slept in a worker through GitHub's rate limits, and all other
-// objects waited with it. An App with Once comes back at once, whatever the answer.
+// A worker of the second system slept through GitHub's rate limits, and all other
+// objects waited with it. An App with Once returns at once, whatever the answer.
 func TestOnceDoesNotWait(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -205,7 +205,7 @@ func TestOnceDoesNotWait(t *testing.T) {
 	}
 }
 
-// A wrong clock is no reason to come back later: the next attempt is right.
+// A wrong clock is no reason to give up for now: the next attempt uses the right time.
 func TestOnceStillLearnsTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGitHub(t)
@@ -234,8 +234,8 @@ func TestOnceRevokesOnce(t *testing.T) {
 	})
 }
 
-// A token that must not be used is known to the App alone. It does not hold the caller,
-// and it is not left alive either.
+// Only the App knows of a token that must not be used. The caller does not wait for its
+// revocation, but it does not stay alive either.
 func TestOnceSettlesWhatItOwes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGitHub(t)
@@ -261,7 +261,7 @@ func TestOnceSettlesWhatItOwes(t *testing.T) {
 	})
 }
 
-// A token that ran out meanwhile needs no request.
+// A token that has expired meanwhile needs no request.
 func TestWhatIsOwedRunsOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGitHub(t)

@@ -33,8 +33,8 @@ func (g *github) installed() []Installation {
 	return []Installation{{ID: g.installation, Account: Account{Login: "acme"}}}
 }
 
-// Many workspaces that start together list an installation once, and its reader
-// is revoked.
+// Many workspaces that start together list an installation once, and the token that
+// reads the list is revoked.
 func TestCatalogListsOnce(t *testing.T) {
 	g := newGitHub(t)
 	var known Catalog
@@ -55,7 +55,7 @@ func TestCatalogListsOnce(t *testing.T) {
 	}
 }
 
-// A listing that broke off is not taken for all there is.
+// An incomplete list is not taken as complete.
 func TestCatalogForgetsWhatBrokeOff(t *testing.T) {
 	g := newGitHub(t)
 	var known Catalog
@@ -91,7 +91,7 @@ func TestRateIsWhatGitHubLeaves(t *testing.T) {
 	}
 }
 
-// Answers that overtake each other do not give back what is used.
+// Answers that arrive in another order do not give back used requests.
 func TestRateDoesNotGrowWithinItsHour(t *testing.T) {
 	var r rate
 	header := func(remaining, reset string) http.Header {
@@ -110,7 +110,7 @@ func TestRateDoesNotGrowWithinItsHour(t *testing.T) {
 	}
 }
 
-// What GitHub may have made without our hearing of it is counted.
+// Tokens that GitHub may have made although no answer arrived are counted.
 func TestMintCountsWhatItDidNotSee(t *testing.T) {
 	for _, c := range []struct {
 		name  string

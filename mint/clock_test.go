@@ -14,11 +14,11 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// off sets the App's clock off from GitHub's.
+// off sets the difference of the App's clock from GitHub's.
 func (g *github) off(ahead time.Duration) { g.app.Now = func() time.Time { return g.Now().Add(ahead) } }
 
 // A machine whose clock is wrong gets a token that lives an hour by GitHub's clock, and
-// learns how far it is off from any answer: a refusal is not needed
+// learns the difference from any answer: it needs no refusal
 // (sanitizers/octomachinery#75).
 func TestTheClockIsLearnedFromAnswers(t *testing.T) {
 	for _, ahead := range []time.Duration{0, 3 * time.Second, 40 * time.Second, 2 * time.Hour, -2 * time.Hour} {
@@ -45,8 +45,8 @@ func TestTheClockIsLearnedFromAnswers(t *testing.T) {
 	}
 }
 
-// Sync asks once a minute, at once after the clock was set, and not again and again
-// where GitHub does not answer.
+// Sync asks once a minute, at once after the clock was set, and not again and again if
+// GitHub does not answer.
 func TestSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGitHub(t)
@@ -87,8 +87,8 @@ func TestSync(t *testing.T) {
 	})
 }
 
-// A token that has ended by GitHub's own clock is of no use, and no later step
-// would revoke it later. It is revoked at once.
+// A token that has expired by GitHub's own clock is useless, and no later step would
+// revoke it. It is revoked at once.
 func TestATokenThatHasEndedIsTakenBack(t *testing.T) {
 	g := newGitHub(t)
 	transport := g.app.Client.Transport
@@ -120,8 +120,8 @@ func rewriting(change func(*http.Response), base http.RoundTripper) http.RoundTr
 	})
 }
 
-// What an error page of a proxy says about the time does not count, and an answer that
-// took long is no proof of a clock that is off.
+// The time on an error page of a proxy does not count, and a slow answer does not prove
+// that a clock is wrong.
 func TestDatesThatProveNothing(t *testing.T) {
 	now := time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
 	answer := func(status int, date time.Time) *http.Response {
@@ -138,7 +138,7 @@ func TestDatesThatProveNothing(t *testing.T) {
 	}
 }
 
-// A program that reads its App anew does not forget the clock and the pauses.
+// A program that reads its App again does not forget the clock and the pauses.
 func TestInherit(t *testing.T) {
 	g := newGitHub(t)
 	g.off(2 * time.Hour)
@@ -169,8 +169,8 @@ func (c *signatures) Sign(context.Context, [sha256.Size]byte) ([]byte, error) {
 	return []byte("x"), nil
 }
 
-// A JWT is shown until it ends, also where the machine was suspended or its clock
-// was set meanwhile.
+// A JWT is used until it expires, even if the machine was suspended or its clock was
+// set meanwhile.
 func TestAJWTEndsByEitherClock(t *testing.T) {
 	begun := time.Now()
 	for _, c := range []struct {

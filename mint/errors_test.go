@@ -9,7 +9,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// GitHub's 422 says that some permission is not granted. Whoever reads it wants to know
+// GitHub's 422 says that some permission is not granted. Its reader needs to know
 // which, what is granted instead, and who can change that where.
 func TestAPermissionThatIsNotGranted(t *testing.T) {
 	w := newWorld(t)
@@ -40,12 +40,12 @@ func TestAPermissionThatIsNotGranted(t *testing.T) {
 	}
 }
 
-// follow lets the App go where GitHub redirects to, which its description of the API
+// follow lets the App follow GitHub's redirects, which its description of the API
 // leaves out.
 func (w *world) follow() { w.app.Client = &http.Client{Transport: w.Transport()} }
 
-// GitHub answers for the former name of an organization as if there were none. Nobody
-// should look for a lost installation: the error names what it is called now.
+// GitHub answers for the former name of an organization as if it did not exist. So that
+// users do not look for a lost installation, the error gives the new name.
 func TestARenamedOrganizationIsNamed(t *testing.T) {
 	w := newWorld(t)
 	w.follow()
@@ -79,7 +79,7 @@ func TestARenamedOrganizationIsNamed(t *testing.T) {
 	}
 }
 
-// A repository that was renamed, and stayed with its owner, is not blamed on the owner.
+// A repository that was renamed but kept its owner causes no error about the owner.
 func TestARenamedRepositoryKeepsItsOwner(t *testing.T) {
 	w := newWorld(t)
 	w.follow()
@@ -92,7 +92,7 @@ func TestARenamedRepositoryKeepsItsOwner(t *testing.T) {
 	}
 }
 
-// Somebody who knows the API's address writes that one: it is refused with what to write.
+// A user who knows the API's address may write that: it is refused with what to write.
 func TestTheAddressOfTheAPI(t *testing.T) {
 	for github, want := range map[string]string{
 		"https://api.github.com":              "write https://github.com",

@@ -151,7 +151,7 @@ func TestCompareSeesWiderAndNarrower(t *testing.T) {
 	if got := fmt.Sprint(d.narrower); got != "[checks: write contents: write repository gone]" {
 		t.Errorf("narrower = %s", got)
 	}
-	// U+212A is a k to those who fold more than ASCII.
+	// U+212A equals k if case folding is not limited to ASCII.
 	alike := tokenAnswer{Selection: "selected", Permissions: map[string]string{"contents": "read"}, Repositories: []repository{{3, "\u212aits", "acme/\u212aits"}}}
 	if d := compare(Grant{Installation: 1, Repositories: RepositoryNames("kits"), Permissions: contents("read")}, alike); len(d.wider) != 1 {
 		t.Errorf("wider = %v, want a repository that has another name", d.wider)

@@ -90,7 +90,7 @@ func TestSettingsURL(t *testing.T) {
 	}
 }
 
-// made has GitHub make the App of a manifest, and returns the code.
+// made lets GitHub make the App of a manifest, and returns the code.
 func (g *github) made(t *testing.T, name string) string {
 	t.Helper()
 	m := goodManifest()
@@ -106,7 +106,7 @@ func (g *github) made(t *testing.T, name string) string {
 	return code
 }
 
-// anonymous is who asks for a key: an App without ID and Signer.
+// anonymous returns the App that asks for a key: one without ID and Signer.
 func (g *github) anonymous() *App {
 	return &App{URL: g.app.URL, Client: g.app.Client, Now: g.Now}
 }

@@ -28,7 +28,7 @@ func TestMatch(t *testing.T) {
 	}{
 		{"acme/api", "acme", "api", true},
 		{"acme/api", "Acme", "API", true},
-		{"acme/api", "acme", "api-secret", false}, // what has no star is no prefix
+		{"acme/api", "acme", "api-secret", false}, // a pattern without a star is no prefix
 		{"acme/api", "acme", "ap", false},
 		{"acme/api", "octo", "api", false},
 		{"acme/api-*", "acme", "API-secret", true},
@@ -90,7 +90,7 @@ func FuzzParsePattern(f *testing.F) {
 	})
 }
 
-// idOf returns what GitHub calls a repository.
+// idOf returns GitHub's ID of a repository.
 func (w *world) idOf(fullName string) int64 {
 	w.t.Helper()
 	m, err := w.app.Mint(w.t.Context(), Grant{Installation: w.acme.ID, Repositories: RepositoryNames(strings.TrimPrefix(fullName, "Acme/")), Permissions: contents("read")})
@@ -132,7 +132,7 @@ func TestAnIDOpensThatRepositoryAlone(t *testing.T) {
 	}
 }
 
-// A name that another repository has got opens neither of the two.
+// If another repository has got a name, a token opens neither of the two.
 func TestANameThatWasTakenOpensNothing(t *testing.T) {
 	w := newWorld(t)
 	id := w.idOf("Acme/widgets")
@@ -150,7 +150,8 @@ func TestANameThatWasTakenOpensNothing(t *testing.T) {
 	}
 }
 
-// One that is gone is told from one that the installation does not reach.
+// A repository that is gone is distinguished from one that the installation does not
+// reach.
 func TestAnIDThatIsNotThere(t *testing.T) { synctest.Test(t, inAnIDThatIsNotThere) }
 
 func inAnIDThatIsNotThere(t *testing.T) {

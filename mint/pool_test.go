@@ -42,7 +42,7 @@ func poolOf(t *testing.T, n, limit int) (*fakegithub.Server, []Seat) {
 	return gh, seats
 }
 
-// mintOne mints by the seat that the pool chooses, and returns its index.
+// mintOne mints with the seat that the pool chooses, and returns its index.
 func mintOne(t *testing.T, p *Pool, seats []Seat) (int, error) {
 	t.Helper()
 	seat, done, err := p.Choose(seats...)
@@ -57,7 +57,7 @@ func mintOne(t *testing.T, p *Pool, seats []Seat) (int, error) {
 func TestTheAppWithMostLeftMints(t *testing.T) {
 	_, seats := poolOf(t, 3, 100)
 	var p Pool
-	for range 20 { // of another program that uses the second App
+	for range 20 { // by another program that uses the second App
 		if _, err := seats[1].App.Self(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -103,8 +103,8 @@ func TestMintsAreInProportionToTheLimits(t *testing.T) {
 	}
 }
 
-// Twenty workers that look at what is left at one time must not all take the last
-// request of one App.
+// Twenty workers that read the remaining requests at the same time must not all use the
+// last request of one App.
 func TestMintsAtOneTimeStayWithinEachBudget(t *testing.T) {
 	const limit = 40
 	gh, seats := poolOf(t, 3, limit)
@@ -130,7 +130,7 @@ func TestMintsAtOneTimeStayWithinEachBudget(t *testing.T) {
 		all.Go(func() { count(mintOne(t, &p, seats)) })
 	}
 	all.Wait()
-	for err = nil; err == nil; { // what counted as under way although its answer was there
+	for err = nil; err == nil; { // requests that counted as in progress although they were answered
 		count(mintOne(t, &p, seats))
 	}
 	if got := gh.Counts(); !slices.Equal(made, []int{limit - 1, limit - 1, limit - 1}) || got.RateLimited != 0 {
@@ -208,7 +208,8 @@ func TestAnAppWithABadKeyIsAskedAgainAfterAMinute(t *testing.T) {
 	}
 }
 
-// A pause of seconds is waited for, so that a workspace does not move to another App.
+// The pool waits for a pause of seconds, so that a workspace does not move to another
+// App.
 func TestAShortPauseIsNoReasonToPassOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gh, seats := poolOf(t, 2, 0)
@@ -236,7 +237,8 @@ func TestAShortPauseIsNoReasonToPassOver(t *testing.T) {
 	})
 }
 
-// GitHub does not document whether mints count for the App or the installation. Both are read correctly.
+// GitHub does not document whether mints count for the App or the installation. Both
+// are handled.
 func TestTheRateOfAnInstallation(t *testing.T) {
 	header := func(left int, reset int64) http.Header {
 		h := http.Header{}

@@ -16,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// world has two organisations with an App on each, and one without.
+// world has two organizations with an App on each, and one without.
 type world struct {
 	*fakegithub.Server
 	t    *testing.T
@@ -88,7 +88,7 @@ func parse(t *testing.T, texts ...string) []Pattern {
 	return patterns
 }
 
-// open resolves, mints, and returns what the tokens reach, by GitHub's account.
+// open resolves, mints, and returns what the tokens reach, according to GitHub.
 func (w *world) open(patterns ...string) []string {
 	w.t.Helper()
 	grants, err := w.app.Resolve(w.t.Context(), parse(w.t, patterns...), contents("read"), w.installed())
@@ -123,7 +123,8 @@ func TestResolveOpensWhatPatternsSay(t *testing.T) {
 		{"names of two owners", []string{"Acme/widgets", "octo/shared"}, "Acme/widgets", "octo/shared"},
 		{"the same name of two owners", []string{"Acme/shared", "octo/shared"}, "Acme/shared", "octo/shared"},
 		{"one owner in two cases", []string{"Acme/widgets", "ACME/apix"}, "Acme/apix Acme/widgets", ""},
-		// It sent org/api-* as it was, and any wildcard opened everything.
+		// The first system sent org/api-* as it was, and any wildcard opened
+		// everything.
 		{"a prefix", []string{"Acme/api-*"}, "Acme/api-one Acme/api-two", ""},
 		{"a prefix and an exact name", []string{"Acme/api-*", "acme/widgets"}, "Acme/api-one Acme/api-two Acme/widgets", ""},
 		{"patterns that overlap", []string{"Acme/api-*", "Acme/api-one", "Acme/a*"}, "Acme/api-one Acme/api-two Acme/apix", ""},
@@ -172,7 +173,7 @@ func TestResolveRefuses(t *testing.T) { synctest.Test(t, inResolveRefuses) }
 
 func inResolveRefuses(t *testing.T) {
 	w := newWorld(t)
-	// There is no falling back to another account's installation.
+	// Another account's installation is never used instead.
 	w.refuse(NotInstalled, "not installed on elsewhere", "elsewhere/shared")
 	w.refuse(NotInstalled, "not installed on elsewhere", "Acme/widgets", "elsewhere/*")
 	w.refuse(NotInstalled, " / find the installation on faraway", "elsewhere/a", "faraway/b") // all of them at once
@@ -204,8 +205,8 @@ func TestASuspendedInstallationIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.refuse(NotInstalled, "every installation of the App is suspended: Acme, octo", "*")
-	// An installation known by id and login only does not say that it is
-	// suspended; then GitHub does.
+	// An installation of which only ID and login are known does not show that it is
+	// suspended; GitHub's answer does.
 	known := []Installation{{ID: w.octo.ID, Account: Account{Login: "octo"}}}
 	_, err = w.app.Resolve(t.Context(), parse(t, "octo/*"), contents("read"), known)
 	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Suspended || !strings.Contains(err.Error(), "of octo") {
@@ -257,7 +258,7 @@ func TestWildcardsReadEveryPageAndStopAtTheLimit(t *testing.T) {
 	}
 }
 
-// pager answers the list of repositories itself, from as many as total.
+// pager answers requests for the list of repositories, of which there are total.
 type pager struct {
 	total int
 	next  http.RoundTripper
@@ -299,7 +300,7 @@ func TestTheReadersTokenIsRevokedInAnyCase(t *testing.T) {
 	}
 }
 
-// canceller ends a context when the list of repositories is asked for.
+// canceller cancels a context when the list of repositories is requested.
 type canceller struct {
 	next   http.RoundTripper
 	cancel func()

@@ -29,9 +29,9 @@ func (g *github) mint(t *testing.T) credential.Token {
 	return m.Token
 }
 
-// GitHub answers 401 to a new token that it has not heard of everywhere
-// (octokit/auth-app.js#65, #589). Taken for the end of the token, it would live on for
-// its hour.
+// GitHub answers 401 to a new token that not all of its servers know yet
+// (octokit/auth-app.js#65, #589). If that counted as the end of the token, it would
+// live on for its hour.
 func TestA401IsNoProofThatANewTokenIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGitHub(t)
@@ -52,13 +52,13 @@ func TestA401IsNoProofThatANewTokenIsGone(t *testing.T) {
 	})
 }
 
-// Whichever clock is wrong, and whichever clock the token's end is of, a token's 401 is
-// believed from its first minute on and not before.
+// Whichever clock is wrong, and by whichever clock the token's expiry is, a 401 for a
+// token is believed after its first minute and not before.
 func TestTheAgeOfATokenByEitherClock(t *testing.T) {
 	now := time.Now()
 	for _, c := range []struct {
 		name       string
-		ours, ends time.Duration // by how much our clock is off, and the clock that the end is of
+		ours, ends time.Duration // how far our clock is off, and how far the one of the expiry is
 	}{
 		{"right clocks", 0, 0},
 		{"ours ahead, the end by GitHub's", 2 * time.Hour, 0},
@@ -75,8 +75,8 @@ func TestTheAgeOfATokenByEitherClock(t *testing.T) {
 	}
 }
 
-// A token that must not be used is known to this call alone: it is not left alive
-// because GitHub has not heard of it yet.
+// Only this call knows of a token that must not be used: it is not left alive because
+// GitHub does not know it everywhere yet.
 func TestATooWideTokenIsTakenBackHoweverLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGitHub(t)
@@ -89,8 +89,8 @@ func TestATooWideTokenIsTakenBackHoweverLate(t *testing.T) {
 	})
 }
 
-// The same lag on reads would refuse a workspace its repositories, and send its
-// operator to look for a fault in the App's key.
+// The same delay on reads would refuse a workspace its repositories, and make its
+// operator look for a fault in the App's key.
 func TestReadsWithANewTokenAreTriedAgain(t *testing.T) {
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound} {
 		synctest.Test(t, func(t *testing.T) {
@@ -124,7 +124,8 @@ func TestReadsWithANewTokenAreTriedAgain(t *testing.T) {
 	}
 }
 
-// A caller that has no time left is not held, and a limit that GitHub sets is no lag.
+// A caller that has no time left does not wait, and a rate limit of GitHub does not
+// count as such a delay.
 func TestALagIsNotWaitedForInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGitHub(t)

@@ -75,7 +75,7 @@ func TestSelfBelievesNoOtherAnswer(t *testing.T) {
 	}
 }
 
-// The fingerprint is the one that GitHub tells people to compute with OpenSSL.
+// The fingerprint is the one that GitHub's documentation computes with OpenSSL.
 func TestFingerprintIsGitHubs(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
@@ -129,8 +129,8 @@ func FuzzParsePublicKey(f *testing.F) {
 	})
 }
 
-// GitHub does not say whether an App is public; it shows a public one to anybody.
-// An answer that is about neither leaves it open.
+// GitHub does not say whether an App is public; it shows a public one to everyone. From
+// any other answer nothing follows.
 func TestIsPublic(t *testing.T) {
 	g := newGitHub(t)
 	self, err := g.app.Self(t.Context())
@@ -157,7 +157,7 @@ func TestIsPublic(t *testing.T) {
 	if public, err := g.app.IsPublic(t.Context(), enterprise); public || err == nil {
 		t.Errorf("IsPublic of an enterprise's App = %t, %v, want it left open", public, err)
 	}
-	// A stranger's limit is not the App's.
+	// The rate limit of an anonymous request is not the App's.
 	if now, ok := g.app.Rate(); !ok || now.Limit != rate.Limit {
 		t.Errorf("Rate = %+v, want the App's own, %+v", now, rate)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/gatepass/gatepass/internal/keywrap"
 )
 
-// brokenSigner is a KMS that cannot be had.
+// brokenSigner is a KMS that cannot be reached.
 type brokenSigner struct{}
 
 func (brokenSigner) Sign(context.Context, [sha256.Size]byte) ([]byte, error) {

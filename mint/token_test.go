@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// changed is an App before a GitHub whose answers to a mint are changed.
+// changed returns an App whose GitHub's answers to a mint are changed.
 func changed(t *testing.T, change func(map[string]any)) *github {
 	t.Helper()
 	g := newGitHub(t)
@@ -23,7 +23,8 @@ func changed(t *testing.T, change func(map[string]any)) *github {
 	return g
 }
 
-// What cannot be used and is not known well enough to be revoked is counted.
+// A token that cannot be used, and of which too little is known to revoke it, is
+// counted.
 func TestAnAnswerWithoutATokenIsNone(t *testing.T) {
 	for name, change := range map[string]func(map[string]any){
 		"no token":           func(o map[string]any) { delete(o, "token") },
@@ -76,7 +77,7 @@ func TestMintSaysWhatIsLacking(t *testing.T) {
 	}
 }
 
-// Everything is what somebody asked for, and is said of the token.
+// A token for everything must be requested as such, and has All set.
 func TestATokenOfEverythingSaysSo(t *testing.T) {
 	g := changed(t, func(o map[string]any) { delete(o, "permissions") })
 	m, err := g.app.Mint(t.Context(), Grant{Installation: g.installation, Repositories: AllRepositories(), Permissions: AllPermissions()})
@@ -85,7 +86,7 @@ func TestATokenOfEverythingSaysSo(t *testing.T) {
 	}
 }
 
-// silent is a network on which nothing may be asked.
+// silent is a network on which any request fails the test.
 type silent struct{ t *testing.T }
 
 func (s silent) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -101,7 +102,7 @@ func installations(logins ...string) []Installation {
 	return all
 }
 
-// Exact names, and ids, need no list of repositories, and no token to read it with.
+// Exact names, and IDs, need no list of repositories, and no token to read it with.
 func TestExactNamesAskNobody(t *testing.T) {
 	app := &App{Client: &http.Client{Transport: silent{t}}}
 	many := make([]string, MaxRepositories+1)
@@ -215,7 +216,7 @@ func TestAWiderGrantIsRevokedAndRefused(t *testing.T) {
 	}
 }
 
-// A caller that gives up as GitHub answers does not leave a token behind.
+// If a caller gives up while GitHub answers, no token is left behind.
 func TestAWiderGrantIsRevokedForWhoHasGivenUp(t *testing.T) {
 	g := newGitHub(t)
 	ctx, giveUp := context.WithCancel(t.Context())
@@ -229,7 +230,7 @@ func TestAWiderGrantIsRevokedForWhoHasGivenUp(t *testing.T) {
 	}
 }
 
-// What is not wanted and cannot be revoked is accounted for.
+// An unwanted token that cannot be revoked counts as unconfirmed.
 func TestATokenThatIsNotTakenBackCounts(t *testing.T) {
 	for name, change := range map[string]func(map[string]any){
 		"wider":   func(o map[string]any) { o["repository_selection"] = "all" },

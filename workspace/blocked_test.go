@@ -22,7 +22,8 @@ func (b blind) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Nam
 	return b.Store.List(ctx, below)
 }
 
-// block is what an operator does; lift is false to take it away again.
+// block writes a block as an operator does; name and err are the results of a function
+// of package store.
 func (c *city) block(name store.Name, err error) store.Name {
 	c.t.Helper()
 	if err == nil {
@@ -34,7 +35,7 @@ func (c *city) block(name store.Name, err error) store.Name {
 	return name
 }
 
-// owners are those of whom the workspace has a live token in the ledger.
+// owners lists those for which the workspace has a live token in the ledger.
 func (c *city) owners() (list []string) {
 	c.t.Helper()
 	r, err := c.run(&mortal{}).Load(c.t.Context(), "sb-1")
@@ -49,7 +50,7 @@ func (c *city) owners() (list []string) {
 	return list
 }
 
-// What an operator took is not made again, until it is given back.
+// What an operator blocked is not minted again until it is unblocked.
 func TestWhoIsBlockedIsGivenNothing(t *testing.T) {
 	for name, block := range map[string]func() (store.Name, error){
 		"the workspace": func() (store.Name, error) { return store.Blocked("sb-1") },
@@ -72,7 +73,7 @@ func TestWhoIsBlockedIsGivenNothing(t *testing.T) {
 	}
 }
 
-// Blocks that cannot be read are not none.
+// If blocks cannot be read, that does not mean that there are none.
 func TestWithoutTheBlocksNothingIsDone(t *testing.T) {
 	c := newCity(t)
 	c.create("acme/widgets")

@@ -26,18 +26,18 @@ import (
 
 var errKilled = errors.New("killed")
 
-// mortal counts the effects of a run and kills it at one of them: either the
-// effect takes place and nobody hears of it, or it does not. Afterwards nothing
-// works any more.
+// mortal counts the effects of a run and kills it at one of them: either the effect
+// takes place without an answer, or it does not take place. Afterwards nothing works
+// any more.
 type mortal struct {
-	at      int // the effect that kills; 0 for none
+	at      int // the number of the effect that kills; 0 for none
 	after   bool
 	isPlain bool // the run's store is no [store.Swapper]
 
-	mu     sync.Mutex // guards the rest
+	mu     sync.Mutex // guards the fields below
 	count  int
 	isDead bool
-	// isQuiet says that the run has no way to tell of the effect that killed it.
+	// isQuiet means that the run cannot report the effect that killed it.
 	isQuiet bool
 }
 
@@ -53,7 +53,7 @@ func (m *mortal) do(effect func() error) error {
 	return errKilled
 }
 
-// next counts an effect: nothing takes place after death, and the last one may.
+// next counts an effect: after death none takes place, and the last one may.
 func (m *mortal) next() (isDead, isLast bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -152,7 +152,7 @@ var testKey = func() *rsa.PrivateKey {
 
 func newCity(t *testing.T) *city { return newCityWithLimit(t, 0) }
 
-// newCityWithLimit has a GitHub that takes so many requests in an hour.
+// newCityWithLimit returns a city whose GitHub accepts that many requests an hour.
 func newCityWithLimit(t *testing.T, limit int) *city {
 	t.Helper()
 	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, RESTOnly: true, Root: t.TempDir(), RateLimit: limit})
@@ -174,7 +174,7 @@ func newCityWithLimit(t *testing.T, limit int) *city {
 	return c
 }
 
-// foreign makes a token that the ledger has never heard of.
+// foreign makes a token that is not in the ledger.
 func (c *city) foreign() string {
 	c.t.Helper()
 	installed, err := StoredInstallations(c.t.Context(), c.store)
@@ -212,7 +212,7 @@ var (
 	contract     openapi.Contract
 )
 
-// run is an Issuer as one process would have it.
+// run returns an Issuer like that of one process.
 func (c *city) run(m *mortal) *Issuer {
 	loadContract.Do(func() { contract = openapi.Load(c.t, "../test/fakegithub/testdata/openapi/schemas.json") })
 	client := &http.Client{Transport: mortalGitHub{contract.Watch(c.t, c.Transport()), m}}
@@ -226,7 +226,7 @@ func (c *city) run(m *mortal) *Issuer {
 	return i
 }
 
-// held are the live tokens that the store has, and their names.
+// held returns the names and hashes of the live tokens in the store.
 func (c *city) held() (names, hashes []string) {
 	c.t.Helper()
 	for name, err := range c.store.List(c.t.Context(), store.Workspaces()) {
@@ -250,8 +250,7 @@ func (c *city) checkNames(want ...string) {
 	}
 }
 
-// checkLive allows as many live tokens that the store does not have as were
-// lost.
+// checkLive allows only as many live tokens outside the store as were lost.
 func (c *city) checkLive(delivered, lost int) {
 	c.t.Helper()
 	_, hashes := c.held()

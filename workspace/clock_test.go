@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// runOff is an Issuer on a machine whose clock is so far ahead of GitHub's.
+// runOff returns an Issuer on a machine whose clock is ahead of GitHub's.
 func (c *city) runOff(ahead time.Duration) *Issuer {
 	i := c.run(&mortal{})
 	i.Now, i.App.Now = nil, func() time.Time { return c.Now().Add(ahead) }
@@ -27,10 +27,10 @@ func offBy(t *testing.T, test func(t *testing.T, ahead time.Duration)) {
 	}
 }
 
-// A machine whose clock was wrong took each new token for one that had run out, deleted
-// it and minted another with every pass: live tokens that no record had
-// (sanitizers/octomachinery#75). What the record says holds by GitHub's clock, whoever
-// reads it.
+// A machine whose clock was wrong treated each new token as expired, deleted it and
+// minted another with every pass: live tokens in no record
+// (sanitizers/octomachinery#75). The times in the record are by GitHub's clock, on
+// every machine.
 func TestAWrongClockLosesNoToken(t *testing.T) {
 	offBy(t, func(t *testing.T, ahead time.Duration) {
 		c := newCity(t)
@@ -50,7 +50,7 @@ func TestAWrongClockLosesNoToken(t *testing.T) {
 		if sum, err := (&Pass{Issuer: c.runOff(ahead)}).Run(t.Context()); err != nil || sum.Minted != 2 {
 			t.Errorf("the pass = %+v, %v, want both replaced before they end", sum, err)
 		}
-		// One with the right clock goes on where the other stopped.
+		// A machine with the right clock continues where the other stopped.
 		if sum, err := (&Pass{Issuer: c.runOff(0)}).Run(t.Context()); err != nil || sum.Due != 0 {
 			t.Errorf("the pass of another machine = %+v, %v, want nothing due", sum, err)
 		}
@@ -64,7 +64,7 @@ func TestAWrongClockLosesNoToken(t *testing.T) {
 	})
 }
 
-// An operator's block revokes what lives by GitHub's clock.
+// An operator's block revokes tokens that are live by GitHub's clock.
 func TestAWrongClockWithdraws(t *testing.T) {
 	offBy(t, func(t *testing.T, ahead time.Duration) {
 		c := newCity(t)
@@ -91,8 +91,8 @@ func TestAWrongClockWithdraws(t *testing.T) {
 	})
 }
 
-// Where GitHub does not tell the time, a token that seems to have run out may be alive:
-// it is not forgotten, and destroy does not say that nothing is left.
+// If GitHub does not tell the time, a token that seems to have expired may be alive: it
+// is not forgotten, and destroy does not report that nothing is left.
 func TestWithoutGitHubAClockIsDoubted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCity(t)
@@ -111,7 +111,7 @@ func TestWithoutGitHubAClockIsDoubted(t *testing.T) {
 	})
 }
 
-// What ran out days ago needs no GitHub to be forgotten.
+// A token that expired days ago can be forgotten without GitHub.
 func TestWithoutGitHubWhatIsLongOverGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCity(t)
@@ -127,7 +127,7 @@ func TestWithoutGitHubWhatIsLongOverGoes(t *testing.T) {
 	})
 }
 
-// One answer of GitHub's holds back the whole pass: the others are left to the next one
+// One answer of GitHub pauses the whole pass: the others are left to the next pass
 // without a request each (scala-steward-org/scala-steward#2355).
 func TestASecondaryLimitHoldsBackThePass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -152,8 +152,9 @@ func TestASecondaryLimitHoldsBackThePass(t *testing.T) {
 	})
 }
 
-// Where an App beside the first one minted, a run measured its minute by GitHub's clock,
-// although the minute had begun by the machine's: where the two differed, it minted nothing.
+// When an App other than the first minted, a run measured its minute by GitHub's clock,
+// although the minute had begun by the machine's: if the two differed, it minted
+// nothing.
 func TestAWrongClockMintsWithSeveralApps(t *testing.T) {
 	l := newLeague(t, 2, 5000)
 	l.Advance(5 * time.Minute) // GitHub's clock; that of this machine stays behind

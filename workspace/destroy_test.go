@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// leave puts a token into the store that the ledger has never heard of.
+// leave puts a token into the store that is not in the ledger.
 func (c *city) leave(id string) {
 	c.t.Helper()
 	name, err := store.OnlyToken(id)
@@ -108,7 +108,7 @@ func unlockRemovesOnlyWhatRanOut(t *testing.T) {
 	c.checkNames()
 }
 
-// Nobody could revoke it later if its text went first.
+// If its text were deleted first, it could not be revoked later.
 func TestATokenThatCannotBeRevokedStaysInTheStore(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
@@ -151,14 +151,14 @@ func (c *city) damage(id, name string) {
 	c.store.(*storetest.Memory).Damage(n)
 }
 
-// Whatever is damaged, a workspace can be destroyed, and what could not be revoked is
-// told.
+// Whatever is damaged, a workspace can be destroyed, and tokens that could not be
+// revoked are reported.
 func TestDestroyWhatIsDamaged(t *testing.T) {
 	for _, c := range []struct {
 		what    string
 		names   []string
 		isExtra bool // they are not there otherwise
-		lost    int  // tokens that are told
+		lost    int  // tokens that are reported
 		alive   int  // of GitHub's
 	}{
 		{"the record", []string{"workspace"}, false, 1, 0},
@@ -196,7 +196,7 @@ func TestDestroyWhatIsDamaged(t *testing.T) {
 	}
 }
 
-// Nor is it silent about a token of the first system, which has no record.
+// It also reports a token of the first system, which has no record.
 func TestDestroyADamagedTokenOfTheFirstSystem(t *testing.T) {
 	c := newCity(t)
 	c.inherit()
@@ -207,8 +207,8 @@ func TestDestroyADamagedTokenOfTheFirstSystem(t *testing.T) {
 	c.checkNames()
 }
 
-// A workspace that goes on replaces a token that is damaged, and tells that the old
-// one may be alive.
+// A workspace that stays in use replaces a damaged token, and reports that the old one
+// may be alive.
 func TestRefreshWhatIsDamaged(t *testing.T) {
 	c := newCity(t)
 	c.create("acme/widgets")
@@ -222,8 +222,8 @@ func TestRefreshWhatIsDamaged(t *testing.T) {
 	c.checkLive(1, 1)
 }
 
-// One record that is damaged is named, with what to do, and does not stop the pass
-// over the others.
+// A damaged record is reported, with what to do, and does not stop the pass over the
+// others.
 func TestPassOverWhatIsDamaged(t *testing.T) {
 	c := newCrowd(t, 5000)
 	c.settle(3, "acme/widgets")
@@ -239,7 +239,7 @@ func TestPassOverWhatIsDamaged(t *testing.T) {
 	}
 }
 
-// Who is blocked loses what the store has, whatever its record says.
+// A blocked workspace loses its tokens in the store, whatever its record says.
 func TestWithdrawWhatIsDamaged(t *testing.T) {
 	c := newCity(t)
 	c.create("acme/widgets")

@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// odd returns a record as runs of all kinds may leave it, and the installations.
+// odd returns a record as different kinds of runs may leave it, and the installations.
 func odd(t *testing.T, r *rand.Rand) (*Record, []mint.Installation) {
 	t.Helper()
 	texts := []string{"acme/widgets", "acme/widgets, octo/widgets", "octo/*", `"*"`}
@@ -55,8 +55,8 @@ func odd(t *testing.T, r *rand.Rand) (*Record, []mint.Installation) {
 	return made, installed
 }
 
-// What a store keeps of a record's next turn is neither later than a pass over all records
-// would find it, nor earlier.
+// The time that a store has for a record's next turn is neither later nor earlier than
+// a pass over all records would find.
 func TestTheIndexSaysWhatAPassWouldFind(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(14, 4))
@@ -84,7 +84,7 @@ func TestTheIndexSaysWhatAPassWouldFind(t *testing.T) {
 	}
 }
 
-// duesOf are the workspaces that a pass would work on.
+// duesOf returns the workspaces that a pass would work on.
 func duesOf(t *testing.T, i *Issuer) (ids []string, sum Summary) {
 	t.Helper()
 	w := (&Pass{Issuer: i}).worker()
@@ -100,7 +100,7 @@ func duesOf(t *testing.T, i *Issuer) (ids []string, sum Summary) {
 }
 
 // Over hours in which all kinds of things happen, passes that ask the index find the
-// workspaces that passes over all records find.
+// same workspaces as passes over all records.
 func TestPassesByTheIndexFindWhatIsDue(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t, 0)
@@ -140,7 +140,7 @@ func TestPassesByTheIndexFindWhatIsDue(t *testing.T) {
 		}
 		byIndex, sum := duesOf(t, run(s))
 		byAll, _ := duesOf(t, run(storetest.Plain(s)))
-		isUnsettled := step >= 2 && step < 5 // a block that nobody has carried out yet
+		isUnsettled := step >= 2 && step < 5 // a block that no run has carried out yet
 		if !slices.Equal(byIndex, byAll) && !isUnsettled {
 			t.Errorf("step %d: the index finds %q due, want %q", step, byIndex, byAll)
 		}
@@ -185,7 +185,7 @@ func (c *city) destroyHalf(i *Issuer, id string) {
 	}
 }
 
-// A pass with nothing due reads no record but those that are due next, and the block list
+// A pass with nothing due reads only the records that are due next, and the block list
 // once.
 func TestAPassReadsWhatIsDue(t *testing.T) {
 	c, s := countedCity(t, 500)
@@ -226,7 +226,7 @@ func TestAPassReadsWhatIsDue(t *testing.T) {
 }
 
 // The block list is read once, and still nothing is minted for a workspace whose tokens
-// were withdrawn after the pass had begun.
+// were withdrawn after the pass began.
 func TestABlockDuringAPassHolds(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.settle(3, "acme/widgets")
@@ -249,7 +249,7 @@ func TestABlockDuringAPassHolds(t *testing.T) {
 	}
 }
 
-// What the index cannot say of is not passed over in silence.
+// Entries that the index cannot read are not skipped silently.
 func TestAPassReportsWhatTheIndexCannotRead(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.settle(2, "acme/widgets")

@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// past are a record's events as people read them.
+// past returns a record's events as users read them.
 func past(r *Record) (texts []string) {
 	for _, e := range r.History {
 		text := e.What + " " + e.Owner
@@ -26,8 +26,8 @@ func past(r *Record) (texts []string) {
 	return texts
 }
 
-// The record itself says what happened to a workspace, for whoever asks why it has
-// no access: no log of another program has to be found.
+// The record itself says what happened to a workspace, for users who ask why it has no
+// access: they need no log of another program.
 func TestTheRecordKeepsTheLatestEvents(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
@@ -61,23 +61,23 @@ func TestTheRecordKeepsTheLatestEvents(t *testing.T) {
 	}
 }
 
-// An event costs no call of the store's: of the effects of a run, which mortal
-// counts, there are as many as without events.
+// An event needs no call to the store: a run has as many effects, which mortal counts,
+// as without events.
 func TestEventsCostNoWrites(t *testing.T) {
 	c := newCity(t)
 	m := &mortal{}
 	if _, err := c.run(m).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
-	// The lock and its end; the record as made, minting, minted and delivered; GitHub's
-	// token; the parameter and its copy.
+	// The lock and its release; the record as made, minting, minted and delivered;
+	// GitHub's token; the parameter and its copy.
 	if m.count != 9 {
 		t.Errorf("Create had %d effects, want 9", m.count)
 	}
 }
 
-// Two failures in turn do not push out what was before them, and a reason has a
-// bound and no control characters.
+// Two failures that alternate do not push out the events before them, and a reason has
+// a bound and no control characters.
 func TestRepeatedFailuresAreCounted(t *testing.T) {
 	r := record(t)
 	r.remember(PastEvent{What: "minted", Owner: "acme"})
@@ -99,8 +99,8 @@ func TestRepeatedFailuresAreCounted(t *testing.T) {
 	}
 }
 
-// Events never make a record longer than a store takes, nor do they move one that
-// fits AWS's free tier out of it.
+// Events never make a record longer than a store accepts, nor too long for AWS's free
+// tier if it fits that without them.
 func TestEventsLeaveRoomForTheRecord(t *testing.T) {
 	for _, tokens := range []int{1, 20, 45, 70} {
 		r := record(t)
@@ -125,7 +125,7 @@ func TestEventsLeaveRoomForTheRecord(t *testing.T) {
 	}
 }
 
-// noise is text that does not compress: a hash of the form that tokens have.
+// noise returns text that does not compress: hashes of the form that tokens have.
 func noise(n int) string { return fakegithub.Hash(fmt.Sprint("noise", n)) }
 
 func TestARecordWithoutEventsIsAsBefore(t *testing.T) {
@@ -136,8 +136,8 @@ func TestARecordWithoutEventsIsAsBefore(t *testing.T) {
 	}
 }
 
-// A pass that fails leaves its reason in the record for the command line. A later
-// pass that succeeds removes it, and the reason never outgrows a store's entry.
+// A pass that fails leaves its reason in the record for the command line. A later pass
+// that succeeds removes it, and the reason never gets too long for a store's entry.
 func TestThePassKeepsTheLastError(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})

@@ -14,8 +14,8 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// troubled is an issuer whose outside fails once. It is one process: it has to
-// recover without a restart.
+// troubled returns an issuer whose store or GitHub fails once. It is one process: it
+// has to recover without a restart.
 func (c *city) troubled(f *faultinject.Trouble) *Issuer {
 	i := c.run(&mortal{})
 	switch f.Kind {
@@ -57,8 +57,8 @@ func (c *city) checkTokens(when string, lost int) {
 	}
 }
 
-// TestEveryCallMayFail goes through creation, refresh and destruction once for
-// every call and every way in which it can go wrong.
+// TestEveryCallMayFail goes through creation, refresh and destruction once for every
+// call and every way in which it can fail.
 func TestEveryCallMayFail(t *testing.T) {
 	t.Parallel()
 	fails := func(name, kind string, isPlain bool) {
@@ -81,7 +81,7 @@ func TestEveryCallMayFail(t *testing.T) {
 	fails("a plain store's answer is lost", faultinject.StoreLost, true)
 }
 
-// live is the life of a workspace, with every step repeated until it succeeds.
+// live goes through the life of a workspace, and repeats every step until it succeeds.
 func live(t *testing.T, f *faultinject.Trouble, isPlain bool) {
 	c := newCity(t)
 	i := c.troubled(f)
@@ -100,7 +100,7 @@ func live(t *testing.T, f *faultinject.Trouble, isPlain bool) {
 			if try == 3 {
 				t.Fatalf("%s fails again and again: %v", step, err)
 			}
-			c.Advance(lockTime) // a run that could not give its lock back
+			c.Advance(lockTime) // for a run that could not release its lock
 		}
 	}
 	again("create", func() error { _, err := i.Create(t.Context(), "sb-1", p, 0); return err })
@@ -121,8 +121,8 @@ func live(t *testing.T, f *faultinject.Trouble, isPlain bool) {
 	}
 }
 
-// A clock that is a quarter of an hour off, either way, costs one request and
-// breaks nothing.
+// A clock that is a quarter of an hour wrong, either way, costs one request and breaks
+// nothing.
 func TestClocksThatDisagree(t *testing.T) {
 	for _, off := range []time.Duration{15 * time.Minute, -15 * time.Minute} {
 		c := newCity(t)

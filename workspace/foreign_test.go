@@ -14,7 +14,8 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// onlyRead is the hash of what is at the name that the first system's readers know.
+// onlyRead returns the hash of the token at the name that programs of the first system
+// read.
 func (c *city) onlyRead() string {
 	c.t.Helper()
 	name, err := store.OnlyToken("sb-1")
@@ -28,8 +29,8 @@ func (c *city) onlyRead() string {
 	return credential.NewToken(entry.Value.Reveal(), time.Time{}).Hash()
 }
 
-// Two systems that run at once for one sandbox would take each other's tokens away
-// every few minutes. gatepass says so, and leaves the other's alone.
+// Two systems that run at once for one sandbox would revoke each other's tokens every
+// few minutes. gatepass reports that, and leaves the other's token alone.
 func TestTwoSystemsAtOnce(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
@@ -74,7 +75,7 @@ func TestTwoSystemsAtOnce(t *testing.T) {
 	}
 }
 
-// When the other system has stopped, its last token runs out and its place is free.
+// When the other system has stopped, its last token expires and its place is free.
 func TestATokenOfAnotherSystemThatHasRunOut(t *testing.T) {
 	c := newCity(t)
 	c.inherit()
@@ -85,7 +86,7 @@ func TestATokenOfAnotherSystemThatHasRunOut(t *testing.T) {
 	}
 }
 
-// A blocked workspace keeps no token, whoever wrote it.
+// A blocked workspace keeps no token, no matter which system wrote it.
 func TestABlockTakesAnotherSystemsToken(t *testing.T) {
 	for _, step := range []string{"Withdraw", "Refresh"} {
 		c := newCity(t)
@@ -107,8 +108,9 @@ func TestABlockTakesAnotherSystemsToken(t *testing.T) {
 	}
 }
 
-// While another's token is adopted, the workspace reads a live one at every moment,
-// and a run that is killed anywhere leaves nothing that the next does not finish.
+// While a token of another system is adopted, the workspace can read a live one at
+// every moment, and a run that is killed anywhere leaves nothing that the next does not
+// finish.
 func TestAdoptionIsMadeBeforeItBreaks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // it waits
 		for n := 1; ; n++ {
@@ -149,7 +151,7 @@ type unready struct{ store.Store }
 
 func (unready) Prepare(context.Context, string) error { return errors.New("no key could be made") }
 
-// A token that could not be kept is not minted.
+// A token that could not be stored is not minted.
 func TestNothingIsMintedThatCannotBeKept(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
@@ -181,8 +183,7 @@ func (c *city) putRaw(name, value string) {
 	}
 }
 
-// What a sandbox of the first system works with is not taken from it before it
-// has something else.
+// A token of the first system stays in a sandbox until there is another.
 func TestATokenOfTheFirstSystemStaysUntilItIsReplaced(t *testing.T) {
 	c := newCity(t)
 	old := c.inherit()
@@ -209,8 +210,8 @@ func TestATokenOfTheFirstSystemStaysUntilItIsReplaced(t *testing.T) {
 	c.checkLive(1, 0)
 }
 
-// Whoever damaged the ledger does not keep a workspace from being ended. One that
-// a later gatepass made is left to that.
+// A damaged ledger does not prevent the end of a workspace. One that a later gatepass
+// made is left to that version.
 func TestDestroyWithoutAReadableRecord(t *testing.T) {
 	for _, c := range []struct {
 		name, record string

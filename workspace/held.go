@@ -31,11 +31,11 @@ type storedToken struct {
 	name store.Name
 }
 
-// readHeld reads the tokens that a record tells of, and those of owners. The record has
+// readHeld reads the tokens that a record lists, and those of owners. The record has
 // the hash of every token, and names are made of hashes and owners. So the tokens are
-// read by name, which costs the same however many workspaces there are; a list of a
-// folder costs some stores a look at everything. The folder is listed where isUnsure is
-// set or the record may not tell of all tokens, and where adopts is set and the workspace
+// read by name, at a cost that does not depend on the number of workspaces; in some
+// stores, listing a folder reads everything. readHeld lists the folder only if isUnsure
+// is set, if the record may not list all tokens, or if adopts is set and the workspace
 // reads a token that the record does not know.
 func readHeld(ctx context.Context, s store.Store, r *Record, owners []string, isUnsure, adopts bool) (*heldTokens, error) {
 	if isUnsure || r.mayMiss() {

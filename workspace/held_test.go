@@ -18,7 +18,7 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// A counted store notes each call, without what differs from token to token.
+// A counted store records each call, without the parts that differ from token to token.
 type counted struct {
 	*storetest.Memory
 
@@ -99,9 +99,8 @@ func countedCity(t *testing.T, others int) (*city, *counted) {
 	return c, s
 }
 
-// A list of one workspace's folder costs some stores a look at all entries. A refresh
-// makes the same calls beside a thousand workspaces as beside one, and lists nothing but
-// what is blocked.
+// In some stores, listing one workspace's folder reads all entries. A refresh makes the
+// same calls beside a thousand workspaces as beside one, and lists only the blocks.
 func TestARefreshCostsTheSameBesideAThousand(t *testing.T) {
 	for _, isPlain := range []bool{false, true} {
 		var few []string
@@ -130,8 +129,8 @@ func TestARefreshCostsTheSameBesideAThousand(t *testing.T) {
 	}
 }
 
-// mayLive are the hashes of live tokens that a record accounts for, and how many more it
-// says may be alive.
+// mayLive returns the hashes of live tokens that a record accounts for, and how many
+// more it says may be alive.
 func (c *city) mayLive() (known []string, lost int) {
 	c.t.Helper()
 	r, err := c.run(&mortal{}).Load(c.t.Context(), "sb-1")
@@ -163,8 +162,8 @@ func (c *city) checkAccounted(when string) {
 	}
 }
 
-// A lock that was left behind tells the next run to look everywhere. Where somebody has
-// removed the lock, the record tells enough.
+// A lock that was left behind tells the next run to read everything. If a user has
+// removed the lock, the record has enough.
 func TestWhatAKilledRunLeftIsFoundByItsRecord(t *testing.T) {
 	t.Parallel()
 	for name, before := range map[string]func(c *city){
@@ -190,7 +189,7 @@ func TestWhatAKilledRunLeftIsFoundByItsRecord(t *testing.T) {
 				}
 				c.Advance(time.Minute) // GitHub knows every token by then
 				again := c.run(&mortal{})
-				again.Adopt = m.at%2 == 0 // what was begun is finished by any run
+				again.Adopt = m.at%2 == 0 // any run finishes what was begun
 				if _, err := again.Create(t.Context(), "sb-1", p, 0); err != nil && (again.Adopt || !errors.Is(err, ErrForeign)) {
 					t.Fatalf("the next run = %v", err)
 				}
@@ -221,8 +220,8 @@ func (f *failing) Put(ctx context.Context, n store.Name, v store.Secret, mode st
 	return f.Store.Put(ctx, n, v, mode)
 }
 
-// A token that could neither be recorded nor revoked is kept under a name that no record
-// tells. The next run finds it.
+// A token that could neither be recorded nor revoked is stored under a name that is in
+// no record. The next run finds it.
 func TestATokenThatTheRecordDoesNotTellIsRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCity(t)
@@ -234,7 +233,7 @@ func TestATokenThatTheRecordDoesNotTellIsRevoked(t *testing.T) {
 			if n.IsRecord() {
 				saves++
 			}
-			return n.IsRecord() && saves >= 2 // after GitHub was asked
+			return n.IsRecord() && saves >= 2 // after the request to GitHub
 		}}
 		up := c.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), 1)
 		if _, err := i.Refresh(t.Context(), "sb-1", false); err == nil {
@@ -250,7 +249,7 @@ func TestATokenThatTheRecordDoesNotTellIsRevoked(t *testing.T) {
 	})
 }
 
-// So it is where the end of an old token is killed.
+// The same if the revocation of an old token is killed.
 func TestARevocationThatIsKilledIsFinishedByTheNext(t *testing.T) {
 	kills(t, func(t *testing.T, m *mortal) bool {
 		c := newCity(t)
@@ -267,7 +266,8 @@ func TestARevocationThatIsKilledIsFinishedByTheNext(t *testing.T) {
 	})
 }
 
-// A record says with LastError that a run failed; what that run meant to delete goes.
+// LastError in a record says that a run failed; what that run meant to delete is
+// deleted.
 func TestACopyThatCouldNotBeDeletedGoesLater(t *testing.T) {
 	c := newCity(t)
 	c.create("acme/widgets")

@@ -300,7 +300,7 @@ const maxOutages = 5
 
 // learned is what the runs of one pass learn about an App and share: its installations,
 // and what is not worth asking GitHub again. Without it, an uninstalled App would cost
-// a request for every workspace, and a GitHub that is down a minute for each. A nil
+// a request for every workspace, and an outage of GitHub a minute for each. A nil
 // learned records nothing.
 type learned struct {
 	mu       sync.Mutex // guards the rest; held while asking the store or GitHub about installations
@@ -344,8 +344,8 @@ func (l *learned) closed(owner string, now time.Time) error {
 	return l.failed[strings.ToLower(owner)]
 }
 
-// try has GitHub asked for an owner's token, where that is worth it, and takes note of
-// what it says.
+// try calls ask, unless an earlier run learned that it would fail, and records the
+// outcome.
 func (l *learned) try(owner string, clock ledgerClock, ask func() error) error {
 	if l == nil {
 		return ask()

@@ -51,7 +51,7 @@ func filestoreIn(t *testing.T) store.Store {
 	return s
 }
 
-// moveTo takes the installations to another store.
+// moveTo moves the installations to another store.
 func (c *city) moveTo(s store.Store) {
 	c.t.Helper()
 	for name, err := range c.store.List(c.t.Context(), store.Installations()) {
@@ -78,8 +78,8 @@ func hashesIn(tokens []fakegithub.Token) (hashes []string) {
 	return hashes
 }
 
-// A workspace is made while GitHub is down, or before the App is installed, and
-// heals by the next run: nothing of it is frozen.
+// A workspace can be made while GitHub is down, or before the App is installed, and the
+// next run repairs it: no part of the failure is permanent.
 func TestCreateHeals(t *testing.T) {
 	c := newCity(t)
 	r, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, late/widgets"), 0)
@@ -158,7 +158,7 @@ func TestDestroyThatIsKilledIsFinishedByTheNext(t *testing.T) {
 	})
 }
 
-// What the first system delivered is revoked, too.
+// Tokens that the first system delivered are revoked, too.
 func TestDestroyTakesWhatTheLedgerDoesNotKnow(t *testing.T) {
 	c := newCity(t)
 	token := c.foreign()
@@ -176,7 +176,8 @@ func TestDestroyTakesWhatTheLedgerDoesNotKnow(t *testing.T) {
 	c.checkLive(0, 0)
 }
 
-// A token is revoked and deleted under whatever name it was kept, twice as well.
+// A token is revoked and deleted under any name in the store, even if it is there
+// twice.
 func TestDestroyTakesTokensUnderOtherNames(t *testing.T) {
 	c := newCity(t)
 	token := c.foreign()
@@ -233,9 +234,8 @@ func TestAnUndeliverableTokenThatIsTooNewIsKept(t *testing.T) {
 	})
 }
 
-// A workspace that is destroyed, or whose token is replaced, in the first seconds of
-// the token: GitHub's 401 does not say that the token is gone
-// (octokit/auth-app.js#65).
+// If a workspace is destroyed, or its token replaced, in the first seconds of the
+// token, GitHub's 401 does not prove that the token is gone (octokit/auth-app.js#65).
 func TestANewTokenIsNotTakenForRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCity(t)
@@ -264,7 +264,7 @@ func (c *city) lag(d time.Duration) {
 	}
 }
 
-// fullStore takes no tokens.
+// fullStore accepts no tokens.
 type fullStore struct{ store.Store }
 
 func (s fullStore) Put(ctx context.Context, n store.Name, v store.Secret, mode store.Mode) error {
@@ -293,7 +293,7 @@ func TestADestroyedWorkspaceIsNotMadeMeanwhile(t *testing.T) {
 	c.checkLive(0, 0)
 }
 
-// Every name of the workspace's folder is checked before anything is asked.
+// Every name of the workspace's folder is checked before any request.
 func TestIDsThatClimbAreRefused(t *testing.T) {
 	c := newCity(t)
 	if _, err := c.run(&mortal{}).Create(t.Context(), "../config", profile(t, "acme/widgets"), 0); err == nil {
@@ -304,8 +304,8 @@ func TestIDsThatClimbAreRefused(t *testing.T) {
 	}
 }
 
-// The first system wrote logins in GitHub's case, and its entry stays until it
-// is pruned: two entries of one account must not be a matter of luck.
+// The first system wrote logins in GitHub's case, and its entry stays until it is
+// pruned: with two entries of one account, the choice must not depend on chance.
 func TestStoredInstallationsTakeTheEntryInLowerCase(t *testing.T) {
 	c := newCity(t)
 	for text, value := range map[string]string{"Globex": "7", "globex": "8", "Only-Legacy": "9"} {

@@ -33,7 +33,7 @@ func (c *city) refresh(force bool) {
 	}
 }
 
-// read is the token that a workspace with one owner reads.
+// read returns the hash of the token that a workspace with one owner reads.
 func (c *city) read() string {
 	c.t.Helper()
 	var texts []string
@@ -56,8 +56,8 @@ func (c *city) read() string {
 
 func (c *city) isLive(hash string) bool { return slices.Contains(hashesOf(c), hash) }
 
-// The new token is there before the old one ends, and the old one ends after
-// its grace: nobody who has just read it is cut off.
+// The new token is in place before the old one ends, and the old one ends after its
+// grace: a program that has just read it can finish.
 func TestRefreshMakesBeforeItBreaks(t *testing.T) {
 	c := newCity(t)
 	c.create("acme/widgets")
@@ -159,8 +159,8 @@ func TestRefreshThatIsKilledIsFinishedByTheNext(t *testing.T) {
 	})
 }
 
-// Two runs never work on one workspace: a refresh under way must not bring back
-// what is being destroyed.
+// Two runs never work on one workspace: a refresh in progress must not bring back what
+// is being destroyed.
 func TestOneRunAtATime(t *testing.T) {
 	c := newCity(t)
 	c.create("acme/widgets")
@@ -208,8 +208,8 @@ func TestARunWaitsForAnother(t *testing.T) {
 	})
 }
 
-// The App was removed from the account and installed again: it has another id,
-// and the store has the old one.
+// The App was removed from the account and installed again: it has another ID, and the
+// store has the old one.
 func TestRefreshFindsTheNewInstallation(t *testing.T) {
 	c := newCity(t)
 	r := c.create("acme/widgets")
@@ -226,8 +226,8 @@ func TestRefreshFindsTheNewInstallation(t *testing.T) {
 	}
 }
 
-// GitHub answers with an error or not at all: no token is left that neither the
-// store nor the ledger knows, and the next run heals.
+// GitHub answers with an error or not at all: no token is left that neither the store
+// nor the ledger knows, and the next run repairs the workspace.
 func TestRefreshSurvivesGitHub(t *testing.T) {
 	for name, fault := range map[string]fakegithub.Fault{
 		"down":      fakegithub.Status(http.StatusBadGateway),

@@ -27,7 +27,7 @@ type ledger struct {
 
 	margin, grace time.Duration // for records without their own values
 	adopt         bool
-	tenure        *tenure // of the run that writes; nil for what only reads
+	tenure        *tenure // of the run that writes; nil if nothing is written
 }
 
 // A ledgerClock is the clock of the times in the ledger: GitHub's, whichever machine
@@ -98,8 +98,8 @@ type tenure struct {
 	tookOver bool // from a run that was killed
 }
 
-// check returns an error where the run has no time left by the wall's clock. Without a
-// tenure there is none.
+// check returns an error if the run has no time left by the wall clock. A nil tenure
+// has no limit.
 func (t *tenure) check() error {
 	if t == nil || clock.Left(t.end, t.clock.machine()) <= 0 {
 		return context.DeadlineExceeded
@@ -145,9 +145,9 @@ type version struct {
 	isUnknown bool
 }
 
-// save writes the record, before anything is done that it says. Where the store compares
-// versions and another run has changed the record, it writes nothing and returns an error
-// that wraps [ErrBusy]. A run whose time is over writes nothing more.
+// save writes the record before the actions that it announces. If the store compares
+// versions and another run has changed the record, it writes nothing and returns an
+// error that wraps [ErrBusy]. It writes nothing after the end of the run's time.
 func (l ledger) save(ctx context.Context, r *Record) error {
 	if err := l.tenure.check(); err != nil {
 		return err

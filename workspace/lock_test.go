@@ -16,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// lazy is a store that is far away.
+// lazy is a store with slow answers.
 type lazy struct{ store.Store }
 
 func (l lazy) nap() { time.Sleep(rand.N(400 * time.Millisecond)) }
@@ -39,8 +39,8 @@ func (l lazy) Delete(ctx context.Context, n store.Name) error {
 	return l.Store.Delete(ctx, n)
 }
 
-// However many find a lock that was left behind, one at a time takes it over, and
-// somebody does.
+// However many runs find a lock that was left behind, only one at a time takes it over,
+// and one of them does.
 func TestALockIsTakenOverByOneAtATime(t *testing.T) {
 	for range 50 {
 		synctest.Test(t, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestALockIsTakenOverByOneAtATime(t *testing.T) {
 	}
 }
 
-// leaveLock is what a run does that was killed long ago.
+// leaveLock leaves a lock like a run that was killed long ago.
 func leaveLock(t *testing.T, s store.Store) {
 	t.Helper()
 	name, err := store.Lock("sb-1")
@@ -87,12 +87,12 @@ func leaveLock(t *testing.T, s store.Store) {
 	}
 }
 
-// scripted is a store that answers one look or write after the other as a test says;
-// nil means as it is.
+// scripted is a store that answers one read or write after the other as a test says;
+// nil means the normal answer.
 type scripted struct {
 	store.Store
 	gets, puts []error
-	slow       time.Duration // of every look
+	slow       time.Duration // of every read
 	replaced   int
 }
 
@@ -123,7 +123,7 @@ func (s *scripted) Put(ctx context.Context, n store.Name, v store.Secret, mode s
 	return s.Store.Put(ctx, n, v, mode)
 }
 
-// Who cannot tell whether it has the lock does not work.
+// A run that cannot tell whether it has the lock does not work.
 func TestWithoutTheLockNothingIsDone(t *testing.T) {
 	away := errors.New("the store is away")
 	for _, c := range []struct {
@@ -189,8 +189,8 @@ func TestABusyWorkspaceSaysUntilWhen(t *testing.T) {
 	})
 }
 
-// A machine that was suspended in the middle of a run goes on with nothing: another
-// has its lock by then.
+// A machine that was suspended in the middle of a run continues with nothing: another
+// run has its lock by then.
 func TestARunThatSleptDoesNothingMore(t *testing.T) {
 	now := time.Now()
 	s := new(storetest.Memory)

@@ -75,8 +75,7 @@ func TestPassMintsWhatIsDueAndNoMore(t *testing.T) {
 	}
 }
 
-// An installation is listed once for all, however many workspaces have a
-// wildcard.
+// An installation is listed once, however many workspaces have a wildcard.
 func TestPassListsAnInstallationOnce(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.settle(12, "acme/*")
@@ -91,7 +90,7 @@ func TestPassListsAnInstallationOnce(t *testing.T) {
 	}
 }
 
-// What is gone for one workspace is gone for all: GitHub is not asked a
+// If something is gone for one workspace, it is gone for all: GitHub is not asked a
 // thousand times.
 func TestPassLearns(t *testing.T) {
 	for _, c := range []struct {
@@ -153,14 +152,14 @@ func (c crowd) each(owner string, do func(int64) error) {
 	}
 }
 
-// With little left of the rate limit, what ends before the limit is whole again
-// goes first, and what lasts longer waits.
+// With little left of the rate limit, tokens that expire before its reset go first, and
+// those that last longer wait.
 func TestPassKeepsAReserve(t *testing.T) {
 	c := newCrowd(t, 50)
 	i := c.run(&mortal{})
 	w := (&Pass{Issuer: i}).worker()
 	now := c.Now()
-	i.App.Self(t.Context()) // an answer with the limit
+	i.App.Self(t.Context()) // to get an answer with the limit
 	rate, ok := i.App.Rate()
 	if !ok || rate.Limit != 50 || rate.Remaining != 49 || !rate.Reset.After(now) {
 		t.Fatalf("Rate = %+v, %v, want what GitHub said", rate, ok)
@@ -177,8 +176,8 @@ func TestPassKeepsAReserve(t *testing.T) {
 	}
 }
 
-// A record that cannot be read, a workspace another run works on, and one that
-// is being destroyed: each is one line, and none keeps the others from theirs.
+// A record that cannot be read, a workspace that another run works on, and one that is
+// being destroyed: each is one line, and none stops the work on the others.
 func TestPassGoesOn(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.settle(4, "acme/widgets")
@@ -221,14 +220,14 @@ func TestPassEndsWithItsTime(t *testing.T) {
 	}
 }
 
-// A pass that is told to stop finishes what it has begun.
+// A pass that has to stop finishes what it has begun.
 func TestPassStops(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.settle(5, "acme/widgets")
 	c.Advance(45 * time.Minute)
 	stop := make(chan struct{})
 	i := c.run(&mortal{})
-	i.Audit = func(e Event) { // told while the first workspace is worked on
+	i.Audit = func(e Event) { // stopped while it works on the first workspace
 		if e.Type == Generated {
 			close(stop)
 		}
@@ -239,7 +238,7 @@ func TestPassStops(t *testing.T) {
 	}
 }
 
-// What is given up when time is over has not failed.
+// What is given up because the time is over has not failed.
 func TestPassGivesUp(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.settle(3, "acme/widgets")
@@ -253,7 +252,7 @@ func TestPassGivesUp(t *testing.T) {
 	}
 }
 
-// giveUp is a GitHub that is asked when time is up.
+// giveUp is a GitHub that cancels the context when it is asked.
 type giveUp struct{ cancel func() }
 
 func (g giveUp) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -262,7 +261,7 @@ func (g giveUp) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// One workspace is looked after whether its record has something due or not.
+// A pass over one workspace works on it whether its record has something due or not.
 func TestPassOverOne(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.settle(3, "acme/widgets")
@@ -292,7 +291,7 @@ func TestPassOverOne(t *testing.T) {
 	}
 }
 
-// The issue's figure, with a tenth of the workspaces; "make bench" has them all.
+// The number of the issue, with a tenth of the workspaces; "make bench" has them all.
 func TestPassOverAThousand(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t, 100_000)
@@ -304,7 +303,7 @@ func TestPassOverAThousand(t *testing.T) {
 	}
 }
 
-// counts are calls of a store.
+// counts are numbers of calls to a store.
 type counts struct{ writes, deletes, reads int }
 
 func (c *counts) add(call string) {
@@ -320,12 +319,13 @@ func (c *counts) add(call string) {
 
 func (c counts) String() string { return fmt.Sprintf("| %d | %d | %d |", c.writes, c.deletes, c.reads) }
 
-// costs are the calls that passes every five minutes make for a workspace, by what they do.
+// costs returns the calls that passes every five minutes make for a workspace, by what
+// they do.
 func costs(t *testing.T, repositories string, grace time.Duration, isPlain bool) (mint, end counts) {
 	t.Helper()
 	c, s := countedCity(t, 0)
 	c.create(repositories)
-	for range 40 { // at last as it is all the time
+	for range 40 { // the costs are constant by the last of them
 		c.Advance(5 * time.Minute)
 		s.take()
 		i := c.run(&mortal{isPlain: isPlain})
@@ -335,7 +335,7 @@ func costs(t *testing.T, repositories string, grace time.Duration, isPlain bool)
 			t.Fatalf("the pass = %+v, %v", sum, err)
 		}
 		var own counts
-		isOwn := false // what is before the lock is of the pass
+		isOwn := false // calls before the lock belong to the pass
 		for _, call := range s.take() {
 			if isOwn = isOwn || strings.HasSuffix(call, "/lock"); isOwn {
 				own.add(call)
@@ -351,8 +351,8 @@ func costs(t *testing.T, repositories string, grace time.Duration, isPlain bool)
 	return mint, end
 }
 
-// What docs/refresher.md says a refresh costs is what it costs, in a store that compares
-// versions and in one that does not.
+// A refresh costs what docs/refresher.md says, in a store that compares versions and in
+// one that does not.
 func TestTheDocsSayWhatARefreshCosts(t *testing.T) {
 	docs, err := os.ReadFile("../docs/refresher.md")
 	if err != nil {

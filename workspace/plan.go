@@ -55,8 +55,8 @@ type Held struct {
 
 // Want is the goal of a run.
 type Want struct {
-	// Owners are the accounts, in lower case, for which the workspace is to have a token.
-	// None when the workspace is destroyed.
+	// Owners are the accounts, in lower case, that need a token. It is empty if the
+	// workspace is being destroyed.
 	Owners []string
 	Now    time.Time
 	Doubt  time.Duration // how far Now may be ahead of the real time
@@ -106,7 +106,7 @@ type planner struct {
 	want  Want
 	steps []Step
 
-	grants map[string]string // what an owner's token is for; of owners that are to have one
+	grants map[string]string // what an owner's token is for, by owners that need one
 	live   map[string]bool   // owners with a token that stays
 	given  map[string]bool   // owners of tokens that the ledger knows
 	left   map[string]bool   // owners with another system's token in their place

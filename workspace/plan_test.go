@@ -99,8 +99,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// Two systems that deliver to one workspace would revoke each other's tokens
-// without end. What gatepass did not write is left alone while it lives.
+// Two systems that deliver to one workspace would revoke each other's tokens without
+// end. A token that gatepass did not write is left alone while it lives.
 func TestPlanLeavesAnotherSystemsTokens(t *testing.T) {
 	const lasts, soon = 50 * time.Minute, 5 * time.Minute
 	ours := token("acme", Delivered, "h", lasts)
@@ -140,7 +140,7 @@ func ago(t Token, d time.Duration) Token {
 	return t
 }
 
-// granted is a token that was minted for what the profile said on a day.
+// granted returns a token that was minted for the profile of a day.
 func granted(t Token, day string) Token {
 	t.Grant = day
 	if day == "today's" {
@@ -149,7 +149,7 @@ func granted(t Token, day string) Token {
 	return t
 }
 
-// Of a token that nobody has any more, people are told how that came.
+// For a token that was lost, users are told how that happened.
 func TestPlanSaysHowATokenWasLost(t *testing.T) {
 	for _, c := range []struct {
 		state State
@@ -209,8 +209,8 @@ func TestPlanSpreads(t *testing.T) {
 	}
 }
 
-// reads are what the store holds: "OWNER HASH" for what a workspace reads,
-// "- HASH" for what is kept to be revoked.
+// reads returns what the store holds: "OWNER HASH" for a token that a workspace reads,
+// "- HASH" for one that is kept to be revoked.
 func reads(texts ...string) Held {
 	h := Held{Current: map[string]string{}}
 	for _, text := range texts {

@@ -272,7 +272,7 @@ type unresolved struct{ error }
 
 func (u unresolved) Unwrap() []error { return []error{u.error, errUnresolved} }
 
-// fulfil has the token made, unless the pass knows that GitHub would refuse it.
+// fulfil has the token minted, unless the pass has learned that GitHub would refuse it.
 func (m minter) fulfil(ctx context.Context, q tokenRequest, installed []mint.Installation, moved string) error {
 	if m.Unready != nil {
 		return unresolved{m.Unready}
@@ -280,8 +280,8 @@ func (m minter) fulfil(ctx context.Context, q tokenRequest, installed []mint.Ins
 	return m.learned.try(q.owner, m.clock, func() error { return m.resolveAgain(ctx, q, installed, moved) })
 }
 
-// resolveAgain is resolve, and looks an installation up that GitHub does not know any
-// more: the App may have been installed again.
+// resolveAgain is like resolve. If GitHub no longer knows the installation, it looks it
+// up again: the App may have been reinstalled.
 func (m minter) resolveAgain(ctx context.Context, q tokenRequest, installed []mint.Installation, moved string) error {
 	err := m.resolve(ctx, q, installed, moved)
 	if failure, ok := errors.AsType[*mint.Error](err); !ok || failure.Kind != mint.NotInstalled {

@@ -29,7 +29,7 @@ type league struct {
 	events []Event
 }
 
-// newLeague has Apps called "", b, c… on acme; each GitHub's limit is of each.
+// newLeague has Apps called "", b, c… on acme; the limit is that of each.
 func newLeague(t *testing.T, apps, limit int) *league {
 	t.Helper()
 	c := newCityWithLimit(t, limit)
@@ -51,10 +51,10 @@ func (l *league) enlist(app fakegithub.App) {
 	l.own = append(l.own, &mint.App{ID: app.ClientID, Signer: l.key, URL: "https://github.test", Client: &http.Client{Transport: l.Transport()}, Now: l.Now})
 }
 
-// nameOf is the name of an App in the store: b is the second.
+// nameOf returns the name of an App in the store: b is the second.
 func nameOf(at int) string { return string(rune('a' + at)) }
 
-// installOn installs an App beside the first, and tells the store.
+// installOn installs another App in addition to the first, and adds it to the store.
 func (l *league) installOn(owner string, at int) int64 {
 	l.t.Helper()
 	in, err := l.AddInstallation(fakegithub.Installation{AppID: l.apps[at].ID, Account: owner, RepositorySelection: "all"})
@@ -95,7 +95,7 @@ func (l *league) issuer() *Issuer {
 	return i
 }
 
-// on is an App's installation on acme.
+// on returns the ID of an App's installation on acme.
 func (l *league) on(at int) int64 {
 	l.t.Helper()
 	in, err := l.own[at].InstallationOf(l.t.Context(), "acme")
@@ -105,7 +105,7 @@ func (l *league) on(at int) int64 {
 	return in.ID
 }
 
-// appOf is which App minted the workspace's token for acme.
+// appOf returns which App minted the workspace's token for acme.
 func (l *league) appOf(r *Record) int {
 	l.t.Helper()
 	for _, t := range r.Tokens {
@@ -130,13 +130,13 @@ func (l *league) create(id string, p *Profile) *Record {
 	return r
 }
 
-// later refreshes a workspace when its token ends soon.
+// later refreshes a workspace when its token expires soon.
 func (l *league) later(id string) (*Record, error) {
 	l.Advance(50 * time.Minute)
 	return l.issuer().Refresh(l.t.Context(), id, false)
 }
 
-// A thousand workspaces of one owner must not use up one App while others rest.
+// A thousand workspaces of one owner must not use up one App while others are idle.
 func TestWorkspacesAreSpreadOverTheApps(t *testing.T) {
 	l := newLeague(t, 3, 0)
 	p := profile(t, "acme/widgets")
@@ -176,8 +176,8 @@ func TestAWorkspaceStaysWithItsApp(t *testing.T) {
 	}
 }
 
-// What the record knows of the App must outlast its tokens: a workspace that was blocked
-// for a day has the same author afterwards.
+// The App in the record must outlast its tokens: a workspace that was blocked for a day
+// has the same author afterwards.
 func TestTheAppIsRememberedWithoutALiveToken(t *testing.T) {
 	l := newLeague(t, 2, 0)
 	l.create("sb-0", profile(t, "acme/widgets"))
@@ -225,7 +225,7 @@ func TestAWorkspaceMovesWhenItsAppCannotMint(t *testing.T) {
 	} {
 		l := newLeague(t, 3, 0)
 		was := l.appOf(l.create("sb-1", profile(t, "acme/widgets")))
-		l.Advance(20 * time.Minute) // what is known of it was asked a while ago
+		l.Advance(20 * time.Minute) // its rate limit was read a while ago
 		if err := c.spoil(l, was); err != nil {
 			t.Fatal(err)
 		}
@@ -347,7 +347,7 @@ func TestAWorkspaceWithChecksDoesNotMove(t *testing.T) {
 	}
 }
 
-// forget has the store not know an App's installation on acme any more.
+// forget removes an App's installation on acme from the store.
 func (l *league) forget(at int) {
 	l.t.Helper()
 	s, err := store.OfApp(l.store, nameOf(at))
@@ -363,7 +363,7 @@ func (l *league) forget(at int) {
 	}
 }
 
-// An installation that was made anew has another id. Its App is found by asking.
+// An installation that was made again has another ID. Its App is found by asking.
 func TestAnAppIsFoundByItsInstallation(t *testing.T) {
 	l := newLeague(t, 3, 0)
 	was := l.appOf(l.create("sb-1", checksProfile(t)))
@@ -392,7 +392,7 @@ func TestAPassGoesOnWithoutTheFirstApp(t *testing.T) {
 	}
 }
 
-// A refresher leaves a part of the limit to what cannot wait, of each App apart.
+// For each App separately, a refresher leaves a part of the limit to what cannot wait.
 func TestEachAppHasAReserve(t *testing.T) {
 	l := newLeague(t, 2, 100)
 	for n := range 20 {

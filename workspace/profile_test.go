@@ -43,7 +43,7 @@ func TestParseProfileReadsEveryKey(t *testing.T) {
 	}
 }
 
-// spec is a profile of nothing but what is below github.
+// spec returns a profile that has only what is below github.
 func spec(github string) string {
 	return "spec:\n  sourceAccess:\n    github:\n" + github
 }

@@ -62,7 +62,7 @@ func (r *run) reconcile(ctx context.Context, since time.Time) error {
 	if blocks.Has(r.record.ID, "") { // a blocked workspace keeps no token
 		want.Adopt = true
 	}
-	isUnsure := r.isNew || r.ledger.tenure.tookOver || blocks.Has(r.record.ID, "") // the store may have tokens that the record does not tell of
+	isUnsure := r.isNew || r.ledger.tenure.tookOver || blocks.Has(r.record.ID, "") // the store may have tokens that the record does not list
 	if r.held, err = readHeld(ctx, r.ledger.store, r.record, want.Owners, isUnsure, r.ledger.adopt); err != nil {
 		return err
 	}
@@ -268,9 +268,9 @@ func withoutLeft(steps []Step) (todo, left []Step) {
 // did not answer for an hour, the record would become too long for every store.
 const maxLost = 100
 
-// prune removes tokens from the record that are dead for long, and the oldest of those
-// that were lost before their hash was known, which end before the others. In a pool it
-// leaves each owner's latest token, which says by which App it was minted.
+// prune removes tokens from the record that are long dead, and the oldest of those that
+// were lost before their hash was known, which expire before the others. In a pool it
+// keeps each owner's latest token, which tells the App that minted it.
 func (r *Record) prune(now time.Time, isPool bool) {
 	unseen := 0
 	for _, t := range r.Tokens {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// sandbox is a profile as the first system's users have them: most of it is about
+// sandbox is a profile as users of the first system have them: most of it is about
 // machines, networks and budgets.
 const sandbox = `apiVersion: klankermaker.ai/v1alpha1
 kind: SandboxProfile
@@ -32,8 +32,8 @@ spec:
   again: *life
 `
 
-// Profiles that work with the first system are read as they are: what is not
-// about GitHub is ignored, and that is said once.
+// Profiles that work with the first system are read as they are: keys that are not
+// about GitHub are ignored, and one warning says so.
 func TestAProfileOfTheFirstSystemIsReadAsItIs(t *testing.T) {
 	p, err := ParseProfile([]byte(sandbox))
 	if err != nil {
@@ -55,12 +55,12 @@ func TestAProfileOfTheFirstSystemIsReadAsItIs(t *testing.T) {
 	}
 }
 
-// sandboxOf is a profile of the first system with this sourceAccess.
+// sandboxOf returns a profile of the first system with this sourceAccess.
 func sandboxOf(sourceAccess string) string {
 	return "apiVersion: klankermaker.ai/v1alpha1\nkind: SandboxProfile\nmetadata: {name: x}\nspec:\n  sourceAccess: " + sourceAccess + "\n"
 }
 
-// What sourceAccess.mode closes, the lists beside it do not open.
+// The lists beside sourceAccess.mode do not open what the mode closes.
 func TestTheModeOfSourceAccessIsNotWidened(t *testing.T) {
 	const lists = "github: {allowedRepos: [a/b], allowedRefs: [main]}"
 	for _, c := range []struct {
@@ -98,7 +98,7 @@ func TestPermissionsOfTheFirstSystem(t *testing.T) {
 	}
 }
 
-// A profile that extends another leaves to it what is not written here. That file
+// A profile that extends another takes from it what is not written here. The other file
 // is not read, and may allow less than our defaults.
 func TestAProfileThatExtendsAnotherSaysAllItself(t *testing.T) {
 	extends := func(sourceAccess string) string {
@@ -135,8 +135,8 @@ func TestAProfileOfTheSecondVersionInheritsNoPermissions(t *testing.T) {
 	}
 }
 
-// Ignoring what is not ours must not ignore what is: every form in which a key of
-// GitHub's could hide is an error.
+// Keys that are not ours are ignored, but never those that are: every form in which a
+// key about GitHub could hide is an error.
 func TestNothingHidesInAProfileOfTheFirstSystem(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"another kind", strings.Replace(sandbox, "SandboxProfile", "Profile", 1), "kind is SandboxProfile here"},

@@ -18,10 +18,10 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// meddled is a store in which somebody writes between two calls of a run.
+// meddled is a store in which another program writes between two calls of a run.
 type meddled struct {
 	*storetest.Memory
-	meddle func(n store.Name) // told of each write before it is made
+	meddle func(n store.Name) // called before each write
 }
 
 func (m meddled) Swap(ctx context.Context, n store.Name, v store.Secret, version string, due time.Time) (string, error) {
@@ -29,7 +29,7 @@ func (m meddled) Swap(ctx context.Context, n store.Name, v store.Secret, version
 	return m.Memory.Swap(ctx, n, v, version, due)
 }
 
-// rewrite writes an entry as it is, as a run of an earlier version does, which does not
+// rewrite writes an entry unchanged, like a run of an earlier version, which does not
 // compare versions.
 func (c *city) rewrite(n store.Name) {
 	c.t.Helper()
@@ -42,7 +42,7 @@ func (c *city) rewrite(n store.Name) {
 	}
 }
 
-// A run that was away for longer than its lock lasts notices at its next write that
+// A run that stopped for longer than its lock lasts notices at its next write that
 // another run has its place. It does nothing more, and leaves no token behind.
 func TestARunThatLostItsPlaceDoesNothingMore(t *testing.T) {
 	for at, when := range []string{"before GitHub is asked", "before the token is written down", "before it is said to be delivered"} {
@@ -80,7 +80,7 @@ func TestARunThatLostItsPlaceDoesNothingMore(t *testing.T) {
 	}
 }
 
-// What somebody else delivers while a run asks GitHub is not written over.
+// What another program delivers while a run asks GitHub is not overwritten.
 func TestATokenThatCameMeanwhileStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCity(t)
@@ -113,8 +113,8 @@ func TestATokenThatCameMeanwhileStays(t *testing.T) {
 	})
 }
 
-// A run mints one token for an owner, whatever it thinks of the token's life: the
-// longest margin must not make every new token due, nor a clock that is wrong.
+// A run mints one token for an owner, however it judges the token's life: neither the
+// longest margin nor a wrong clock may make every new token due.
 func TestARunMintsOnceForAnOwner(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -137,7 +137,7 @@ func TestARunMintsOnceForAnOwner(t *testing.T) {
 	}
 }
 
-// With the longest margin a new token is left alone by the next pass.
+// With the longest margin the next pass leaves a new token alone.
 func TestTheLongestMarginLeavesNewTokensAlone(t *testing.T) {
 	for k := range 50 {
 		tok := token("acme", Delivered, time.Duration(k).String(), time.Hour)
@@ -147,8 +147,8 @@ func TestTheLongestMarginLeavesNewTokensAlone(t *testing.T) {
 	}
 }
 
-// The App asks for checks, and acme has not approved that yet: the workspace
-// gets the rest, is told, and has checks with the refresh after the approval.
+// The App asks for checks, which acme has not approved yet: the workspace gets the rest
+// and a notice, and gets checks with the refresh after the approval.
 func TestOptionalPermissions(t *testing.T) {
 	c := newCity(t)
 	p, err := ParseProfile([]byte(spec("      allowedRepos: [acme/widgets]\n      permissions: [push]\n      optionalPermissions: [checks, clone]\n")))
@@ -179,7 +179,7 @@ func TestOptionalPermissions(t *testing.T) {
 	}
 }
 
-// What is required is never left out.
+// Required permissions are never left out.
 func TestRequiredPermissionsAreNotDegraded(t *testing.T) {
 	c := newCity(t)
 	p, err := ParseProfile([]byte(spec("      allowedRepos: [acme/widgets]\n      permissions: [push, checks]\n      optionalPermissions: [comment]\n")))
@@ -194,8 +194,8 @@ func TestRequiredPermissionsAreNotDegraded(t *testing.T) {
 }
 
 // A workspace of an organization that was renamed keeps its tokens while the store
-// knows the installation, and the record says what the organization is called now.
-// Where the store does not, the error names it instead of a lost installation.
+// knows the installation, and the record has the organization's new name. If the store
+// does not, the error gives that name instead of reporting a lost installation.
 func TestARenamedOrganizationIsNamed(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
@@ -229,7 +229,7 @@ func TestARenamedOrganizationIsNamed(t *testing.T) {
 	}
 }
 
-// spoiler changes GitHub's answers to those who want a token.
+// spoiler changes GitHub's answers to requests for a token.
 type spoiler struct {
 	http.RoundTripper
 	from, to string
@@ -250,8 +250,8 @@ func (s spoiler) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// A token that must not be used and was not revoked is in the ledger, where
-// whoever destroys the workspace hears of it.
+// A token that must not be used and was not revoked is in the ledger, and destroying
+// the workspace reports it.
 func TestALivingTokenThatIsNotWantedIsInTheLedger(t *testing.T) {
 	for _, c := range []struct{ name, repositories, from, to string }{
 		{"wider", "acme/gadgets", `"repository_selection":"selected"`, `"repository_selection":"all"`},
@@ -275,7 +275,8 @@ func TestALivingTokenThatIsNotWantedIsInTheLedger(t *testing.T) {
 	}
 }
 
-// What an unanswered request may have made counts also when the next is refused.
+// Tokens that an unanswered request may have made also count if the next request is
+// refused.
 func TestARefusalDoesNotHideWhatWasNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCity(t)
@@ -287,8 +288,8 @@ func TestARefusalDoesNotHideWhatWasNotAnswered(t *testing.T) {
 	})
 }
 
-// A GitHub that is down for an hour does not fill the record until no store takes
-// it any more.
+// While GitHub is down for an hour, the record does not grow until no store accepts it
+// any more.
 func TestTheRecordStaysSmallWhileNothingIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCity(t)

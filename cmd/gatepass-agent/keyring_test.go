@@ -15,7 +15,7 @@ import (
 	"github.com/zalando/go-keyring"
 )
 
-// A desk is one workspace with a file for a token, and agents for it.
+// A desk is one workspace with a token file, and agents for it.
 type desk struct {
 	t            *testing.T
 	config, file string
@@ -26,7 +26,7 @@ type desk struct {
 func newDesk(t *testing.T, cache string) *desk {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask
+	if err := os.Chmod(dir, 0o755); err != nil { // independent of the umask
 		t.Fatal(err)
 	}
 	run := filepath.Join(dir, "run")
@@ -135,7 +135,7 @@ func TestTheNextAgentTakesTheTokenFromTheKeyring(t *testing.T) {
 	d.wants("ghs_two")
 }
 
-// git 2.46 and later names a token that did not work when it asks again.
+// git 2.46 and later names a rejected token when it asks again.
 func TestATokenFromTheKeyringIsReplacedWithinOneGitCommand(t *testing.T) {
 	needKeyring(t)
 	d := newDesk(t, "keyring")

@@ -36,7 +36,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// The namespace comes from the pod as well; then the next thing that is wrong is said.
+// The namespace comes from the pod too; then the next error is reported.
 func TestNamespaceOfThePod(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	pod := func(name string) string { return map[string]string{"POD_NAMESPACE": "gatepass"}[name] }

@@ -12,8 +12,8 @@ import (
 	"github.com/gatepass/gatepass/hooks"
 )
 
-// A hook that install makes a link ends early, and no other does: without Go,
-// pre-push would let every push through.
+// Only hooks that install links end early: without Go, pre-push would let every push
+// through.
 func TestEntryKnowsTheLinks(t *testing.T) {
 	var links []string
 	for _, event := range hooks.Shimmed {
@@ -29,7 +29,7 @@ func TestEntryKnowsTheLinks(t *testing.T) {
 	}
 }
 
-// released returns the program as it is released.
+// released returns the program in its released form.
 func released(t *testing.T) string {
 	if dir := os.Getenv(binVariable); dir != "" {
 		return filepath.Join(dir, "gatepass-pre-push")
@@ -43,15 +43,15 @@ func released(t *testing.T) string {
 	return program
 }
 
-// Go starts in each case in which the repository may have a hook, or is another
-// than .git; a hook that is not there ends without it.
+// Go starts in each case in which the repository may have a hook, or is not .git; if
+// the hook does not exist, the program ends without Go.
 func TestEntryStartsGoOnlyForAHook(t *testing.T) {
 	program := released(t)
 	for _, test := range []struct {
 		name  string
-		hook  string // by which the program is called
+		hook  string // the name by which the program is called
 		env   string
-		file  string // that is there besides .git/HEAD
+		file  string // that exists in addition to .git/HEAD
 		lacks bool   // even that
 		goes  bool
 	}{
@@ -106,8 +106,8 @@ func TestEntryStartsGoOnlyForAHook(t *testing.T) {
 	}
 }
 
-// A linked worktree shares the hooks of its repository, whose place entry knows
-// only as git writes it.
+// A linked worktree shares the hooks of its repository. entry knows their place only as
+// git writes it.
 func TestEntryInALinkedWorktree(t *testing.T) {
 	dir := t.TempDir()
 	link, gitDir := filepath.Join(dir, "update"), filepath.Join(dir, ".git/worktrees/w")

@@ -29,8 +29,7 @@ const (
 	widgets      = "https://bot:ghs_0123456789abcdef@github.com/Acme/Widgets.git?token=x"
 )
 
-// scene is a repository, a workspace file, and maybe somebody who listens as its
-// agent.
+// scene is a repository, a workspace file, and maybe a listener in place of its agent.
 type scene struct {
 	t      *testing.T
 	config string
@@ -71,7 +70,7 @@ func (s *scene) agent() {
 
 func (s *scene) getenv(name string) string { return s.env[name] }
 
-// push is what the guard says to updates, lines without the local ref.
+// push runs the guard on updates, which are lines without the local ref.
 func (s *scene) push(url string, lines ...string) (code int, stderr string, took time.Duration) {
 	s.t.Helper()
 	var errs bytes.Buffer
@@ -84,8 +83,8 @@ func (s *scene) push(url string, lines ...string) (code int, stderr string, took
 	return code, errs.String(), time.Since(begun)
 }
 
-// told is what the agent was told, and false where nobody comes within patience.
-// Whoever came waits by now.
+// told returns the report to the agent; false if none arrives within patience. A
+// process that has connected is waiting by now.
 func (s *scene) told(patience time.Duration) (r agent.PushReport, raw string, came bool) {
 	s.t.Helper()
 	if err := s.listen.SetDeadline(time.Now().Add(patience)); err != nil {
@@ -127,7 +126,7 @@ func TestARefusedPushIsTold(t *testing.T) {
 	}
 }
 
-// What goes through the gateway is judged and told as what it is for.
+// A push through the gateway is checked and reported as a push to its host.
 func TestAPushThroughTheGatewayIsJudged(t *testing.T) {
 	for url, want := range map[string]string{
 		"https://broker.example:8443/Acme/Widgets.git":                 "github.com acme/widgets",
@@ -151,8 +150,8 @@ func TestAPushThroughTheGatewayIsJudged(t *testing.T) {
 	}
 }
 
-// gatepass install --gateway tells git of a gateway that the workspace file does not name.
-// A repository cannot.
+// gatepass install --gateway configures git with a gateway that the workspace file does
+// not name. A repository's configuration cannot.
 func TestAPushThroughAnInstalledGatewayIsJudged(t *testing.T) {
 	const gateway = "https://broker.example:8443"
 	s := newScene(t, brokerSource)
@@ -172,8 +171,8 @@ func TestAPushThroughAnInstalledGatewayIsJudged(t *testing.T) {
 	}
 }
 
-// A push that is refused as a whole was told without a reason where that is in an
-// error below, and the broker refuses such a report.
+// A push that was refused as a whole was reported without a reason if the reason was in
+// a wrapped error, and the broker refuses such a report.
 func TestAPushThatIsRefusedAsAWholeIsTold(t *testing.T) {
 	s := newScene(t, brokerSource)
 	s.agent()
@@ -233,7 +232,7 @@ func TestWhatIsNotTold(t *testing.T) {
 	}
 }
 
-// What the user is told does not depend on who listens, nor does it take long.
+// The user's message depends neither on a listener nor on its speed.
 func TestTheUserIsToldAllTheSame(t *testing.T) {
 	s := newScene(t, brokerSource)
 	line := oid + " refs/heads/secret " + zero
@@ -246,7 +245,7 @@ func TestTheUserIsToldAllTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 0) }); err != nil { // one may wait, who is not looked at
+	if err := raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 0) }); err != nil { // one connection may wait without being accepted
 		t.Fatal(err)
 	}
 	longest := time.Duration(0)
@@ -291,7 +290,7 @@ func TestRepositoryOf(t *testing.T) {
 	}
 }
 
-// Whatever a remote is, what is told of it is a host and a repository.
+// For every remote, the report contains only a host and a repository.
 func FuzzRepositoryOf(f *testing.F) {
 	for _, s := range []string{widgets, "git@github.com:acme/widgets.git", "a@b:c@d/e", "://", "ssh://[::1]:22/a/b"} {
 		f.Add(s)

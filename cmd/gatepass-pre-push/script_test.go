@@ -22,8 +22,8 @@ import (
 const binVariable = "GATEPASS_TEST_BIN_DIR"
 
 func TestMain(m *testing.M) {
-	// No workspace file is trusted that the group can write to, and scripts write
-	// theirs by the umask.
+	// A workspace file that the group can write to is not trusted, and scripts write
+	// theirs with the umask.
 	syscall.Umask(syscall.Umask(0o077) | 0o022)
 	commands := map[string]func(){"gatepass-pre-push": main}
 	for _, event := range hooks.Shimmed {
@@ -84,9 +84,9 @@ func unpack(t *testing.T) string {
 	return dir
 }
 
-// setup gives every script a home with the guard installed for all of git, a
-// policy that no one else can write to, and an ssh to github.com: a push to a path
-// is not judged.
+// setup gives every script a home with the guard installed for all of git, a policy
+// that no one else can write to, and an ssh to github.com, because a push to a path is
+// not checked.
 func setup(env *testscript.Env) error {
 	home := filepath.Join(env.WorkDir, "home")
 	if err := os.MkdirAll(home, 0o755); err != nil {
@@ -121,13 +121,13 @@ func setup(env *testscript.Env) error {
 	env.Setenv("HOME", home)
 	env.Setenv("GIT_CONFIG_NOSYSTEM", "1")
 	env.Setenv("GATEPASS_CONFIG", policy)
-	env.Setenv("GORACE", "atexit_sleep_ms=0") // else every hook of a -race test waits a second
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise every hook of a -race test waits a second
 	env.Setenv("ZERO", strings.Repeat("0", 40))
 	return writeShims(env, filepath.Join(home, "hooks"), hooks.Shimmed)
 }
 
-// ssh runs the command that it is given for the other side on this one, below
-// the script's directory.
+// ssh runs the command for the other side on this machine, below the script's
+// directory.
 const ssh = `#!/bin/sh
 for command; do :; done
 cd "$WORK" && exec sh -c "$command"
@@ -166,7 +166,7 @@ func find(path string) (string, error) {
 	return "", fmt.Errorf("no gatepass-pre-push in %s", path)
 }
 
-// shim DIR EVENT writes a file whose contents lead back to the guard.
+// shim DIR EVENT writes a file whose content calls the guard.
 func shim(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: shim DIR EVENT")
@@ -176,7 +176,7 @@ func shim(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), args[1]), []byte(hooks.Shim{Guard: binary, Event: args[1]}.Text()), 0o755))
 }
 
-// lines COUNT TEXT says how many lines of the last stderr hold the text.
+// lines COUNT TEXT checks how many lines of the last stderr contain the text.
 func lines(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: lines COUNT TEXT")

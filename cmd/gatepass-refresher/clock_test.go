@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Nobody looks at a clock that does no harm: the pass goes by GitHub's, and the summary,
-// the log, /readyz and a metric say that this machine's is off, and by how much.
+// A wrong clock must do no harm: the run goes by GitHub's clock, and the summary, the
+// log, /readyz and a metric report how far this machine's clock is off.
 func TestAClockThatIsOffIsSaid(t *testing.T) {
 	for _, c := range []struct {
 		moved time.Duration // GitHub's clock, from ours
@@ -34,7 +34,7 @@ func TestAClockThatIsOffIsSaid(t *testing.T) {
 	}
 }
 
-// A refresher whose clock is wrong does not mint with each pass.
+// A refresher with a wrong clock does not mint in each run.
 func TestPassesWithAClockThatIsOff(t *testing.T) {
 	for _, moved := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
 		w := newWorld(t)
@@ -48,7 +48,7 @@ func TestPassesWithAClockThatIsOff(t *testing.T) {
 		}
 		want := 2
 		if moved < 0 {
-			want = 0 // their tokens last for hours then
+			want = 0 // the tokens then last for hours
 		}
 		if w.asked() != want {
 			t.Errorf("GitHub's clock moved by %v: %d tokens were asked for, want %d", moved, w.asked(), want)

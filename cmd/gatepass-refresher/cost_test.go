@@ -12,7 +12,8 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// tallied is a store without optional interfaces that counts calls, but those for records.
+// tallied is a store without optional interfaces that counts calls, except those for
+// records.
 type tallied struct {
 	store.Store
 	writes, deletes, reads int
@@ -42,7 +43,7 @@ func (s *tallied) List(ctx context.Context, below store.Prefix) iter.Seq2[store.
 	return s.Store.List(ctx, below)
 }
 
-// What docs/refresher.md says a pass costs is what it costs.
+// docs/refresher.md states the true cost of a run.
 func TestTheDocsSayWhatAPassCosts(t *testing.T) {
 	docs, err := os.ReadFile("../../docs/refresher.md")
 	if err != nil {

@@ -24,8 +24,8 @@ func newStack(t *testing.T, given ...string) *stacktest.Stack {
 // inTable are the parameters of a function whose ledger is in DynamoDB.
 var inTable = []string{"Table=gatepass", "TablePolicyArn=arn:aws:iam::123456789012:policy/gatepass"}
 
-// The template and the program have to agree on every variable and on the
-// payload: three layers that did not stopped another system for weeks.
+// The template and the program must agree on every variable and on the payload: three
+// layers that did not agree stopped another system for weeks.
 func TestTheTemplateIsWhatTheFunctionReads(t *testing.T) {
 	for _, given := range [][]string{
 		{},
@@ -68,7 +68,7 @@ func TestTheSchedulesPayload(t *testing.T) {
 	}
 }
 
-// With workspaces=/ a token lies where the first system's workspaces read it.
+// With workspaces=/, a token is where the first system's workspaces read it.
 func TestTheTemplateDeliversWhereWorkspacesRead(t *testing.T) {
 	for _, c := range []struct{ prefix, want string }{
 		{"", "ssm:///gatepass/sandbox/{workspace}/github-token?region=us-east-1"},
@@ -82,8 +82,8 @@ func TestTheTemplateDeliversWhereWorkspacesRead(t *testing.T) {
 	}
 }
 
-// The function has the least that it needs. What it does need is seen in
-// TestRecordedCallsAreAllowed.
+// The function has the fewest permissions. TestRecordedCallsAreAllowed shows that they
+// are enough.
 func TestThePolicyIsNarrow(t *testing.T) {
 	for _, given := range [][]string{{}, {"WorkspacesPrefix=/"}, {"SigningKeyArn=arn:aws:kms:us-east-1:123456789012:key/1"}, {"WorkspaceKeys=km-github-token-", "WorkspacesPrefix=/"}, inTable} {
 		for _, st := range newStack(t, given...).Policy("Role") {
@@ -115,7 +115,7 @@ func TestThePolicyIsNarrow(t *testing.T) {
 	}
 }
 
-// With a table, the function reaches nothing in Parameter Store but what workspaces read.
+// With a table, the function can access only what workspaces read in Parameter Store.
 func TestThePolicyWithATable(t *testing.T) {
 	s := newStack(t, inTable...)
 	if got := s.Properties("Role")["ManagedPolicyArns"]; !slices.Equal(got.([]any), []any{"arn:aws:iam::123456789012:policy/gatepass"}) {
@@ -133,8 +133,8 @@ func TestThePolicyWithATable(t *testing.T) {
 	}
 }
 
-// checkUnbound is about a statement on any resource: nothing but what KMS cannot tie
-// to one, and what is made only with the store's tag.
+// checkUnbound checks a statement for any resource: it may only allow what KMS cannot
+// tie to one, and what is created with the store's tag.
 func checkUnbound(t *testing.T, st stacktest.Statement) {
 	t.Helper()
 	for _, action := range st.Actions {
@@ -145,7 +145,7 @@ func checkUnbound(t *testing.T, st stacktest.Statement) {
 	}
 }
 
-// Alarms are about lines that the program writes.
+// Alarms match lines that the program writes.
 func TestTheAlarmsReadTheLog(t *testing.T) {
 	w := newWorld(t)
 	w.settle("sb-1")
@@ -174,7 +174,7 @@ func TestTheAlarmsReadTheLog(t *testing.T) {
 	}
 }
 
-// Every metric that a rule asks for is one that there is.
+// Every metric in a rule exists.
 func TestTheRulesReadTheMetrics(t *testing.T) {
 	text, err := deploy.Files.ReadFile("prometheus/alerts.yaml")
 	if err != nil {
@@ -211,7 +211,7 @@ func TestTheRulesReadTheMetrics(t *testing.T) {
 	}
 }
 
-// The units start the program with options that it takes.
+// The units start the program with options that it accepts.
 func TestTheUnits(t *testing.T) {
 	units, err := deploy.Files.ReadDir("systemd")
 	if err != nil {

@@ -83,8 +83,8 @@ func (f *fleet) cpu() float64 {
 	return 0
 }
 
-// A refresh lists no namespace: beside a thousand workspaces it makes the requests that it
-// makes beside a hundred.
+// A refresh does not list a namespace: with a thousand other workspaces it makes as
+// many requests as with a hundred.
 func TestRealRefreshOnKubernetes(t *testing.T) {
 	const each = 20
 	c := kubernetestest.Start(t, kubernetestest.Options{Audit: true})
@@ -102,7 +102,7 @@ func TestRealRefreshOnKubernetes(t *testing.T) {
 	before, made := 0, []map[string]int{}
 	for _, others := range []int{100, 1000} {
 		f.fill(others)
-		time.Sleep(time.Second) // what the API server still does for those
+		time.Sleep(time.Second) // time for the API server to finish work for those
 		cpu := f.cpu()
 		for _, id := range ids[len(made)*each:][:each] {
 			if sum, err := f.refresh(r, request{workspace: id, force: true}); err != nil || sum.Minted != 1 {

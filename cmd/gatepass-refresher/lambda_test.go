@@ -15,7 +15,8 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// The Runtime API drives the program, which finds everything in its environment.
+// The Runtime API drives the program, which reads its whole configuration from the
+// environment.
 func TestLambda(t *testing.T) {
 	w, cmd := process(t)
 	l := startLambda(t, cmd.Path, cmd.Env...)
@@ -42,7 +43,7 @@ func TestLambda(t *testing.T) {
 	}
 }
 
-// What is configured wrongly is said to whoever invokes the function.
+// A wrong configuration is reported to the caller of the function.
 func TestLambdaSaysWhatIsConfiguredWrongly(t *testing.T) {
 	for _, c := range []struct {
 		env  []string
@@ -61,7 +62,7 @@ func TestLambdaSaysWhatIsConfiguredWrongly(t *testing.T) {
 	}
 }
 
-// The pass ends before the invocation does, and says what it left.
+// The run ends before the invocation does, and reports what it left.
 func TestLambdaKeepsItsDeadline(t *testing.T) {
 	for _, c := range []struct {
 		name                string
@@ -98,8 +99,7 @@ func TestLambdaKeepsItsDeadline(t *testing.T) {
 	}
 }
 
-// A pass that fails as a whole is an invocation that fails: the alarm looks at
-// those.
+// A run that fails as a whole is a failed invocation, which the alarm counts.
 func TestLambdaFails(t *testing.T) {
 	w := newWorld(t)
 	w.settle("sb-1")

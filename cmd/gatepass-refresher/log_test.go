@@ -8,8 +8,8 @@ import (
 	"unicode"
 )
 
-// The log has what GitHub and workspaces say, and people read it on terminals. slog
-// leaves DEL in text, and every direction of text in JSON.
+// The log contains text from GitHub and workspaces, and people read it on terminals.
+// slog leaves DEL in text, and direction-changing characters in JSON.
 func TestTheLogIsHarmless(t *testing.T) {
 	for _, form := range []string{"text", "json"} {
 		var out bytes.Buffer

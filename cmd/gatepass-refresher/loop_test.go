@@ -39,8 +39,8 @@ func TestNext(t *testing.T) {
 	}
 }
 
-// The loop keeps workspaces in tokens for hours, mints each hour's once, and
-// revokes what was replaced.
+// The loop keeps workspaces in tokens for hours, mints one per hour, and revokes
+// superseded ones.
 func TestLoopForHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -67,8 +67,8 @@ func TestLoopForHours(t *testing.T) {
 	})
 }
 
-// A store that is away for a while: the loop says that it is not ready, tries
-// again sooner, and is ready when the store is back.
+// A store fails for a while: the loop reports that it is not ready, retries sooner, and
+// is ready when the store is back.
 func TestLoopRetriesSooner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -97,7 +97,7 @@ func TestLoopRetriesSooner(t *testing.T) {
 	})
 }
 
-// sometimes is a store that is away while away is true.
+// sometimes is a store that fails while away is true.
 type sometimes struct {
 	store.Store
 	away *atomic.Bool
@@ -117,8 +117,7 @@ const (
 	deferred  = `gatepass_refresher_workspaces{state="deferred"}`
 )
 
-// A signal lets the workspaces that are worked on be finished, and nothing else
-// be begun.
+// After a signal, workspaces in work are finished, and no other is started.
 func TestLoopEndsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -137,7 +136,7 @@ func TestLoopEndsInOrder(t *testing.T) {
 	})
 }
 
-// What takes longer than that is given up.
+// What takes longer is given up.
 func TestLoopEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -163,7 +162,7 @@ func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// The pages are there while the loop goes on, and a taken address is an error.
+// The pages are served while the loop runs, and a port in use is an error.
 func TestLoopServes(t *testing.T) {
 	w := newWorld(t)
 	w.settle("sb-1")
@@ -209,7 +208,7 @@ func isReady(ctx context.Context, url string) bool {
 	return err == nil && answer.StatusCode == http.StatusOK && string(body) == "ok\n"
 }
 
-// After the machine was suspended the next pass is not put off by as long.
+// A suspend of the machine does not delay the next run by as long.
 func TestTheLoopAfterSleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now().Round(0)

@@ -17,7 +17,7 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// watched is a monitor with a clock of the test's.
+// watched returns a monitor with a clock of the test.
 func watched(interval time.Duration) (m *monitor, clock *time.Time) {
 	now := time.Unix(1_800_000_000, 0)
 	m = newMonitor(interval)
@@ -127,8 +127,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// A pass that asked the store's index does not know how many workspaces there are, and
-// says nothing of it anywhere.
+// A run over the store's index does not know how many workspaces there are, and no
+// metric says it.
 func TestAPassByTheIndexCountsNoWorkspaces(t *testing.T) {
 	m, now := watched(5 * time.Minute)
 	m.begin(*now)
@@ -153,7 +153,7 @@ var (
 	sampleLine = regexp.MustCompile(`^(([a-z_]+)(?:\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})?) (-?[0-9.]+(?:e[+-][0-9]+)?)$`)
 )
 
-// samples reads the page as strictly as its format says.
+// samples parses the page strictly by its format.
 func (m *monitor) samples(t *testing.T) map[string]float64 {
 	t.Helper()
 	status, body := m.get(t, "/metrics")
@@ -187,7 +187,7 @@ func (m *monitor) samples(t *testing.T) map[string]float64 {
 	return all
 }
 
-// Every reason of mint has a label of its own.
+// Every reason of mint has its own label.
 func TestReasons(t *testing.T) {
 	seen := map[string]bool{}
 	for kind := mint.Refused; kind <= mint.Replaced; kind++ {

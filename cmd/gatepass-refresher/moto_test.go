@@ -23,8 +23,8 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A cloud is AWS as a function of the template finds it: the emulator, and a
-// record of what it was asked.
+// A cloud is AWS as a function of the template sees it: the emulator, with a record of
+// its requests.
 type cloud struct {
 	*world
 	stack  *stacktest.Stack
@@ -33,7 +33,7 @@ type cloud struct {
 	began  time.Time
 }
 
-// newCloud deploys the template and runs the program that ships in its function.
+// newCloud deploys the template and runs the program that its function ships.
 func newCloud(t *testing.T, given ...string) *cloud {
 	t.Helper()
 	endpoint, programs := os.Getenv("GATEPASS_TEST_AWS_ENDPOINT"), os.Getenv("GATEPASS_TEST_BIN_DIR")
@@ -59,7 +59,7 @@ func newCloud(t *testing.T, given ...string) *cloud {
 	if err := os.WriteFile(ca, c.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	environment := []string{ // what AWS adds, and where its services and GitHub are
+	environment := []string{ // what AWS adds, and the addresses of its services and GitHub
 		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_SESSION_TOKEN=test", "AWS_REGION=us-east-1",
 		"AWS_ENDPOINT_URL=" + c.aws.URL, "SSL_CERT_FILE=" + ca,
 	}
@@ -93,7 +93,7 @@ func TestTheFunctionForReal(t *testing.T) {
 	}
 }
 
-// checkPayloads is about single workspaces, and what is no payload.
+// checkPayloads tests payloads for single workspaces, and invalid ones.
 func (c *cloud) checkPayloads() {
 	c.t.Helper()
 	parameter := c.stack.Parameters["WorkspacesPrefix"] + "/sandbox/sb-1/github-token"
@@ -111,7 +111,7 @@ func (c *cloud) checkPayloads() {
 	c.lambda.refuses(`{"sandbox": "sb-1"}`, badPayload, "no known form")
 	cancel := c.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Slow(time.Minute), -1)
 	defer cancel()
-	for within := 5 * time.Second; ; within *= 2 { // a tenth of it is for the answer, where this machine may stall
+	for within := 5 * time.Second; ; within *= 2 { // a tenth of it is for the answer, and this machine may be slow
 		reply := c.lambda.invoke(`{"workspace": "sb-1", "force": true}`, within)
 		isInTime := !reply.isError && strings.Contains(reply.body, `"deferred":1`) && reply.took <= within
 		if isInTime {
@@ -124,7 +124,7 @@ func (c *cloud) checkPayloads() {
 	}
 }
 
-// checkJWTs has warm invocations sign once.
+// checkJWTs checks that warm invocations sign once.
 func (c *cloud) checkJWTs(invocations int) {
 	c.t.Helper()
 	c.ResetRequests()
@@ -144,9 +144,9 @@ func (c *cloud) checkJWTs(invocations int) {
 	}
 }
 
-// Everything that the function asks of AWS its role allows, and its role allows
-// nothing that it does not ask. The emulator signs digests wrongly, so that with
-// a key in KMS no token comes of it; what is asked is asked all the same.
+// The role allows every call to AWS that the function makes, and nothing more. The
+// emulator signs digests wrongly, so a key in KMS yields no token; the calls are made
+// all the same.
 func TestRecordedCallsAreAllowed(t *testing.T) {
 	const key = "arn:aws:kms:us-east-1:123456789012:key/"
 	c := newCloud(t, "SigningKeyArn="+key+"1", "Adopt=true")
@@ -160,8 +160,8 @@ func TestRecordedCallsAreAllowed(t *testing.T) {
 	c.checkPolicy(func(call *stacktest.Call) { call.KeyID = strings.Replace(call.KeyID, id, key+"1", 1) })
 }
 
-// So it is where each workspace has a key of its own, through its making, a making
-// that was cut off, and its end.
+// The same with a key per workspace: through its creation, an interrupted creation, and
+// its end.
 func TestRecordedCallsOfWorkspaceKeysAreAllowed(t *testing.T) {
 	c := newCloud(t, "WorkspaceKeys="+strings.ReplaceAll(t.Name(), "/", "-")+"-"+time.Now().Format("150405")+"-", "Adopt=true")
 	if made := c.lambda.report("{}"); made.Refreshed != 2 {
@@ -202,7 +202,7 @@ func TestRecordedCallsOfWorkspaceKeysAreAllowed(t *testing.T) {
 	}
 }
 
-// So it is where the ledger is in DynamoDB, by the function's role and the table's policy.
+// The same with the ledger in DynamoDB, by the function's role and the table's policy.
 func TestRecordedCallsInATableAreAllowed(t *testing.T) {
 	endpoint := os.Getenv("GATEPASS_TEST_AWS_ENDPOINT")
 	if endpoint == "" {
@@ -221,7 +221,7 @@ func TestRecordedCallsInATableAreAllowed(t *testing.T) {
 		t.Errorf("a workspace that is new = %+v, want it made", made)
 	}
 	age := dynamotest.Client(endpoint)
-	for _, owner := range []string{"acme", "octo"} { // after a new installation a pass reads all records
+	for _, owner := range []string{"acme", "octo"} { // after a new installation a run reads all records
 		_, err := age.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 			TableName: aws.String(table), UpdateExpression: aws.String("SET written = :written"),
 			Key:                       map[string]types.AttributeValue{"shard": &types.AttributeValueMemberS{Value: "config"}, "entry": &types.AttributeValueMemberS{Value: "config/github/installations/" + owner}},
@@ -246,8 +246,8 @@ func TestRecordedCallsInATableAreAllowed(t *testing.T) {
 	c.checkPolicy(func(*stacktest.Call) {}, ofTable...)
 }
 
-// checkPolicy holds the recorded calls against the role's policy and others that it has,
-// both ways.
+// checkPolicy compares the recorded calls with the role's policy and its other
+// policies, in both directions.
 func (c *cloud) checkPolicy(change func(*stacktest.Call), others ...stacktest.Statement) {
 	c.t.Helper()
 	calls := c.aws.Calls()

@@ -34,8 +34,8 @@ func TestParsePayload(t *testing.T) {
 	}
 }
 
-// The first system sent permissions as a list and read them as a map, and
-// crashed for weeks. Both forms are read, and installation ids of both kinds.
+// The first system sent permissions as a list and read them as a map, and crashed for
+// weeks. Both forms are read, and both kinds of installation ids.
 func TestParsePayloadOfSchedules(t *testing.T) {
 	for _, c := range []struct{ permissions, installation, want string }{
 		{`["clone", "push"]`, `12345`, "contents: write"},
@@ -67,8 +67,8 @@ func TestParsePayloadOfSchedules(t *testing.T) {
 	}
 }
 
-// What a record is made from has to say everything: GitHub reads an empty list
-// as everything there is.
+// A payload from which a record is made must be complete: GitHub reads an empty list as
+// everything.
 func TestFrozenRefuses(t *testing.T) {
 	for _, c := range []struct{ payload, want string }{
 		{`{"sandbox_id": "sb-1", "permissions": ["clone"]}`, "names no allowed_repos"},
@@ -125,8 +125,7 @@ func TestParsePayloadRefuses(t *testing.T) {
 	}
 }
 
-// What comes out names a workspace that there can be, and is what any JSON reader
-// finds in it.
+// A parsed payload names a valid workspace, and means what any JSON reader finds in it.
 func FuzzParsePayload(f *testing.F) {
 	for _, seed := range []string{
 		"", "{}", scheduled, `{"workspace": "sb-1", "force": true}`, `{"sandbox_id": "sb-1", "installation_id": "1", "permissions": {"contents": "read"}}`,

@@ -43,8 +43,8 @@ func (w *world) join(name string) {
 	}
 }
 
-// The program's whole way: an App joins while the refresher runs, the first one is
-// suspended, and its workspaces move.
+// The whole program: an App joins while the refresher runs, the first one is suspended,
+// and its workspaces move.
 func TestAnAppJoinsWhileTheRefresherRuns(t *testing.T) {
 	w := newWorld(t)
 	w.settle("ws-1", "ws-2")

@@ -38,8 +38,8 @@ func TestRefreshLogsWhatItDoes(t *testing.T) {
 	}
 }
 
-// The whole life of workspaces, with everything that goes wrong, and no token in
-// the log or the report.
+// The whole life of workspaces, with every failure, and no token in the log or the
+// report.
 func TestNoTokenIsEverLogged(t *testing.T) {
 	w := newWorld(t)
 	w.settle("sb-1", "sb-2", "sb-3")
@@ -66,7 +66,7 @@ func TestNoTokenIsEverLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	only, _ := store.OnlyToken("sb-9")
-	w.put(only, w.token("sb-1")) // as another system would have delivered it
+	w.put(only, w.token("sb-1")) // as another system would deliver it
 	pass(request{workspace: "sb-9", frozen: &frozen{repositories: []string{"octo/widgets"}, verbs: []string{"push"}}})
 	pass(request{workspace: "nobody"})
 	text := w.log.String() + strings.Join(shown, "\n")
@@ -80,8 +80,8 @@ func TestNoTokenIsEverLogged(t *testing.T) {
 	}
 }
 
-// Decisions read live configuration: a workspace that was made before there was
-// an App gets its tokens as soon as there is one.
+// Decisions use the current configuration: a workspace that was created before the App
+// gets its tokens as soon as there is an App.
 func TestAWorkspaceFromBeforeTheAppHeals(t *testing.T) {
 	w := newWorld(t)
 	w.settle("sb-1")
@@ -99,7 +99,7 @@ func TestAWorkspaceFromBeforeTheAppHeals(t *testing.T) {
 	}
 }
 
-// Of two passes only the first signs: a KMS charges for each signature.
+// Of two runs only the first signs: a KMS charges for each signature.
 func TestTheAppIsKept(t *testing.T) {
 	w := newWorld(t)
 	w.settle("sb-1", "sb-2")
@@ -166,7 +166,7 @@ func TestPassesThatFailAsAWhole(t *testing.T) {
 	}
 }
 
-// renameRepository has GitHub not know the workspaces' repository any more.
+// renameRepository makes GitHub forget the name of the workspaces' repository.
 func (w *world) renameRepository() {
 	w.t.Helper()
 	if err := w.RemoveRepository("acme", "widgets"); err != nil {
@@ -190,8 +190,8 @@ func TestRefreshOne(t *testing.T) {
 	}
 }
 
-// A payload that was frozen when a workspace was made decides nothing but which
-// workspace it is about.
+// A payload that was frozen when a workspace was created decides only which workspace
+// is meant.
 func TestRefreshFrozen(t *testing.T) {
 	w := newWorld(t)
 	w.settle("sb-1")
@@ -223,15 +223,15 @@ func TestAdoption(t *testing.T) {
 	if made, err := w.refresh(r, request{workspace: "sb-7", frozen: f}); err != nil || made.Minted != 1 || made.Refreshed != 1 || w.log.count("workspace_created") != 1 {
 		t.Errorf("refresh = %+v, %v, want the workspace made", made, err)
 	}
-	// From then on its record counts.
+	// From then on, its record counts.
 	f.repositories = []string{"acme/widgets"}
 	if made, err := w.refresh(r, request{workspace: "sb-7", frozen: f}); err != nil || made.Minted != 0 {
 		t.Errorf("refresh by another payload = %+v, %v, want nothing done", made, err)
 	}
 }
 
-// A sandbox that another system delivers to as well is named in the log and counted
-// as failed, and the other's token lives on, until --adopt is given.
+// If another system also delivers to a sandbox, the log names the sandbox, it counts as
+// failed, and the other's token lives on, until --adopt is given.
 func TestRefreshLeavesAnotherSystemsToken(t *testing.T) {
 	w := newWorld(t)
 	w.settle("sb-1")

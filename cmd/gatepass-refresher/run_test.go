@@ -21,7 +21,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// asProgram has the test binary be the program.
+// asProgram makes the test binary the program.
 const asProgram = "GATEPASS_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -52,8 +52,8 @@ func TestRunUsage(t *testing.T) {
 	}
 }
 
-// The text names every option and every variable, and the table of variables
-// every option that the environment can set.
+// The help names every option and every variable, and the table of variables has every
+// option that the environment can set.
 func TestUsageIsWhole(t *testing.T) {
 	var o options
 	f := o.flags()
@@ -116,7 +116,7 @@ func mustName(n store.Name, err error) store.Name {
 	return n
 }
 
-// process runs the program against a GitHub that listens and a store in files.
+// process runs the program with a GitHub that listens and a file store.
 func process(t *testing.T, args ...string) (*world, *exec.Cmd) {
 	t.Helper()
 	address := "file://" + t.TempDir() + "/store"
@@ -150,7 +150,8 @@ func TestProgramOnce(t *testing.T) {
 	}
 }
 
-// SIGTERM in the middle of a mint: the token is delivered, then the program ends.
+// After a SIGTERM in the middle of a mint, the token is delivered, and then the program
+// ends.
 func TestProgramEndsInOrder(t *testing.T) {
 	w, cmd := process(t, "--interval", "5m", "--listen", "none")
 	before := w.token("sb-1")

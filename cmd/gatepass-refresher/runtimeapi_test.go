@@ -15,37 +15,37 @@ import (
 	"time"
 )
 
-// A lambdaService is the Runtime API of AWS Lambda, as far as a bootstrap needs
-// it (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html). It is
-// stricter: a reply to anything but the invocation that runs is an error.
+// A lambdaService is the Runtime API of AWS Lambda, as far as a bootstrap needs it
+// (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html). It is stricter: a
+// reply to anything but the running invocation is an error.
 type lambdaService struct {
 	t       *testing.T
 	server  *httptest.Server
 	events  chan invocationEvent
 	replies chan invocationReply
-	log     *logbook // of the bootstrap; whole once it is stopped
+	log     *logbook // of the bootstrap; complete once it is stopped
 	stop    func()
 
 	mu      sync.Mutex // guards the rest
 	count   int
-	running string // the request id that was handed out
+	running string // the request id of the running invocation
 	since   time.Time
 }
 
 type invocationEvent struct {
 	payload string
-	time    time.Duration // that the function has
+	time    time.Duration // of the function
 }
 
-// An invocationReply is what the bootstrap said.
+// An invocationReply is the bootstrap's reply.
 type invocationReply struct {
 	isError bool
 	body    string
-	took    time.Duration // since it was handed out
+	took    time.Duration // since the invocation started
 }
 
-// startLambda runs a bootstrap as Lambda does: without arguments, and with no
-// more than its environment.
+// startLambda runs a bootstrap as Lambda does: without arguments, and with only its
+// environment.
 func startLambda(t *testing.T, bootstrap string, environment ...string) *lambdaService {
 	t.Helper()
 	s := &lambdaService{t: t, events: make(chan invocationEvent), replies: make(chan invocationReply, 1), log: new(logbook)}
@@ -94,7 +94,7 @@ func (s *lambdaService) handOut() (id string) {
 	return s.running
 }
 
-// takeBack ends the invocation that runs, if it is that one.
+// takeBack ends the running invocation, if it has that id.
 func (s *lambdaService) takeBack(id string) (took time.Duration, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,7 +116,7 @@ func (s *lambdaService) reply(w http.ResponseWriter, r *http.Request) {
 	s.replies <- invocationReply{kind == "error", string(body), took}
 }
 
-// invoke hands over a payload and waits for the reply.
+// invoke sends a payload and waits for the reply.
 func (s *lambdaService) invoke(payload string, within time.Duration) invocationReply {
 	s.t.Helper()
 	timeout := time.After(within + time.Minute)
@@ -134,7 +134,7 @@ func (s *lambdaService) invoke(payload string, within time.Duration) invocationR
 	return invocationReply{}
 }
 
-// report is the summary that a payload is answered with.
+// report returns the summary that answers a payload.
 func (s *lambdaService) report(payload string) report {
 	s.t.Helper()
 	reply := s.invoke(payload, time.Minute)
@@ -147,8 +147,7 @@ func (s *lambdaService) report(payload string) report {
 	return made
 }
 
-// refuses checks that a payload is answered with an error of that type and one
-// line.
+// refuses checks that the answer to a payload is an error of that type with one line.
 func (s *lambdaService) refuses(payload, kind, text string) {
 	s.t.Helper()
 	reply := s.invoke(payload, time.Minute)

@@ -33,7 +33,7 @@ var testKey = func() *rsa.PrivateKey {
 // age is how old the tokens of a new world's workspaces are: due, and alive.
 const age = 45 * time.Minute
 
-// A world is a GitHub with an App on two accounts, and a store that knows it.
+// A world is a GitHub with an App on two accounts, and a store that has them.
 type world struct {
 	*fakegithub.Server
 	t     *testing.T
@@ -42,7 +42,7 @@ type world struct {
 	log   *logbook
 }
 
-// newWorld has a GitHub without a listener and a store in memory.
+// newWorld makes a GitHub without a listener and a store in memory.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	return newWorldWith(t, fakegithub.Options{HandlerOnly: true}, new(storetest.Memory))
@@ -100,7 +100,7 @@ func (w *world) saveApp(id string) {
 	}
 }
 
-// settle makes workspaces whose tokens are due by now.
+// settle creates workspaces whose tokens are due now.
 func (w *world) settle(ids ...string) {
 	w.t.Helper()
 	key, err := mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testKey)}))
@@ -126,7 +126,7 @@ func (w *world) settle(ids ...string) {
 
 func (w *world) http() *http.Client { return &http.Client{Transport: w.Transport()} }
 
-// refresher is one as the program would make it from that command line.
+// refresher returns a refresher for that command line.
 func (w *world) refresher(args ...string) *refresher {
 	w.t.Helper()
 	o, err := parse(args, env())
@@ -138,7 +138,7 @@ func (w *world) refresher(args ...string) *refresher {
 	}
 }
 
-// refresh makes one pass.
+// refresh makes one run.
 func (w *world) refresh(r *refresher, q request) (report, error) {
 	w.t.Helper()
 	return r.refresh(w.t.Context(), nil, q)
@@ -151,7 +151,7 @@ func (w *world) asked() int {
 	})
 }
 
-// token is what the workspace reads.
+// token returns the token that the workspace reads.
 func (w *world) token(id string) string {
 	w.t.Helper()
 	name, err := store.OnlyToken(id)
@@ -165,7 +165,7 @@ func (w *world) token(id string) string {
 	return entry.Value.Reveal()
 }
 
-// A logbook is what was logged.
+// A logbook records the log.
 type logbook struct {
 	mu   sync.Mutex // guards text
 	text bytes.Buffer

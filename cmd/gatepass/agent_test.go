@@ -34,8 +34,8 @@ func TestStatusNamesAnAgentOfTheVersionBefore(t *testing.T) {
 // is built.
 const binVariable = "GATEPASS_TEST_BIN_DIR"
 
-// TestAgentScripts runs testdata/agent/*.txtar as TestScripts does, with the
-// real agent on PATH and the file $WORK/token as its source.
+// TestAgentScripts runs testdata/agent/*.txtar like TestScripts, with the real agent on
+// PATH and the file $WORK/token as its source.
 func TestAgentScripts(t *testing.T) {
 	git, err := exec.LookPath("git")
 	if err != nil {
@@ -46,7 +46,7 @@ func TestAgentScripts(t *testing.T) {
 		Dir:                 "testdata/agent",
 		RequireExplicitExec: true,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
-		// Whoever runs the tests under nohup has SIGHUP ignored, for all below.
+		// nohup ignores SIGHUP in the tests and all their children.
 		Condition: func(cond string) (bool, error) { return cond == "hangup" && !signal.Ignored(syscall.SIGHUP), nil },
 		Setup: func(env *testscript.Env) error {
 			if err := setUp(env, git); err != nil {
@@ -69,7 +69,7 @@ func agentDir(t *testing.T) string {
 	return dir
 }
 
-// setUpAgent makes the files private, and has the agent stopped at the end.
+// setUpAgent makes the files private, and stops the agent at the end.
 func setUpAgent(env *testscript.Env, bin string) error {
 	env.Setenv("PATH", env.Getenv("PATH")+string(filepath.ListSeparator)+bin)
 	env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)
@@ -88,7 +88,7 @@ func setUpAgent(env *testscript.Env, bin string) error {
 	return os.Chmod(filepath.Join(env.WorkDir, "token"), 0o600)
 }
 
-// stopAgents stops those whose sockets are below a runtime directory.
+// stopAgents stops the agents whose sockets are below a runtime directory.
 func stopAgents(run string) {
 	sockets, _ := filepath.Glob(run + "/gatepass/*.sock")
 	for _, socket := range sockets {

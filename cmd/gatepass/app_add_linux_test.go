@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal makes a pseudoterminal: what is written to person is typed, and
-// what is read from it is what a person sees.
+// openTerminal makes a pseudoterminal: text written to person is typed, and person
+// reads what a user sees.
 func openTerminal(t *testing.T) (person, program *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
@@ -36,8 +36,8 @@ func openTerminal(t *testing.T) (person, program *os.File) {
 	return person, program
 }
 
-// converse runs gatepass at a terminal where a person answers the questions in
-// turn, and returns what it printed to standard output, and what the person saw.
+// converse runs gatepass at a terminal where a person answers the questions in turn. It
+// returns what gatepass printed to standard output, and what the person saw.
 func (w *storeWorld) converse(answers [][2]string, args ...string) (stdout, seen string, status int) {
 	w.t.Helper()
 	person, program := openTerminal(w.t)
@@ -62,7 +62,7 @@ func (w *storeWorld) converse(answers [][2]string, args ...string) (stdout, seen
 				_, _ = io.WriteString(person, answers[0][1])
 				answers = answers[1:]
 			}
-			if err != nil { // EIO: the last writer is gone
+			if err != nil { // EIO: the last writer has closed
 				return
 			}
 		}
@@ -79,7 +79,7 @@ func TestAppAddAsksAtATerminal(t *testing.T) {
 	w := newStoreWorld(t)
 	w.install("acme", 11)
 	out, seen, status := w.converse([][2]string{
-		{"client ID of the App: ", "\n"}, // nothing, so that it asks again
+		{"client ID of the App: ", "\n"}, // an empty answer, so that it asks again
 		{"client ID of the App: ", w.app.ClientID + "\n"},
 		{"path of the App's private key (PEM): ", w.key + "\n"},
 	}, "app", "add")

@@ -38,7 +38,7 @@ func TestAppAddFindsTheInstallations(t *testing.T) {
 	}
 }
 
-// Every way of the first system's manual set-up.
+// Every variant of the first system's manual set-up.
 func TestAppAddOne(t *testing.T) {
 	w := newStoreWorld(t)
 	w.install("Acme", 11)
@@ -97,7 +97,7 @@ func TestAppAddKeepsASignersURLOnly(t *testing.T) {
 	w.wants("app add --signer", map[string]string{"app-client-id": w.app.ClientID, "signer": url, "github-url": w.URL()})
 }
 
-// What is asked of GitHub comes first: the first system wrote, then failed.
+// The request to GitHub comes first: the first system wrote, then failed.
 func TestAppAddRefusesAndWritesNothing(t *testing.T) {
 	w := newStoreWorld(t)
 	w.install("acme", 11)
@@ -108,7 +108,7 @@ func TestAppAddRefusesAndWritesNothing(t *testing.T) {
 	id, key := []string{"--app-client-id", w.app.ClientID}, []string{"--private-key-file", w.key}
 	both := slices.Concat(id, key)
 	w.refuses("add", []refusal{
-		// Who mends one mistake at a time runs it once for each.
+		// Without a list of all mistakes, the user would run it once for each.
 		{"nothing, and nobody to ask", nil, 2, "missing: --app-client-id, and --private-key-file or --signer"},
 		{"no key", id, 2, "missing: --private-key-file or --signer"},
 		{"no key, and nobody may be asked", append(id, "--non-interactive"), 2, "missing: --private-key-file or --signer"},

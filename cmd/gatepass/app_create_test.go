@@ -27,7 +27,7 @@ func TestAppCreate(t *testing.T) {
 		args    []string
 		app     fakegithub.App
 		typed   string // as the name, at GitHub
-		options string // of what is to be run next
+		options string // of the next command
 	}{
 		{"for an organization", []string{"--org", "acme"}, fakegithub.App{Name: "gatepass-acme", Owner: "acme", Permissions: map[string]string{"contents": "write", "metadata": "read"}}, "", ""},
 		{
@@ -152,7 +152,7 @@ func TestAppCreateReplacesByForce(t *testing.T) {
 	}
 }
 
-// A desktop's program gets the address, and the program's own environment.
+// The desktop's program gets the address and the environment of gatepass.
 func TestAppCreateOpensABrowser(t *testing.T) {
 	w := newCreateWorld(t)
 	bin := t.TempDir()
@@ -219,7 +219,7 @@ func TestAppCreateWarnsOfMore(t *testing.T) {
 	}
 }
 
-// From GitHub's answer into a real Vault, and no copy anywhere else.
+// From GitHub's answer into a real Vault, without another copy.
 func TestRealAppCreateIntoVault(t *testing.T) {
 	address := os.Getenv("GATEPASS_TEST_VAULT_ADDR")
 	if address == "" {
@@ -245,7 +245,7 @@ func TestRealAppCreateIntoVault(t *testing.T) {
 	if files, _ := filepath.Glob(filepath.Join(w.home, "*.pem")); files != nil {
 		t.Errorf("the key is in %s as well", files)
 	}
-	// Asked for the same place again, nothing comes to GitHub's ears.
+	// For a place that is taken, gatepass makes no request to GitHub.
 	out, errs, status = w.start("--no-browser", "--force", "--key-to", to).wait()
 	if status != 1 || !strings.Contains(errs, "there is a key of that name already") || len(w.Apps()) != 1 {
 		t.Errorf("create --key-to the same key = %d, %q, %q, want it refused before anything is made", status, out, errs)

@@ -18,7 +18,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// oneLine fails where a command did not end with exactly that.
+// oneLine fails unless the command ended with exactly that line.
 func oneLine(t *testing.T, name, errs string, status int, wants ...string) {
 	t.Helper()
 	if status != 1 || strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, "gatepass: ") {
@@ -79,7 +79,7 @@ func writeText(t *testing.T, path, text string) {
 
 var rescued = regexp.MustCompile(`its only key is in (/.+) \(mode 0600\)`)
 
-// A store that breaks once GitHub has made the App costs no key.
+// A store that fails after GitHub has made the App must not lose the key.
 func TestAppCreateRescuesTheKey(t *testing.T) {
 	w := newCreateWorld(t)
 	run := w.start("--no-browser", "--org", "acme", "--store", "file://"+w.dir)
@@ -113,7 +113,7 @@ func TestAppCreateRescuesTheKey(t *testing.T) {
 	w.showsNoSecret(string(pem), out, errs, last.text)
 }
 
-// The key of an App that another run has kept meanwhile is as safe.
+// The key is just as safe if another run has stored an App meanwhile.
 func TestAppCreateLosesARaceAndNoKey(t *testing.T) {
 	w := newCreateWorld(t)
 	run := w.start("--no-browser", "--org", "acme")
@@ -149,7 +149,7 @@ func verbs(t *testing.T, names ...string) mint.Permissions {
 	return permissions
 }
 
-// taken is a port that somebody listens on.
+// taken returns a port on which another listener is.
 func taken(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -178,7 +178,7 @@ func TestRescueFileFindsAPlace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Remove(here); err != nil { // a working directory in which nothing can be made
+		if err := os.Remove(here); err != nil { // a working directory in which no file can be made
 			t.Fatal(err)
 		}
 		t.Setenv("TMPDIR", c.temp)
@@ -296,7 +296,7 @@ func TestFetchLosesPatience(t *testing.T) {
 	}
 }
 
-// A Vault that takes back its word, too, leaves the key in a file.
+// If Vault refuses after accepting, the key is left in a file too.
 func TestRealAppCreateRescuesFromVault(t *testing.T) {
 	address := os.Getenv("GATEPASS_TEST_VAULT_ADDR")
 	if address == "" {

@@ -25,8 +25,8 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A createWorld is a GitHub at which octocat, who owns acme, is signed in, and a
-// place for a store that is still empty.
+// A createWorld is a GitHub at which octocat, who owns acme, is signed in, and a place
+// for an empty store.
 type createWorld struct {
 	*fakegithub.Server
 	t             *testing.T
@@ -49,18 +49,18 @@ func newCreateWorld(t *testing.T) *createWorld {
 	return w
 }
 
-// A creating is "gatepass app create" on its way.
+// A creating is a running "gatepass app create".
 type creating struct {
 	w            *createWorld
 	cmd          *exec.Cmd
-	address      string // of its page; "" when it ended before
+	address      string // of its page; "" if it ended before
 	first        string // the line with the address
 	stdout, errs bytes.Buffer
-	read         chan struct{} // closed when all of that stream is there
+	read         chan struct{} // closed when that stream has ended
 }
 
-// start runs the program until it has printed its page's address: on standard
-// error where standard output is for JSON.
+// start runs the program until it has printed its page's address: on standard error if
+// standard output is for JSON.
 func (w *createWorld) start(args ...string) *creating {
 	w.t.Helper()
 	c := &creating{w: w, read: make(chan struct{})}
@@ -91,7 +91,7 @@ func (w *createWorld) start(args ...string) *creating {
 	return c
 }
 
-// wait returns what the program wrote, and its exit code.
+// wait returns the program's output and its exit code.
 func (c *creating) wait() (stdout, stderr string, status int) {
 	c.w.t.Helper()
 	select {
@@ -133,7 +133,7 @@ func (w *createWorld) person() *person {
 	return &person{w.t, client}
 }
 
-// A page is what the person sees, and where.
+// A page is what the person sees, and its address.
 type page struct {
 	url  *url.URL
 	text string
@@ -189,7 +189,7 @@ func (p *person) submit(at page, n int, set map[string]string) page {
 	return p.read(p.client.Do(request))
 }
 
-// create goes all the way, and returns the last page.
+// create goes through all pages, and returns the last one.
 func (p *person) create(address, name string) page {
 	p.t.Helper()
 	asked := p.submit(p.open(address), 0, nil)
@@ -200,7 +200,7 @@ func (p *person) create(address, name string) page {
 	return p.submit(asked, 0, set)
 }
 
-// keeps returns what the store has, by name.
+// keeps returns the store's content, by name.
 func (w *createWorld) keeps() map[string]string {
 	w.t.Helper()
 	s, err := issuing.OpenStore("file://" + w.dir)
@@ -221,7 +221,7 @@ func (w *createWorld) keeps() map[string]string {
 	return all
 }
 
-// proves has GitHub say whose the key is.
+// proves asks GitHub whose key it is.
 func (w *createWorld) proves(id, pem string) mint.Registration {
 	w.t.Helper()
 	key, err := mint.ParseKey([]byte(pem))
@@ -236,7 +236,7 @@ func (w *createWorld) proves(id, pem string) mint.Registration {
 	return self
 }
 
-// showsNoSecret fails where a text has a part of a key in it.
+// showsNoSecret fails if a text contains a part of a key.
 func (w *createWorld) showsNoSecret(pem string, texts ...string) {
 	w.t.Helper()
 	for _, text := range texts {
@@ -251,7 +251,7 @@ func (w *createWorld) showsNoSecret(pem string, texts ...string) {
 	}
 }
 
-// askedForKeys counts the questions that give out a key.
+// askedForKeys counts the requests that return a key.
 func (w *createWorld) askedForKeys() int {
 	return w.Count(func(r fakegithub.Request) bool { return strings.HasSuffix(r.Path, "/conversions") })
 }

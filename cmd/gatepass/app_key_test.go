@@ -27,7 +27,7 @@ type appWorld struct {
 	app             fakegithub.App
 	key, other      string
 	fingerprint, ca string
-	variables       []string // beyond those that reach GitHub
+	variables       []string // in addition to those for reaching GitHub
 }
 
 func newAppWorld(t *testing.T) *appWorld {
@@ -80,7 +80,7 @@ func (w *appWorld) appKey(t *testing.T, args ...string) (stdout, stderr string, 
 	return w.run(t, append([]string{"app", "key"}, args...)...)
 }
 
-// command is gatepass as a process of its own.
+// command returns gatepass as a separate process.
 func (w *appWorld) command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "gatepass", args...)
@@ -138,7 +138,7 @@ const (
 
 func TestAppKeyCheckFails(t *testing.T) {
 	w := newAppWorld(t)
-	w.variables = []string{"GOOGLE_APPLICATION_CREDENTIALS=/does/not/exist", "AZURE_TOKEN_CREDENTIALS=none"} // nobody is asked
+	w.variables = []string{"GOOGLE_APPLICATION_CREDENTIALS=/does/not/exist", "AZURE_TOKEN_CREDENTIALS=none"} // no request is made
 	open := filepath.Join(t.TempDir(), "open.pem")
 	if err := errors.Join(os.WriteFile(open, nil, 0o644), os.Chmod(open, 0o644)); err != nil {
 		t.Fatal(err)
@@ -198,7 +198,7 @@ func TestAppKeyImportRefuses(t *testing.T) {
 	}
 }
 
-// From a PEM file to a key that only a real Vault has, and GitHub still takes.
+// From a PEM file to a key that only a real Vault has, and that GitHub still accepts.
 func TestRealAppKeyImport(t *testing.T) {
 	w := newAppWorld(t)
 	url := "vault+transit://" + w.transit(t) + "/gatepass"
@@ -215,7 +215,7 @@ func TestRealAppKeyImport(t *testing.T) {
 	}
 }
 
-// transit makes a transit engine in a real Vault, which the commands then reach.
+// transit makes a transit engine in a real Vault, which the commands then use.
 func (w *appWorld) transit(t *testing.T) (mount string) {
 	t.Helper()
 	address := os.Getenv("GATEPASS_TEST_VAULT_ADDR")
@@ -230,7 +230,7 @@ func (w *appWorld) transit(t *testing.T) (mount string) {
 	return mount
 }
 
-// vault is one request of the root user, which has to succeed.
+// vault makes one request of the root user, which must succeed.
 func vault(t *testing.T, method, url, token, body string) {
 	t.Helper()
 	request, err := http.NewRequest(method, url, strings.NewReader(body))

@@ -47,7 +47,7 @@ delete ` + path + `: it is not needed any more
 	}
 	w.wants("rotate-key", before)
 
-	// The old key goes at GitHub, and nothing misses it.
+	// Deleting the old key at GitHub breaks nothing.
 	old, err := mint.ReadKey(w.key)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ delete ` + path + `: it is not needed any more
 	}
 }
 
-// The same key in another place: the store then has its URL and nothing of it.
+// The same key in another place: the store then has its URL and no part of the key.
 func TestAppRotateKeyToASignerAndBack(t *testing.T) {
 	w := newStoreWorld(t)
 	w.add()
@@ -120,8 +120,8 @@ func TestAppRotateKeyRefuses(t *testing.T) {
 	})
 }
 
-// From the store into a real Vault: what GitHub takes is what Vault signs, and
-// the store has no key any more.
+// From the store into a real Vault: GitHub accepts what Vault signs, and the store no
+// longer has a key.
 func TestRealAppRotateKeyIntoVault(t *testing.T) {
 	w := newStoreWorld(t)
 	mount := w.transit(t)
@@ -136,7 +136,7 @@ func TestRealAppRotateKeyIntoVault(t *testing.T) {
 	if _, _, status := w.run(t, "app", "key", "check", "--app-client-id", w.app.ClientID, "--signer", url); status != 1 {
 		t.Error("the dry run has made a key in Vault")
 	}
-	for range 2 { // the second time it is there already
+	for range 2 { // the second time the key exists already
 		out, errs, status = w.run(t, "app", "rotate-key", "--private-key-file", path, "--key-to", url)
 		if status != 0 || !strings.Contains(out, mint.Fingerprint(public)+" (RSA, 2048 bits), at "+url) && !strings.Contains(out, "already") {
 			t.Fatalf("rotate-key --key-to = %d, %q, %q, want the key in Vault", status, out, errs)

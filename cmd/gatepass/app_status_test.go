@@ -54,7 +54,8 @@ func TestAppStatusOfWhatIsInOrder(t *testing.T) {
 	}
 }
 
-// What is granted has two owners: the App's asks for it, the account's approves.
+// A permission needs two people: the App's owner requests it, the account's owner
+// approves it.
 func TestAppStatusSaysWhoHasToGrant(t *testing.T) {
 	w := newStoreWorld(t)
 	w.install("acme", 11)
@@ -77,7 +78,7 @@ func TestAppStatusSaysWhoHasToGrant(t *testing.T) {
 		"the App does not ask for checks: write; add it in the App's settings, then have every account approve it: "+acme+"/apps/sandbox-pass/permissions",
 		"acme has not granted checks: write; have an owner of acme approve it: "+acme+"/installations/11")
 
-	// The App comes to ask, and acme still has to approve.
+	// The App now requests it, and acme must still approve.
 	if err := w.SetPermissions(11, fakegithub.Permissions{"contents": "write", "checks": "write"}); err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +150,8 @@ func TestAppStatusRefuses(t *testing.T) {
 	})
 }
 
-// A private App can be installed on its owner's account alone: where only that
-// installation shows, the page says why, and what to do.
+// A private App can be installed only on its owner's account: if only that installation
+// exists, the page says why, and what to do.
 func TestAppStatusSaysWhetherTheAppIsPublic(t *testing.T) {
 	w := newStoreWorld(t)
 	w.install("acme", 11)

@@ -106,7 +106,7 @@ func TestAppDiscoverReadsEveryPage(t *testing.T) {
 	if status != 0 || len(found.Installations) != 150 || !slices.ContainsFunc(found.Installations, isAdded) || found.Legacy != 77 || len(w.kept()) != 154 {
 		t.Errorf("app discover = %d, %q, %d found, %d entries, want 150 added", status, errs, len(found.Installations), len(w.kept()))
 	}
-	// Of what GitHub listed half-way, nothing is gone.
+	// GitHub's list was incomplete, so nothing counts as gone.
 	w.Fail(func(r *http.Request) bool { return r.URL.Query().Get("page") == "2" }, fakegithub.Status(http.StatusForbidden), -1)
 	w.refuses("discover", []refusal{{"the second page fails", []string{"--prune", "--force"}, 1, "list the App's installations: GitHub answers 403"}})
 }
@@ -148,13 +148,13 @@ func (w *issuingWorld) another(slug string) (app fakegithub.App, key string) {
 	return app, key
 }
 
-// try runs a command that may fail, and returns all that it printed.
+// try runs a command that may fail, and returns everything that it printed.
 func (w *issuingWorld) try(args ...string) (output string, status int) {
 	out, errs, status := w.gatepass(args...)
 	return out + errs, status
 }
 
-// The commands by which an App joins the pool, is looked after, and leaves.
+// The commands by which an App joins the pool, is managed, and leaves.
 func TestAppPool(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.do("app", "discover")

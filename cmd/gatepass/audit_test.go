@@ -121,7 +121,7 @@ func TestAuditSearch(t *testing.T) {
 	}
 }
 
-// buffer is written and read at once.
+// buffer can be written and read at the same time.
 type buffer struct {
 	mu  sync.Mutex // guards the rest
 	buf bytes.Buffer
@@ -139,7 +139,7 @@ func (b *buffer) String() string {
 	return b.buf.String()
 }
 
-// What a workspace says of a push is marked, and as harmless as everything else.
+// A push report of a workspace is marked as such, and escaped like all other text.
 func TestAuditShowsRefusedPushes(t *testing.T) {
 	l, path := auditLog(t)
 	e := broker.Entry{
@@ -184,7 +184,7 @@ func TestAuditTail(t *testing.T) {
 		t.Fatalf("tail -f prints %q, want %s", out.String(), id)
 	}
 	begin := broker.Entry{Kind: broker.KindRequest, Workspace: "begin"}
-	for range 600 { // what it prints is what was written after it had looked once
+	for range 600 { // it prints only what was written after its first read
 		if err := l.Write(t.Context(), begin, false); err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +200,7 @@ func TestAuditTail(t *testing.T) {
 		t.Fatal(err)
 	}
 	write("sb-9")
-	for i := range 2 { // emptied by copytruncate; the second time it has grown beyond where it was before tail looks
+	for i := range 2 { // emptied by copytruncate; the second time the file has grown beyond its old size before tail reads it
 		if err := os.Truncate(path, 0); err != nil {
 			t.Fatal(err)
 		}

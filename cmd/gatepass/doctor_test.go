@@ -18,11 +18,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestDoctor runs testdata/doctor_*.txtar as TestScripts does, but with the real
-// programs, a file as the source, and a runtime directory. $SKEWED is a host
-// whose clock is an hour off, $REAL
-// the directory of the programs. The command "findings N" says how many lines of
-// the last stdout are not in order.
+// TestDoctor runs testdata/doctor_*.txtar like TestScripts, but with the real programs,
+// a file as the source, and a runtime directory. $SKEWED is a host whose clock is an
+// hour off, $REAL the directory of the programs. The command "findings N" checks how
+// many lines of the last stdout are not in order.
 func TestDoctor(t *testing.T) {
 	git, err := exec.LookPath("git")
 	if err != nil {
@@ -49,7 +48,7 @@ func TestDoctor(t *testing.T) {
 	})
 }
 
-// realPrograms returns a directory with what git runs: the one that
+// realPrograms returns a directory with the programs that git runs: the one that
 // binVariable names, or one built now.
 func realPrograms(t *testing.T) string {
 	if dir := os.Getenv(binVariable); dir != "" {
@@ -75,7 +74,7 @@ func setUpDoctor(env *testscript.Env, bin string) error {
 			return err
 		}
 	}
-	run, err := os.MkdirTemp("/tmp", "gp") // short: a socket's path is
+	run, err := os.MkdirTemp("/tmp", "gp") // short, because the path of a socket is limited
 	if err != nil {
 		return err
 	}
@@ -83,7 +82,7 @@ func setUpDoctor(env *testscript.Env, bin string) error {
 	env.Setenv("XDG_RUNTIME_DIR", run)
 	env.Setenv("LANG", "C.UTF-8")
 	env.Setenv("REAL", bin)
-	env.Setenv("GATEPASS_DOCTOR_TIMEOUT", "20s") // a busy machine is no finding
+	env.Setenv("GATEPASS_DOCTOR_TIMEOUT", "20s") // a busy machine must not be a finding
 	env.Setenv("GORACE", "atexit_sleep_ms=0")
 	env.Setenv("SKEWED", skewedHost(env))
 	env.Defer(func() {
@@ -93,8 +92,8 @@ func setUpDoctor(env *testscript.Env, bin string) error {
 	return writeSource(env, workspace)
 }
 
-// writeSource puts $WORK and $SKEWED into the script's workspace files, and
-// writes a token where the script brings none.
+// writeSource fills $WORK and $SKEWED into the script's workspace files, and writes a
+// token if the script has none.
 func writeSource(env *testscript.Env, workspace string) error {
 	text, err := os.ReadFile(workspace)
 	if err != nil {
@@ -118,7 +117,7 @@ func writeSource(env *testscript.Env, workspace string) error {
 		if err := os.WriteFile(file, []byte(expand.Replace(string(text))), 0o644); err != nil {
 			return err
 		}
-		if err := os.Chmod(file, 0o644); err != nil { // testscript unpacks with other modes
+		if err := os.Chmod(file, 0o644); err != nil { // testscript unpacks files with other modes
 			return err
 		}
 	}
@@ -137,8 +136,8 @@ func skewedHost(env *testscript.Env) string {
 	return s.Listener.Addr().String()
 }
 
-// findings counts the lines that are not in order. A file that is the tester's
-// own instead of root's is no surprise.
+// findings counts the lines that are not in order. It ignores that a file belongs to
+// the tester and not to root.
 func findings(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -155,7 +154,7 @@ func findings(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// age DURATION FILE sets the time a file was written, so long ago.
+// age DURATION FILE sets the time of a file to that long ago.
 func age(ts *testscript.TestScript, neg bool, args []string) {
 	ago, err := time.ParseDuration(args[0])
 	ts.Check(err)
@@ -163,14 +162,14 @@ func age(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.Chtimes(ts.MkAbs(args[1]), written, written))
 }
 
-// own UID FILE gives a file away.
+// own UID FILE changes the owner of a file.
 func own(ts *testscript.TestScript, neg bool, args []string) {
 	uid, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	ts.Check(os.Chown(ts.MkAbs(args[1]), uid, -1))
 }
 
-// put writes an entry of the store, as somebody else would.
+// put writes an entry of the store, as another program would.
 func (w *issuingWorld) put(text, value string) {
 	w.t.Helper()
 	name, err := store.ParseName(text)
@@ -228,7 +227,7 @@ func TestDoctorOfAHealthyIssuingSide(t *testing.T) {
 	}
 }
 
-// Which side is looked at follows from what is set up.
+// Which side is checked depends on what is set up.
 func TestDoctorChoosesItsSide(t *testing.T) {
 	w := newHealthyWorld(t)
 	w.write("workspace.yaml", "repos: [acme/widgets]\nrefs: [main]\n")

@@ -12,10 +12,10 @@ import (
 	"unicode"
 )
 
-// hostile is a text that drives a terminal, or looks like another one on it.
+// hostile is a text that controls a terminal, or looks like another text on it.
 const hostile = "a\u202e\u2066\u200b\x7f\u009b31m\x1b[31m\U000e0041z"
 
-// wantHarmless checks that a text shows all of itself.
+// wantHarmless checks that a text is fully visible.
 func wantHarmless(t *testing.T, what, text string) {
 	t.Helper()
 	if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsPrint(r) }); i >= 0 {
@@ -23,8 +23,8 @@ func wantHarmless(t *testing.T, what, text string) {
 	}
 }
 
-// What --json prints is looked at on terminals as well, and is the same JSON all the
-// same.
+// The output of --json is also read on terminals. It is escaped, and means the same
+// JSON.
 func TestJSONIsHarmless(t *testing.T) {
 	var out bytes.Buffer
 	if err := writeJSON(&out, map[string]string{hostile: hostile}); err != nil {
@@ -37,8 +37,7 @@ func TestJSONIsHarmless(t *testing.T) {
 	}
 }
 
-// Every command that shows the text of a file shows it harmlessly, in words and as
-// JSON.
+// Every command that shows the text of a file escapes it, for people and as JSON.
 func TestCommandsAreHarmless(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ws\u202e.yaml")
@@ -58,14 +57,14 @@ func TestCommandsAreHarmless(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, ".gitconfig"), []byte("[http]\n\tproxy = \"http://x\u202e\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sockets, err := os.MkdirTemp("/tmp", "gp") // a socket's path is short
+	sockets, err := os.MkdirTemp("/tmp", "gp") // the path of a socket is limited
 	if err != nil {
 		t.Fatal(err)
 	}
 	getenv := func(name string) string {
 		return map[string]string{"GATEPASS_CONFIG": file, "HOME": dir, "PATH": os.Getenv("PATH"), "XDG_RUNTIME_DIR": sockets, "GIT_CONFIG_NOSYSTEM": "1"}[name]
 	}
-	t.Cleanup(func() { // "token" starts an agent where the programs are beside this one
+	t.Cleanup(func() { // "token" starts an agent if the programs are beside this one
 		run(context.Background(), []string{"agent", "stop"}, getenv, strings.NewReader(""), io.Discard, io.Discard)
 		_ = os.RemoveAll(sockets)
 	})

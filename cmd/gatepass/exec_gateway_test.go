@@ -33,8 +33,8 @@ func TestWithSession(t *testing.T) {
 	}
 }
 
-// SSL_CERT_FILE takes the place of the system's authorities: a command that is given the
-// gateway's alone reaches nothing else by TLS.
+// SSL_CERT_FILE replaces the system's authorities: a command with the gateway's alone
+// could reach no other host by TLS.
 func TestBundle(t *testing.T) {
 	dir := t.TempDir()
 	ca := filepath.Join(dir, "ca.pem")

@@ -8,7 +8,7 @@ import (
 	"github.com/gatepass/gatepass/config"
 )
 
-// What "gh pr create" printed is what the next command of gh gets.
+// The address that "gh pr create" printed is the argument of the next gh command.
 func TestForGh(t *testing.T) {
 	g, err := config.ParseGateway("https://broker.example")
 	if err != nil {

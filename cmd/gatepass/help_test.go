@@ -17,8 +17,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// TestHelpFits: no line of any command's help is wider than 80 columns, but what is to be
-// copied.
+// TestHelpFits: no line of any command's help is wider than 80 columns, except text to
+// copy.
 func TestHelpFits(t *testing.T) {
 	var walk func(path []string, commands []*cli.Command)
 	walk = func(path []string, commands []*cli.Command) {
@@ -87,7 +87,7 @@ OPTIONS:
 
 func testApp() *cli.App { return (&app{}).commandLine() }
 
-// offered returns the words that are offered where the words of at precede.
+// offered returns the completions after the words of at.
 func offered(at string) map[string]bool {
 	words := map[string]bool{}
 	for _, current := range []string{"", "-"} {
@@ -151,7 +151,7 @@ func TestChoicesAreOfOptionsThatExist(t *testing.T) {
 	}
 }
 
-// tabs are what every shell offers for the last word of a line.
+// tabs are the completions that every shell offers for the last word of a line.
 var tabs = map[string]string{
 	"gatepass uni":                           "uninstall",
 	"gatepass policy ":                       "check explain export lint test",
@@ -166,7 +166,7 @@ var tabs = map[string]string{
 	"gatepass nonsense uninst":               "uninstall",
 }
 
-// otherCommand is a line whose last word is another command's to complete.
+// otherCommand is a line whose last word another command completes.
 const otherCommand = "gatepass exec -- gatepass uni"
 
 // TestShellsComplete presses Tab in real shells.
@@ -190,8 +190,8 @@ func TestShellsComplete(t *testing.T) {
 	t.Run("fish", func(t *testing.T) { sameOffers(t, others, lines, fishOffers(t, lines)) })
 }
 
-// sameOffers compares what was offered after each line, without what some shells
-// repeat of the word that is typed: the folder, or the option before "=".
+// sameOffers compares the completions of each line, without what some shells repeat of
+// the typed word: the folder, or the option before "=".
 func sameOffers(t *testing.T, want map[string]string, lines, offered []string) {
 	t.Helper()
 	if len(offered) != len(lines) {
@@ -213,7 +213,7 @@ func sameOffers(t *testing.T, want map[string]string, lines, offered []string) {
 	}
 }
 
-// bashOffers calls the function as bash does, which takes "=" for a word.
+// bashOffers calls the function like bash, which takes "=" as a word.
 func bashOffers(t *testing.T, library string, lines []string) []string {
 	const tab = `
 source "$1" && source "$2" && COMP_LINE=$3 COMP_POINT=${#3} && shift 3
@@ -239,7 +239,7 @@ func zshOffers(t *testing.T, lines []string) []string {
 	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 }
 
-// fishOffers asks fish, which answers a word and its description per line.
+// fishOffers asks fish, which returns a word and its description per line.
 func fishOffers(t *testing.T, lines []string) []string {
 	fish, script := shell(t, "fish")
 	var offered []string
@@ -268,7 +268,7 @@ func shell(t *testing.T, name string) (program, script string) {
 	return program, script
 }
 
-// shellSays is what a shell prints, which must not complain.
+// shellSays returns the output of a shell, which must not print errors.
 func shellSays(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -197,7 +197,8 @@ func (r *roff) verbatim(s string) {
 	r.WriteString(".fi\n")
 }
 
-// surroundings writes the sections that all pages share.
+// surroundings writes the sections about files, environment and exit status, which all
+// commands share.
 func (r *roff) surroundings() {
 	r.section("FILES")
 	r.item(`\fI`+escapeRoff(config.DefaultPath)+`\fR`, "the workspace file: which hosts and repositories there are tokens for, from where, and what may be pushed")

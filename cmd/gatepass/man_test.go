@@ -46,16 +46,15 @@ var (
 	optionName  = regexp.MustCompile(`(?:^|[\s\[])(--[a-z][a-z-]*|-[a-z])\b`)
 )
 
-// deepest returns the command that the words begin with, and how many of them
-// it is.
+// deepest returns the command with which the words start, and how many words it has.
 func deepest(words []string) (at string, n int) {
 	_, rest := resolve(testApp().Commands, words)
 	n = len(words) - len(rest)
 	return strings.Join(words[:n], " "), n
 }
 
-// needPages skips where this test was taken away from the source and runs under
-// another git; the pages were looked at where it was built.
+// needPages skips if this test runs away from the source, under another git; the pages
+// were checked where it was built.
 func needPages(t *testing.T) {
 	t.Helper()
 	if _, err := os.Stat("../../README.md"); err != nil {
@@ -78,7 +77,7 @@ func TestPagesNameCommandsThatExist(t *testing.T) {
 		}
 		for _, m := range commandLine.FindAllStringSubmatch(string(text), -1) {
 			found++
-			line, _, _ := strings.Cut(m[1], " -- ") // what exec runs has options of its own
+			line, _, _ := strings.Cut(m[1], " -- ") // the command after exec has its own options
 			line, _, _ = strings.Cut(line, " #")
 			at, n := deepest(strings.Fields(line))
 			if n == 0 {

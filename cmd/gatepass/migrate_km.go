@@ -37,7 +37,8 @@ Examples:
 const (
 	// kmStore is the store with the first system's parameters.
 	kmStore = "ssm:///km?workspaces=/"
-	// kmInterval is how often it writes a token, with two minutes for its Lambda function.
+	// kmInterval is the time between two tokens that km writes for a sandbox, with two
+	// minutes for its Lambda function.
 	kmInterval = 47 * time.Minute
 )
 
@@ -119,7 +120,7 @@ func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids [
 	i.Sync(c.Context)
 	var problems []error
 	for n, id := range ids {
-		i.Adopt = false // the survey tells the tokens of both systems apart
+		i.Adopt = false // the survey distinguishes the tokens of both systems
 		one, err := surveySandbox(c.Context, i, id)
 		if err == nil {
 			err = one.refuse(i.Time(), c.Bool("stopped"))
@@ -176,9 +177,9 @@ type kmSurvey struct {
 type kmSandbox struct {
 	ID    string `json:"id"`
 	State string `json:"state"` // taken over, both, theirs or expired
-	Token string `json:"token"` // when the token was written last; "" for none
+	Token string `json:"token"` // when the token was last written; "" for none
 
-	written time.Time // what Token says
+	written time.Time // the time in Token
 }
 
 // States of a sandbox.
@@ -189,7 +190,7 @@ const (
 	kmExpired = "expired" // its token has expired
 )
 
-// surveyKM reads what is there. It writes nothing, and asks GitHub for the time alone.
+// surveyKM reads the state. It writes nothing, and asks GitHub only for the time.
 func surveyKM(ctx context.Context, i *workspace.Issuer) (s kmSurvey, err error) {
 	s = kmSurvey{Installations: []string{}, Sandboxes: []kmSandbox{}}
 	if s.App, err = issuing.LoadID(ctx, i.Store); err != nil && !isNotFound(err) {
@@ -258,8 +259,9 @@ func surveySandbox(ctx context.Context, i *workspace.Issuer, id string) (kmSandb
 	return one, nil
 }
 
-// refuse returns why the sandbox is not taken over now: the store has none of that name, or
-// km may write its next token. stopped is the user's word that km does not.
+// refuse returns why the sandbox must not be taken over now: the store has no such
+// sandbox, or km may still write its next token. stopped is the user's statement that
+// km does not.
 func (k kmSandbox) refuse(now time.Time, stopped bool) error {
 	if k.State == kmExpired && k.Token == "" {
 		return usererr.New("take over sandbox "+k.ID, "the store has none of that name", "see gatepass migrate km, or make one: gatepass workspace create PROFILE --id "+k.ID)

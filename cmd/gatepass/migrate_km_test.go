@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// deliver puts a token where the first system does, and returns it.
+// deliver writes a token where the first system does, and returns it.
 func (w *issuingWorld) deliver(t *testing.T, id string, mode store.Mode) string {
 	t.Helper()
 	name, err := store.OnlyToken(id)
@@ -30,7 +30,7 @@ func (w *issuingWorld) deliver(t *testing.T, id string, mode store.Mode) string 
 	return token
 }
 
-// age has the token be written a while ago, by the store's clock.
+// age makes the token look written a while ago, by the store's clock.
 func (w *issuingWorld) age(t *testing.T, id string, ago time.Duration) {
 	t.Helper()
 	name, err := store.OnlyToken(id)
@@ -43,7 +43,7 @@ func (w *issuingWorld) age(t *testing.T, id string, ago time.Duration) {
 	}
 }
 
-// states are those of all sandboxes, as the survey has them.
+// states are the states of all sandboxes in the survey.
 func (w *issuingWorld) states(t *testing.T) string {
 	t.Helper()
 	var s kmSurvey

@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/test/postgrestest"
 )
 
-// From an empty database to a workspace that is gone.
+// From an empty database to a destroyed workspace.
 func TestRealPostgresStore(t *testing.T) {
 	server := postgrestest.New(t, "fsync=off")
 	w := &issuingWorld{appWorld: newAppWorld(t), t: t, dir: t.TempDir()}

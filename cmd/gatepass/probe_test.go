@@ -38,7 +38,7 @@ func refusing(t *testing.T, status *atomic.Int32) (source string) {
 	return "broker+unix://" + path
 }
 
-// It goes on, says what changes alone, and shows it to Prometheus.
+// It runs on, prints only what changes, and serves it to Prometheus.
 func TestProbeAgain(t *testing.T) {
 	var status atomic.Int32
 	status.Store(http.StatusForbidden)
@@ -94,7 +94,7 @@ func TestProbeSaysWhatChanged(t *testing.T) {
 	for _, want := range []string{
 		`gatepass_probe_passed{case="a"} 0`, `gatepass_probe_violated{case="a"} 0`, `gatepass_probe_violated{case="b \"x\""} 1`,
 		`gatepass_probe_duration_seconds{case="a"} 1`, "gatepass_probe_last_round_timestamp_seconds 1",
-		"gatepass_build_info{goversion=", `gatepass_probe_passed{case="\\u202e\\x1b[31m\\u200b"} 0`, // a page of metrics is looked at with curl
+		"gatepass_build_info{goversion=", `gatepass_probe_passed{case="\\u202e\\x1b[31m\\u200b"} 0`, // people read a page of metrics with curl
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s: %s", want, page)
@@ -108,7 +108,7 @@ func scrape(v *watcher) string {
 	return w.Body.String()
 }
 
-// The alerts ask for metrics that there are.
+// The alerts use metrics that exist.
 func TestProbeAlerts(t *testing.T) {
 	text, err := deploy.Files.ReadFile("prometheus/probe-alerts.yaml")
 	if err != nil {

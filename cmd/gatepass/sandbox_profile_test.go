@@ -9,8 +9,7 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A profile of the first system makes a workspace as it is, and what of it is
-// ignored is said in one line.
+// A profile of the first system works unchanged, and one line names what is ignored.
 func TestWorkspaceOfASandboxProfile(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.write("sandbox.yaml", `apiVersion: klankermaker.ai/v1alpha1
@@ -35,8 +34,8 @@ spec:
 	}
 }
 
-// Whoever moves a sandbox is told that the other system still delivers to it, and
-// takes it over by a word of his own.
+// A user who moves a sandbox is told that the other system still delivers to it, and
+// takes it over with an explicit option.
 func TestWorkspaceAdopts(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.write("one.yaml", "spec: {sourceAccess: {github: {allowedRepos: [acme/widgets]}}}\n")
@@ -70,7 +69,7 @@ func TestWorkspaceAdopts(t *testing.T) {
 	}
 }
 
-// installation is the id that the store has for an account.
+// installation returns the store's id for an account.
 func (w *issuingWorld) installation(t *testing.T, owner string) int64 {
 	t.Helper()
 	all, err := workspace.StoredInstallations(t.Context(), w.open())

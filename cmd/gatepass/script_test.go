@@ -16,17 +16,16 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// No workspace file is trusted that the group can write to, and scripts write
-	// theirs by the umask.
+	// A workspace file that the group can write to is not trusted, and scripts write
+	// theirs with the umask.
 	syscall.Umask(syscall.Umask(0o077) | 0o022)
 	testscript.Main(m, map[string]func(){"gatepass": main})
 }
 
-// TestScripts runs testdata/*.txtar under the git of this machine, with HOME in
-// $WORK and a PATH of three directories: $WORK/bin with fake binaries, one with
-// git, one with gatepass. A script chooses what git claims to be by its PATH:
-// $OLD, $NEW and $BOTH instead of $PATH. Nothing else of the machine is used
-// but /bin/sh.
+// TestScripts runs testdata/*.txtar with the git of this machine, with HOME in $WORK
+// and a PATH of three directories: $WORK/bin with fake binaries, one with git, one with
+// gatepass. A script chooses the version of git by its PATH: $OLD, $NEW and $BOTH
+// instead of $PATH. Nothing else of the machine is used except /bin/sh.
 func TestScripts(t *testing.T) {
 	git, err := exec.LookPath("git")
 	if err != nil {
@@ -88,8 +87,8 @@ func setUp(env *testscript.Env, git string) error {
 	return writeUnless(filepath.Join(env.WorkDir, "workspace.yaml"), "hosts: [github.com]\n")
 }
 
-// helperOf is how git is told of the helper in a directory: quoted where the
-// path has a blank, as that of a temporary directory may.
+// helperOf returns git's setting for the helper in a directory: quoted if the path has
+// a blank, as a temporary directory may.
 func helperOf(workDir, dir string) string {
 	path := filepath.Join(workDir, dir, "git-credential-gatepass")
 	if strings.Contains(path, " ") {
@@ -125,7 +124,7 @@ func writeScript(path, text string) error {
 	return os.WriteFile(path, []byte(text), 0o755)
 }
 
-// writeUnless leaves a file that the script brings.
+// writeUnless writes a file unless the script has it.
 func writeUnless(path, text string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil

@@ -25,7 +25,7 @@ type storeWorld struct {
 	store store.Store
 }
 
-// newStoreWorld has the App of an organisation, installed nowhere yet, and an
+// newStoreWorld has the App of an organization, which is installed nowhere yet, and an
 // empty store.
 func newStoreWorld(t *testing.T) *storeWorld {
 	t.Helper()
@@ -39,7 +39,7 @@ func newStoreWorld(t *testing.T) *storeWorld {
 	return w
 }
 
-// install has the ids that the tests choose.
+// install installs the App with an id that the test chooses.
 func (w *storeWorld) install(login string, id int64) {
 	w.t.Helper()
 	if _, err := w.AddInstallation(fakegithub.Installation{
@@ -62,7 +62,7 @@ func (w *storeWorld) put(entries map[string]string) {
 	}
 }
 
-// kept returns what the store has, without the key's text.
+// kept returns the store's content, without the key's text.
 func (w *storeWorld) kept() map[string]string {
 	w.t.Helper()
 	all := map[string]string{}
@@ -90,7 +90,7 @@ func (w *storeWorld) wants(what string, want map[string]string) {
 	}
 }
 
-// add sets the App up, as most tests begin.
+// add sets the App up, which most tests need.
 func (w *storeWorld) add() {
 	w.t.Helper()
 	if out, errs, status := w.run(w.t, "app", "add", "--non-interactive", "--app-client-id", w.app.ClientID, "--private-key-file", w.key); status != 0 {
@@ -121,7 +121,7 @@ func (w *storeWorld) refuses(command string, cases []refusal) {
 	}
 }
 
-// squeezed returns the lines of output, their columns parted by one space.
+// squeezed returns the lines of output, with one space between columns.
 func squeezed(out string) []string {
 	var lines []string
 	for line := range strings.Lines(out) {
@@ -139,8 +139,8 @@ func decode[T any](t *testing.T, out string) T {
 	return v
 }
 
-// tunnel is a proxy of the kind that companies have: it passes on CONNECT, and
-// takes every name to the double.
+// tunnel is a proxy like those of companies: it allows CONNECT, and connects every name
+// to the double.
 type tunnel struct {
 	to    string // host:port of the double
 	calls atomic.Int64
@@ -168,8 +168,8 @@ func (p *tunnel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(near, far)
 }
 
-// An Enterprise Server behind a proxy, with a certificate of a private
-// authority: SSL_CERT_FILE and HTTPS_PROXY are all it takes.
+// An Enterprise Server behind a proxy, with a certificate of a private authority:
+// SSL_CERT_FILE and HTTPS_PROXY are enough.
 func TestAPrivateAuthorityAndAProxy(t *testing.T) {
 	t.Parallel() // it waits
 	w := newAppWorld(t)
@@ -180,8 +180,8 @@ func TestAPrivateAuthorityAndAProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Go asks no proxy for this machine's own addresses, so it has to have
-	// another name: with a dot at its end, which the certificate allows.
+	// Go uses no proxy for this machine's own addresses, so the server needs another
+	// name: with a dot at the end, which the certificate allows.
 	w.variables = []string{"HTTPS_PROXY=" + proxy.URL, "GATEPASS_GITHUB_URL=https://localhost.:" + port}
 	args := []string{"--app-client-id", w.app.ClientID, "--private-key-file", w.key}
 	out, errs, status := w.check(t, args...)
@@ -194,7 +194,7 @@ func TestAPrivateAuthorityAndAProxy(t *testing.T) {
 	}
 }
 
-// From an App's key to a workspace that is gone, with a store in Kubernetes.
+// From an App's key to a destroyed workspace, with a store in Kubernetes.
 func TestRealKubernetesStore(t *testing.T) {
 	c := kubernetestest.New(t)
 	w := &issuingWorld{appWorld: newAppWorld(t), t: t, dir: t.TempDir()}

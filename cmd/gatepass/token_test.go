@@ -44,7 +44,7 @@ func TestParseRemote(t *testing.T) {
 	}
 }
 
-// FuzzParseRemote: what is accepted is an exact host and owner/name.
+// FuzzParseRemote: an accepted remote has an exact host and owner/name.
 func FuzzParseRemote(f *testing.F) {
 	for remote := range remotes {
 		f.Add(remote)

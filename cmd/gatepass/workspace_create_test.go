@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A preview shows what create would ask for, and leaves store and GitHub as they are.
+// A preview shows what create would request, and changes neither the store nor GitHub.
 func TestWorkspacePreview(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.do("app", "discover")
@@ -52,8 +52,8 @@ func TestWorkspacePreviewRefuses(t *testing.T) {
 	}
 }
 
-// The first system's layout, for real: a sandbox has its tokens in /sandbox/ID, with
-// a key of its own, and both are gone with it.
+// The first system's layout, with real calls: a sandbox has its tokens in /sandbox/ID,
+// encrypted with its own key, and both are gone after it.
 func TestWorkspaceWithAKeyOfItsOwn(t *testing.T) {
 	endpoint := os.Getenv("GATEPASS_TEST_AWS_ENDPOINT")
 	if endpoint == "" {

@@ -14,9 +14,9 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// With the clock two hours ahead "create --require-token" printed pending and exited 0,
-// refresh minted again and again, and destroy left live tokens. Now the commands go by
-// GitHub's clock, and say that this machine's is off.
+// With the clock two hours ahead, "create --require-token" printed pending and exited
+// 0, refresh minted again and again, and destroy left live tokens. Now the commands
+// follow GitHub's clock, and warn that this machine's is off.
 func TestWorkspacesWithAClockThatIsOff(t *testing.T) {
 	for _, moved := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
 		w := newIssuingWorld(t)
@@ -42,7 +42,7 @@ func TestWorkspacesWithAClockThatIsOff(t *testing.T) {
 	}
 }
 
-// Whoever asks why a sandbox lost its access reads it from the workspace itself.
+// The workspace itself shows why a sandbox lost its access.
 func TestWorkspaceShowsItsEvents(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.write("one.yaml", "spec: {sourceAccess: {github: {allowedRepos: [acme/widgets]}}}\n")
@@ -76,8 +76,8 @@ func TestWorkspaceShowsItsEvents(t *testing.T) {
 	}
 }
 
-// Whatever ends a workspace says so in the form that was asked for, and one whose
-// record is damaged can be ended.
+// Every way to end a workspace reports in the requested form, and a workspace with a
+// damaged record can be ended.
 func TestWorkspaceEndsInJSON(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.do("workspace", "create", "profile.yaml", "--id", "sb-1")
@@ -102,8 +102,8 @@ func TestWorkspaceEndsInJSON(t *testing.T) {
 	}
 }
 
-// A record that somebody touched, or a full disk cut off, is named beside those that
-// are whole, and its workspace can be destroyed.
+// A record that was edited or cut off by a full disk is listed beside the others, and
+// its workspace can be destroyed.
 func TestARecordOfNoBytes(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.do("workspace", "create", "profile.yaml", "--id", "sb-1")

@@ -27,7 +27,7 @@ import (
 type issuingWorld struct {
 	*appWorld
 	t   *testing.T
-	dir string // with the store, and profile.yaml
+	dir string // with the store and profile.yaml
 
 	installed map[string]int64 // by account
 }
@@ -82,8 +82,8 @@ func (w *issuingWorld) open() store.Store {
 	return s
 }
 
-// gatepass runs a command as a process of its own, in the folder of the world.
-// No token may be in what it prints.
+// gatepass runs a command as a separate process, in the folder of the world. Its output
+// must not contain a token.
 func (w *issuingWorld) gatepass(args ...string) (stdout, stderr string, status int) {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), "gatepass", args...)
@@ -105,7 +105,7 @@ func (w *issuingWorld) gatepass(args ...string) (stdout, stderr string, status i
 	return out.String(), errs.String(), status
 }
 
-// do is gatepass where all has to go well; it returns what is printed.
+// do runs gatepass, which must succeed, and returns its output.
 func (w *issuingWorld) do(args ...string) string {
 	w.t.Helper()
 	out, errs, status := w.gatepass(args...)
@@ -123,7 +123,7 @@ func (w *issuingWorld) report(args ...string) (r workspaceReport) {
 	return r
 }
 
-// hash is that of what the workspace reads for an owner.
+// hash returns the hash of the token that the workspace reads for an owner.
 func (w *issuingWorld) hash(id, owner string) string {
 	w.t.Helper()
 	name, err := store.Token(id, owner)
@@ -141,7 +141,7 @@ func (w *issuingWorld) isLive(hash string) bool {
 	return slices.ContainsFunc(w.Tokens(), func(t fakegithub.Token) bool { return t.Hash == hash })
 }
 
-// inAnHour is when a new token ends, told a little later.
+// inAnHour matches the expiry of a new token, printed a little later.
 var inAnHour = regexp.MustCompile(`\bin (60|5[5-9]) min\b`)
 
 func TestWorkspaceFromCreateToDestroy(t *testing.T) {
@@ -185,8 +185,8 @@ func TestWorkspaceFromCreateToDestroy(t *testing.T) {
 	}
 }
 
-// A workspace is made while GitHub is down, and heals. A script that goes on has to
-// say so: without a token the exit code is 1, unless --allow-pending is given.
+// A workspace is created while GitHub is down, and repaired later. A script must opt in
+// to go on: without a token the exit code is 1, unless --allow-pending is given.
 func TestWorkspaceIsMadeWithoutGitHub(t *testing.T) {
 	w := newIssuingWorld(t)
 	up := w.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Status(http.StatusForbidden), -1)
@@ -214,8 +214,8 @@ func TestWorkspaceIsMadeWithoutGitHub(t *testing.T) {
 	}
 }
 
-// A token that works hides that it cannot be replaced: refresh names the owner and
-// fails, and until a run succeeds everybody who looks is told why and when.
+// A valid token hides that it cannot be replaced: refresh names the owner and fails,
+// and until a run succeeds, every command shows why and since when.
 func TestTheLastErrorOfAWorkspace(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.do("workspace", "create", "profile.yaml", "--id", "sb-1")
@@ -255,8 +255,8 @@ func (w *issuingWorld) mintsOf(owner string) func(*http.Request) bool {
 	return fakegithub.To(http.MethodPost, fmt.Sprintf("/app/installations/%d/access_tokens", w.installed[owner]))
 }
 
-// A workspace that an operator blocked gets no token, and no run fails for that.
-// create and refresh do.
+// A blocked workspace gets no token, which is not a failed run. create and refresh
+// fail.
 func TestABlockedWorkspaceIsNoSuccess(t *testing.T) {
 	w := newIssuingWorld(t)
 	name, err := store.Blocked("sb-1")
@@ -333,8 +333,8 @@ func TestWorkspaceFileOnStandardOutput(t *testing.T) {
 	}
 }
 
-// A workspace that may have nothing refuses by its list of repositories, and not
-// for want of a source.
+// A workspace without access refuses because of its list of repositories, and not
+// because of a missing source.
 func TestWorkspaceFileOfNoAccess(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.write("empty.yaml", "spec: {sourceAccess: {github: {allowedRepos: []}}}\n")
@@ -345,7 +345,7 @@ func TestWorkspaceFileOfNoAccess(t *testing.T) {
 	}
 }
 
-// Every repository of no installation is none.
+// "*" without any installation means no repository.
 func TestWorkspaceBeforeAnyInstallation(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.write("all.yaml", "spec: {sourceAccess: {github: {allowedRepos: [\"*\"]}}}\n")

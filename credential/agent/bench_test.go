@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Every question of git's looks for its place.
+// Each question of git looks up the place of the agent.
 func BenchmarkLocate(b *testing.B) {
 	b.Setenv("XDG_RUNTIME_DIR", b.TempDir())
 	b.Setenv("AWS_SESSION_TOKEN", strings.Repeat("x", 1000))

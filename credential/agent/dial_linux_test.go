@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestAskGivesUpUnderSignals interrupts the waiting thread more often than the
-// deadline is far, as Go's scheduler does with the helper's one goroutine.
+// TestAskGivesUpUnderSignals interrupts the waiting thread more often than the deadline
+// is long, as Go's scheduler does with the helper's only goroutine.
 func TestAskGivesUpUnderSignals(t *testing.T) {
 	socket := short(t) + "/silent.sock"
 	l, err := net.Listen("unix", socket)
@@ -21,7 +21,7 @@ func TestAskGivesUpUnderSignals(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	thread, answered, quiet := syscall.Gettid(), make(chan struct{}), make(chan struct{})
-	time.AfterFunc(10*time.Second, func() { l.Close() }) // a failure ends too
+	time.AfterFunc(10*time.Second, func() { l.Close() }) // so that the test ends if it fails
 	go func() {
 		defer close(quiet)
 		for {

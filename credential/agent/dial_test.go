@@ -49,7 +49,7 @@ func TestAskNoticesAnAgentThatGoesAway(t *testing.T) {
 	}
 }
 
-// An agent gives up a source early enough to say so.
+// The agent gives up on a source early enough to report that.
 func TestAskLeavesTheAgentTimeToAnswer(t *testing.T) {
 	for _, c := range []struct{ wait, least, most time.Duration }{
 		{time.Hour, 59 * time.Minute, time.Hour - 500*time.Millisecond},
@@ -86,7 +86,7 @@ func TestAskLeavesTheAgentTimeToAnswer(t *testing.T) {
 	}
 }
 
-// TestAskWithoutSockets lets the one-shot child answer where a filter forbids
+// TestAskWithoutSockets checks that the one-shot child answers where a filter forbids
 // Unix sockets.
 func TestAskWithoutSockets(t *testing.T) {
 	openSocket = func() (int, error) { return -1, syscall.EPERM }
@@ -94,8 +94,8 @@ func TestAskWithoutSockets(t *testing.T) {
 	wantChildsAnswer(t, short(t))
 }
 
-// TestAskWithoutAStartLock lets it answer where nothing can be written beside the
-// socket, too. A directory in the lock's place stops even root.
+// TestAskWithoutAStartLock checks that the child also answers where nothing can be
+// written beside the socket. A directory in the place of the lock stops even root.
 func TestAskWithoutAStartLock(t *testing.T) {
 	dir := short(t)
 	place, err := Locate("/x", env(map[string]string{"XDG_RUNTIME_DIR": dir}))
@@ -123,8 +123,8 @@ func wantChildsAnswer(t *testing.T, dir string) {
 	}
 }
 
-// The one that starts the agent may be slow; whoever waits for it does so as long
-// as GATEPASS_TIMEOUT allows, which is more than the five seconds that it was once.
+// The process that starts the agent may be slow; others wait for it as long as
+// GATEPASS_TIMEOUT allows, which is longer than the five seconds of earlier versions.
 func TestWaitForAnothersStartLastsUntilTheDeadline(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for six seconds")

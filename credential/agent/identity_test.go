@@ -34,9 +34,9 @@ func located(t *testing.T, config string, values map[string]string) Place {
 	return p
 }
 
-// Two jobs of one user with different identities would get the identity of the
-// one that asked first (vscode-remote-release#2763 is this mistake made with
-// another agent).
+// Otherwise two jobs of one user with different identities would get the identity of
+// the one that asked first (vscode-remote-release#2763 is this mistake with another
+// agent).
 func TestEveryVariableMakesAnotherAgent(t *testing.T) {
 	base := map[string]string{"XDG_RUNTIME_DIR": short(t), "GATEPASS_AGENT_IDLE": "1s"}
 	seen := map[string]string{located(t, "/x", base).Identity: "nothing set"}
@@ -71,8 +71,8 @@ func TestEveryVariableMakesAnotherAgent(t *testing.T) {
 	}
 }
 
-// Sockets are listed in /proc/net/unix for all users to see: a guess at a password
-// in HTTPS_PROXY must not be confirmed by the name.
+// All users can read the names of sockets in /proc/net/unix: the name must not confirm
+// a guess at a password in HTTPS_PROXY.
 func TestIdentityIsKeyed(t *testing.T) {
 	values := func(run string) map[string]string {
 		return map[string]string{"XDG_RUNTIME_DIR": run, "HTTPS_PROXY": "http://me:secret@proxy"}
@@ -126,8 +126,7 @@ func TestAKeyThatIsNoneIsReplaced(t *testing.T) {
 	}
 }
 
-// Where nothing can be written there is no agent, and the call is answered all
-// the same.
+// If nothing can be written, no agent runs, and the call is still answered.
 func TestWithoutAKeyThereIsNoPlace(t *testing.T) {
 	run, tmp := short(t), short(t)
 	p := located(t, "/x", map[string]string{"XDG_RUNTIME_DIR": run})
@@ -175,7 +174,7 @@ func TestSocketsListsAllOfAUser(t *testing.T) {
 	}
 }
 
-// below leaves out what other programs on this machine have in /tmp.
+// below leaves out the sockets of other programs in /tmp of this machine.
 func below(sockets []string, dirs ...string) (list []string) {
 	for _, socket := range sockets {
 		for _, dir := range dirs {
@@ -187,7 +186,7 @@ func below(sockets []string, dirs ...string) (list []string) {
 	return list
 }
 
-// Some NFS, 9p and gVisor have no flock(2): the child answers.
+// Some NFS, 9p and gVisor have no flock(2): then the child answers.
 func TestAskWhereThereAreNoLocks(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENOLCK, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EINVAL} {
 		t.Run(errno.Error(), func(t *testing.T) {
@@ -198,8 +197,8 @@ func TestAskWhereThereAreNoLocks(t *testing.T) {
 	}
 }
 
-// The helper does not know the source. What it takes for what the source reads is
-// what the agent said last.
+// The helper does not know the source. For the variables that the source reads it uses
+// what the agent reported last.
 func TestTheAgentSaysWhichVariablesMatter(t *testing.T) {
 	run := short(t)
 	mine := map[string]string{"XDG_RUNTIME_DIR": run, "VAULT_TOKEN": "one", "AWS_PROFILE": "one"}

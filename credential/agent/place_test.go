@@ -12,7 +12,7 @@ func env(values map[string]string) func(string) string {
 	return func(name string) string { return values[name] }
 }
 
-// short is a directory whose path leaves room for a socket's.
+// short returns a directory whose path leaves room for a socket's.
 func short(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "gp")

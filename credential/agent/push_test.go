@@ -22,7 +22,7 @@ func TestPushComesBackAsItWas(t *testing.T) {
 	if got, ok := ParsePush(text); !ok || !reflect.DeepEqual(got, refused) {
 		t.Errorf("ParsePush(%q) = %+v, %v, want %+v", text, got, ok, refused)
 	}
-	// An agent from before the operation takes the payload for a request.
+	// An agent that is older than the operation takes the payload for a request.
 	if r, err := protocol.ParseRequest(text); err == nil {
 		t.Errorf("ParseRequest(%q) = %+v, want that it is none", text, r)
 	}
@@ -53,7 +53,8 @@ func FuzzParsePush(f *testing.F) {
 	})
 }
 
-// told is a place with somebody who listens, and how a test tells it something.
+// told returns a listener at the agent's place, and the environment in which a test
+// sends it something.
 func told(t *testing.T) (l *net.UnixListener, getenv func(string) string) {
 	t.Helper()
 	getenv = env(map[string]string{"XDG_RUNTIME_DIR": short(t)})
@@ -74,7 +75,7 @@ func TestTellSaysItAll(t *testing.T) {
 	if err := Tell(call, getenv, time.Now().Add(30*time.Second)); err != nil {
 		t.Fatalf("Tell = %v", err)
 	}
-	conn, err := l.Accept() // whoever told is gone by now
+	conn, err := l.Accept() // the sender may have gone by now
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func TestTellSaysItAll(t *testing.T) {
 	}
 }
 
-// Nobody who listens, or does not read, holds the guard up.
+// A missing or slow listener does not delay the guard.
 func TestTellKeepsItsDeadline(t *testing.T) {
 	const patience, soon = 200 * time.Millisecond, 5 * time.Second
 	tell := func(getenv func(string) string, size int) (took time.Duration, err error) {
@@ -112,7 +113,7 @@ func TestTellKeepsItsDeadline(t *testing.T) {
 	if err := raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 0) }); err != nil {
 		t.Fatal(err)
 	}
-	for i := 0; ; i++ { // fill the queue of those who wait
+	for i := 0; ; i++ { // fill the listener's queue
 		took, err := tell(getenv, 1)
 		if took > soon || i > 1000 {
 			t.Fatalf("Tell = %v after %v, want it over by %v", err, took, patience)

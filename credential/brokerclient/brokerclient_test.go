@@ -62,7 +62,7 @@ func serve(t *testing.T, h http.Handler) (s *Source, server *httptest.Server) {
 	return open(t, sourceURL(t, server, writeFile(t, "identity", bearer+"\n"))), server
 }
 
-// quiet is a server that does not log the handshakes a test makes fail.
+// quiet is a server that does not log the handshakes that a test makes fail.
 func quiet(h http.Handler) *httptest.Server {
 	server := httptest.NewUnstartedServer(h)
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
@@ -177,7 +177,7 @@ func TestIdentityOfTheEnvironment(t *testing.T) {
 func TestBadIdentityFiles(t *testing.T) {
 	b := &credentialtest.Broker{}
 	s, _ := serve(t, under(b))
-	t.Setenv(IdentityVariable, bearer) // never a substitute
+	t.Setenv(IdentityVariable, bearer) // never used instead
 	for _, c := range []struct{ name, path, want string }{
 		{"none", filepath.Join(t.TempDir(), "none"), "no such file"},
 		{"empty", writeFile(t, "i", ""), "no bearer identity"},
@@ -196,7 +196,7 @@ func TestBadIdentityFiles(t *testing.T) {
 	}
 }
 
-// respond is a broker that always says the same.
+// respond is a broker that always gives the same answer.
 func respond(status int, contentType, body string, headers ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)

@@ -10,13 +10,13 @@ import (
 	"github.com/gatepass/gatepass/credential/credentialtest"
 )
 
-// A workspace whose clock is wrong refused every token, or went on with dead ones. What
-// counts is how much later than the broker's answer a token ends; git and the agent read
-// that by the workspace's own clock.
+// A workspace whose clock was wrong refused every token, or kept using dead ones. What
+// counts is how much later than the broker's answer a token expires; git and the agent
+// compare that with the workspace's own clock.
 func TestATokensEndByTheWorkspacesClock(t *testing.T) {
 	for _, c := range []struct {
 		name      string
-		off, life time.Duration // of the clock that the broker's moments are of
+		off, life time.Duration // off: relative to the clock of the broker's times
 		hasDate   bool
 		want      time.Duration // 0 for a refusal
 	}{
@@ -44,7 +44,7 @@ func TestATokensEndByTheWorkspacesClock(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		// The agent's cache goes by that, too.
+		// The agent's cache uses that, too.
 		cache := &credential.Cache{Source: s}
 		for range 2 {
 			if token, err = cache.Token(t.Context(), widgets); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/credential/credentialtest"
 )
 
-// Whatever a broker answers, a token is whole or there is none.
+// Whatever a broker answers, the result is a whole token or none.
 func FuzzRead(f *testing.F) {
 	s := &Source{name: "https://broker.example"}
 	r := api.TokenRequest{Host: "github.com", Repo: api.Repo{Owner: "acme", Name: "widgets"}, Operation: api.Read}

@@ -14,15 +14,15 @@ import (
 	"github.com/gatepass/gatepass/credential/credentialtest"
 )
 
-// gate exchanges the join token "gpj_right" once, and sessions as it is told.
+// gate exchanges the join token "gpj_right" once, and sessions as the test sets it.
 type gate struct {
-	mu       sync.Mutex // guards the rest
+	mu       sync.Mutex // guards the fields below
 	broker   credentialtest.Broker
 	spent    bool
 	sessions int
 	refuse   int           // the status of every exchange, 0 for none
 	life     time.Duration // of sessions
-	asked    []string      // what was shown
+	asked    []string      // what clients sent
 }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -116,7 +116,7 @@ func TestASessionIsRenewedAhead(t *testing.T) {
 	if got := g.calls(); len(got) != 2 || got[1] != "gps_x" {
 		t.Fatalf("the broker was shown %q, want the token, and the session once", got)
 	}
-	// While it cannot be renewed, it is good for as long as it lasts.
+	// While it cannot be renewed, it is used until it expires.
 	due()
 	for _, status := range []int{503, 401} {
 		g.set(func() { g.refuse = status })
@@ -149,8 +149,8 @@ func TestANewJoinTokenBeginsAnotherSession(t *testing.T) {
 	}
 }
 
-// A token that the broker does not take is not shown over and over: each time
-// would be an alarm.
+// A token that the broker refuses is not sent again and again: each time would raise an
+// alarm.
 func TestARefusedJoinTokenIsShownOnce(t *testing.T) {
 	g := &gate{spent: true}
 	_, s, _, file := joinSource(t, g)

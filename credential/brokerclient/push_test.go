@@ -36,7 +36,7 @@ func TestReportPush(t *testing.T) {
 	}
 }
 
-// A broker from before the call, or in trouble, is asked once.
+// A broker that is older than the call, or does not work, is asked once.
 func TestReportPushIsTriedOnce(t *testing.T) {
 	for _, status := range []int{200, 404, 429, 503} {
 		var calls atomic.Int64
@@ -49,7 +49,7 @@ func TestReportPushIsTriedOnce(t *testing.T) {
 		}
 	}
 	s, _ := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // the server looks for a client that goes away afterwards
+		_, _ = io.Copy(io.Discard, r.Body) // the server notices only afterwards that a client has gone
 		<-r.Context().Done()
 	}))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -60,7 +60,7 @@ func TestReportPushIsTriedOnce(t *testing.T) {
 	}
 }
 
-// No join token is spent, and no session renewed, for a report.
+// A report uses no join token and renews no session.
 func TestReportPushSpendsNothing(t *testing.T) {
 	g := &gate{}
 	_, s, _, file := joinSource(t, g)

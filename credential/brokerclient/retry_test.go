@@ -125,8 +125,8 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// The same with real connections: one that is dropped, one that ends within the
-// answer, one that says how long to wait.
+// The same with real connections: one that is dropped, one that ends within the answer,
+// one with an answer that says how long to wait.
 func TestRetriesOverARealNetwork(t *testing.T) {
 	b := &credentialtest.Broker{}
 	drop := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }

@@ -68,7 +68,7 @@ func TestSessionsOfGitAreOneAndOfProgramsOneForEachRepository(t *testing.T) {
 	}
 }
 
-// The OIDC token of a CI job lasts for minutes, the job for hours.
+// The OIDC token of a CI job is valid for minutes, the job runs for hours.
 func TestASessionRenewsItselfWhereTheIdentityIsNotTakenAnyMore(t *testing.T) {
 	b := &credentialtest.Broker{Identities: map[string]string{bearer: "sb-1"}}
 	server := quiet(under(b))
@@ -93,7 +93,7 @@ func TestASessionRenewsItselfWhereTheIdentityIsNotTakenAnyMore(t *testing.T) {
 		}
 		first = next
 	}
-	// What the gateway refused renews nothing.
+	// A token that the gateway refused is no reason to renew a session.
 	g.Reject(onGateway, first.Fingerprint())
 	if _, err := g.Token(t.Context(), onGateway); err == nil || !strings.Contains(err.Error(), "read the identity") {
 		t.Errorf("Token after a rejection = %v, want what is wrong with the identity", err)
@@ -146,7 +146,7 @@ func says(status int, contentType, body string) credentialtest.Failure {
 	})}
 }
 
-// handled is a handler as a transport.
+// handled makes a transport of a handler.
 type handled struct{ http.Handler }
 
 func (h handled) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -155,8 +155,8 @@ func (h handled) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// A sandbox that was frozen for hours goes on without a person: its session is over, its
-// identity is not.
+// A sandbox that was frozen for hours continues without help: its session has expired,
+// its identity has not.
 func TestASessionAfterAFreeze(t *testing.T) {
 	b := &credentialtest.Broker{Identities: map[string]string{bearer: "sb-1"}}
 	t.Setenv(IdentityVariable, bearer)

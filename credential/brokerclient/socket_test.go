@@ -18,7 +18,7 @@ import (
 // listen starts a broker on a socket of its own.
 func listen(t *testing.T, b *credentialtest.Broker) (path string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gp") // t.TempDir can be longer than a socket's name may be
+	dir, err := os.MkdirTemp("", "gp") // the path of t.TempDir can be longer than a socket's name may be
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Something else in the place of the folder of what is blocked is not an empty folder:
-// nothing would be blocked any more.
+// Something else in the place of the folder of blocks is not an empty folder: that
+// would unblock everything.
 func TestWhatIsNoFolderIsNotListed(t *testing.T) {
 	for name, put := range map[string]func(path string) error{
 		"a file":              func(path string) error { return os.WriteFile(path, nil, 0o600) },

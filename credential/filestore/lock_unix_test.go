@@ -12,8 +12,8 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Two writers at once could lose an entry, so that nothing is written where there are
-// no locks. "operation not supported" alone says nobody what to do.
+// Two writers at once could lose an entry, so where no locks work nothing is written.
+// "operation not supported" alone does not tell the user what to do.
 func TestAFileSystemWithoutLocksIsNamed(t *testing.T) {
 	defer func(was func(int, int) error) { flock = was }(flock)
 	dir := t.TempDir()

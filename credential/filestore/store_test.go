@@ -42,7 +42,7 @@ func TestOpenStoreRefuses(t *testing.T) {
 	}
 }
 
-// Others on the machine see neither names nor values.
+// Other users of the machine see neither names nor values.
 func TestStoreIsPrivate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	if err := openStore(t, dir).Put(t.Context(), store.PrivateKey(), store.NewSecret("key"), store.CreateOnly); err != nil {
@@ -141,7 +141,8 @@ func TestALockThatCannotBeMadeIsNobodys(t *testing.T) {
 	}
 }
 
-// What others leave under the name of an entry is told from what cannot be reached.
+// A foreign file under the name of an entry gets another error than an entry that
+// cannot be reached.
 func TestStoreIsDamaged(t *testing.T) {
 	for what, write := range map[string]func(path string) error{
 		"an empty file":        func(path string) error { return os.WriteFile(path, nil, 0o600) },

@@ -17,8 +17,8 @@ import (
 
 const widgets = "protocol=https\nhost=github.com\npath=acme/widgets.git\n\n"
 
-// desk is a World whose streams are buffers and whose agent, if any, is the
-// test's.
+// desk is a World whose streams are buffers and whose agent, if any, belongs to the
+// test.
 type desk struct {
 	World
 	out, err bytes.Buffer
@@ -41,8 +41,8 @@ func newDesk(t *testing.T, stdin io.Reader) *desk {
 	return d
 }
 
-// answers puts an agent in the place that gives reply to the first call it
-// gets; a nil reply leaves the caller waiting.
+// answers puts an agent in the place that answers its first call with reply; a nil
+// reply leaves the caller waiting.
 func (d *desk) answers(t *testing.T, reply *agent.Reply) <-chan agent.Call {
 	t.Helper()
 	place, err := agent.Locate(d.env["GATEPASS_CONFIG"], d.Getenv)
@@ -60,7 +60,7 @@ func (d *desk) answers(t *testing.T, reply *agent.Reply) <-chan agent.Call {
 		if err != nil {
 			return
 		}
-		t.Cleanup(func() { conn.Close() }) // one that nobody holds is closed by the garbage collector
+		t.Cleanup(func() { conn.Close() }) // the garbage collector closes a connection that is not referenced
 		buf := make([]byte, 4096)
 		n, _ := conn.Read(buf)
 		call, _, _ := agent.ParseCall(buf[:n])
@@ -101,7 +101,7 @@ func TestWhatIsNotOursNeverReachesTheAgent(t *testing.T) {
 	}
 }
 
-// A gateway for tests listens in the open on this machine.
+// In tests a gateway on this machine may listen without TLS.
 func TestALoopbackAddressReachesTheAgent(t *testing.T) {
 	const gateway = "protocol=http\nhost=127.0.0.1:8080\npath=acme/widgets.git\n\n"
 	d := newDesk(t, strings.NewReader(gateway))
@@ -182,7 +182,7 @@ func TestGetStopsReadingAtTheBlankLine(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.Close()
-			defer w.Close() // stays open: git's caller may keep it
+			defer w.Close() // stays open: git's caller may keep it open
 			if _, err := w.WriteString(stdin); err != nil {
 				t.Fatal(err)
 			}

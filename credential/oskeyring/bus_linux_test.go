@@ -91,8 +91,8 @@ func listen(t *testing.T, path string) net.Listener {
 	return l
 }
 
-// trap puts programs on PATH that would be found by whoever wants to start a bus
-// or a keyring. The returned function says which ones ran.
+// trap puts programs on PATH that start a bus or a keyring. The returned function tells
+// which of them ran.
 func trap(t *testing.T) (ran func() []string) {
 	t.Helper()
 	dir, log := t.TempDir(), t.TempDir()
@@ -154,7 +154,7 @@ func TestWithoutABusNothingIsStarted(t *testing.T) {
 	}
 }
 
-// A bus that hangs does so at any point of the conversation.
+// A bus may hang at any point of the conversation.
 func TestASilentBus(t *testing.T) {
 	for name, talk := range map[string]func(net.Conn){
 		"silent from the start":       func(net.Conn) {},
@@ -177,8 +177,8 @@ func TestASilentBus(t *testing.T) {
 	}
 }
 
-// soon wants what is done over within 300 ms. A loaded machine may be late, but
-// not each of many times.
+// soon checks that do returns within 300 ms. A loaded machine may be late, but not
+// every time.
 func soon(t *testing.T, what string, do func()) {
 	t.Helper()
 	best := time.Hour
@@ -192,8 +192,8 @@ func soon(t *testing.T, what string, do func()) {
 	t.Errorf("%s took %v, want at most 300 ms", what, best)
 }
 
-// serveBus accepts on a socket and talks, then holds the connection until the
-// other side closes it. It returns the socket's D-Bus address.
+// serveBus accepts a connection on a socket and calls talk, then waits until the other
+// side closes it. It returns the socket's D-Bus address.
 func serveBus(t *testing.T, talk func(net.Conn)) string {
 	path := filepath.Join(t.TempDir(), "bus")
 	l := listen(t, path)
@@ -251,9 +251,9 @@ func TestAnotherUsersBusIsRefused(t *testing.T) {
 	}
 }
 
-// listenAs listens on a socket of another user and never answers there. The
-// kernel remembers who called listen(2), so a thread takes that user's identity
-// for the call and then ends.
+// listenAs listens on a socket as another user and never answers there. The kernel
+// records who called listen(2), so a thread takes that user's identity for the call and
+// then ends.
 func listenAs(t *testing.T, uid int) (address string) {
 	t.Helper()
 	name := fmt.Sprintf("gatepass-test-%d-%d", os.Getpid(), time.Now().UnixNano())

@@ -11,8 +11,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 )
 
-// an agent is what one process holds: memory in front of the keyring in front of
-// the source.
+// an agent is what one process has: memory before the keyring before the source.
 func agent(r ring, src credential.Source) *credential.Cache {
 	return &credential.Cache{Source: &Cache{Source: src, Scope: "/etc/gatepass/workspace.yaml", ring: r}}
 }
@@ -65,13 +64,13 @@ func TestARunningAgentRefreshesFromTheSource(t *testing.T) {
 		want(t, agent(r, src), widgets, "tok-1")
 		c := &Cache{Source: src, Scope: "/etc/gatepass/workspace.yaml", ring: r}
 		want(t, c, widgets, "tok-1")
-		want(t, c, widgets, "tok-2") // who asks again wants a fresh one
+		want(t, c, widgets, "tok-2") // a caller that asks again wants a fresh one
 		want(t, agent(r, src), widgets, "tok-2")
 	})
 }
 
-// Whoever asks for a fresh token does not get the one of the keyring, which may be
-// revoked.
+// A caller that asks for a fresh token does not get the one of the keyring, which may
+// be revoked.
 func TestAFreshTokenIsNotTheKeyrings(t *testing.T) {
 	r, src := &memory{}, &issuer{}
 	want(t, agent(r, src), widgets, "tok-1")
@@ -163,7 +162,7 @@ func TestRejectingAnotherTokenKeepsTheStoredOne(t *testing.T) {
 	want(t, next, widgets, "tok-1")
 }
 
-// The source may hold the rejected token still.
+// The source may still have the rejected token.
 func TestARejectedTokenIsNotStoredAgain(t *testing.T) {
 	r, src := &memory{}, &issuer{}
 	c := &Cache{Source: src, ring: r}
@@ -243,7 +242,7 @@ func TestAShortLivedTokenIsNotStored(t *testing.T) {
 	}
 }
 
-// The agent looks what git does only for sources that care.
+// The agent finds out what git does only for sources that need it.
 func TestTheSourceDecidesOnTheOperation(t *testing.T) {
 	if (&Cache{Source: &issuer{}}).UsesOperation() {
 		t.Error("UsesOperation = true, want false as of the source")
@@ -253,7 +252,7 @@ func TestTheSourceDecidesOnTheOperation(t *testing.T) {
 	}
 }
 
-// kept is a source with a login to keep alive.
+// kept is a source with a login that has to be kept alive.
 type kept struct {
 	credential.Source
 	times int
@@ -267,5 +266,5 @@ func TestUpkeepReachesTheSource(t *testing.T) {
 	if src.times != 1 {
 		t.Errorf("upkeeps of the source = %d, want 1", src.times)
 	}
-	(&Cache{Source: credential.SourceFunc(nil)}).Upkeep(t.Context()) // a source without anything to keep
+	(&Cache{Source: credential.SourceFunc(nil)}).Upkeep(t.Context()) // a source without upkeep
 }

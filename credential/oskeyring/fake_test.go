@@ -10,7 +10,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 )
 
-// memory is a ring in memory that can be locked, and can keep silent.
+// memory is a ring in memory that can be locked, and may not answer.
 type memory struct {
 	mu      sync.Mutex
 	entries map[item][]byte
@@ -68,8 +68,8 @@ func (m *memory) remove(ctx context.Context, it item) error {
 	return nil
 }
 
-// issuer hands out tok-1, tok-2, … with an hour each, the same for all
-// repositories of an owner.
+// issuer gives tok-1, tok-2, … for an hour each, the same for all repositories of an
+// owner.
 type issuer struct {
 	name  string // before the number
 	calls int
@@ -101,7 +101,7 @@ func shortLived(context.Context, credential.Request) (credential.Token, error) {
 	return credential.NewToken("brief", time.Now().Add(3*time.Minute)), nil
 }
 
-// careful is a source with other tokens for reading than for writing.
+// careful is a source with different tokens for reading and for writing.
 type careful struct{ issuer }
 
 func (*careful) UsesOperation() bool { return true }

@@ -51,7 +51,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// stored returns a source whose keyring holds value since written.
+// stored returns a source whose keyring has held value since written.
 func stored(t *testing.T, value string, written time.Time) (*Source, *memory) {
 	t.Helper()
 	s, err := open(t, "keyring://gatepass/{owner}")

@@ -13,8 +13,8 @@ import (
 	"github.com/zalando/go-keyring"
 )
 
-// realRing returns the session's keyring, where that is one for tests, and a
-// service name that nothing else uses.
+// realRing returns the session's keyring, if that is one for tests, and a service name
+// that nothing else uses.
 func realRing(t *testing.T) (r ring, service string) {
 	t.Helper()
 	if os.Getenv("GATEPASS_TEST_SECRET_SERVICE") == "" {
@@ -162,8 +162,7 @@ func TestALockedSecretServiceFailsAtOnceAndAsksNobody(t *testing.T) {
 	if n := dialogs(); n > 0 {
 		t.Errorf("%d dialogs would have been shown, want none", n)
 	}
-	// That dialogs are counted at all: go-keyring wants one, and fails for lack
-	// of it.
+	// Check that dialogs are counted: go-keyring wants one, and fails without it.
 	done := make(chan error, 1)
 	go func() { _, err := keyring.Get(service, "account"); done <- err }()
 	select {
@@ -176,8 +175,8 @@ func TestALockedSecretServiceFailsAtOnceAndAsksNobody(t *testing.T) {
 	}
 }
 
-// lock locks the keyring until the test ends. The returned function counts the
-// dialogs that the service wanted shown since.
+// lock locks the keyring until the test ends. The returned function counts the dialogs
+// that the service has asked for since then.
 func lock(t *testing.T) (dialogs func() int64) {
 	t.Helper()
 	s, err := openSession(context.WithoutCancel(t.Context()))
@@ -195,8 +194,8 @@ func lock(t *testing.T) (dialogs func() int64) {
 	return p.asked.Load
 }
 
-// unlock gives the password that the test's keyring has, by the way that
-// gnome-keyring has for the login of a session.
+// unlock gives the password of the test's keyring in the way that gnome-keyring has for
+// the login of a session.
 func unlock(t *testing.T, s *session) {
 	t.Helper()
 	const method = "org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface.UnlockWithMasterPassword"
@@ -206,11 +205,11 @@ func unlock(t *testing.T, s *session) {
 	}
 }
 
-// keyringPassword is what test/components/keyring.sh gives it.
+// keyringPassword is the password that test/components/keyring.sh gives to the keyring.
 const keyringPassword = "\n"
 
-// A prompter stands where gnome-keyring looks for the program that shows
-// dialogs. It shows none.
+// A prompter takes the place of the program with which gnome-keyring shows dialogs. It
+// shows none.
 type prompter struct{ asked atomic.Int64 }
 
 func (p *prompter) BeginPrompting(dbus.ObjectPath) *dbus.Error {

@@ -2,7 +2,7 @@ package protocol
 
 import "testing"
 
-// BenchmarkParseRequest reads what a recent git sends; helper and agent both do.
+// BenchmarkParseRequest reads what a recent git sends; both helper and agent do that.
 func BenchmarkParseRequest(b *testing.B) {
 	text := []byte("capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=github.com\npath=acme/widgets.git\nwwwauth[]=Basic realm=\"GitHub\"\n\n")
 	b.SetBytes(int64(len(text)))

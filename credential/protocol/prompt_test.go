@@ -76,7 +76,7 @@ func FuzzParsePrompt(f *testing.F) {
 		if again, ok := gitname.Host(p.Host); !ok || again != p.Host || hasControl(p.Username+p.Path) {
 			t.Errorf("ParsePrompt(%q) = %+v", arg, p)
 		}
-		// The host that was understood is the only place a host can stand.
+		// The host that was parsed is the only host in the URL.
 		_, url, _ := strings.Cut(arg, "https://")
 		authority, _, _ := strings.Cut(url, "/")
 		if !strings.Contains(gitname.Fold(authority), strings.TrimSuffix(p.Host, ":443")) {

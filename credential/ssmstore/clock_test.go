@@ -7,9 +7,9 @@ import (
 	"github.com/gatepass/gatepass/credential"
 )
 
-// The moments of a parameter are by AWS's clock and GitHub's. On a machine whose clock is
-// off they are read by the Date of the answer, so that a live token is not refused, and a
-// dead one is not given.
+// The times of a parameter are by AWS's clock and GitHub's. On a machine whose clock is
+// wrong they are corrected by the Date of the answer, so that no live token is refused,
+// and no expired one is given.
 func TestATokensEndByTheMachinesClock(t *testing.T) {
 	for _, off := range []time.Duration{0, -2 * time.Hour, 2 * time.Hour} {
 		theirs := func() time.Time { return time.Now().Add(off) }

@@ -15,8 +15,8 @@ import (
 	"github.com/gatepass/gatepass/credential"
 )
 
-// The metadata service is asked where nothing else gives credentials. Where it
-// is absent, packets to it may be dropped without a word.
+// The SDK asks the metadata service if nothing else gives credentials. Without such a
+// service, packets to it may be dropped silently.
 func TestNoCredentialsIsToldSoon(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -49,8 +49,8 @@ func TestNoCredentialsIsToldSoon(t *testing.T) {
 	}
 }
 
-// What the SDK would warn about is no line of ours: a metadata service that
-// refuses makes it report the older way it tries next.
+// Warnings of the SDK are not printed: if a metadata service refuses, the SDK would
+// report the older way that it tries next.
 func TestNothingElseIsPrinted(t *testing.T) {
 	metadata := httptest.NewServer(http.NotFoundHandler())
 	defer metadata.Close()
@@ -76,8 +76,7 @@ func TestNothingElseIsPrinted(t *testing.T) {
 	}
 }
 
-// A long-lived agent finds the credentials that a person renewed in the
-// meantime.
+// A long-lived agent uses the credentials that a user has renewed since.
 func TestFreshCredentialsAreFound(t *testing.T) {
 	d := &double{parameters: map[string]parameter{path: {secret, time.Now()}}}
 	d.script = again(fail(400, "ExpiredTokenException", ""), 1)
@@ -91,7 +90,7 @@ func TestFreshCredentialsAreFound(t *testing.T) {
 	}
 }
 
-// roleCredentials is what the metadata services answer.
+// roleCredentials is the answer of the metadata services.
 func roleCredentials() map[string]string {
 	return map[string]string{
 		"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "ASIAROLE", "SecretAccessKey": "secret-access-key",
@@ -126,7 +125,7 @@ func TestInstanceRole(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.URL)
 	var err error
-	for range 3 { // the service is waited for for a second or two, in which this machine may stall
+	for range 3 { // the client waits a second or two for the service, in which this machine may stall
 		if _, err = open(t, "ssm://"+path+"?region=us-east-1&endpoint="+endpoint).Token(t.Context(), widgets); err == nil {
 			return
 		}
@@ -172,7 +171,7 @@ func TestRoleThatIsNotGiven(t *testing.T) {
 	checkError(t, token, err, "no AWS credentials from STS: AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity; check that this identity may take on the role")
 }
 
-// The SDK's error repeats what the process printed: the secret key.
+// The SDK's error contains what the process printed: the secret key.
 func TestProcessThatFails(t *testing.T) {
 	for _, c := range []struct{ name, command string }{
 		{"it prints half of the credentials", `printf '{"Version":1,"SecretAccessKey":"secret-access-key"'`},

@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// double speaks AWS JSON 1.1 as SSM does and takes nothing but GetParameter
-// requests that are signed and whole.
+// double speaks AWS JSON 1.1 as SSM does and accepts only complete and signed
+// GetParameter requests.
 type double struct {
 	region string
-	off    time.Duration // of AWS's clock from ours
+	off    time.Duration // AWS's clock minus ours
 
-	mu         sync.Mutex // guards what follows
+	mu         sync.Mutex // guards the fields below
 	parameters map[string]parameter
 	script     []http.HandlerFunc // the next answers, before parameters are looked up
 	calls      int
@@ -112,7 +112,7 @@ func raw(status int, body string) http.HandlerFunc {
 	}
 }
 
-// cutOff promises more than it sends.
+// cutOff announces more than it sends.
 func cutOff(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(body)+100))
@@ -120,7 +120,7 @@ func cutOff(body string) http.HandlerFunc {
 	}
 }
 
-// hang answers nothing until the client has left.
+// hang does not answer until the client has left.
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 func drop(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }
@@ -133,8 +133,7 @@ func again(h http.HandlerFunc, times int) []http.HandlerFunc {
 	return list
 }
 
-// start serves d and clears the environment of whatever AWS configuration the
-// tests run with.
+// start serves d and clears all AWS configuration from the environment of the tests.
 func start(t *testing.T, d *double) (endpoint string) {
 	t.Helper()
 	isolate(t)

@@ -18,7 +18,7 @@ import (
 	"github.com/gatepass/gatepass/test/throttle"
 )
 
-// behind opens a store whose AWS is answer, behind the limits of an account.
+// behind opens a store whose AWS is answer, with the limits of an account.
 func behind(t *testing.T, answer http.HandlerFunc) (*Store, *throttle.Proxy) {
 	t.Helper()
 	isolate(t)
@@ -39,8 +39,8 @@ func behind(t *testing.T, answer http.HandlerFunc) (*Store, *throttle.Proxy) {
 	return s, proxy
 }
 
-// Marks of tokens use up the three writes a second of an account. A block that waits behind
-// them is found late by the other replicas.
+// Marks of tokens use up the three writes a second of an account. If a block had to
+// wait for them, the other replicas would learn of it late.
 func TestABlockGoesBeforeOtherWrites(t *testing.T) {
 	s, _ := behind(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, map[string]any{"Version": 1}) })
 	const marks = 12
@@ -60,19 +60,19 @@ func TestABlockGoesBeforeOtherWrites(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(100 * time.Millisecond) // the first three took what there is
+	time.Sleep(100 * time.Millisecond) // the first three used up the limit
 	begun := time.Now()
 	for range 2 {
 		if err := s.Put(store.Urgently(ctx), store.BlocksVersion(), store.NewSecret("x"), store.Replace); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if before := ended.Load(); before > 4 { // three at first, and one that was on its way
+	if before := ended.Load(); before > 4 { // three at first, and one that was in progress
 		t.Errorf("two urgent writes end after %v and %d of %d others, want 4 at most", time.Since(begun), before, marks)
 	}
 }
 
-// An identity with the rights of the version before may not delete several at once.
+// An identity with the rights of the previous version may not delete several at once.
 func TestDeletesWhatItMayDeleteSinglyOnly(t *testing.T) {
 	for _, c := range []struct {
 		name  string

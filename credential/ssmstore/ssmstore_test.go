@@ -63,7 +63,7 @@ func TestClientIsReused(t *testing.T) {
 		if _, err := s.Token(t.Context(), widgets); err != nil {
 			t.Fatal(err)
 		}
-		t.Setenv("AWS_ACCESS_KEY_ID", "") // is not looked at again
+		t.Setenv("AWS_ACCESS_KEY_ID", "") // is not read again
 	}
 }
 
@@ -72,7 +72,7 @@ func TestStandardVariablesHold(t *testing.T) {
 	config := writeFile(t, "[profile dev]\nregion = eu-north-1\naws_access_key_id = AKIDDEV\naws_secret_access_key = x\n")
 	for _, c := range []struct {
 		name, query string
-		variables   []string // AWS_ENDPOINT_URL_SSM apart
+		variables   []string // except AWS_ENDPOINT_URL_SSM
 		region      string
 	}{
 		{"AWS_REGION", "", []string{"AWS_REGION", "eu-west-1"}, "eu-west-1"},
@@ -170,8 +170,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// checkError wants one line that names the parameter and holds no secret, not
-// even in the errors below it.
+// checkError checks that the error is one line that names the parameter and contains no
+// secret, not even in the errors it wraps.
 func checkError(t *testing.T, token credential.Token, err error, want string) {
 	t.Helper()
 	if err == nil || !token.IsZero() || !strings.Contains(err.Error(), want) {
@@ -228,7 +228,7 @@ func TestTroubleThatStays(t *testing.T) {
 		{"JSON cut off", raw(200, value), 600 * time.Millisecond, "the answer is cut off"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for deadline := c.deadline; ; deadline *= 2 { // where this machine is late, it has more time
+			for deadline := c.deadline; ; deadline *= 2 { // if this machine is slow, it gets more time
 				d := &double{script: again(c.answer, 20)}
 				s := open(t, "ssm://"+path+"?region=us-east-1&endpoint="+start(t, d))
 				ctx, cancel := context.WithTimeout(t.Context(), deadline)
@@ -264,7 +264,7 @@ func TestEndpointThatIsDown(t *testing.T) {
 	isolate(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret-access-key")
-	const address = "127.0.0.1:1" // where nobody listens
+	const address = "127.0.0.1:1" // where no server listens
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	token, err := open(t, "ssm://"+path+"?region=us-east-1&endpoint=http://"+address).Token(ctx, widgets)

@@ -62,7 +62,7 @@ func TestStoreConforms(t *testing.T) {
 	})
 }
 
-// What AWS holds is encrypted by the right key, and of the tier it needs.
+// Each parameter is encrypted by the right key, and has the tier that it needs.
 func TestStoreChoosesKeyAndTier(t *testing.T) {
 	emulator(t)
 	prefix := newPrefix()
@@ -121,8 +121,8 @@ func TestOpenStoreRefuses(t *testing.T) {
 	}
 }
 
-// A parameter that was long once stays of the tier that costs; the emulator
-// does not know that.
+// A parameter that was once long keeps the tier that costs money; the emulator does not
+// know that.
 func TestAShortValueFollowsALongOne(t *testing.T) {
 	isolate(t)
 	var tiers []string
@@ -157,8 +157,7 @@ func TestStoreSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-// A first system's readers know /sandbox/ID/github-token; the App may be
-// elsewhere.
+// Programs of the first system read /sandbox/ID/github-token; the App may be elsewhere.
 func TestStoreKeepsWorkspacesUnderAnotherPrefix(t *testing.T) {
 	emulator(t)
 	app, workspaces := newPrefix(), newPrefix()
@@ -195,7 +194,7 @@ func TestStoreRefusesOddWorkspaces(t *testing.T) {
 	}
 }
 
-// The ledger is read without a call of KMS.
+// The ledger is read without a call to KMS.
 func TestStoreKeepsRecordsPlain(t *testing.T) {
 	emulator(t)
 	prefix := newPrefix()
@@ -222,8 +221,8 @@ func TestStoreKeepsRecordsPlain(t *testing.T) {
 	}
 }
 
-// With keys that the issuing side makes, what is written before there is a key is not
-// encrypted with it.
+// If the issuing side makes the keys, an entry that is written before a key exists is
+// not encrypted with it.
 func TestKeysThatAreMade(t *testing.T) {
 	s := openStore(t, "ssm:///km?kms_key=create:alias/gp-{workspace}")
 	if !s.MakesKeys() || s.kmsKey != "alias/gp-{workspace}" {

@@ -15,8 +15,7 @@ import (
 	"github.com/gatepass/gatepass/test/vaulttest"
 )
 
-// serve starts h and returns the client of a query to which its address is
-// added.
+// serve starts h and returns the client of a query, to which it adds the address of h.
 func serve(t *testing.T, h http.Handler, query string) *Client {
 	t.Helper()
 	isolate(t)
@@ -163,7 +162,7 @@ func TestAddresses(t *testing.T) {
 }
 
 func TestVaultIsDown(t *testing.T) {
-	const address = "http://127.0.0.1:1" // where nobody listens
+	const address = "http://127.0.0.1:1" // where no server listens
 	isolate(t)
 	t.Setenv("VAULT_TOKEN", "hvs.secret")
 	checkError(t, read(t, at(t, address, "")), "Vault cannot be reached", "connection refused; check that Vault runs")

@@ -9,7 +9,7 @@ import (
 	"github.com/gatepass/gatepass/test/vaulttest"
 )
 
-// appRole is a client whose tokens live for ttl, and at most for most.
+// appRole returns a client whose tokens live for ttl, and at most for most.
 func appRole(t *testing.T, ttl, most time.Duration) (*vaulttest.Vault, *Client) {
 	isolate(t)
 	v := newVault()
@@ -25,7 +25,7 @@ const (
 func TestUpkeepKeepsTheLogin(t *testing.T) {
 	v, c := appRole(t, 2*time.Minute, 0)
 	synctest.Test(t, func(t *testing.T) {
-		c.Upkeep(t.Context()) // nothing to keep yet
+		c.Upkeep(t.Context()) // nothing to keep alive yet
 		for range 60 {        // half an hour
 			if err := read(t, c); err != nil {
 				t.Fatal(err)
@@ -81,7 +81,7 @@ func TestRevokedLoginIsReplaced(t *testing.T) {
 	}
 }
 
-// Requests that find the login gone at the same time share one new login.
+// Requests that notice at the same time that the login has expired share one new login.
 func TestManyRequestsShareALogin(t *testing.T) {
 	v, c := appRole(t, time.Hour, 0)
 	if err := read(t, c); err != nil {
@@ -140,7 +140,7 @@ func TestOldLoginStaysWhileANewOneFails(t *testing.T) {
 	})
 }
 
-// A given token may be renewed as well, and its end bounds what it leased.
+// A given token may be renewed as well, and its expiry bounds what it leased.
 func TestGivenTokenIsRenewed(t *testing.T) {
 	isolate(t)
 	v := newVault()

@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A meter lets calls through to Vault, and notes those that are about entries.
+// A meter passes calls on to Vault, and records those about entries.
 type meter struct {
 	mu    sync.Mutex // guards calls
 	calls []string
@@ -38,7 +38,7 @@ func (m *meter) before(t *testing.T, v *vault) (address string) {
 	return server.URL
 }
 
-// take returns the calls since the last time.
+// take returns the calls since the last call of take.
 func (m *meter) take() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -47,7 +47,8 @@ func (m *meter) take() []string {
 	return calls
 }
 
-// A workspace waits for each of these calls: what it is given is written down first.
+// A workspace waits for each of these calls: a token is recorded before it is given
+// out.
 func TestRealCallsOfAPut(t *testing.T) {
 	v := realVault(t)
 	const write, read = http.MethodPost, http.MethodGet

@@ -10,8 +10,8 @@ import (
 	"github.com/gatepass/gatepass/credential/vaultclient"
 )
 
-// What a server sends becomes a token with an end, or an error that does not
-// repeat it.
+// An answer of a server becomes a token with an expiry, or an error that does not
+// repeat the answer.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{
 		`{"token":"ghs_x"}`,
@@ -68,8 +68,8 @@ func FuzzDecodeMount(f *testing.F) {
 	})
 }
 
-// What a secret says of moments is by Vault's clock and GitHub's; a lease counts from
-// when it was asked for. On a machine whose clock is off all of them are read by its own.
+// The times in a secret are by Vault's clock and GitHub's; a lease counts from the
+// request. On a machine whose clock is wrong all of them are converted to its own.
 func TestDecodeByTheMachinesClock(t *testing.T) {
 	asked := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	for _, ahead := range []time.Duration{0, 2 * time.Hour, -2 * time.Hour} {

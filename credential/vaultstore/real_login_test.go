@@ -18,7 +18,7 @@ import (
 	"github.com/gatepass/gatepass/test/kubernetestest"
 )
 
-// secretForAll is a secret in a KV engine, and a policy that may read it.
+// secretForAll makes a secret in a KV engine, and a policy that may read it.
 func (v *vault) secretForAll() (source, policy string) {
 	v.t.Helper()
 	mount := v.kv("", "2")
@@ -26,9 +26,8 @@ func (v *vault) secretForAll() (source, policy string) {
 	return "vault://" + mount + "/x", v.policy(`path "` + mount + `/data/*" { capabilities = ["read"] }`)
 }
 
-// appRole makes a role and returns the query of a source that logs in by it,
-// and its path in Vault. The secret ID works for so many logins; 0 for any
-// number.
+// appRole makes a role and returns the query of a source that logs in with it, and its
+// path in Vault. The secret ID works for a number of logins; 0 for any number.
 func (v *vault) appRole(policy string, settings map[string]any, logins int) (query, secretFile, role string) {
 	v.t.Helper()
 	mount := v.mountLogin("approle")
@@ -81,7 +80,7 @@ func TestRealRenewal(t *testing.T) {
 	t.Error("this machine was late ten times")
 }
 
-// renews reads twice what one login of two seconds may read. It is false where
+// renews reads for twice as long as one login of two seconds lasts. It returns false if
 // this machine was too late for a renewal.
 func renews(t *testing.T, v *vault) bool {
 	t.Helper()
@@ -117,7 +116,7 @@ func TestRealRevokedLoginIsReplaced(t *testing.T) {
 	wantToken(t, s, secret, time.Hour)
 }
 
-// signJWT makes a JWT that ends in five minutes.
+// signJWT makes a JWT that expires in five minutes.
 func signJWT(t *testing.T, key *rsa.PrivateKey, claims map[string]any) string {
 	t.Helper()
 	now := time.Now()
@@ -167,8 +166,8 @@ func TestRealJWT(t *testing.T) {
 	checkError(t, err, "by jwt: Vault does not accept the login", "audience", "check that the role ci of auth/"+mount)
 }
 
-// tokenReview is the one endpoint of Kubernetes that Vault asks, and knows one
-// service account.
+// tokenReview is the one endpoint of Kubernetes that Vault calls, and knows one service
+// account.
 type tokenReview struct {
 	t         *testing.T
 	jwt, name string
@@ -226,7 +225,7 @@ func TestRealKubernetes(t *testing.T) {
 	checkError(t, err, "by kubernetes: Vault does not accept the login", "check that the role sandbox of auth/"+mount)
 }
 
-// The same before a real API server, which Vault asks by a reviewer's account.
+// The same with a real API server, which Vault asks with the account of a reviewer.
 func TestRealKubernetesLogin(t *testing.T) {
 	v := realVault(t)
 	c := kubernetestest.New(t)

@@ -13,8 +13,8 @@ import (
 	"github.com/gatepass/gatepass/credential"
 )
 
-// vault is a real one, as its root sees it. Each test mounts what it needs under
-// names of its own.
+// vault is a real one, used as its root. Each test mounts what it needs under names of
+// its own.
 type vault struct {
 	t             *testing.T
 	address, root string
@@ -35,7 +35,7 @@ func realVault(t *testing.T) *vault {
 	return v
 }
 
-// call is one request of the root user; it has to succeed.
+// call makes one request as root, which must succeed.
 func (v *vault) call(method, path string, body any) map[string]any {
 	v.t.Helper()
 	text, err := json.Marshal(body)
@@ -65,7 +65,7 @@ func (v *vault) post(path string, body map[string]any) map[string]any {
 	return v.call(http.MethodPost, path, body)
 }
 
-// data is the data of a post.
+// data returns the data of a post.
 func (v *vault) data(path string, body map[string]any) map[string]any {
 	v.t.Helper()
 	data, _ := v.post(path, body)["data"].(map[string]any)
@@ -92,8 +92,7 @@ func (v *vault) cleanUp(path string) {
 	}
 }
 
-// await waits until an engine of version 2 has set itself up, which takes it a
-// moment.
+// await waits until an engine of version 2 is ready, which takes a moment.
 func (v *vault) await(mount string) {
 	v.t.Helper()
 	for until := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
@@ -126,7 +125,7 @@ func (v *vault) mountLogin(kind string) string {
 	return v.name + kind
 }
 
-// tokens counts the Vault tokens that live.
+// tokens counts Vault's live tokens.
 func (v *vault) tokens() int {
 	v.t.Helper()
 	data, _ := v.call("LIST", "auth/token/accessors", nil)["data"].(map[string]any)

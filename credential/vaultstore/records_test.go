@@ -13,13 +13,13 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A shelf is a Vault that has records of workspaces, and counts who reads at once.
+// A shelf is a Vault that has records of workspaces, and counts simultaneous readers.
 type shelf struct {
 	*httptest.Server
 	workspaces int
 
-	mu         sync.Mutex // guards the rest
-	here, most int        // readers now, and most of them
+	mu         sync.Mutex // guards the fields below
+	here, most int        // readers now, and their maximum
 	full       *sync.Cond // broadcast when a reader comes
 	refuses    bool       // all reads of records
 }
@@ -64,7 +64,7 @@ func (s *shelf) reading() int {
 	return s.here
 }
 
-// read answers when all readers that can be are there.
+// read answers when as many readers as possible have come.
 func (s *shelf) read(w http.ResponseWriter, path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,7 +87,7 @@ func (s *shelf) read(w http.ResponseWriter, path string) {
 	fmt.Fprintf(w, `{"data": {"data": {%q: %q}, "metadata": {"version": 1, "created_time": "2031-05-05T12:00:00Z"}}}`, field, path)
 }
 
-// Records are read several at a time, and not all at once.
+// Several records are read at a time, but not all at once.
 func TestRecordsAreReadTogether(t *testing.T) {
 	s := newShelf(t, 3*readers)
 	found, damaged := map[string]string{}, 0
@@ -114,7 +114,7 @@ func TestRecordsAreReadTogether(t *testing.T) {
 	}
 }
 
-// An error ends it, and so does a caller that has enough. No reader goes on afterwards.
+// An error ends it, and so does a caller that stops. No reader continues afterwards.
 func TestRecordsEnd(t *testing.T) {
 	for _, refuses := range []bool{false, true} {
 		s := newShelf(t, 3*readers)
@@ -131,7 +131,7 @@ func TestRecordsEnd(t *testing.T) {
 		if n != 1 {
 			t.Errorf("Records yields %d times, want once", n)
 		}
-		// The server notices a moment later that a client is gone.
+		// The server notices a moment later that a client has left.
 		for deadline := time.Now().Add(10 * time.Second); s.reading() > 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d still read, want none", s.reading())

@@ -48,7 +48,7 @@ func TestRealStoreWithoutPrefix(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n != (store.Name{}) && n.String() != "ready" { // written while the engine was awaited
+		if n != (store.Name{}) && n.String() != "ready" { // written while waiting for the engine
 			names = append(names, n.String())
 		}
 	}
@@ -57,7 +57,7 @@ func TestRealStoreWithoutPrefix(t *testing.T) {
 	}
 }
 
-// What the issuing side delivers is what a source reads.
+// A source reads what the issuing side delivers.
 func TestRealStoreDeliversToSources(t *testing.T) {
 	v := realVault(t)
 	mount := v.kv("", "2")
@@ -96,7 +96,7 @@ func TestRealStoreRefusesOtherEngines(t *testing.T) {
 	}
 }
 
-// Somebody deleted the newest version by hand; its history stays.
+// A user has deleted the newest version by hand; its history stays.
 func TestRealStoreCreatesOverADeletedVersion(t *testing.T) {
 	v := realVault(t)
 	mount := v.kv("", "2")

@@ -24,7 +24,7 @@ var (
 	widgets = credential.Request{Protocol: "https", Host: "github.com", Path: "Acme/Widgets.git"}
 )
 
-// isolate clears what the tests' own environment says of Vault.
+// isolate clears all settings of Vault from the environment of the tests.
 func isolate(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{
@@ -71,7 +71,7 @@ func open(t *testing.T, raw string) *Source {
 	return s
 }
 
-// checkError wants one line that has each part and no secret.
+// checkError checks that the error is one line that has each part and no secret.
 func checkError(t *testing.T, err error, parts ...string) {
 	t.Helper()
 	if err == nil {
@@ -154,7 +154,7 @@ func TestVersionIsAskedOnce(t *testing.T) {
 	}
 }
 
-// A refusal may mean that the engine is another one by now.
+// A refusal may mean that the engine has been replaced.
 func TestVersionIsAskedAgainAfterARefusal(t *testing.T) {
 	v := serve(t)
 	v.PutKV2("secret/", "a", time.Now(), map[string]any{"token": secret})

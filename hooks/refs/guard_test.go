@@ -71,7 +71,7 @@ func TestWithoutAncestryEveryChangeIsForced(t *testing.T) {
 	}
 }
 
-// Whatever an Ancestry leaves out, no update passes unseen.
+// Even if an Ancestry leaves out results, no update passes without a check.
 func TestAnAncestryThatLeavesChangesOutAllowsNone(t *testing.T) {
 	updates := []RefUpdate{{"HEAD", oidA, "refs/heads/x", oidB}, {"HEAD", oidA, "refs/heads/y", oidB}}
 	for _, answer := range [][]Relation{nil, {}, {{FastForward: true}}, {{FastForward: true}, {FastForward: true}, {FastForward: true}}} {

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// oracle is what the documentation of pattern says, as directly as possible:
-// no library, no prefilter, and exponential. start says that pat and ref stand
-// at the beginning of a part.
+// oracle implements the documentation of pattern as directly as possible: without a
+// library or a prefilter, and in exponential time. start means that pat and ref are at
+// the beginning of a part.
 func oracle(pat, ref string, start bool) bool {
 	if pat == "" {
 		return ref == ""
@@ -32,8 +32,8 @@ func oracle(pat, ref string, start bool) bool {
 	return pat[0] == ref[0] && oracle(pat[1:], ref[1:], pat[0] == '/')
 }
 
-// checkAgainstOracles compares one pattern and ref with the oracle, and with
-// path.Match, which is fnmatch with FNM_PATHNAME, where no ** is involved.
+// checkAgainstOracles compares one pattern and ref with the oracle, and, for patterns
+// without **, with path.Match, which is fnmatch with FNM_PATHNAME.
 func checkAgainstOracles(t *testing.T, text, name string) {
 	t.Helper()
 	ref := "refs/heads/" + name
@@ -46,7 +46,7 @@ func checkAgainstOracles(t *testing.T, text, name string) {
 		t.Errorf("pattern %q matches %q = %v, want %v", text, ref, got, want)
 	}
 	if strings.Contains(text, "**") || !isASCII(name) {
-		return // path.Match lets "*" take a part of a character
+		return // path.Match lets "*" match a part of a character
 	}
 	if want, err := path.Match(p.full, ref); err != nil || got != want {
 		t.Errorf("pattern %q matches %q = %v, path.Match = %v, %v", text, ref, got, want, err)
@@ -57,7 +57,8 @@ func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r > 0x7f })
 }
 
-// Every pattern of up to five of these pieces against every name of up to five.
+// Every pattern of up to five of these pieces is compared with every name of up to
+// five.
 func TestPatternsAgreeWithOracles(t *testing.T) {
 	patterns := words([]string{"a", "b", "/", "*", "**", "?"}, 5)
 	names := words([]string{"a", "b", "/"}, 5)

@@ -90,7 +90,7 @@ func TestParseUpdatesReadsEveryLine(t *testing.T) {
 	}
 }
 
-// What was read before an error may be whole lines, and not all of them.
+// What was read before an error may be complete lines, but not all of them.
 func TestReadUpdatesRefusesHalfOfAPush(t *testing.T) {
 	good := line("HEAD", oidA, "refs/heads/x", zero)
 	broken := io.MultiReader(strings.NewReader(good), iotest.ErrReader(io.ErrUnexpectedEOF))
@@ -127,8 +127,8 @@ func TestWhatAnUpdateDoes(t *testing.T) {
 	}
 }
 
-// Whatever parses, the remote refs and ids are those at the ends of the lines,
-// and writing it again gives the same bytes.
+// For every line that parses, the remote refs and IDs are those at the ends of the
+// lines, and the updates are written as the same bytes.
 func FuzzParseUpdates(f *testing.F) {
 	f.Add(line("HEAD", oidA, "refs/heads/x", zero))
 	f.Add(line("HEAD@{1 day ago}", oidA, "refs/heads/x", zero) + line("(delete)", zero, "refs/tags/v1", oidB))

@@ -20,7 +20,7 @@ func matchParts(patterns, names []string) bool {
 	return matchPart(patterns[0], names[0]) && matchParts(patterns[1:], names[1:])
 }
 
-// matchPart knows * and ?; two stars are one.
+// matchPart knows * and ?; two stars count as one.
 func matchPart(pattern, name string) bool {
 	if pattern == "" {
 		return name == ""

@@ -94,7 +94,7 @@ func TestExportOfAnExample(t *testing.T) {
 	}
 }
 
-// refuses says what GitHub would, by the meaning of the rules in its
+// refuses returns what GitHub would decide by the meaning of the rules in its
 // documentation.
 func refuses(sets []Ruleset, ref string, verb refs.Verb) bool {
 	target, kinds := "branch", map[refs.Verb][]string{
@@ -118,8 +118,8 @@ func refuses(sets []Ruleset, ref string, verb refs.Verb) bool {
 	return false
 }
 
-// agree holds the export against the policy itself. Where a note says that the
-// server is stricter, it may be, but never laxer.
+// agree compares the export with the policy itself. If a note says that the server is
+// stricter, it may be stricter, but never less strict.
 func agree(t *testing.T, p *refs.Policy, ref string) {
 	t.Helper()
 	sets, notes := Export(p)

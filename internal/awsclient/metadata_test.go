@@ -16,7 +16,7 @@ func (a answering) GetMetadata(context.Context, *imds.GetMetadataInput, ...func(
 	return &imds.GetMetadataOutput{Content: io.NopCloser(strings.NewReader(string(a)))}, nil
 }
 
-// An answer is taken whole or not at all: half of one may be read as another.
+// An answer is read completely or not at all: half of one could be read as another.
 func TestMetadataIsTakenWhole(t *testing.T) {
 	whole := strings.Repeat("x", maxMetadata)
 	out, err := impatient{answering(whole)}.GetMetadata(t.Context(), nil)

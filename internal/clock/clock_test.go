@@ -33,7 +33,7 @@ func TestBothClocks(t *testing.T) {
 
 func TestMark(t *testing.T) {
 	now := time.Now()
-	stated := time.Unix(now.Unix()+3600, 0) // as an answer says it
+	stated := time.Unix(now.Unix()+3600, 0) // as an answer states it
 	end := Mark(stated, now)
 	if !end.Equal(stated) {
 		t.Errorf("Mark = %v, want %v", end, stated)

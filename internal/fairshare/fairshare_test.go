@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// A step is somebody who comes: "a1" is guest 1 of address a.
+// A step is a guest that arrives: "a1" is guest 1 of address a.
 type step struct {
 	name string
 	size int64
-	out  []string // who has to make way
+	out  []string // who has to leave
 	ok   bool
 }
 
@@ -64,7 +64,7 @@ func TestWhoMakesWay(t *testing.T) {
 	}
 }
 
-// What was given back is not lost as well, and what was lost is not given back.
+// What was given back is not lost too, and what was lost is not given back.
 func TestLeaving(t *testing.T) {
 	r := &Pool{Size: 2, EvictOldest: true}
 	cuts := map[string]int{}
@@ -90,7 +90,7 @@ func TestLeaving(t *testing.T) {
 	}
 }
 
-// However many come at once, the room is never over its size.
+// However many come at once, the room never exceeds its size.
 func TestManyAtOnce(t *testing.T) {
 	r := &Pool{Size: 8, EvictOldest: true}
 	var inside atomic.Int64

@@ -30,7 +30,7 @@ func TestParseReadsWhatGitLists(t *testing.T) {
 	}
 }
 
-// gitList lets git list a file.
+// gitList makes git list a file.
 func gitList(t *testing.T, text string) []Setting {
 	t.Helper()
 	file := writeConfig(t, text)
@@ -110,7 +110,7 @@ var patterns = []string{
 	"https://github.com/./acme", "https://github.com/x/../acme", "https://git.example:8443", "https://other.example", "ssh://github.com",
 }
 
-// Whatever git itself applies to a URL must match here.
+// Every setting that git itself applies to a URL must match here.
 func TestMatchesWhatGitMatches(t *testing.T) {
 	for _, pattern := range patterns {
 		file := writeConfig(t, "[http \""+pattern+"\"]\n\tproxy = p\n")

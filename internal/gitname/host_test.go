@@ -35,7 +35,7 @@ func TestHost(t *testing.T) {
 		"", ".", "a..b", "github.com.", ".github.com", "-a", "a-", "a.-b", "a-.b", "gıthub.com", "\u212aeys.example",
 		"@b", "a/b", "a:b", "a@b", "a[b", "a`b", "a{b", "a b", "a%b", "a\x00b",
 		"h:", "h:0", "h:0443", "h:65536", "h:99999", "h:100000", "h:4/3", "h:44:", "h:+1", "h:443:443",
-		"h:18446744073709552059", // 2^64+443: it has to be counted before it is added up
+		"h:18446744073709552059", // 2^64+443: its digits must be counted before they are added up
 		"[", "[]", "[:]", "[::1", "[abc]", "[g::]", "[::g]", "[::G]", "[::/]", "[::@]", "[::`]", "[::1%25eth0]", "[[::1]]",
 		"[::1]x", "[::1]443", "[::1]:", "[::1]:0", "[::1]:65536", "[::1]]", "[::1]:443:443",
 		label + "a.example", longest + "b", "[" + ipv6(46) + "]",
@@ -46,7 +46,7 @@ func TestHost(t *testing.T) {
 	}
 }
 
-// ipv6 is what has the letters of an address, n of them.
+// ipv6 returns n characters that an address may contain.
 func ipv6(n int) string { return strings.Repeat("0", n-2) + "::" }
 
 func TestIsLoopback(t *testing.T) {

@@ -27,7 +27,7 @@ func TestPathTakesOffWhatGitAdds(t *testing.T) {
 		"acme/..":                             "",
 		"../widgets":                          "",
 		"acme/wid%67ets":                      "",
-		"acme/widgets?/../../acme/secret":     "", // curl makes /acme/secret of widgets%3f/../../acme/secret
+		"acme/widgets?/../../acme/secret":     "", // curl turns widgets%3f/../../acme/secret into /acme/secret
 		"acme/widgets/info/lfs/../../../a/b":  "",
 		"acme/widgets#/./..":                  "",
 		"acme/widgets?..":                     "",
@@ -36,7 +36,7 @@ func TestPathTakesOffWhatGitAdds(t *testing.T) {
 		"acme/widgets?a=%2e":                  "",
 		"acme/widgets#..":                     "",
 		"acme/widgets?/./a":                   "",
-		"acme/..git":                          "", // "." and ".." once ".git" is off
+		"acme/..git":                          "", // "." and ".." after ".git" is removed
 		"acme/...git":                         "",
 		"acme/...wiki.git":                    "",
 		"/widgets":                            "",
@@ -115,8 +115,8 @@ func TestARepositoryIsExactlyOwnerAndName(t *testing.T) {
 	}
 }
 
-// Whatever Repository takes has one text, which it takes again, and which is the path
-// that git would use.
+// A name that Repository accepts has one text, which it accepts again, and which is the
+// path that git would use.
 func FuzzRepository(f *testing.F) {
 	for _, full := range []string{"acme/widgets", "Acme/.github", "acme/widgets.git", "a/b/c", "acme/x.wiki", "acme/..git", "/", "a/b?c", `a\b/c`} {
 		f.Add(full)

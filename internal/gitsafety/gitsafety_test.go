@@ -116,7 +116,7 @@ func FuzzHazards(f *testing.F) {
 	})
 }
 
-// The answers are those of git itself.
+// The expected answers are those of git itself.
 func TestRewrittenIsWhatGitDoes(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("missing: git")

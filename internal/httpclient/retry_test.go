@@ -43,7 +43,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// What the server said is more use than that the time was up.
+// What the server said is more useful than that the time was up.
 func TestRetryTellsTheLastAnswer(t *testing.T) {
 	busy := errors.New("busy")
 	for _, c := range []struct {
@@ -89,7 +89,8 @@ func FuzzRetryAfter(f *testing.F) {
 	})
 }
 
-// A date to wait for is by the server's clock, and so is the Date beside it.
+// The date in Retry-After is by the server's clock, and so is the Date of the same
+// answer.
 func TestRetryAfterADateByTheServersClock(t *testing.T) {
 	for _, off := range []time.Duration{0, 2 * time.Hour, -2 * time.Hour} {
 		theirs := time.Now().Add(off).UTC()

@@ -64,7 +64,7 @@ var secrets = map[string]string{
 	"a key in PEM":               "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\nabc+/=\n-----END RSA PRIVATE KEY-----",
 }
 
-// values are secrets that only the name before them makes known.
+// values are secrets that only the name before them identifies.
 var values = map[string]string{
 	"a header":                    "Authorization: Digest hunter2",
 	"a header in small letters":   "authorization:hunter2",
@@ -103,8 +103,7 @@ func TestTextKnowsEverySecretThatPassesThrough(t *testing.T) {
 	}
 }
 
-// Redacting is worth nothing where people turn it off because it hides what is
-// wrong.
+// If redaction hides what is wrong, people turn it off.
 func TestTextLeavesWhatIsNoSecret(t *testing.T) {
 	for _, text := range []string{
 		"commit 0123456789abcdef0123456789abcdef01234567",

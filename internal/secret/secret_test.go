@@ -12,7 +12,7 @@ import (
 
 const text = "tok-1234"
 
-// key is how a type carries a secret.
+// key is a type that carries a secret.
 type key struct{ Text }
 
 func TestSecretsDoNotPrint(t *testing.T) {

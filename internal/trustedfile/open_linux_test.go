@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Kubernetes mounts a ConfigMap read-only, and shows its directory open to all:
-// nobody here can replace what is in it.
+// Kubernetes mounts a ConfigMap read-only, and shows its directory as writable for all:
+// no user on the machine can replace what is in it.
 func TestDirectoryMountedReadOnly(t *testing.T) {
 	dir, _ := house(t)
 	source, mounted := filepath.Join(dir, "source"), filepath.Join(dir, "mounted")
@@ -33,8 +33,7 @@ func TestDirectoryMountedReadOnly(t *testing.T) {
 	opens(t, filepath.Join(mounted, "link"), Writing, "")
 }
 
-// A directory that may be passed through and not listed, as many homes are, is no
-// hindrance.
+// A directory that may be searched but not listed, as many homes are, is allowed.
 func TestDirectoryThatCannotBeListed(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can look as another user")
@@ -46,7 +45,7 @@ func TestDirectoryThatCannotBeListed(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		if err := syscall.Setfsuid(stranger); err != nil {
 			t.Error(err)
 			return
@@ -57,8 +56,8 @@ func TestDirectoryThatCannotBeListed(t *testing.T) {
 }
 
 // Kubernetes mounts a Secret read-only, in memory, behind a link by which it replaces
-// all of its files at once, and with mode 0644 unless somebody asks for another. A file
-// that only has the mode is refused.
+// all of its files at once, and with mode 0644 unless the pod asks for another. A file
+// that has only that mode is refused.
 func TestSecretOfKubernetes(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount")

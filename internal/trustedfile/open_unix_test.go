@@ -17,7 +17,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// stranger is a user who is neither root nor who runs the tests.
+// stranger is a user that is neither root nor the one that runs the tests.
 const stranger = 12345
 
 // house makes a directory that only this user can write to, whatever the umask,
@@ -63,7 +63,7 @@ func change(t *testing.T, path string, mode os.FileMode) {
 	}
 }
 
-// give gives a file to another user, as only root can.
+// give gives a file to another user, which only root can do.
 func give(t *testing.T, path string, uid int) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -84,8 +84,8 @@ func read(path string, refused fs.FileMode) (string, error) {
 	return string(text), err
 }
 
-// opens tells whether a file is opened as it should be: want is "", or part of
-// the reason for which it is refused.
+// opens checks whether a file is opened as expected: want is "", or part of the reason
+// for a refusal.
 func opens(t *testing.T, path string, refused fs.FileMode, want string) {
 	t.Helper()
 	text, err := read(path, refused)
@@ -123,9 +123,9 @@ func TestFileThatOthersCanUse(t *testing.T) {
 	opens(t, path, Writing, "its owner has no number in this container; map its owner into the container")
 }
 
-// Whoever can write to a directory can put a file that was yours before, or a
-// link to one, in the place of another. A group may have members of whom its
-// directory does not know, so the group of a umask of 002 is refused as well.
+// A user who can write to a directory can replace a file in it with another file of
+// yours, or with a link to one. A group may have members that its directory does not
+// list, so a directory made with umask 002 is refused as well.
 func TestDirectoryThatOthersCanWriteTo(t *testing.T) {
 	dir, path := house(t)
 	for mode, want := range map[os.FileMode]string{
@@ -166,7 +166,7 @@ func TestDirectoryFurtherUp(t *testing.T) {
 	opens(t, path, Writing, "the group of "+dir+" can write to it")
 }
 
-// A directory's owner can rename what is in it, whoever owns that. So it is with
+// A directory's owner can rename what is in it, whoever owns that. An example is
 // /workspaces of another user in a dev container.
 func TestDirectoryOfAThirdUser(t *testing.T) {
 	dir, _ := house(t)
@@ -200,7 +200,7 @@ func TestEntryOfAThirdUserInAStickyDirectory(t *testing.T) {
 	opens(t, path, Writing, "others can replace it: "+path+" belongs to user 12345")
 }
 
-// A link says where its owner wanted.
+// A link leads where its owner chose.
 func TestLinkThatOthersCanReplace(t *testing.T) {
 	open, _ := house(t)
 	dir, path := house(t)
@@ -222,7 +222,7 @@ func TestLinkThatOthersCanReplace(t *testing.T) {
 	}
 }
 
-// What is behind a link is looked at as well.
+// The target of a link is checked as well.
 func TestLinkIntoADirectoryOfAThirdUser(t *testing.T) {
 	dir, path := house(t)
 	third := filepath.Join(dir, "third")
@@ -236,7 +236,7 @@ func TestLinkIntoADirectoryOfAThirdUser(t *testing.T) {
 	opens(t, through, Writing, third+" belongs to user 12345")
 }
 
-// The same path leads here and in the kernel to the same file.
+// Here and in the kernel, the same path leads to the same file.
 func TestPathsAreFollowedAsTheKernelDoes(t *testing.T) {
 	dir, _ := house(t)
 	makeDir(t, filepath.Join(dir, "far", "away"))
@@ -260,7 +260,7 @@ func TestPathsAreFollowedAsTheKernelDoes(t *testing.T) {
 	opens(t, "../back", Writing, "")
 }
 
-// A pipe would wait for its other end.
+// Opening a pipe would wait for its other end.
 func TestPipeIsNotOpened(t *testing.T) {
 	dir, _ := house(t)
 	if err := syscall.Mkfifo(dir+"/pipe", 0o600); err != nil {
@@ -269,7 +269,7 @@ func TestPipeIsNotOpened(t *testing.T) {
 	opens(t, dir+"/pipe", Writing, "it is not a regular file")
 }
 
-// Somebody who can replace a link may put it back before anybody looks. What was
+// A user who can replace a link may put the old one back before the check. What was
 // checked is what is read.
 func TestNothingIsReadThatWasNotChecked(t *testing.T) {
 	dir, path := house(t)
@@ -299,8 +299,8 @@ func TestNothingIsReadThatWasNotChecked(t *testing.T) {
 	}
 }
 
-// Who makes a file for a service keeps it root's and gives it the service's group.
-// Another group was not meant.
+// An administrator who makes a file for a service leaves it to root and gives it the
+// service's group. Another group is not intended.
 func TestSecretThatRootSharesWithAGroup(t *testing.T) {
 	_, path := house(t)
 	change(t, path, 0o640)
@@ -336,7 +336,7 @@ func TestCheckDir(t *testing.T) {
 	change(t, dir, 0o777)
 	check(inner, dir+" is open to all")
 	change(t, dir, 0o775)
-	if os.Geteuid() == 0 { // as /var/log is of the group syslog
+	if os.Geteuid() == 0 { // as /var/log has the group syslog
 		check(inner, "")
 	}
 	give(t, dir, stranger)

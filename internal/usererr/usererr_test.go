@@ -113,8 +113,8 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// JSON is shown on terminals: encoding/json leaves DEL, the controls of C1 and the
-// characters that turn text around as they are.
+// JSON is shown on terminals: encoding/json does not escape DEL, the C1 controls and
+// the characters that change the direction of text.
 func TestJSONHidesNothing(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                            "",
@@ -140,7 +140,7 @@ func TestJSONWriterSaysHowMuchItTook(t *testing.T) {
 	}
 }
 
-// A log in text is lines; slog leaves a DEL in them as it is.
+// A text log consists of lines; slog does not escape a DEL in them.
 func TestTextWriterKeepsLines(t *testing.T) {
 	var out bytes.Buffer
 	if n, err := TextWriter(&out).Write([]byte("a\x7f\nb\u202e\n")); n != 8 || err != nil || out.String() != "a\\x7f\nb\\u202e\n" {

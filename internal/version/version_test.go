@@ -2,7 +2,7 @@ package version
 
 import "testing"
 
-// A build from a work tree says nothing of its version, and is right beside any.
+// A build from a work tree has no version, and goes with any.
 func TestDiffer(t *testing.T) {
 	for _, c := range []struct {
 		a, b string

@@ -20,7 +20,7 @@ var (
 	digest = sha256.Sum256([]byte("header.claims"))
 )
 
-// checkSigned wants a signature by a key.
+// checkSigned checks a signature by a key.
 func checkSigned(t *testing.T, s *Signer, number int) {
 	t.Helper()
 	signature, err := s.Sign(t.Context(), digest)
@@ -118,7 +118,8 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// checkError wants one line that names the key and what was done with it.
+// checkError checks that the error is one line that names the key and what was done
+// with it.
 func checkError(t *testing.T, signature []byte, err error, want string) {
 	t.Helper()
 	if err == nil || signature != nil || !strings.Contains(err.Error(), want) {
@@ -187,7 +188,7 @@ func TestKeysThatCannotSignForAnApp(t *testing.T) {
 	checkError(t, signature, err, "the key has 1024 bits, fewer than 2048")
 }
 
-// A KMS that hashes once more, or answers for another key, is not believed.
+// A KMS that hashes a second time, or answers for another key, is not believed.
 func TestWrongSignatureIsRefused(t *testing.T) {
 	s := serve(t, &double{tamper: func(b []byte) []byte { b[7] ^= 1; return b }})
 	signature, err := s.Sign(t.Context(), digest)
@@ -231,7 +232,8 @@ func TestTroubleThatStays(t *testing.T) {
 	}
 }
 
-// checkNotSigned wants an error in time, though nobody answers as they should.
+// checkNotSigned checks that an error comes in time although the service does not
+// answer properly.
 func checkNotSigned(t *testing.T, s *Signer, want string) {
 	t.Helper()
 	signature, err := signertest.Late(t, s, digest, want)
@@ -249,7 +251,7 @@ func TestNoRegionAndNoCredentials(t *testing.T) {
 	checkError(t, signature, err, "there is no AWS profile nope")
 }
 
-// A long-lived refresher finds the credentials that were renewed meanwhile.
+// A long-lived refresher uses credentials that were renewed since it started.
 func TestFreshCredentialsAreFound(t *testing.T) {
 	d := &double{script: []http.HandlerFunc{fail(400, "ExpiredTokenException", "")}}
 	s := serve(t, d)

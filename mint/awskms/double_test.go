@@ -32,13 +32,12 @@ func newKey(bits int) *rsa.PrivateKey {
 	return key
 }
 
-// double speaks AWS JSON 1.1 as KMS does, holds one key under every name, and
-// takes nothing but GetPublicKey and Sign requests that are signed and whole. It
-// signs a digest as it is.
+// double speaks AWS JSON 1.1 as KMS does, has one key under every name, and accepts
+// only complete and signed GetPublicKey and Sign requests. It signs a digest as it is.
 type double struct {
 	region string
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	key      *rsa.PrivateKey
 	arn      string
 	spec     string
@@ -148,13 +147,13 @@ func fail(status int, code, message string) http.HandlerFunc {
 	}
 }
 
-// hang answers nothing until the client has left.
+// hang does not answer until the client has left.
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 func drop(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-// start serves d, a key of 2048 bits unless it says something else, and clears
-// the environment of whatever AWS configuration the tests run with.
+// start serves d, a key of 2048 bits unless it has another, and clears all AWS
+// configuration from the environment of the tests.
 func start(t *testing.T, d *double) (endpoint string) {
 	t.Helper()
 	isolate(t)

@@ -18,12 +18,12 @@ import (
 
 var wrapping = newKey(4096)
 
-// empty is a strict double of a KMS into which one key can be imported. It
-// unwraps what it is sent.
+// empty is a strict double of a KMS into which one key can be imported. It unwraps what
+// it receives.
 type empty struct {
 	t *testing.T
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	arn     string     // "" before CreateKey
 	alias   string     // that points to arn
 	spec    string
@@ -32,7 +32,7 @@ type empty struct {
 	calls   []string
 	failing map[string]http.HandlerFunc
 	state   string
-	shy     int // how often a new key does not show yet
+	shy     int // how often a new key is not visible yet
 }
 
 type importRequest struct {
@@ -65,7 +65,7 @@ func (e *empty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	reply(w, status, answer)
 }
 
-// names reports whether id is the key. The calls of an import take no alias.
+// names reports whether id is the key. The calls of an import accept no alias.
 func (e *empty) names(id, action string) bool {
 	byAlias := action == "GetPublicKey" || action == "DescribeKey"
 	if e.shy > 0 && id == e.arn && e.arn != "" {

@@ -13,9 +13,9 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// The emulator is somebody else's reading of AWS's protocol. It hashes a digest
-// once more, so that its key is looked at by our signer, and signs by the SDK's
-// client alone; that our signer then refuses the signature is part of the test.
+// The emulator is an independent implementation of AWS's protocol. It hashes a digest a
+// second time, so our signer reads only its key, and the SDK's client alone signs; that
+// our signer then refuses the signature is part of the test.
 func TestAgainstTheEmulator(t *testing.T) {
 	endpoint := os.Getenv("GATEPASS_TEST_AWS_ENDPOINT")
 	if endpoint == "" {
@@ -53,7 +53,7 @@ func TestAgainstTheEmulator(t *testing.T) {
 	}
 	signature, err := s.Sign(t.Context(), digest)
 	if err == nil {
-		err = mint.CheckSignature(public, digest, signature) // an emulator that hashes no more
+		err = mint.CheckSignature(public, digest, signature) // an emulator that no longer hashes
 	} else if strings.Contains(err.Error(), "the signature is not the key's") {
 		err = nil
 	}

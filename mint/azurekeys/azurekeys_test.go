@@ -21,7 +21,7 @@ var (
 	digest = sha256.Sum256([]byte("header.claims"))
 )
 
-// checkSigned wants a signature by a key.
+// checkSigned checks a signature by a key.
 func checkSigned(t *testing.T, s *Signer, key *rsa.PrivateKey) {
 	t.Helper()
 	signature, err := s.Sign(t.Context(), digest)
@@ -106,7 +106,7 @@ func TestVersionOfTheURL(t *testing.T) {
 	checkSigned(t, serve(t, &double{versions: versions}, "/app"), keys[1])
 }
 
-// Azure does not tell names of another case apart.
+// Azure ignores the case of names.
 func TestCaseOfNames(t *testing.T) {
 	const version = "ABCDEF0123456789abcdef0123456789"
 	d := &double{versions: []held{usable(version, keys[0])}}

@@ -35,7 +35,7 @@ func newKey(bits int) *rsa.PrivateKey {
 	return key
 }
 
-// A held is a version that the vault holds.
+// A held is a version that the vault has.
 type held struct {
 	id       string
 	key      *rsa.PrivateKey
@@ -48,15 +48,14 @@ func usable(id string, key *rsa.PrivateKey) held {
 	return held{id: id, key: key, kind: "RSA-HSM", ops: []string{"sign", "verify"}}
 }
 
-// double speaks HTTP as a vault does, holds the key app, and takes nothing but GET
-// and sign of it, with a token that Entra ID gave for vaults. The first request has
-// to come without token and body, and is answered with a challenge. It signs a
-// digest as it is.
+// double speaks HTTP as a vault does, has the key app, and accepts only GET and sign of
+// it, with a token that Entra ID gave for vaults. The first request has to come without
+// token and body, and is answered with a challenge. It signs a digest as it is.
 type double struct {
 	entra *entra
 	host  string // of the vault
 
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex // guards the fields below
 	versions  []held     // the last one is the current one
 	challenge string
 	script    []http.HandlerFunc // the next answers to requests with a token
@@ -145,7 +144,7 @@ func (d *double) answer(w http.ResponseWriter, r *http.Request, action string) {
 	reply(w, 200, answer)
 }
 
-// find returns a version, the current one where none is named, as sign refuses to.
+// find returns a version, or the current one if none is named, which sign refuses.
 func (d *double) find(id string) (held, bool) {
 	for i := len(d.versions) - 1; i >= 0; i-- {
 		if id == "" || strings.EqualFold(d.versions[i].id, id) {
@@ -207,8 +206,8 @@ func refuse(status int, code, message, inner string) http.HandlerFunc {
 	}
 }
 
-// hang answers nothing until the client has left, which a server notices only once
-// it has read the request.
+// hang does not answer until the client has left, which a server notices only after it
+// has read the request.
 func hang(_ http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	<-r.Context().Done()
@@ -216,7 +215,7 @@ func hang(_ http.ResponseWriter, r *http.Request) {
 
 func drop(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-// cut promises more than it sends.
+// cut announces more than it sends.
 func cut(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", "100")
 	_, _ = w.Write([]byte(`{"key`))

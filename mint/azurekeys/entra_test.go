@@ -8,21 +8,21 @@ import (
 	"sync"
 )
 
-// entra is a strict double of Microsoft Entra ID, which gives the application
-// client tokens for its secret, and of a machine's metadata service, which gives
-// them for nothing.
+// entra is a strict double of Microsoft Entra ID, which gives the application client
+// tokens for its secret, and of a machine's metadata service, which gives them without
+// one.
 type entra struct {
-	authority string // the host it is served under
+	authority string // the host under which it is served
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	secret  string
 	refusal http.HandlerFunc // answers instead of a token
-	tokens  []string         // that were given: number and scope
+	tokens  []string         // tokens given: number and scope
 	machine string           // the scope of machineToken
 	invalid []string
 }
 
-// machineToken is what the metadata service gives, always the same: the client keeps
+// machineToken is the token of the metadata service, always the same: the client keeps
 // it as long as the process lives.
 const machineToken = "eyJ0.eyJ1.machine"
 
@@ -87,11 +87,11 @@ func (e *entra) give(scope string) string {
 	return "eyJ0.eyJ1." + number
 }
 
-// metadata answers as the metadata service of a machine with a managed identity.
+// metadata answers like the metadata service of a machine with a managed identity.
 func (e *entra) metadata(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if r.Header.Get("Metadata") != "true" { // the probe whether there is one
+	if r.Header.Get("Metadata") != "true" { // the client checks whether there is such a service
 		reply(w, 400, map[string]any{"error": "invalid_request", "error_description": "Required metadata header not specified"})
 		return
 	}

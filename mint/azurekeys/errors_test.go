@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// checkError wants one line that names the key and what was done with it.
+// checkError checks that the error is one line that names the key and what was done
+// with it.
 func checkError(t *testing.T, signature []byte, err error, want string) {
 	t.Helper()
 	if err == nil || signature != nil || !strings.Contains(err.Error(), want) {
@@ -95,7 +96,7 @@ func TestKeyThatIsNotThere(t *testing.T) {
 	}
 }
 
-// What is answered for another key, or version, is not believed.
+// An answer for another key, or version, is not believed.
 func TestAnswersAboutAnotherKey(t *testing.T) {
 	prefix := "https://" + vault + "/keys/"
 	for _, kid := range []any{
@@ -109,7 +110,7 @@ func TestAnswersAboutAnotherKey(t *testing.T) {
 			checkError(t, signature, err, "the answer is of another key, ")
 		}
 	}
-	// A version that is another one than asked for.
+	// A version other than the one asked for.
 	for _, d := range []*double{
 		{key: func(a map[string]any) { a["key"].(map[string]any)["kid"] = prefix + "app/" + second }},
 		{signed: func(a map[string]any) { a["kid"] = prefix + "app/" + second }},
@@ -119,7 +120,7 @@ func TestAnswersAboutAnotherKey(t *testing.T) {
 	}
 }
 
-// A signature that is not the key's is not believed.
+// A signature that is not by the key is not believed.
 func TestWrongSignatureIsRefused(t *testing.T) {
 	for _, value := range []any{nil, "", base64.RawURLEncoding.EncodeToString(make([]byte, 256))} {
 		d := &double{signed: func(a map[string]any) { a["value"] = value }}

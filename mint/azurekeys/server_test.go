@@ -40,7 +40,7 @@ func isolate(t *testing.T) {
 // wires lead to the doubles by their names, and nowhere else.
 type wires struct {
 	roots *x509.CertPool
-	hosts map[string]string // what a name and port leads to
+	hosts map[string]string // where a name and port lead
 }
 
 func (n *wires) dial(ctx context.Context, _, address string) (net.Conn, error) {
@@ -55,7 +55,7 @@ func (n *wires) client() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: n.dial, TLSClientConfig: &tls.Config{RootCAs: n.roots}}}
 }
 
-// start serves d and its entra over TLS, under certificates for their names.
+// start serves d and its entra over TLS, with certificates for their names.
 func start(t *testing.T, d *double) *wires {
 	t.Helper()
 	isolate(t)
@@ -75,7 +75,7 @@ func start(t *testing.T, d *double) *wires {
 	n := &wires{roots: roots, hosts: map[string]string{}}
 	for name, handler := range map[string]http.Handler{d.host: d, d.entra.authority: d.entra} {
 		server := httptest.NewUnstartedServer(handler)
-		server.Config.ErrorLog = log.New(io.Discard, "", 0) // of certificates that are refused
+		server.Config.ErrorLog = log.New(io.Discard, "", 0) // about certificates that are refused
 		server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 		server.StartTLS()
 		t.Cleanup(server.Close)

@@ -53,7 +53,8 @@ func TestTroubleThatStays(t *testing.T) {
 	}
 }
 
-// checkNotSigned wants an error in time, though nobody answers as they should.
+// checkNotSigned checks that an error comes in time although the service does not
+// answer properly.
 func checkNotSigned(t *testing.T, s *Signer, want string) {
 	t.Helper()
 	signature, err := signertest.Late(t, s, digest, want)
@@ -90,8 +91,8 @@ func TestUntrustedCertificate(t *testing.T) {
 	checkCalls(t, d, 0, 0, 0)
 }
 
-// A token is only ever for the vault that is asked. What is no challenge of Key
-// Vault's does not become a request for one.
+// A token is only ever for the vault that is asked. What is not a challenge of Key
+// Vault causes no request for a token.
 func TestChallenges(t *testing.T) {
 	const entra = `Bearer authorization="https://login.microsoftonline.com/` + tenant + `"`
 	for _, c := range []struct{ name, challenge, want string }{
@@ -122,7 +123,7 @@ func TestAnotherTenant(t *testing.T) {
 	checkError(t, signature, err, "there is no access token: DefaultAzureCredential: failed to acquire a token.")
 }
 
-// A long-lived program finds the credentials that were renewed meanwhile.
+// A long-lived program uses credentials that were renewed since it started.
 func TestFreshCredentialsAreFound(t *testing.T) {
 	d := &double{}
 	s := serve(t, d, "/app")
@@ -179,7 +180,7 @@ func TestEntraThatFails(t *testing.T) {
 func unset(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		t.Setenv(name, "") // which brings it back
+		t.Setenv(name, "") // which restores it afterwards
 		if err := os.Unsetenv(name); err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +213,7 @@ func TestManagedIdentity(t *testing.T) {
 	checkCalls(t, d, 1, 1, 1)
 }
 
-// The token of az login, from an az that stands in for the real one.
+// The token of az login, with a fake az.
 func TestAzureCLI(t *testing.T) {
 	d := &double{}
 	s := serve(t, d, "/app")
@@ -240,7 +241,7 @@ func FuzzIsChallenge(f *testing.F) {
 		if !isChallenge(header) {
 			return
 		}
-		// What the client does with it, which must not panic.
+		// What the client does with it must not panic.
 		for part := range strings.SplitSeq(strings.ReplaceAll(header, "Bearer ", ""), " ") {
 			if pair := strings.Split(part, "="); len(pair) == 2 && pair[0] == "authorization" {
 				address := strings.TrimSuffix(strings.ReplaceAll(pair[1], `"`, ""), ",")

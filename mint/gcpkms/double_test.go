@@ -47,15 +47,15 @@ func usable(key *rsa.PrivateKey) version {
 	return version{key, kmspb.CryptoKeyVersion_ENABLED, kmspb.CryptoKeyVersion_RSA_SIGN_PKCS1_2048_SHA256}
 }
 
-// double speaks gRPC as Cloud KMS does, holds appKey, and takes nothing but the
-// three calls, authenticated, routed and whole. It signs a digest as it is.
+// double speaks gRPC as Cloud KMS does, has appKey, and accepts only the three calls,
+// authenticated, routed and complete. It signs a digest as it is.
 type double struct {
 	kmspb.UnimplementedKeyManagementServiceServer
 	accounts accounts
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	versions []version  // from number 1 on
-	foreign  bool       // the filter of a list is not known here
+	foreign  bool       // does not know the filter of a list
 	script   []func(context.Context) error
 	failing  map[string]func(context.Context) error
 	damage   func(digest []byte) // on its way to Cloud KMS
@@ -67,7 +67,7 @@ type double struct {
 	identity string // of the last call
 }
 
-// intercept is the strict part that the calls have in common.
+// intercept makes the strict checks that the calls have in common.
 func (d *double) intercept(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	_, method, _ := strings.Cut(strings.TrimPrefix(info.FullMethod, "/"), "/")
 	d.mu.Lock()
@@ -250,5 +250,5 @@ func precondition(message, subject string) error {
 	})(context.Background())
 }
 
-// hang answers nothing until the client has left.
+// hang does not answer until the client has left.
 func hang(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }

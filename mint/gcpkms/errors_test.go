@@ -17,7 +17,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// checkError wants one line that names the key and what was done with it.
+// checkError checks that the error is one line that names the key and what was done
+// with it.
 func checkError(t *testing.T, signature []byte, err error, want string) {
 	t.Helper()
 	if err == nil || signature != nil || !strings.Contains(err.Error(), want) {
@@ -104,7 +105,7 @@ func TestVersionsThatCannotBeUsed(t *testing.T) {
 	checkError(t, signature, err, "no version of it is enabled; import the App's key as one")
 }
 
-// The version that was chosen is disabled; another one is not taken silently.
+// The chosen version is disabled; another one is not used silently.
 func TestChosenVersionThatIsDisabled(t *testing.T) {
 	d := &double{versions: []version{usable(keys[2]), usable(keys[0])}}
 	s := serve(t, d, appKey)
@@ -116,7 +117,7 @@ func TestChosenVersionThatIsDisabled(t *testing.T) {
 	checkError(t, signature, err, "/cryptoKeyVersions/2: the version is disabled")
 }
 
-// What is answered for another key is never asked for again.
+// After an answer for another key the call is not repeated.
 func TestAnswersAboutAnotherKey(t *testing.T) {
 	const other = "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
 	for _, c := range []struct {
@@ -137,7 +138,7 @@ func TestAnswersAboutAnotherKey(t *testing.T) {
 	}
 }
 
-// A signature that does not fit is not believed, whatever its checksum says.
+// A wrong signature is not believed, whatever its checksum says.
 func TestWrongSignatureIsRefused(t *testing.T) {
 	for _, signed := range []func(*kmspb.AsymmetricSignResponse){
 		func(r *kmspb.AsymmetricSignResponse) {

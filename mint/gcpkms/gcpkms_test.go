@@ -29,7 +29,7 @@ const (
 	one  = appKey + "/cryptoKeyVersions/1"
 )
 
-// checkSigned wants a signature by a key.
+// checkSigned checks a signature by a key.
 func checkSigned(t *testing.T, s *Signer, key *rsa.PrivateKey) {
 	t.Helper()
 	signature, err := s.Sign(t.Context(), digest)
@@ -92,7 +92,7 @@ func TestAlgorithms(t *testing.T) {
 func TestNewestEnabledVersionIsChosenOnce(t *testing.T) {
 	off := usable(newKey(2048))
 	off.state = kmspb.CryptoKeyVersion_DISABLED
-	for _, foreign := range []bool{false, true} { // the filter is Google's to apply, and ours
+	for _, foreign := range []bool{false, true} { // both Google and our code apply the filter
 		d := &double{versions: []version{usable(keys[1]), off, usable(keys[0]), off}, foreign: foreign}
 		s := serve(t, d, appKey)
 		checkSigned(t, s, keys[0])
@@ -111,7 +111,7 @@ func TestNewestEnabledVersionIsChosenOnce(t *testing.T) {
 	}
 }
 
-// More versions than a page has, of which the newest comes last.
+// There are more versions than fit on a page, and the newest comes last.
 func TestNewestVersionOfMany(t *testing.T) {
 	d := &double{}
 	for range 10 {
@@ -174,7 +174,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// A long-lived program finds the credentials that were renewed meanwhile.
+// A long-lived program uses credentials that were renewed since it started.
 func TestFreshCredentialsAreFound(t *testing.T) {
 	d := &double{}
 	s := serve(t, d, one)
@@ -197,7 +197,7 @@ func TestFreshCredentialsAreFound(t *testing.T) {
 	}
 }
 
-// A connection that nobody uses is closed, and made again.
+// An idle connection is closed, and made again.
 func TestConnectionIsMadeAgain(t *testing.T) {
 	d := &double{}
 	w := start(t, d)

@@ -71,7 +71,7 @@ func (a accounts) identify(authorization []string) (string, error) {
 
 var accountKey = newKey(2048)
 
-// login has GOOGLE_APPLICATION_CREDENTIALS name the file of a service account.
+// login makes GOOGLE_APPLICATION_CREDENTIALS name the file of a service account.
 func login(t *testing.T, address string) *rsa.PublicKey {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(accountKey)
@@ -81,7 +81,7 @@ func login(t *testing.T, address string) *rsa.PublicKey {
 	text, err := json.Marshal(map[string]string{
 		"type": "service_account", "client_email": address, "private_key_id": "1", "project_id": "acme-prod",
 		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
-		"token_uri":   "https://127.0.0.1:1/token", // nobody asks it
+		"token_uri":   "https://127.0.0.1:1/token", // no client asks it
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -49,7 +49,7 @@ func TestLostConnection(t *testing.T) {
 	checkCalls(t, d, 0, 2, 1)
 }
 
-// once returns a function that does f the first time only.
+// once returns a function that calls f only the first time.
 func once[T any](f func(T)) func(T) {
 	done := false
 	return func(v T) {
@@ -93,7 +93,7 @@ func repeat[T any](first bool, f func(T)) func(T) {
 	return f
 }
 
-// What was damaged on the way is asked for again.
+// If a request or answer was damaged, the call is repeated.
 func TestDamageThatPasses(t *testing.T) {
 	for _, c := range damages {
 		t.Run(c.name, func(t *testing.T) {
@@ -134,7 +134,8 @@ func TestTroubleThatStays(t *testing.T) {
 	})
 }
 
-// checkNotSigned wants an error in time, though nobody answers as they should.
+// checkNotSigned checks that an error comes in time although the service does not
+// answer properly.
 func checkNotSigned(t *testing.T, s *Signer, want string) {
 	t.Helper()
 	signature, err := signertest.Late(t, s, digest, want)
@@ -176,7 +177,8 @@ func TestNoCredentials(t *testing.T) {
 	checkError(t, signature, err, "there are no Google credentials (GOOGLE_APPLICATION_CREDENTIALS, gcloud, service account of this machine); run gcloud auth application-default login")
 }
 
-// A metadata server that does not answer is not waited for beyond the deadline.
+// The client does not wait beyond the deadline for a metadata server that does not
+// answer.
 func TestDetectionThatHangs(t *testing.T) {
 	s := serve(t, &double{}, one)
 	stop := make(chan struct{})
@@ -188,8 +190,7 @@ func TestDetectionThatHangs(t *testing.T) {
 	checkNotSigned(t, s, "Google did not answer in time")
 }
 
-// The service account of a machine of Google's, whose metadata server gives the
-// token.
+// The service account of a machine at Google, whose metadata server gives the token.
 func TestMetadataServer(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -227,7 +228,7 @@ func TestMetadataServer(t *testing.T) {
 	})
 }
 
-// What a program of the user's printed is not repeated.
+// The output of a user's program is not repeated.
 func TestProgramThatPrintsATokenAndMore(t *testing.T) {
 	s := serve(t, &double{}, one)
 	dir := t.TempDir()
@@ -249,7 +250,7 @@ func TestProgramThatPrintsATokenAndMore(t *testing.T) {
 	checkError(t, signature, err, "the program that the credentials name printed none; run it by hand")
 }
 
-// A token server's refusal is told by its code and description.
+// The error for a token server's refusal has its code and description.
 func TestTokenThatIsRefused(t *testing.T) {
 	s := serve(t, &double{}, one)
 	provider := &fails{&auth.Error{Response: &http.Response{Status: "400 Bad Request", StatusCode: 400}, Body: []byte(`{"error":"invalid_grant","error_description":"Token has been expired or revoked."}`)}}

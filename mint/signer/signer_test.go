@@ -43,7 +43,7 @@ func (k *kms) look(context.Context, string) (*Versions, error) {
 	return One(k.current, &k.keys[k.current].PublicKey), nil
 }
 
-// ask signs with the current version, whichever was asked for.
+// ask signs with the current version, whichever was requested.
 func (k *kms) ask(ctx context.Context, _ string, digest [sha256.Size]byte) ([]byte, string, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		k.t.Error("the KMS is asked without a deadline")
@@ -56,7 +56,7 @@ func (k *kms) key() *Key {
 	return &Key{Look: k.look, Ask: k.ask, Name: func(v string) string { return "the key app/" + v }, Check: "check the address"}
 }
 
-// A version that signs is looked at once.
+// A version that signs is read once.
 func TestSign(t *testing.T) {
 	k := newKMS(t, "1", "2")
 	s := k.key()
@@ -147,8 +147,8 @@ func TestCall(t *testing.T) {
 	checkCall(t, []error{errors.New("odd")}, 1, 1, "sign: explained: odd; mend it")
 }
 
-// When no time is left, the error says so; a deadline that ends the wait for an
-// access token is told apart.
+// When no time is left, the error says so; a deadline during the wait for an access
+// token has an error of its own.
 func TestCallThatIsCutShort(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -15,7 +15,7 @@ import (
 
 var wrapping = newKey(4096)
 
-// takeImports lets v, which holds no key, import one; after is the answer.
+// takeImports lets v, which has no key, import one; after is the answer.
 func (v *transit) takeImports(after http.HandlerFunc) {
 	v.Remove("transit/keys/app")
 	der, err := x509.MarshalPKIXPublicKey(&wrapping.PublicKey)
@@ -90,7 +90,7 @@ func TestVacant(t *testing.T) {
 	}
 }
 
-// The key is there; it is only the answer that went missing.
+// The key was imported; only the answer was lost.
 func TestImportWhoseAnswerIsLost(t *testing.T) {
 	v := newTransit(t)
 	v.takeImports(vaulttest.Errors(http.StatusBadRequest, "the import path cannot be used with an existing key"))

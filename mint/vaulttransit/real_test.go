@@ -17,8 +17,8 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// vault is a real one, as its root sees it. Each test mounts an engine under a
-// name of its own.
+// vault is a real one, used as its root. Each test mounts an engine under a name of its
+// own.
 type vault struct {
 	t             *testing.T
 	address, root string
@@ -54,7 +54,7 @@ func (v *vault) try(method, path string, body any) (*http.Response, error) {
 	return (&http.Client{Timeout: time.Minute}).Do(request)
 }
 
-// call is one request of the root user, which has to succeed.
+// call makes one request as root, which must succeed.
 func (v *vault) call(method, path string, body any) map[string]any {
 	v.t.Helper()
 	response, err := v.try(method, path, body)
@@ -77,7 +77,7 @@ func (v *vault) newKey(name, kind string) string {
 	return "vault+transit://" + v.mount + "/" + name
 }
 
-// public is the key's newest public half, by another signer.
+// public returns the key's newest public half, read by another signer.
 func (v *vault) public(url string) *rsa.PublicKey {
 	v.t.Helper()
 	key, err := open(v.t, url).PublicKey(v.t.Context())
@@ -130,7 +130,7 @@ func TestRealErrors(t *testing.T) {
 	checkError(t, err, "there is no such key")
 }
 
-// asPolicy has VAULT_TOKEN be one with that policy.
+// asPolicy sets VAULT_TOKEN to a token with that policy.
 func (v *vault) asPolicy(rules string) {
 	v.t.Helper()
 	name := strings.TrimSuffix(v.mount, "/transit")
@@ -201,7 +201,7 @@ func TestRealLoginAndRenewal(t *testing.T) {
 	t.Error("this machine was late ten times")
 }
 
-// renews signs twice by one login of two seconds. It is false where this machine
+// renews signs twice with one login of two seconds. It returns false if this machine
 // was too late for a renewal.
 func renews(t *testing.T, v *vault) bool {
 	t.Helper()

@@ -42,8 +42,8 @@ func newKey(bits int) *rsa.PrivateKey {
 	return key
 }
 
-// transit is a strict double of an engine at transit/ with the key app. It signs
-// a digest as it is, and refuses what would not be one.
+// transit is a strict double of an engine at transit/ with the key app. It signs a
+// digest as it is, and refuses what cannot be one.
 type transit struct {
 	vaulttest.Vault
 	t *testing.T
@@ -65,7 +65,7 @@ func newTransit(t *testing.T) *transit {
 	return v
 }
 
-// show has Vault show the key as it is now.
+// show makes Vault show the key as it is now.
 func (v *transit) show() {
 	shown := map[string]any{}
 	for i, key := range v.versions[v.hidden:] {
@@ -125,7 +125,7 @@ func open(t *testing.T, rawURL string) *Signer {
 	return s
 }
 
-// serve opens transit/app as a token that may do all.
+// serve opens transit/app with a token that may do everything.
 func serve(t *testing.T, v *transit, policies ...string) *Signer {
 	t.Helper()
 	isolate(t)
@@ -140,7 +140,7 @@ func serve(t *testing.T, v *transit, policies ...string) *Signer {
 	return open(t, "vault+transit://transit/app?addr="+server.URL)
 }
 
-// checkSigned wants a signature by the key.
+// checkSigned checks a signature by the key.
 func checkSigned(t *testing.T, s *Signer, key *rsa.PublicKey) {
 	t.Helper()
 	signature, err := s.Sign(t.Context(), digest)
@@ -184,7 +184,7 @@ func TestSignWithAnyVersion(t *testing.T) {
 	if looked := v.Count("GET transit/keys/app"); looked != 2*len(keys) {
 		t.Errorf("the key was looked at %d times, want %d: once for each version to sign, once for each PublicKey", looked, 2*len(keys))
 	}
-	v.hidden = 2 // of which the newest is left
+	v.hidden = 2 // of which only the newest is left
 	v.show()
 	checkSigned(t, serve(t, v), &keys[2].PublicKey)
 }
@@ -201,7 +201,7 @@ func TestLoginAndRenewal(t *testing.T) {
 	t.Cleanup(server.Close)
 	s := open(t, "vault+transit://transit/app?auth=approle&role_id=r-1&secret_id_file="+secretID+"&addr="+server.URL)
 	late, last := 0, time.Now()
-	for timely := 0; timely < 4; timely++ { // in a row: a machine that is late loses the login
+	for timely := 0; timely < 4; timely++ { // in a row: on a machine that is late the login expires
 		begun := time.Now()
 		s.Upkeep(t.Context())
 		checkSigned(t, s, &keys[0].PublicKey)

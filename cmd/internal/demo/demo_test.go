@@ -22,7 +22,7 @@ import (
 // binVariable names a folder of built programs to run instead of building them.
 const binVariable = "GATEPASS_TEST_BIN_DIR"
 
-// promises is how many checks a whole run has.
+// promises is the number of checks of a complete run.
 const promises = 16
 
 var binDir string
@@ -57,9 +57,8 @@ func build(dir string) error {
 	return nil
 }
 
-// A visitor is somebody who has just come by: an empty home and an empty
-// temporary folder, both with blanks in their names. The latter's path is short
-// enough for sockets.
+// A visitor is a new user: an empty home and an empty temporary folder, both with
+// blanks in their names. The path of the latter is short enough for sockets.
 type visitor struct {
 	t         *testing.T
 	home, tmp string
@@ -102,7 +101,7 @@ func (v *visitor) command(args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.
 func (v *visitor) run(status int, args ...string) (stdout, stderr string) {
 	v.t.Helper()
 	cmd, out, errs := v.command(args...)
-	_ = cmd.Run() // seen in the status
+	_ = cmd.Run() // the status shows it
 	if got := cmd.ProcessState.ExitCode(); got != status {
 		v.t.Fatalf("gatepass demo %q: exit status %d, want %d\n%s%s", args, got, status, out, errs)
 	}
@@ -119,7 +118,7 @@ func (v *visitor) report(status int, args ...string) (r Report, stderr string) {
 	return r, stderr
 }
 
-// nothingLeft looks for files and processes.
+// nothingLeft checks that no files and processes are left.
 func (v *visitor) nothingLeft() {
 	v.t.Helper()
 	for _, dir := range []string{v.home, v.tmp} {
@@ -140,7 +139,7 @@ func (v *visitor) nothingLeft() {
 	}
 }
 
-// running lists the command lines that name a folder, on Linux.
+// running lists the command lines that contain a folder, on Linux.
 func running(dir string) []string {
 	var list []string
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -152,7 +151,7 @@ func running(dir string) []string {
 	return list
 }
 
-// broken lists the checks that did not hold.
+// broken lists the checks that failed.
 func broken(r Report) []string {
 	var list []string
 	for _, c := range r.Checks {
@@ -214,14 +213,14 @@ func TestDemoPrintsJSONAndKeepsItsFolder(t *testing.T) {
 	v.nothingLeft()
 }
 
-// A guard that lets everything through must not pass for one that works.
+// A guard that lets everything through must not count as working.
 func TestDemoFailsWithABrokenGuard(t *testing.T) {
 	v := newVisitor(t)
 	v.bin = t.TempDir()
 	for _, name := range append([]string{"gatepass-broker"}, programs...) {
 		to := filepath.Join(v.bin, name)
-		// By another process: a child that this one forks meanwhile would hold the
-		// copy open for writing, which keeps it from being started.
+		// In another process: a child that this process forks meanwhile would hold the
+		// copy open for writing, and it could not be started.
 		if err := exec.Command("cp", filepath.Join(binDir, name), to).Run(); err != nil {
 			t.Fatal(err)
 		}
@@ -255,7 +254,7 @@ func TestDemoCleansUpWhenInterrupted(t *testing.T) {
 			}
 			var once sync.Once
 			story := readUntil(out, "git fetch", func() { once.Do(func() { _ = cmd.Process.Signal(signal) }) })
-			_ = cmd.Wait() // seen in the status
+			_ = cmd.Wait() // the status shows it
 			if code := cmd.ProcessState.ExitCode(); code != 1 || stderr.String() != "gatepass: run the demo: it was interrupted\n" {
 				t.Errorf("exit status %d, stderr %q, want 1 and one line\n%s", code, stderr, story)
 			}
@@ -264,7 +263,7 @@ func TestDemoCleansUpWhenInterrupted(t *testing.T) {
 	}
 }
 
-// readUntil reads to the end and calls found when the text has come by.
+// readUntil reads to the end and calls found when the text appears.
 func readUntil(r io.Reader, text string, found func()) string {
 	var all []byte
 	buf := make([]byte, 256)
@@ -280,7 +279,7 @@ func readUntil(r io.Reader, text string, found func()) string {
 	}
 }
 
-// A reader that has seen enough, such as head, must not leave anything behind.
+// A reader that stops early, such as head, must not leave anything behind.
 func TestDemoCleansUpWhenItsReaderLeaves(t *testing.T) {
 	v := newVisitor(t)
 	cmd, _, _ := v.command()
@@ -295,7 +294,7 @@ func TestDemoCleansUpWhenItsReaderLeaves(t *testing.T) {
 	w.Close()
 	_, _ = io.ReadFull(r, make([]byte, 400))
 	r.Close()
-	_ = cmd.Wait() // seen in the status
+	_ = cmd.Wait() // the status shows it
 	if code := cmd.ProcessState.ExitCode(); code != 1 {
 		t.Errorf("exit status %d, want 1", code)
 	}
@@ -315,7 +314,7 @@ func TestDemoSaysWhatItLacks(t *testing.T) {
 	v.nothingLeft()
 }
 
-// What breaks is reported, and the rest of the story goes on.
+// Failures are reported, and the rest of the demo goes on.
 func TestRunReportsWhatDoesNotHold(t *testing.T) {
 	newVisitor(t)
 	broke := map[string]func(*demo){

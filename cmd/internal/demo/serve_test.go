@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// A served is a "gatepass demo --serve" that runs.
+// A served is a running "gatepass demo --serve".
 type served struct {
 	*visitor
 	cmd    *exec.Cmd
-	story  string // what it said
+	story  string // its output
 	output *bytes.Buffer
 }
 
@@ -52,18 +52,18 @@ func serve(t *testing.T) *served {
 	}
 }
 
-// end stops it as a terminal does, and returns the exit code.
+// end stops it like a terminal, and returns the exit code.
 func (s *served) end() int {
 	if s.cmd.ProcessState == nil {
 		_ = s.cmd.Process.Signal(syscall.SIGTERM)
-		_ = s.cmd.Wait() // seen in the exit code
+		_ = s.cmd.Wait() // the exit code shows it
 	}
 	return s.cmd.ProcessState.ExitCode()
 }
 
 var copied = regexp.MustCompile(`(?m)^  (\S.*)$`)
 
-// try pastes the printed commands into one shell, and returns what it showed.
+// try pastes the printed commands into one shell, and returns its output.
 func (s *served) try() string {
 	s.t.Helper()
 	var script strings.Builder
@@ -115,7 +115,7 @@ func TestServeHoldsWhatItPrints(t *testing.T) {
 	}
 }
 
-// brokerPID is the process ID of the broker with that configuration.
+// brokerPID returns the process id of the broker with that configuration.
 func (s *served) brokerPID(config string) int {
 	s.t.Helper()
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(config), "broker.pid"))
@@ -129,7 +129,8 @@ func (s *served) brokerPID(config string) int {
 	return pid
 }
 
-// TestServeEndsWithItsBroker: one that runs on without a broker would look alive.
+// TestServeEndsWithItsBroker: a playground that runs on without a broker would look
+// alive.
 func TestServeEndsWithItsBroker(t *testing.T) {
 	s := serve(t)
 	config, err := filepath.Glob(filepath.Join(s.tmp, "gatepass-demo-*/home/broker.yaml"))

@@ -16,8 +16,7 @@ import (
 	"github.com/gatepass/gatepass/internal/gitsafety"
 )
 
-// ward is a machine for the doctor to look at: an empty home and one directory
-// on PATH.
+// ward is a machine for the doctor: an empty home and one directory on PATH.
 type ward struct {
 	t    *testing.T
 	home string
@@ -30,7 +29,7 @@ func newWard(t *testing.T) *ward {
 		t.Skip("the programs are scripts")
 	}
 	w := &ward{t: t, home: t.TempDir()}
-	if err := os.Chmod(w.home, 0o755); err != nil { // whatever the umask
+	if err := os.Chmod(w.home, 0o755); err != nil { // independent of the umask
 		t.Fatal(err)
 	}
 	w.env = map[string]string{
@@ -68,7 +67,7 @@ func TestWithoutGit(t *testing.T) {
 	}
 }
 
-// Whatever hangs, a person waits less than two seconds.
+// Whatever hangs, the user waits less than two seconds.
 func TestNothingIsWaitedForLong(t *testing.T) {
 	sleep, err := exec.LookPath("sleep")
 	if err != nil {
@@ -87,7 +86,7 @@ func TestNothingIsWaitedForLong(t *testing.T) {
 		w.write("git", text, 0o755)
 		var found []Finding
 		best := time.Hour
-		for range 5 { // this machine may be late, too
+		for range 5 { // this machine may be slow too
 			started := time.Now()
 			found = w.run()
 			if best = min(best, time.Since(started)); best <= 2*time.Second {
@@ -114,7 +113,7 @@ func TestChain(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		list  []gitconfig.Setting
-		at    int // of ours; -1 where git does not ask it
+		at    int // of ours; -1 if git does not ask it
 		asked int
 		reset bool
 	}{

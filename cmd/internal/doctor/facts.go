@@ -39,7 +39,7 @@ type appFacts struct {
 	github    string
 	signerURL string // "" if the key is in the store
 	proof     issuing.Proof
-	refused   error // why GitHub refused the key, so that it was not asked more
+	refused   error // the error of the proof, after which GitHub was not asked more
 	found     []mint.Installation
 	foundErr  error
 	stored    []issuing.Stored

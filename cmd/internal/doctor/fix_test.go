@@ -95,7 +95,7 @@ func TestFixRemovesWhatLiesAround(t *testing.T) {
 	}
 }
 
-// Whoever came in between keeps what is his.
+// Fix keeps what was added since Look.
 func TestFixLooksOnceMore(t *testing.T) {
 	t.Parallel() // it waits
 	w := newWorld(t)
@@ -106,7 +106,7 @@ func TestFixLooksOnceMore(t *testing.T) {
 		t.Fatalf("Look finds %d things to fix, want 2", len(things))
 	}
 	for _, id := range []string{"sb-7", "sb-8"} {
-		if err := w.create(id, "acme/widgets"); !errors.Is(err, workspace.ErrForeign) { // sb-7 has another's token
+		if err := w.create(id, "acme/widgets"); !errors.Is(err, workspace.ErrForeign) { // sb-7 has another system's token
 			w.must(err)
 		}
 	}
@@ -136,7 +136,7 @@ func TestFixSaysWhatFailed(t *testing.T) {
 	}
 }
 
-// Nor does it remove what others have put beside the tokens since.
+// Fix does not remove what was put beside the tokens since Look.
 func TestFixLooksOnceMoreAtWhatIsForgotten(t *testing.T) {
 	w := newWorld(t)
 	for _, later := range []string{"slack-token", "vended/0123456789abcdef"} {
@@ -153,7 +153,7 @@ func TestFixLooksOnceMoreAtWhatIsForgotten(t *testing.T) {
 	}
 }
 
-// Without an App tokens can be revoked all the same.
+// Tokens can be revoked without an App.
 func TestFixWithoutAnApp(t *testing.T) {
 	w := newWorld(t)
 	token := w.token()
@@ -164,7 +164,7 @@ func TestFixWithoutAnApp(t *testing.T) {
 	}
 }
 
-// A live token is no debris where another system keeps its own.
+// A live token is not debris if another system keeps its tokens there.
 func TestTokensOfAnotherSystemAreLeft(t *testing.T) {
 	w := newWorld(t)
 	w.put("sandbox/sb-7/github-token", w.token())
@@ -197,7 +197,7 @@ func TestTokensOfAnotherSystemAreLeft(t *testing.T) {
 	}
 }
 
-// What gatepass would not have made is not for it to remove.
+// Fix does not remove entries that gatepass would not make.
 func TestWhatIsNotGatepasssIsLeft(t *testing.T) {
 	w := newWorld(t)
 	w.put("sandbox/sb-7/github-token", w.token())

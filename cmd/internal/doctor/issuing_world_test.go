@@ -20,8 +20,8 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A world is a GitHub with an App that is installed on acme, a store that knows
-// it, and two workspaces with fresh tokens.
+// A world is a GitHub with an App that is installed on acme, a store that has it, and
+// two workspaces with fresh tokens.
 type world struct {
 	*fakegithub.Server
 	t     *testing.T
@@ -47,7 +47,7 @@ var (
 
 func newWorld(t *testing.T) *world { return newWorldWithLimit(t, 0) }
 
-// newWorldWithLimit has a GitHub that takes so many requests in an hour.
+// newWorldWithLimit has a GitHub with a limit of requests per hour.
 func newWorldWithLimit(t *testing.T, limit int) *world {
 	t.Helper()
 	w := newBareWorld(t, limit)
@@ -90,7 +90,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// install has GitHub and the store know an account and its repository "widgets".
+// install adds an account and its repository "widgets" to GitHub and the store.
 func (w *world) install(login string, id int64) {
 	w.t.Helper()
 	_, err := w.AddRepository(fakegithub.Repository{Owner: login, Name: "widgets"})
@@ -101,7 +101,7 @@ func (w *world) install(login string, id int64) {
 	w.must(err)
 }
 
-// issuer is what other commands of the issuing side work with.
+// issuer returns an Issuer as other commands of the issuing side use it.
 func (w *world) issuer() *workspace.Issuer {
 	w.t.Helper()
 	i, app, err := issuing.NewIssuer(w.t.Context(), w.store, "")
@@ -118,7 +118,7 @@ func (w *world) create(id, repositories string) error {
 	return err
 }
 
-// put writes an entry, as somebody else would.
+// put writes an entry, as another program would.
 func (w *world) put(text, value string) {
 	w.t.Helper()
 	name, err := store.ParseName(text)
@@ -126,7 +126,7 @@ func (w *world) put(text, value string) {
 	w.must(w.store.Put(w.t.Context(), name, store.NewSecret(value), store.Replace))
 }
 
-// token is one that GitHub made for somebody.
+// token returns a token that GitHub minted for another program.
 func (w *world) token() string {
 	w.t.Helper()
 	token, err := w.MintFor(11, nil, nil)
@@ -134,7 +134,7 @@ func (w *world) token() string {
 	return token
 }
 
-// entries are all that the store has.
+// entries returns the store's content.
 func (w *world) entries() map[string]string {
 	w.t.Helper()
 	all := map[string]string{}
@@ -147,7 +147,7 @@ func (w *world) entries() map[string]string {
 	return all
 }
 
-// of are the names of what the store has of a workspace.
+// of returns the names of a workspace's entries.
 func (w *world) of(id string) []string {
 	w.t.Helper()
 	var names []string
@@ -160,7 +160,7 @@ func (w *world) of(id string) []string {
 	return names
 }
 
-// look looks, and checks that it changes nothing.
+// look runs Look, and checks that it changes nothing.
 func (w *world) look() Report {
 	w.t.Helper()
 	before := w.entries()
@@ -179,7 +179,7 @@ func (w *world) look() Report {
 	return r
 }
 
-// faults are the findings that are not in order.
+// faults returns the findings that are not in order.
 func faults(all []Finding) []Finding {
 	return slices.DeleteFunc(slices.Clone(all), func(f Finding) bool { return f.Level == OK })
 }
@@ -196,7 +196,7 @@ func lines(all []Finding) string {
 	return b.String()
 }
 
-// A parameterStore says of itself that it is in AWS, with these workspaces.
+// A parameterStore claims to be in AWS, with these workspaces.
 type parameterStore struct {
 	store.Store
 	workspaces string

@@ -15,7 +15,7 @@ import (
 
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
-// entriesOf is a folder with entries of these names.
+// entriesOf returns a folder with entries of these names.
 func entriesOf(t *testing.T, texts string) *folder {
 	t.Helper()
 	f := &folder{written: noon.Add(-30 * time.Minute)}
@@ -36,7 +36,7 @@ func TestFolderDebris(t *testing.T) {
 		name, entries string
 		change        func(*folder)
 		isShared      bool
-		want          string // kind and what Fix does, or why it is left; "" for nothing
+		want          string // kind and what Fix does, or why it leaves it; "" for nothing
 	}{
 		{"a workspace", "workspace github-token github-tokens/acme", nil, false, ""},
 		{"a workspace without tokens", "workspace", nil, false, ""},
@@ -78,7 +78,7 @@ func TestFolderDebris(t *testing.T) {
 	}
 }
 
-// What was listed half-way says nothing about what is missing.
+// An incomplete list does not show what is missing.
 func TestNothingIsDebrisWhereTheLedgerWasNotReadToItsEnd(t *testing.T) {
 	f := &facts{now: noon}
 	f.ledger.folders = map[string]*folder{"x": entriesOf(t, "github-token")}
@@ -120,7 +120,7 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// record has a token for acme that ends in so long.
+// record returns a record with a token for acme that expires after that time.
 func record(t *testing.T, repositories string, left time.Duration) *workspace.Record {
 	t.Helper()
 	r := &workspace.Record{ID: "x", Access: workspace.Access{Permissions: mint.PermissionLevels(map[string]string{"contents": "read"})}}

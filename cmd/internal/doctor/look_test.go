@@ -29,13 +29,13 @@ func TestNothingIsWrongWhereAllIsWell(t *testing.T) {
 	}
 }
 
-// Each plants one fault, and nothing else is found.
+// Each row plants one fault, and nothing else is found.
 func TestOneFault(t *testing.T) {
 	const settings = "https://github.test/organizations/acme/settings/installations/11"
 	for _, c := range []struct {
 		name  string
 		plant func(*world)
-		want  string // the beginning of the one line
+		want  string // the start of the one line
 		mend  string // part of it
 	}{
 		{"a bad key", func(w *world) { w.put("config/github/private-key", otherKey) }, "App: failure: the App's key SHA256:", "Private keys"},
@@ -47,7 +47,7 @@ func TestOneFault(t *testing.T) {
 		{"the clock is a little off", func(w *world) { w.Advance(time.Minute) }, "App: warning: the clock is 1m0s behind", "timedatectl"},
 		// GitHub is asked once, and the key is not blamed (scala-steward-org/scala-steward#2355).
 		{"a secondary rate limit", func(w *world) { w.Fail(fakegithub.To("", "/app"), fakegithub.SecondaryRateLimited(-1), -1) }, "App: warning: the App's key SHA256:", "try again later"},
-		// What the ledger says is read by GitHub's clock: no token seems to have run out.
+		// The ledger is read by GitHub's clock: no token seems to have expired.
 		{"the clock is hours ahead", func(w *world) { w.ahead = 2 * time.Hour }, "App: failure: the clock is 2h0m0s ahead of that of github.test", "timedatectl"},
 		{
 			"GitHub is down",
@@ -120,11 +120,11 @@ func TestOneFault(t *testing.T) {
 	}
 }
 
-// wholeMinutes takes the second away that is there or missing because GitHub tells
-// its time in whole ones.
+// wholeMinutes removes a difference of one second, because GitHub states its time in
+// whole ones.
 var wholeMinutes = strings.NewReplacer(" 1h59m59s", " 2h0m0s", " 2h0m1s", " 2h0m0s", " 14m59s", " 15m0s", " 15m1s", " 15m0s", " 59s behind", " 1m0s behind", " 1m1s", " 1m0s")
 
-// lookAtOpen is look, where a test cannot read what it made others able to.
+// lookAtOpen is like look, if the test cannot read what it made readable for others.
 func (w *world) lookAtOpen() Report {
 	for _, path := range []string{w.dir, filepath.Join(w.dir, "sandbox/sb-1/github-token")} {
 		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
@@ -134,7 +134,7 @@ func (w *world) lookAtOpen() Report {
 	return w.look()
 }
 
-// beginDestruction has GitHub refuse the end of it.
+// beginDestruction starts a destruction that GitHub keeps from finishing.
 func (w *world) beginDestruction(id string) {
 	w.t.Helper()
 	cancel := w.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), -1)
@@ -214,7 +214,7 @@ func TestAStoreThatCannotBeReadIsSaidOnce(t *testing.T) {
 	}
 }
 
-// In Parameter Store nothing but the ledger may be readable without KMS.
+// In Parameter Store, only the ledger may be readable without KMS.
 func TestTheKeyInParameterStore(t *testing.T) {
 	w := newWorld(t)
 	w.check.Folder = ""
@@ -271,7 +271,7 @@ func TestLostTokensAreTold(t *testing.T) {
 	}
 }
 
-// A run that is at work is no debris, nor is what it has not finished.
+// A running run is not debris, nor is its unfinished work.
 func TestWhatARunWorksOnIsLeft(t *testing.T) {
 	w := newWorld(t)
 	w.lock("sb-1", time.Minute)
@@ -286,7 +286,7 @@ func TestWhatARunWorksOnIsLeft(t *testing.T) {
 	}
 }
 
-// What a broker has given is looked after by the broker.
+// The broker handles the tokens that it has given.
 func TestWhatABrokerGaveIsLeft(t *testing.T) {
 	w := newWorld(t)
 	w.put("sandbox/ci-7/vended/0123456789abcdef", w.token())

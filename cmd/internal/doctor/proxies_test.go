@@ -30,7 +30,7 @@ import (
 	"github.com/gatepass/gatepass/test/freeport"
 )
 
-// behind is a gateway with TLS, whose session is good for all of its profile.
+// behind is a gateway with TLS, with a session for the whole profile.
 type behind struct {
 	t       *testing.T
 	server  *httptest.Server
@@ -48,7 +48,7 @@ func newBehind(t *testing.T) *behind {
 	return &behind{t, server, b.Session(""), 2 * time.Second}
 }
 
-// look returns the findings of the gateway at an address, as "LEVEL TEXT".
+// look returns the findings for the gateway at an address, as "LEVEL TEXT".
 func (b *behind) look(address string) []string {
 	b.t.Helper()
 	ca := filepath.Join(b.t.TempDir(), "ca.pem")
@@ -70,7 +70,7 @@ func (b *behind) look(address string) []string {
 	return lines
 }
 
-// want compares the findings, each by the beginning of its line.
+// want compares the findings, each by the start of its line.
 func want(t *testing.T, got, want []string) {
 	t.Helper()
 	if len(got) != len(want) || slices.ContainsFunc(want, func(text string) bool {
@@ -85,7 +85,7 @@ var inOrder = []string{
 	"ok a push of 3 MiB in chunks arrives at once", "ok answers arrive as they are made", "is not cut",
 }
 
-// instead returns inOrder with other lines at some places.
+// instead returns inOrder with some lines replaced.
 func instead(lines map[int]string) []string {
 	all := slices.Clone(inOrder)
 	for i, line := range lines {
@@ -103,7 +103,7 @@ func TestNothingBeforeTheGateway(t *testing.T) {
 	want(t, b.look("https://127.0.0.1:1"), []string{"failure no request reaches the gateway: it ends after 0s"})
 }
 
-// Each does one wrong thing to requests or answers.
+// Each row breaks requests or answers in one way.
 func TestProxiesBeforeTheGateway(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -157,15 +157,15 @@ func TestProxiesBeforeTheGateway(t *testing.T) {
 				Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(u); r.Out.Host = r.In.Host },
 				Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, FlushInterval: -1, //nolint:gosec // its own server
 			}
-			front := httptest.NewTLSServer(c.spoil(pass)) // with the certificate of the other
+			front := httptest.NewTLSServer(c.spoil(pass)) // with the certificate of the other server
 			t.Cleanup(front.Close)
 			want(t, b.look(front.URL), c.want)
 		})
 	}
 }
 
-// nginx is what people have. What the documentation says of it is all that it needs; by
-// itself it spoils everything but the headers.
+// nginx is the usual proxy. The documented settings are all that it needs; without them
+// it breaks everything but the headers.
 func TestNginxBeforeTheGateway(t *testing.T) {
 	if os.Getenv("GATEPASS_TEST_CLIENTS") == "" {
 		t.Skip("missing: nginx; it is there in make test-real")
@@ -205,10 +205,10 @@ func TestNginxBeforeTheGateway(t *testing.T) {
 	}
 }
 
-// startNginx starts one with the settings of its location, and returns its URL.
+// startNginx starts nginx with the settings of its location, and returns its URL.
 func startNginx(t *testing.T, program, location string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "nginx-") // its workers are another user, who may not enter a folder of the test's
+	dir, err := os.MkdirTemp("", "nginx-") // its workers run as another user, who may not enter a folder of the test
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/gatepass/gatepass/internal/version"
 )
 
-// An agent of the version before goes on as that version did.
+// An agent of the previous version goes on as that version.
 func TestAnAgentOfTheVersionBeforeIsNamed(t *testing.T) {
 	for name, c := range map[string]struct {
 		agent agent.State

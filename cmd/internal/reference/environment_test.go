@@ -24,8 +24,8 @@ type variableGroup struct {
 	variables []variable
 }
 
-// environment is every variable that gatepass itself gives a meaning to, or names.
-// Those that only AWS's SDK or OpenTelemetry's read are not in it.
+// environment returns every variable that gatepass itself gives a meaning to, or names.
+// It leaves out those that only AWS's SDK or OpenTelemetry's read.
 func environment() []variableGroup {
 	const workspace, issuing = "helper, askpass, agent, guard, `gatepass`", "`gatepass`, refresher"
 	return []variableGroup{
@@ -110,17 +110,18 @@ func environmentPage() string {
 // read is a variable that source reads by its name, or names in a constant.
 var read = regexp.MustCompile(`(?:[gG]etenv|LookupEnv|get)\("([A-Z][A-Z0-9_]+)"\)|"(GATEPASS_[A-Z_]+)"`)
 
-// notListed are read for another program's sake, or are no setting.
+// notListed are read for the sake of another program, or are no setting.
 var notListed = []string{
-	"GATEPASS_CHAIN", // from the guard to itself
+	"GATEPASS_CHAIN", // the guard sets it for itself
 	"HOME", "PATH", "TMPDIR", "TERM", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT",
 	"GOGC",                                                            // Go's own
 	"DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME", "SSH_CONNECTION", // whether there is a browser
-	"VSCODE_GIT_ASKPASS_NODE", "SSH_ASKPASS", // the doctor looks whether others set them
+	"VSCODE_GIT_ASKPASS_NODE", "SSH_ASKPASS", // the doctor checks whether other programs set them
 	"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", // from systemd
 }
 
-// TestTheVariablesAreThoseOfTheSource: each that the programs read by name is on the page.
+// TestTheVariablesAreThoseOfTheSource checks that every variable that the programs read
+// by name is on the page.
 func TestTheVariablesAreThoseOfTheSource(t *testing.T) {
 	listed := map[string]bool{}
 	for _, g := range environment() {

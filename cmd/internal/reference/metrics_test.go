@@ -18,7 +18,8 @@ type metric struct {
 	Labels []string
 }
 
-// metricFiles are the source files that make metrics, and what their names begin with there.
+// metricFiles are the source files that make metrics, and the prefix of their names
+// there.
 var metricFiles = []struct {
 	title  string
 	prefix string
@@ -33,7 +34,7 @@ var metricFiles = []struct {
 	{"The refresher and `gatepass probe`", "", "internal/exposition/exposition.go"},
 }
 
-// metricsPage returns the page of the metrics, in Markdown, as the source in root has them.
+// metricsPage returns the page of the metrics, in Markdown, from the source in root.
 func metricsPage(root string) (string, error) {
 	var b strings.Builder
 	b.WriteString("# Metrics\n\nWhat `/metrics` shows to Prometheus. Alerts are in [deploy/prometheus](../../deploy/prometheus).\n")
@@ -62,8 +63,8 @@ func metricsPage(root string) (string, error) {
 	return b.String(), nil
 }
 
-// metricsIn finds the metrics that a source file makes: a name and a sentence beside each
-// other, as arguments or as the fields Name and Help.
+// metricsIn finds the metrics that a source file makes: a name and a sentence next to
+// each other, as arguments or as the fields Name and Help.
 func metricsIn(file, prefix string) ([]metric, error) {
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 	if err != nil {
@@ -151,8 +152,8 @@ func fields(c *ast.CompositeLit) (m metric, ok bool) {
 	return m, m.Name != "" && m.Help != ""
 }
 
-// descLabels are the labels of a file whose descriptions are all made by one call of
-// NewDesc.
+// descLabels returns the labels in a file whose descriptions are all made by one call
+// of NewDesc.
 func descLabels(file *ast.File) (labels []string) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		call, ok := n.(*ast.CallExpr)
@@ -167,7 +168,7 @@ func descLabels(file *ast.File) (labels []string) {
 	return labels
 }
 
-// listOf are the texts of a list of texts.
+// listOf returns the strings of a list of strings.
 func listOf(e ast.Expr) (all []string) {
 	list, ok := e.(*ast.CompositeLit)
 	if !ok {
@@ -181,8 +182,8 @@ func listOf(e ast.Expr) (all []string) {
 	return all
 }
 
-// literal is the value of a text, "" for anything else. Of a sum it is the last part: the
-// other one is a prefix.
+// literal returns the value of a string literal, "" for anything else. Of a sum it
+// returns the last part: the other one is a prefix.
 func literal(e ast.Expr) string {
 	if sum, ok := e.(*ast.BinaryExpr); ok {
 		return literal(sum.Y)

@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// programs are all programs, in the order of their page.
+// programs lists all programs, in the order of their page.
 var programs = []string{
 	"gatepass", "git-credential-gatepass", "gatepass-askpass", "gatepass-pre-push", "gatepass-agent",
 	"gatepass-broker", "gatepass-refresher", "gatepass-operator",
 }
 
-// programsPage returns the page of the command line, in Markdown: what each program in the
-// folder, and each command of gatepass, says to --help.
+// programsPage returns the page of the command line, in Markdown: what each program in
+// the folder, and each command of gatepass, prints for --help.
 func programsPage(ctx context.Context, folder string) (string, error) {
 	var b strings.Builder
 	b.WriteString("# The command line\n\nWhat each program says to `--help`. `make install` writes the same as manual pages.\n")
@@ -28,7 +28,7 @@ func programsPage(ctx context.Context, folder string) (string, error) {
 	return b.String(), nil
 }
 
-// writeHelp writes the help of a command, and then of those below it.
+// writeHelp writes the help of a command, and then of its subcommands.
 func writeHelp(ctx context.Context, b *strings.Builder, folder, command string) error {
 	words := append(strings.Fields(command), "--help")
 	cmd := exec.CommandContext(ctx, filepath.Join(folder, words[0]), words[1:]...)
@@ -54,10 +54,10 @@ func writeHelp(ctx context.Context, b *strings.Builder, folder, command string) 
 	return nil
 }
 
-// listed is a line of the list of commands.
+// listed matches a line of the list of commands.
 var listed = regexp.MustCompile(`(?m)^ {3,5}([a-z][a-z-]*)(?:, [a-z-]+)*  `)
 
-// subcommands are those that a help lists.
+// subcommands returns those that a help lists.
 func subcommands(help string) []string {
 	_, list, ok := strings.Cut(help, "\nCOMMANDS:\n")
 	if !ok {

@@ -23,7 +23,8 @@ var update = flag.Bool("update", false, "write docs/reference anew")
 
 const root = "../../.."
 
-// TestPagesAndSchemasAreCurrent: go test ./cmd/internal/reference -update writes them.
+// TestPagesAndSchemasAreCurrent compares them with the source; go test
+// ./cmd/internal/reference -update writes them.
 func TestPagesAndSchemasAreCurrent(t *testing.T) {
 	for _, f := range Files() {
 		schema, err := f.Schema()
@@ -54,7 +55,7 @@ func TestTheCommandLineIsCurrent(t *testing.T) {
 	current(t, "cli.md", page)
 }
 
-// current compares a file of docs/reference, or writes it.
+// current compares a file of docs/reference with want, or writes it.
 func current(t *testing.T, name, want string) {
 	t.Helper()
 	path := filepath.Join(root, "docs/reference", name)
@@ -68,7 +69,7 @@ func current(t *testing.T, name, want string) {
 	}
 }
 
-// parse reads the text of a file as the programs do.
+// parse parses a file as the programs do.
 func parse(f File, text []byte) error {
 	switch f.Name {
 	case "workspace":
@@ -84,9 +85,10 @@ func parse(f File, text []byte) error {
 
 var known = regexp.MustCompile(`unknown key "zzzzzzzz"[^;]*; known are (.*?)(?:$|, line | / line )`)
 
-// TestKeysAreThoseOfTheParsers asks the programs which keys they know, in each mapping.
+// TestKeysAreThoseOfTheParsers asks the parsers which keys they know, in each mapping.
 func TestKeysAreThoseOfTheParsers(t *testing.T) {
-	// What these mappings hold is told otherwise, or is refused with a reason of its own.
+	// For these mappings the parsers report an unknown key in other words, or refuse it
+	// with a reason of its own.
 	const claim, operator = "callers[].claims.NAME", "operators[].claims.NAME"
 	for _, f := range Files() {
 		for _, g := range f.Groups() {
@@ -122,7 +124,7 @@ func TestKeysAreThoseOfTheParsers(t *testing.T) {
 	}
 }
 
-// withUnknown is a document with an unknown key in the mapping at the path.
+// withUnknown returns a document with an unknown key in the mapping at the path.
 func withUnknown(path string) any {
 	var made any = map[string]any{"zzzzzzzz": 1}
 	if path == "" {
@@ -160,7 +162,7 @@ func compile(t *testing.T, f File) *jsonschema.Schema {
 	return s
 }
 
-// validate holds YAML against a schema, as an editor does.
+// validate checks YAML against a schema, as an editor does.
 func validate(t *testing.T, s *jsonschema.Schema, text []byte) error {
 	t.Helper()
 	var v any
@@ -178,7 +180,8 @@ func validate(t *testing.T, s *jsonschema.Schema, text []byte) error {
 	return s.Validate(v)
 }
 
-// TestSchemasTakeWhatTheParsersTake: a schema that refuses a good file is worse than none.
+// TestSchemasTakeWhatTheParsersTake checks that the schemas refuse no good file, which
+// would be worse than having none.
 func TestSchemasTakeWhatTheParsersTake(t *testing.T) {
 	for _, f := range Files() {
 		schema := compile(t, f)
@@ -206,7 +209,8 @@ func TestSchemasTakeWhatTheParsersTake(t *testing.T) {
 
 var block = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```")
 
-// corpus is every YAML block of the documentation and every YAML file of the tests' scripts.
+// corpus returns every YAML block of the documentation and every YAML file of the
+// tests' scripts.
 func corpus(t *testing.T) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}
@@ -248,7 +252,7 @@ func yamlIn(path string, data []byte) (found [][]byte) {
 	return found
 }
 
-// inScript stands for the variables that scripts have in their files.
+// inScript returns a value for a variable that scripts use in their files.
 func inScript(name string) string {
 	switch name {
 	case "STORE":
@@ -283,7 +287,8 @@ func kind(text []byte) string {
 	return ""
 }
 
-// TestSchemasRefuse what is wrong in its form: an editor shows it before a program does.
+// TestSchemasRefuse checks that a file of the wrong form is refused: an editor shows
+// that before a program does.
 func TestSchemasRefuse(t *testing.T) {
 	for _, f := range Files() {
 		schema := compile(t, f)

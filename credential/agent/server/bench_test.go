@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// BenchmarkGitOperation looks at this process and all above it, as for a git
-// that is not there.
+// BenchmarkGitOperation reads this process and all above it, as if git were not among
+// them.
 func BenchmarkGitOperation(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

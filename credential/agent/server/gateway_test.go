@@ -38,7 +38,7 @@ func (s sessions) Token(_ context.Context, req credential.Request) (credential.T
 	return tok, nil
 }
 
-// newGatewayServer returns a server that is asked without a socket.
+// newGatewayServer returns a server that is called without a socket.
 func newGatewayServer(t *testing.T, text string) (ask func(operation, payload string) agent.Reply, begun *atomic.Int64) {
 	w := newWorld(t)
 	w.write(text)
@@ -82,8 +82,8 @@ func TestWithAGatewaySessionsGoToItAndNowhereElse(t *testing.T) {
 	}
 }
 
-// What a frozen and resumed sandbox holds may be over: git says so, and goes on within the
-// same command (2.46 and later) or with the next.
+// The session of a sandbox that was frozen and resumed may have expired: git reports
+// that, and continues within the same command (2.46 and later) or with the next.
 func TestASessionThatTheGatewayRefusesIsReplaced(t *testing.T) {
 	ask, _ := newGatewayServer(t, gatewayFile)
 	capable := "capability[]=authtype\ncapability[]=state\n" + atGateway
@@ -102,7 +102,7 @@ func TestASessionThatTheGatewayRefusesIsReplaced(t *testing.T) {
 	if next := string(ask(agent.Get, atGateway).Stdout); !strings.Contains(next, "password=gpg-3\n") {
 		t.Errorf("get after an erase = %q, want another session", next)
 	}
-	// A stranger's word is none of ours.
+	// An erase for another host is not about this session.
 	ask(agent.Erase, "protocol=https\nhost=github.com\npath=acme/widgets\npassword=gpg-3\n\n")
 	if next := string(ask(agent.Get, atGateway).Stdout); !strings.Contains(next, "password=gpg-3\n") {
 		t.Errorf("get after another host's erase = %q, want the same session", next)
@@ -147,7 +147,7 @@ func TestWithoutAGatewayThereAreNoSessions(t *testing.T) {
 	}
 }
 
-// A gateway for tests may listen in the open, on this machine.
+// In tests a gateway on this machine may listen without TLS.
 func TestAGatewayAtALoopbackAddress(t *testing.T) {
 	ask, _ := newGatewayServer(t, "source: broker+unix:///unused\ngateway: http://127.0.0.1:8080\n")
 	for payload, want := range map[string]bool{
@@ -162,7 +162,7 @@ func TestAGatewayAtALoopbackAddress(t *testing.T) {
 	}
 }
 
-// gatepass install --gateway tells the helper of a gateway that the file does not name.
+// gatepass install --gateway names to the helper a gateway that the file does not name.
 func TestAGatewayThatTheFileDoesNotName(t *testing.T) {
 	ask, begun := newGatewayServer(t, "source: broker+unix:///unused\nrepos: [acme/*]\n")
 	through := func(operation string) string { return agent.Through(operation, "https://broker.example:8443") }

@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 )
 
-// operationSource is a source with other tokens for reading than for writing.
+// operationSource gives different tokens for reading and for writing.
 type operationSource struct{}
 
 func (operationSource) UsesOperation() {}
@@ -67,7 +67,7 @@ func TestGrantStaysBehindTheFence(t *testing.T) {
 	}
 }
 
-// numberedSource hands out another token each time.
+// numberedSource gives a different token each time.
 type numberedSource struct {
 	operationSource
 	asked *atomic.Int64
@@ -77,8 +77,8 @@ func (s numberedSource) Token(_ context.Context, req credential.Request) (creden
 	return credential.NewToken(fmt.Sprint("tok-", req.Operation, s.asked.Add(1)), time.Now().Add(time.Hour)), nil
 }
 
-// After a revocation a person's program gets a token that works: git hears the 401 and
-// tells the agent, or the person says that it has to be a fresh one.
+// After a revocation a user's program gets a token that works: git receives the 401 and
+// tells the agent, or the user asks for a fresh one.
 func TestAGrantAfterARevocation(t *testing.T) {
 	w := newWorld(t)
 	source := numberedSource{asked: new(atomic.Int64)}

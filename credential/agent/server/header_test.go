@@ -17,9 +17,9 @@ import (
 
 const ownHeader = "Authorization: basic eDp5"
 
-// actions/checkout sets a header of its own in a repository's configuration, and version 6
-// in a file that this includes (actions/checkout#2299). Beside it our credential makes the
-// server answer 400.
+// actions/checkout sets a header of its own in a repository's configuration, and
+// version 6 in a file that this includes (actions/checkout#2299). With that and our
+// credential the server answers 400.
 func TestAGitWithAHeaderOfItsOwnIsSeen(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux shows the asking process")
@@ -71,8 +71,8 @@ func TestAGitWithAHeaderOfItsOwnIsSeen(t *testing.T) {
 	}
 }
 
-// sleeper starts a process that sleeps in dir until the test ends. Its environment
-// can be read a moment after its start only.
+// sleeper starts a process that sleeps in dir until the test ends. Its environment is
+// readable only a moment after its start.
 func sleeper(t *testing.T, dir, variable string) (pid int) {
 	t.Helper()
 	cmd := exec.Command("sleep", "600")
@@ -90,7 +90,7 @@ func sleeper(t *testing.T, dir, variable string) (pid int) {
 	return 0
 }
 
-// What the server said of the repository's own header says nothing of our token: it stays
+// A refusal of the repository's own header means nothing for our token: that remains
 // for every other repository of the workspace.
 func TestARequestBesideAHeaderOfItsOwn(t *testing.T) {
 	if runtime.GOOS != "linux" {

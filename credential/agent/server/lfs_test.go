@@ -28,8 +28,8 @@ func TestAskedByLFS(t *testing.T) {
 	}
 }
 
-// descend starts processes of these names, each the child of the one before,
-// and returns the id of a child of the last.
+// descend starts processes with these names, each the child of the one before, and
+// returns the ID of a child of the last.
 func descend(t *testing.T, names []string) (pid int) {
 	t.Helper()
 	sh, err := exec.LookPath("sh")

@@ -17,7 +17,7 @@ import (
 	"github.com/gatepass/gatepass/internal/filestamp"
 )
 
-// in is a call that the agent of the same environment gets.
+// in returns a call to the agent of that environment.
 func (w *world) in(values map[string]string) func(string) string {
 	return func(name string) string {
 		if value, ok := values[name]; ok {
@@ -27,7 +27,7 @@ func (w *world) in(values map[string]string) func(string) string {
 	}
 }
 
-// The digest in the name of a socket is short; the whole is compared.
+// The digest in a socket's name is short; the server compares the whole.
 func TestServerServesOneEnvironmentOnly(t *testing.T) {
 	w := newWorld(t)
 	w.run(t.Context(), &Server{})
@@ -64,7 +64,7 @@ func TestServersOfTwoEnvironmentsKeepOutOfEachOthersWay(t *testing.T) {
 	}
 }
 
-// Where there are no locks the helper's child has to answer itself, at once.
+// Where no locks work, the helper's child has to answer, at once.
 func TestRunWhereThereAreNoLocks(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENOLCK, syscall.EOPNOTSUPP, syscall.ENOSYS} {
 		t.Run(errno.Error(), func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestRunWhereThereAreNoLocks(t *testing.T) {
 	}
 }
 
-// Each environment has files of its own, and a killed agent takes none along.
+// Each environment has files of its own, and a killed agent does not remove them.
 func TestSweepRemovesWhatDeadAgentsLeft(t *testing.T) {
 	w := newWorld(t)
 	done := w.run(t.Context(), &Server{})
@@ -102,7 +102,7 @@ func TestSweepRemovesWhatDeadAgentsLeft(t *testing.T) {
 	ends(t, done)
 }
 
-// A lock on a file that was swept away keeps nobody out.
+// A lock on a file that was removed excludes no other process.
 func TestALockThatWasSweptAwayIsNoLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.lock")
 	flock = func(fd, how int) error {
@@ -121,7 +121,7 @@ func TestALockThatWasSweptAwayIsNoLock(t *testing.T) {
 	}
 }
 
-// A machine where each job has an identity of its own would fill with agents.
+// Otherwise a machine where each job has an identity of its own would fill with agents.
 func TestAgentsOfAUserAreLimited(t *testing.T) {
 	w := newWorld(t)
 	for i := range maxAgents {
@@ -137,8 +137,8 @@ func TestAgentsOfAUserAreLimited(t *testing.T) {
 	}
 }
 
-// An upgrade must not leave the agent of the version before at work, nor take an
-// answer away from somebody who waits for it.
+// After an upgrade the agent of the previous version must end, but must still answer
+// clients that wait.
 func TestServerEndsWhenItsProgramWasReplaced(t *testing.T) {
 	for name, replace := range map[string]func(program string) error{
 		"another file in its place": func(p string) error {
@@ -182,7 +182,7 @@ func TestServerEndsWhenItsProgramWasReplaced(t *testing.T) {
 				}
 			}
 			next := &world{t: t, config: w.config, place: w.place, getenv: w.getenv}
-			next.run(t.Context(), &Server{}) // need not wait for the answer under way
+			next.run(t.Context(), &Server{}) // need not wait for the answer in progress
 			close(answer)
 			if r := <-replied; !strings.Contains(string(r.Stdout), "password=tok-slow\n") {
 				t.Errorf("get = %q, %q, want its answer", r.Stdout, r.Stderr)
@@ -192,8 +192,8 @@ func TestServerEndsWhenItsProgramWasReplaced(t *testing.T) {
 	}
 }
 
-// Backups, package managers and containers change modes, links and owners of a
-// program that stays the same.
+// Backups, package managers and containers change mode, links and owner of a program
+// that remains the same.
 func TestServerStaysWhileItsProgramIsTheSame(t *testing.T) {
 	program := filepath.Join(t.TempDir(), agent.Program)
 	if err := os.WriteFile(program, []byte("v1"), 0o755); err != nil {
@@ -212,8 +212,8 @@ func TestServerStaysWhileItsProgramIsTheSame(t *testing.T) {
 	}
 }
 
-// A session of a join token is lost with the process: such an agent stays, and
-// says that it is old.
+// A session of a join token is lost with the process: such an agent stays, and reports
+// that it is old.
 func TestASessionOutlivesAnUpgrade(t *testing.T) {
 	w := newWorld(t)
 	program := filepath.Join(t.TempDir(), agent.Program)

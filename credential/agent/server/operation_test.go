@@ -46,9 +46,9 @@ func TestOperationOfACommand(t *testing.T) {
 }
 
 // under runs processes with these command lines, each the parent of the next, and
-// returns the id of the last one's child, as a helper would be run. All are shells
-// that take their first argument for a script: the kernel takes a process' name
-// from the path, which is a link.
+// returns the ID of the last one's child, which runs like a helper. All are shells that
+// take their first argument as a script: the kernel takes a process's name from the
+// path, which is a link.
 func under(t *testing.T, lines ...string) (pid int) {
 	t.Helper()
 	if _, err := os.Stat("/proc/self/cmdline"); err != nil {
@@ -93,8 +93,8 @@ func under(t *testing.T, lines ...string) (pid int) {
 	return pid
 }
 
-// What is not known to push reads, where git itself talks to the server. A
-// program that talks for itself may be about to do either.
+// A process that is not known to push counts as reading if git itself talks to the
+// server. A program with a git client of its own may do either.
 func TestGitOperationOfProcesses(t *testing.T) {
 	for _, c := range []struct {
 		want  string
@@ -121,7 +121,7 @@ func TestGitOperationOfProcesses(t *testing.T) {
 	}
 }
 
-// readOnly is a source that refuses to write, or everything.
+// readOnly is a source that refuses writing, or everything.
 type readOnly struct {
 	operationSource
 	nothing bool
@@ -171,8 +171,8 @@ func TestGitOperationLooksUpwards(t *testing.T) {
 	if _, err := os.Stat("/proc/self/cmdline"); err != nil {
 		t.Skip("missing: /proc")
 	}
-	// A process named git-fetch whose child sh stays until its input ends, as a
-	// helper would be run. The kernel takes the name from the path.
+	// A process named git-fetch whose child sh runs until its input ends, like a
+	// helper. The kernel takes the name from the path.
 	sh, err := exec.LookPath("sh")
 	if err != nil {
 		t.Fatal(err)

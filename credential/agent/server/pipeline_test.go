@@ -10,7 +10,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 )
 
-// tended is a source that notes its upkeep.
+// tended is a source that records calls of its upkeep.
 type tended struct {
 	credential.SourceFunc
 	upkeeps chan struct{}

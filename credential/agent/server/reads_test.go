@@ -22,7 +22,7 @@ func TestWhatASourceReads(t *testing.T) {
 		{source: "ssm:///x", cache: config.CacheKeyring, want: agent.ReadsHome + agent.ReadsNetwork + agent.ReadsAWS + agent.ReadsKeyring},
 		{source: "broker+https://b?identity_file=/x", want: agent.ReadsIdentity + agent.ReadsNetwork},
 		{source: "broker+https://b?auth=aws", want: agent.ReadsIdentity + agent.ReadsHome + agent.ReadsNetwork + agent.ReadsAWS},
-		// A join token is good once, so that a second agent would get no session.
+		// A join token can be used once, so a second agent would get no session.
 		{source: "broker+https://b?join_token_file=/x", needsAgent: true},
 		{source: "new://x", want: agent.ReadsIdentity + agent.ReadsHome + agent.ReadsNetwork + agent.ReadsAWS},
 	} {

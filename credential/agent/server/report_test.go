@@ -16,14 +16,14 @@ import (
 	"github.com/gatepass/gatepass/credential/agent"
 )
 
-// A pushListener is a source that is told of refused pushes, and may be slow to listen.
+// A pushListener is a source that receives reports of refused pushes, and may be slow.
 type pushListener struct {
 	credential.Source
 	wait chan struct{} // nil waits for nothing
 
 	mu    sync.Mutex // guards the rest
 	heard []api.RefusedPush
-	ended []error // how the contexts of those that waited did
+	ended []error // the state of the contexts of those that waited
 }
 
 func (l *pushListener) ReportPush(ctx context.Context, p api.RefusedPush) error {
@@ -49,7 +49,7 @@ func (l *pushListener) all() []api.RefusedPush {
 	return append([]api.RefusedPush(nil), l.heard...)
 }
 
-// listening is a world whose source is l, and its server.
+// listening returns a world whose source is l, and its server.
 func listening(t *testing.T, l *pushListener) (*world, *Server) {
 	t.Helper()
 	w := newWorld(t)
@@ -69,7 +69,7 @@ func (w *world) tell(s *Server, ctx context.Context, payload []byte) agent.Reply
 	return s.answer(ctx, agent.Call{Operation: agent.PushRefused, Config: w.config, Timeout: time.Millisecond, Payload: payload}, 0)
 }
 
-// eventually waits until is holds.
+// eventually waits until is returns true.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for until := time.Now().Add(time.Minute); !is(); time.Sleep(2 * time.Millisecond) {
@@ -106,7 +106,7 @@ func TestRefusedPushesArePassedOn(t *testing.T) {
 	}
 }
 
-// A source that is no broker is not told, and nothing else happens.
+// A source that is not a broker gets no reports, and nothing else happens.
 func TestRefusedPushesOfOtherSources(t *testing.T) {
 	w := newWorld(t)
 	s := &Server{Config: w.config, Open: w.open}
@@ -116,8 +116,8 @@ func TestRefusedPushesOfOtherSources(t *testing.T) {
 	}
 }
 
-// While the broker does not answer, tokens are given, the newest reports wait and
-// the rest is dropped.
+// While the broker does not answer, tokens are still given; the newest reports wait and
+// the others are dropped.
 func TestASlowBrokerHoldsNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &pushListener{wait: make(chan struct{})}
@@ -141,7 +141,7 @@ func TestASlowBrokerHoldsNothingUp(t *testing.T) {
 	})
 }
 
-// A broker that never answers is waited for for two seconds, or until the agent ends.
+// The agent waits two seconds for a broker that never answers, or until the agent ends.
 func TestAReportEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &pushListener{wait: make(chan struct{})}

@@ -36,7 +36,7 @@ func newWorld(t *testing.T) *world {
 	dir := t.TempDir()
 	w := &world{t: t, config: filepath.Join(dir, "workspace.yaml")}
 	w.write(workspaceFile)
-	runtimeDir, err := os.MkdirTemp("/tmp", "gp") // short: a socket's path is
+	runtimeDir, err := os.MkdirTemp("/tmp", "gp") // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func (w *world) open(*config.Workspace) (credential.Source, error) {
 	}), nil
 }
 
-// run starts a server and returns what it ends with.
+// run starts a server and returns its error.
 func (w *world) run(ctx context.Context, s *Server) <-chan error {
 	w.t.Helper()
 	s.Config, s.Open = w.config, w.open

@@ -24,7 +24,8 @@ func TestMain(m *testing.M) {
 			Getenv: os.Getenv, Getwd: os.Getwd, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		}))
 	}
-	// No workspace file is trusted below a directory that the group can write to.
+	// gatepass does not trust a workspace file below a directory that the group can
+	// write to.
 	syscall.Umask(syscall.Umask(0o077) | 0o022)
 	os.Exit(m.Run())
 }
@@ -36,7 +37,7 @@ type gits struct {
 	env []string
 }
 
-// newGits starts a server for an asking git that has env as well.
+// newGits starts a server; the git that asks also has env.
 func newGits(t *testing.T, workspace string, env ...string) *gits {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -93,7 +94,7 @@ func TestStrictLooksAtTheAskingGit(t *testing.T) {
 		set  []string // git config arguments, in the repository
 		git  []string // options of the asking git
 		env  []string
-		want string // in the refusal; "" where a token is given
+		want string // part of the refusal; "" if a token is given
 	}
 	in := func(scope string, keyAndValue ...string) []string { return append([]string{scope}, keyAndValue...) }
 	for _, c := range []scene{
@@ -112,7 +113,8 @@ func TestStrictLooksAtTheAskingGit(t *testing.T) {
 		{name: "the environment names a proxy", env: []string{"https_proxy=http://proxy.example"}},
 		{name: "URLs of another host lead here", set: in("--local", "url.https://github.com/.insteadOf", "https://good.example/"), want: "rewrites URLs"},
 		{name: "ssh URLs of the host lead here", set: in("--local", "url.https://github.com/.insteadOf", "git@github.com:")},
-		// git tells every helper the token that worked; these write it where they like
+		// git gives every helper the token that worked; these store it in a place of
+		// their choice
 		{name: "the system has another helper", set: in("--system", "credential.helper", "store")},
 		{name: "the user has another helper", set: in("--global", "--add", "credential.helper", "store")},
 		{name: "the repository has a helper", set: in("--local", "credential.helper", "store"), want: "credential.helper=store (local scope) tells another program the token"},
@@ -140,8 +142,9 @@ func TestStrictLooksAtTheAskingGit(t *testing.T) {
 	}
 }
 
-// git 2.46 and later can be told that a credential is ephemeral, and the helpers it finds
-// by name keep no such one. A shell command or a path is a program that nothing is known of.
+// git 2.46 and later can be told that a credential is ephemeral, and the helpers that
+// git finds by name do not store one that is. A helper that is a shell command or a
+// path is unknown, and may store it.
 func TestStrictHelpersThatAreToldOfAnEphemeralToken(t *testing.T) {
 	for helper, want := range map[string]bool{
 		"gatepass": true, "store": true, "cache --timeout=60": true,
