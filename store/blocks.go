@@ -13,18 +13,17 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Blocks are what operators took: who and what is given nothing any more. The zero
-// Blocks hold nobody back.
+// Blocks are what operators have blocked. The zero Blocks block nothing.
 type Blocks struct {
-	App        bool            // nothing is given at all
+	App        bool            // everything is blocked
 	Owners     map[string]bool // accounts, in lower case
 	Workspaces map[string]bool // by id
-	// Tokens were revoked before their end; by the ID that BlockedToken takes, in
-	// hex.
+	// Tokens are tokens that were revoked before they expired, by the ID that BlockedToken
+	// takes, in hex.
 	Tokens map[string]bool
 }
 
-// ReadBlocks reads all of them.
+// ReadBlocks reads the whole block list.
 func ReadBlocks(ctx context.Context, s Store) (Blocks, error) {
 	b := NewBlocks()
 	for name, err := range s.List(ctx, AllBlocks()) {
@@ -41,8 +40,7 @@ func NewBlocks() Blocks {
 	return Blocks{Owners: map[string]bool{}, Workspaces: map[string]bool{}, Tokens: map[string]bool{}}
 }
 
-// Add makes them hold what an entry of the block list stands for. Of other names it makes
-// nothing.
+// Add adds what an entry of the block list blocks. Other names change nothing.
 func (b *Blocks) Add(n Name) {
 	if n == BlockedApp() {
 		b.App = true
@@ -67,8 +65,8 @@ func (b Blocks) Clone() Blocks {
 	return c
 }
 
-// Has reports whether a workspace is given nothing of an account. Without an
-// owner, it reports whether the workspace is given nothing at all.
+// Has reports whether a workspace is blocked for an account. With the owner "" it reports
+// whether the workspace is blocked for all accounts.
 func (b Blocks) Has(workspace, owner string) bool {
 	return b.App || b.Workspaces[workspace] || b.Owners[strings.ToLower(owner)]
 }
@@ -91,13 +89,13 @@ func without(set, others map[string]bool) map[string]bool {
 	return rest
 }
 
-// IsEmpty reports whether nobody is held back.
+// IsEmpty reports whether nothing is blocked.
 func (b Blocks) IsEmpty() bool {
 	return !b.App && len(b.Owners)+len(b.Workspaces)+len(b.Tokens) == 0
 }
 
-// BlocksVersion is where a text is that changes with every change of the block list, so that
-// a reader finds out with one read that nothing changed.
+// BlocksVersion names an entry that changes with every change of the block list. So one
+// read shows that the list has not changed.
 func BlocksVersion() Name { return Name{blockedFolder + "/version"} }
 
 const (
@@ -108,9 +106,9 @@ const (
 	blockLogTries = 5
 )
 
-// A BlockLog is what BlocksVersion has: the version of the block list, and what was blocked
-// last. It says nothing of what was unblocked: a reader lists then. The zero BlockLog has
-// no version.
+// A BlockLog is the content of BlocksVersion: the version of the block list, and what was
+// blocked last. It does not say what was unblocked; then a reader lists the blocks. The
+// zero BlockLog has no version.
 type BlockLog struct {
 	Steps   []BlockStep
 	Changed time.Time // when the last step was written, by the store's clock
@@ -122,7 +120,7 @@ type BlockStep struct {
 	Set     []string `json:"set,omitempty"` // the names that were written; not those that were deleted
 }
 
-// Version is another text after every change of the list.
+// Version returns a text that differs after every change of the list.
 func (l BlockLog) Version() string {
 	if len(l.Steps) == 0 {
 		return ""
@@ -130,8 +128,8 @@ func (l BlockLog) Version() string {
 	return l.Steps[len(l.Steps)-1].Version
 }
 
-// Since returns what was blocked since a version. ok is false where the log does not reach
-// back to it: then the list has to be read.
+// Since returns what was blocked after a version. ok is false if the log does not reach
+// back that far; then the caller reads the list.
 func (l BlockLog) Since(version string) (set Blocks, ok bool) {
 	set = NewBlocks()
 	at := slices.IndexFunc(l.Steps, func(s BlockStep) bool { return s.Version == version })
@@ -180,9 +178,9 @@ func (l BlockLog) with(step BlockStep) (Secret, error) {
 	}
 }
 
-// ReadBlockLog reads the log. It wraps ErrNotFound where nobody has changed the list yet, or
-// only brokers that wrote no log. Of a text that is no log it makes one that reaches back
-// to nothing.
+// ReadBlockLog reads the log. The error wraps ErrNotFound if the list was never changed, or
+// only by brokers that wrote no log. A text that is not a log is read as a log without
+// steps.
 func ReadBlockLog(ctx context.Context, s Store) (BlockLog, error) {
 	l, _, err := readBlockLog(ctx, s)
 	return l, err
@@ -231,7 +229,7 @@ func Unblock(ctx context.Context, s Store, name Name) error {
 }
 
 // Announce gives the block list a new version, after entries of it were written, which are
-// named, or deleted. Who reads the list finds the change by that.
+// named, or deleted. Readers of the list see the change by its version.
 func Announce(ctx context.Context, s Store, set ...Name) error {
 	step := BlockStep{Version: rand.Text()}
 	for _, name := range set {

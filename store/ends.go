@@ -12,16 +12,16 @@ import (
 // clock that is a little off deletes no entry of a live token.
 const TokenGrace = time.Minute
 
-// Vended is where a token is kept that a broker has given to a workspace, until it
-// expires, so that any replica can revoke it. ends is when it expires: the name says it,
-// in whole seconds, so that no entry is read to find out. Brokers of before left it out,
-// and so does the zero time.
+// Vended names the entry of a token that a broker has vended to a workspace, so that any
+// replica can revoke it until it expires. The name includes ends, when it expires, in
+// whole seconds, so that no entry is read to find out. The zero time is left out, and so
+// it is in names of earlier brokers.
 func Vended(workspace string, id [8]byte, ends time.Time) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, vendedFolder, endingName(id[:], ends))
 }
 
-// BlockedToken is where it stands that a token was revoked, until it would have expired,
-// so that no replica of a broker gives it from memory. ends is as in [Vended].
+// BlockedToken names the entry that says that a token was revoked, until it would have
+// expired, so that no replica of a broker vends it from its cache. ends is as in [Vended].
 func BlockedToken(id [8]byte, ends time.Time) Name {
 	return Name{blockedTokens + "/" + endingName(id[:], ends)}
 }
@@ -65,26 +65,26 @@ func idIn(last string) string {
 
 func (n Name) last() string { return n.path[strings.LastIndexByte(n.path, '/')+1:] }
 
-// sharedFolder has the tokens that the replicas of a broker share, by account.
+// sharedFolder is the folder of the tokens that the replicas of a broker share, by account.
 const sharedFolder = brokerFolder + "/shared"
 
-// Shared is where the replicas of a broker share a token for a repository, or where it
-// stands that one of them makes it. id tells it from others of the repository. ends is as
-// in [Vended]: no token there lasts longer.
+// Shared names the entry in which the replicas of a broker share a token for a repository,
+// or say that one of them is minting it. id distinguishes tokens of one repository. ends is
+// as in [Vended]: no token there lasts longer.
 func Shared(owner, repository string, id [16]byte, ends time.Time) (Name, error) {
 	login, err := checkLogin(owner)
 	return name(err, sharedFolder, login, RepositoryKey(repository)+"."+endingName(id[:], ends))
 }
 
-// RepositoryKey stands for the name of a repository, which may begin with a dot. Names
-// that differ in case only are one repository.
+// RepositoryKey encodes the name of a repository, which may begin with a dot. Names that
+// differ only in case are one repository.
 func RepositoryKey(repository string) string {
 	sum := sha256.Sum256([]byte(strings.ToLower(repository)))
 	return hex.EncodeToString(sum[:8])
 }
 
-// Unshared is where it stands that workspaces are given tokens of an account that are not
-// among those which Shared names, until ends.
+// Unshared names the entry that says that workspaces get tokens of an account that Shared
+// does not name, until ends.
 func Unshared(owner string, ends time.Time) (Name, error) {
 	login, err := checkLogin(owner)
 	return name(err, sharedFolder, login, unsharedName+strconv.FormatInt(ends.Unix(), 10))

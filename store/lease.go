@@ -11,21 +11,21 @@ import (
 	"github.com/gatepass/gatepass/internal/clock"
 )
 
-// Upkeep is where it stands which broker does what one of all replicas does for the store.
+// Upkeep names the lease of the one broker replica that looks after the store.
 func Upkeep() Name { return Name{brokerFolder + "/upkeep"} }
 
-// A Lease says which of several programs does a job, and has a note of how far it got. It
-// saves work, and is no lock: where clocks differ, two may have it for a moment. Its
-// fields are set before the first call. A Lease is for one goroutine at a time.
+// A Lease says which of several programs does a job, and keeps a note of its progress. It
+// saves work and is not a lock: if clocks differ, two programs may hold it for a moment.
+// Set its fields before the first call. Only one goroutine may use it at a time.
 type Lease struct {
 	Store    Store
 	Name     Name
-	Holder   string           // a text of this program's own, as rand.Text returns
-	Duration time.Duration    // until others take it from a program that died
+	Holder   string           // a text that no other program has, as rand.Text returns
+	Duration time.Duration    // after which others take it from a program that died
 	Now      func() time.Time // nil means time.Now
 
 	isMine  bool
-	until   time.Time // when it ends, for the program that has it
+	until   time.Time // when it ends, if this program holds it
 	note    string
 	version string // of the entry
 	seen    string // what it said when it was read last
@@ -39,25 +39,25 @@ type leased struct {
 }
 
 const (
-	// A program that finds a lease that has run out, in a store that is no Swapper, writes
-	// its own over it within leaseTake of looking, and looks again after leaseSettle: the
-	// last that wrote has it.
+	// If the store is not a Swapper, a program that finds an expired lease overwrites it
+	// within leaseTake of reading it, and reads it again after leaseSettle: the program that
+	// wrote last holds it.
 	leaseTake   = 2 * time.Second
 	leaseSettle = 3 * time.Second
 )
 
-// IsHeld reports, without a call of the store, whether this program has the lease.
+// IsHeld reports whether this program holds the lease. It does not call the store.
 func (l *Lease) IsHeld() bool { return l.isMine && l.Left() > 0 }
 
-// Left is how long the lease lasts, for the program that has it, as of the last call of Hold.
+// Left returns how long this program still holds the lease, as of the last call of Hold.
 func (l *Lease) Left() time.Duration { return clock.Left(l.until, l.now()) }
 
-// Note is the one that the holder before left, once this program took the lease.
+// Note returns the note of the previous holder, once this program has taken the lease.
 func (l *Lease) Note() string { return l.note }
 
-// Hold extends the lease where this program has it, and writes the note; it takes it where
-// no program has it, and keeps the note there. It reports whether this program has it. After an
-// error it has the lease for as long as before.
+// Hold extends the lease and writes the note if this program holds the lease. If no program
+// holds it, Hold takes it and leaves the note as it is. It reports whether this program
+// holds the lease. After an error the program holds it for as long as before.
 func (l *Lease) Hold(ctx context.Context, note string) (bool, error) {
 	if !l.IsHeld() {
 		return l.take(ctx)
@@ -70,8 +70,8 @@ func (l *Lease) Hold(ctx context.Context, note string) (bool, error) {
 	return l.IsHeld(), err
 }
 
-// Release ends the lease, so that the next program takes it at once. It does nothing where
-// another has it.
+// Release ends the lease, so that the next program takes it at once. It does nothing if
+// another program holds it.
 func (l *Lease) Release(ctx context.Context, note string) error {
 	if !l.IsHeld() {
 		return nil
@@ -103,8 +103,8 @@ func (l *Lease) take(ctx context.Context) (bool, error) {
 	return l.taken(ctx, l.write(soon, l.Duration, now.Note, Replace), now.Holder != l.Holder)
 }
 
-// read makes what an entry says known. A lease of another program that ends later than ours
-// would is of a clock that is wrong: it ends when ours would.
+// read takes over what an entry says. If the lease of another program ends later than ours
+// would, that program's clock is wrong: the lease ends when ours would.
 func (l *Lease) read(entry Entry) leased {
 	var now leased
 	if json.Unmarshal([]byte(entry.Value.Reveal()), &now) != nil {
@@ -168,15 +168,15 @@ func (l *Lease) now() time.Time {
 	return l.Now()
 }
 
-// ClaimGrace is how long after its end a claim stays in the store: what the clocks of
-// replicas may differ by.
+// ClaimGrace is how long a claim stays in the store after it ends. The clocks of replicas
+// may differ by that.
 const ClaimGrace = 5 * time.Minute
 
-// Claim creates an entry, and reports whether it was this call that did: of all
-// who claim a name, at any replica, one wins. An error leaves open whether the
-// entry is this call's; then nobody wins any more. From until on, the entry is of
-// no use, and a store that is Indexed is told when it is due to be deleted: ClaimGrace later,
-// of a delivery after DeliveryLife, and with the token whose end the name says.
+// Claim creates an entry, and reports whether this call created it: among all callers at
+// all replicas, one wins. After an error the entry may be this call's; then no caller wins.
+// The claim ends at until. A store that is Indexed is told when the entry may be deleted:
+// ClaimGrace after until, a delivery after DeliveryLife, and an entry whose name says when
+// its token expires with that token.
 func Claim(ctx context.Context, s Store, n Name, until time.Time) (won bool, err error) {
 	mark := until.UTC().Format(time.RFC3339Nano) + " " + rand.Text()
 	err = PutDue(ctx, s, n, NewSecret(mark), CreateOnly, claimDue(n, until))
@@ -186,7 +186,7 @@ func Claim(ctx context.Context, s Store, n Name, until time.Time) (won bool, err
 	if errors.Is(err, ErrExists) {
 		return false, nil
 	}
-	// Whether it was written is open. The mark says whose it is.
+	// The entry may have been written. Its value says by which call.
 	entry, readErr := s.Get(ctx, n)
 	if readErr != nil {
 		return false, errors.Join(err, readErr)
@@ -194,12 +194,12 @@ func Claim(ctx context.Context, s Store, n Name, until time.Time) (won bool, err
 	return entry.Value.Reveal() == mark, nil
 }
 
-// DeliveryLife is how long it is remembered that a webhook delivery was handled: GitHub can
-// send it again for three days.
+// DeliveryLife is how long a store keeps the entry of a handled webhook delivery. GitHub can
+// send a delivery again for three days.
 const DeliveryLife = 7 * 24 * time.Hour
 
-// claimDue is when the entry of a claim may be deleted. One of a delivery outlives the
-// claim: who handles the delivery next has to find it.
+// claimDue returns when the entry of a claim may be deleted. The entry of a delivery outlives
+// its claim, for the broker that gets the delivery again.
 func claimDue(n Name, until time.Time) time.Time {
 	if ends, ok := n.Ends(); ok {
 		return ends.Add(TokenGrace)
@@ -210,7 +210,7 @@ func claimDue(n Name, until time.Time) time.Time {
 	return until.Add(ClaimGrace)
 }
 
-// ClaimedUntil reads from when on an entry that Claim made is of no use.
+// ClaimedUntil returns when the claim of an entry that Claim made ends.
 func ClaimedUntil(e Entry) (time.Time, error) {
 	text, _, _ := strings.Cut(e.Value.Reveal(), " ")
 	return time.Parse(time.RFC3339Nano, text)

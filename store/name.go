@@ -37,9 +37,9 @@ const (
 // below what file systems take.
 const maxSegment = 128
 
-// A Name says where something is kept, below the store's own prefix. It is made
-// by the functions of this package only, so that none can climb out of its
-// folder or mean another entry. The zero Name is refused by every store.
+// A Name names an entry, below the store's own prefix. Only the functions of this
+// package make Names, so that a Name cannot leave its folder or mean another entry.
+// Every store refuses the zero Name.
 type Name struct{ path string }
 
 // String returns the name with slashes, as in "config/github/app-client-id".
@@ -48,34 +48,34 @@ func (n Name) String() string { return n.path }
 // IsZero reports whether n names nothing.
 func (n Name) IsZero() bool { return n.path == "" }
 
-// AppClientID is where the App's client ID is.
+// AppClientID names the entry of the App's client ID.
 func AppClientID() Name { return Name{configFolder + "/app-client-id"} }
 
-// PrivateKey is where the App's private key is, in PEM.
+// PrivateKey names the entry of the App's private key, in PEM.
 func PrivateKey() Name { return Name{configFolder + "/private-key"} }
 
-// Signer is where the URL of the KMS key is that signs for the App.
+// Signer names the entry with the URL of the KMS key that signs for the App.
 func Signer() Name { return Name{configFolder + "/signer"} }
 
-// GitHubURL is where the address of the App's GitHub is, when that is not
+// GitHubURL names the entry with the address of the App's GitHub, unless that is
 // github.com.
 func GitHubURL() Name { return Name{configFolder + "/github-url"} }
 
-// Probe is where a command tries, before it does what cannot be taken back,
-// whether the store takes entries. Nothing stays there.
+// Probe names an entry that a command writes and deletes, to see whether the store takes
+// entries before the command does what cannot be undone.
 func Probe() Name { return Name{configFolder + "/probe"} }
 
-// LegacyInstallation is where the first system kept its one installation.
+// LegacyInstallation names the entry in which the first system kept its one installation.
 func LegacyInstallation() Name { return Name{configFolder + "/installation-id"} }
 
-// Installation is where the id of the installation on an account is. Logins
-// that differ in case only are one account.
+// Installation names the entry with the id of the installation on an account. Logins
+// that differ only in case are one account.
 func Installation(login string) (Name, error) {
 	owner, err := checkLogin(login)
 	return name(err, installationsFolder, owner)
 }
 
-// Token is where a workspace's token for the repositories of owner is.
+// Token names the entry from which a workspace reads its token for owner's repositories.
 func Token(workspace, owner string) (Name, error) {
 	if err := CheckWorkspace(workspace); err != nil {
 		return Name{}, err
@@ -84,72 +84,72 @@ func Token(workspace, owner string) (Name, error) {
 	return name(err, workspacesFolder, workspace, tokensFolder, login)
 }
 
-// OnlyToken is where a workspace's token is when it has repositories of one
-// owner.
+// OnlyToken names the entry from which a workspace reads its token if all its
+// repositories have one owner.
 func OnlyToken(workspace string) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, tokenName)
 }
 
-// Record is where a workspace's ledger record is. It holds no secrets.
+// Record names a workspace's ledger record, which holds no secrets.
 func Record(workspace string) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, recordName)
 }
 
-// Lock is where a run says that it works on a workspace.
+// Lock names the entry by which a run locks a workspace.
 func Lock(workspace string) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, lockName)
 }
 
-// Superseded is where a token is kept that another has taken the place of, from
-// then on until it is revoked. id tells it from others.
+// Superseded names the entry of a token that another has superseded, until a run
+// revokes it. id is the token's.
 func Superseded(workspace string, id [8]byte) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, supersededFolder, hex.EncodeToString(id[:]))
 }
 
-// Blocked is where it stands that a workspace is given nothing any more.
+// Blocked names the entry that blocks a workspace: it gets no token.
 func Blocked(workspace string) (Name, error) {
 	return name(CheckWorkspace(workspace), blockedWorkspaces, workspace)
 }
 
-// BlockedOwner is where it stands that nothing of an account is given any more.
+// BlockedOwner names the entry that blocks an account: no workspace gets a token for it.
 func BlockedOwner(login string) (Name, error) {
 	owner, err := checkLogin(login)
 	return name(err, blockedOwners, owner)
 }
 
-// BlockedApp is where it stands that nothing at all is given any more.
+// BlockedApp names the entry that blocks the App: no workspace gets a token.
 func BlockedApp() Name { return Name{blockedApp + "/all"} }
 
-// Delivery is where it stands that a webhook delivery is being handled, or was, by a
-// hash that stands for what was delivered.
+// Delivery names the entry by which one broker claims a webhook delivery. hash is of what
+// was delivered.
 func Delivery(hash [32]byte) Name {
 	return Name{deliveriesFolder + "/" + hex.EncodeToString(hash[:])}
 }
 
-// JoinToken is where a token that a workspace may show once is kept by its hash.
+// JoinToken names the entry of a join token, which a workspace may use once, by its hash.
 func JoinToken(hash [32]byte) Name {
 	return Name{joinFolder + "/" + hex.EncodeToString(hash[:])}
 }
 
-// Redeemed is where it stands that a token of JoinToken was shown. Whoever
-// creates the entry is the one who showed it.
+// Redeemed names the entry that says that a join token was used. The caller that creates
+// the entry is the one that used it.
 func Redeemed(hash [32]byte) Name {
 	return Name{redeemedFolder + "/" + hex.EncodeToString(hash[:])}
 }
 
-// Spent is where it stands that something which holds once was shown, by its hash.
+// Spent names the entry that says that a single-use proof was used, by its hash.
 func Spent(hash [32]byte) Name {
 	return Name{spentFolder + "/" + hex.EncodeToString(hash[:])}
 }
 
-// SessionKey is where the key is that brokers sign sessions with on a day,
-// counted from the beginning of 1970.
+// SessionKey names the entry of the key with which brokers sign sessions on a day. day
+// counts from 1970-01-01.
 func SessionKey(day int64) Name {
 	return Name{sessionKeysFolder + "/" + strconv.FormatInt(day, 10)}
 }
 
-// Quarantine is where it stands that a push through the git gateway uses temporary refs at
-// GitHub, by the push's request ID.
+// Quarantine names the entry that says that a push through the git gateway has temporary
+// refs at GitHub, by the push's request ID.
 func Quarantine(requestID string) (Name, error) {
 	if !isSegment(requestID) {
 		return Name{}, fmt.Errorf("%q is no request ID", requestID)
@@ -194,7 +194,7 @@ func Workspace(id string) (Prefix, error) {
 	return Prefix(n), err
 }
 
-// AllBlocks is the folder of everything that is given nothing any more.
+// AllBlocks is the folder of the block list.
 func AllBlocks() Prefix { return Prefix{blockedFolder} }
 
 // Deliveries is the folder of what Delivery names.
@@ -233,8 +233,8 @@ func CheckWorkspace(id string) error {
 	return nil
 }
 
-// checkLogin knows GitHub's account names: letters, digits and hyphens, and the
-// underscore of enterprise-managed users. It returns login in lower case.
+// checkLogin returns login in lower case, and an error unless it can be a GitHub account:
+// letters, digits and hyphens, and the underscore of enterprise-managed users.
 func checkLogin(login string) (string, error) {
 	if !isSegment(login) || len(login) > 39 || strings.Contains(login, ".") {
 		return "", fmt.Errorf("%q is no account of GitHub", login)
@@ -275,7 +275,7 @@ func (n Name) Workspace() (id string, ok bool) {
 	return parts[1], true
 }
 
-// IsToken reports whether n is where a workspace reads a token.
+// IsToken reports whether a workspace reads a token from n.
 func (n Name) IsToken() bool {
 	_, ok := n.Workspace()
 	_, owned := n.Owner()
@@ -285,13 +285,13 @@ func (n Name) IsToken() bool {
 // IsKeyMark reports whether n is one that KeyMark made.
 func (n Name) IsKeyMark() bool { return n.isOwn(keyMarkName) }
 
-// IsLock reports whether n is where a run says that it works on a workspace.
+// IsLock reports whether n is the lock of a workspace.
 func (n Name) IsLock() bool { return n.isOwn(lockName) }
 
-// IsSuperseded reports whether n is where a token waits to be revoked.
+// IsSuperseded reports whether n is the entry of a token that waits to be revoked.
 func (n Name) IsSuperseded() bool { return n.isIn(supersededFolder) }
 
-// IsVended reports whether n is where a token is that a broker has given.
+// IsVended reports whether n is the entry of a token that a broker vended.
 func (n Name) IsVended() bool { return n.isIn(vendedFolder) }
 
 // isIn reports whether n is in that folder of a workspace.
@@ -320,16 +320,16 @@ func (n Name) SessionKeyDay() (day int64, ok bool) {
 // IsBlockedToken reports whether n is one that BlockedToken made.
 func (n Name) IsBlockedToken() bool { return strings.HasPrefix(n.path, blockedTokens+"/") }
 
-// IsSecret reports whether n is where something of a workspace is that must not be
-// read: a token, wherever it waits.
+// IsSecret reports whether the entry holds a token of a workspace: one that the workspace
+// reads, one to be revoked, or one that a broker vended.
 func (n Name) IsSecret() bool { return n.IsToken() || n.IsSuperseded() || n.IsVended() }
 
-// KeyMark is where it stands that a key for a workspace is being made.
+// KeyMark names the entry that says that a key for a workspace is being made.
 func KeyMark(workspace string) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, keyMarkName)
 }
 
-// IsRecord reports whether n is where a ledger record is.
+// IsRecord reports whether n is a ledger record.
 func (n Name) IsRecord() bool { return n.isOwn(recordName) }
 
 // isOwn reports whether n is the workspace's one entry of that last segment.
@@ -338,9 +338,9 @@ func (n Name) isOwn(last string) bool {
 	return len(parts) == 3 && parts[0] == workspacesFolder && parts[2] == last
 }
 
-// WorkspacesAfter is a place in the pages below Workspaces: before all that the store has
-// of workspaces whose ids begin with begin, and after all that it has of the workspace
-// after and of those before it. Both may be "". No entry has the name.
+// WorkspacesAfter returns the name to give to Page, so that a page below Workspaces begins
+// with the first entry of a workspace whose id begins with begin and comes after the
+// workspace after. Both may be "". There is no entry of that name.
 func WorkspacesAfter(after, begin string) (Name, error) {
 	place := ""
 	for id, end := range map[string]string{begin: "", after: "/~"} { // no segment begins with a tilde
@@ -355,6 +355,6 @@ func WorkspacesAfter(after, begin string) (Name, error) {
 	return Name{place}, nil
 }
 
-// CompareWorkspaces compares ids by the order in which pages have what is of them: that of
-// the ids with a slash after each.
+// CompareWorkspaces compares ids in the order in which pages list their entries: as if each
+// id ended with a slash.
 func CompareWorkspaces(a, b string) int { return strings.Compare(a+"/", b+"/") }

@@ -1,5 +1,5 @@
-// Package store is where the issuing side keeps things: the App's credentials,
-// the tokens that workspaces read, and the ledger of what is alive.
+// Package store keeps the secrets and records of the issuing side: the App's credentials,
+// the tokens that workspaces read, and the ledger of live tokens.
 //
 // It is a leaf with three consumers (package workspace, the broker, and the
 // commands that set up an App), and its adapters are linked into the agent as
@@ -30,8 +30,8 @@ const MaxValue = 8 << 10
 var (
 	ErrNotFound = errors.New("there is no such entry")
 	ErrExists   = errors.New("there is an entry of that name already")
-	// ErrDamaged reports an entry that is there without what a Put wrote: somebody
-	// else made it, or half of it is lost. It can be replaced and deleted.
+	// ErrDamaged reports an entry whose content no Put wrote: another program made it, or
+	// a part of it is lost. It can be replaced and deleted.
 	ErrDamaged = errors.New("the entry is damaged")
 )
 
@@ -46,13 +46,12 @@ type Store interface {
 	// error of any other kind leaves open whether the entry was written.
 	Put(ctx context.Context, name Name, value Secret, mode Mode) error
 
-	// Delete removes the entry; one that is not there is as good as removed.
-	// No earlier value of it can be read afterwards.
+	// Delete removes the entry. It is no error if there is none. Afterwards no earlier
+	// value of the entry can be read.
 	Delete(ctx context.Context, name Name) error
 
-	// List yields the names below the prefix, at any depth and in no order
-	// that means anything. The first error ends it. What is there under names
-	// that are not of this layout is passed over.
+	// List yields the names below the prefix, at any depth and in any order. The first
+	// error ends it. It skips entries whose names are not of this layout.
 	List(ctx context.Context, below Prefix) iter.Seq2[Name, error]
 }
 
@@ -63,11 +62,11 @@ type Ledger interface {
 	Records(ctx context.Context) iter.Seq2[NamedEntry, error]
 }
 
-// A Preparer is a Store that has to make something before a workspace's first secret
-// is kept, such as a key. It takes that away with the workspace's record.
+// A Preparer is a Store that makes something before it keeps a workspace's first secret,
+// such as a key. It deletes that with the workspace's record.
 type Preparer interface {
-	// Prepare may be called again at any time. Put calls it as well; whoever is about to
-	// have a secret made calls it first, so that none is made that cannot be kept.
+	// Prepare may be called again at any time. Put calls it too. A caller that is about to
+	// have a secret made calls it first, so that no secret is made that cannot be kept.
 	Prepare(ctx context.Context, workspace string) error
 }
 
@@ -77,9 +76,9 @@ type NamedEntry struct {
 	Entry
 }
 
-// Records yields the ledger record of every workspace, in no order that means
-// anything. One that is deleted meanwhile may be left out. An error that comes with
-// a name is about that record, and the others follow; one without ends it.
+// Records yields the ledger record of every workspace, in any order. It may leave out a
+// record that is deleted meanwhile. An error with a name is about that record, and the
+// others follow. An error without a name ends it.
 func Records(ctx context.Context, s Store) iter.Seq2[NamedEntry, error] {
 	if ledger, ok := s.(Ledger); ok {
 		return ledger.Records(ctx)
@@ -96,7 +95,7 @@ func Records(ctx context.Context, s Store) iter.Seq2[NamedEntry, error] {
 			if errors.Is(err, ErrNotFound) {
 				continue
 			}
-			// On a disk, what cannot be read of one file says nothing of the others.
+			// On a disk, one file may be unreadable and the others readable.
 			if !yield(NamedEntry{name, entry}, err) || err != nil && (name.IsZero() || ctx.Err() != nil) {
 				return
 			}
@@ -127,8 +126,8 @@ type Secret struct{ secret.Text }
 // NewSecret holds text.
 func NewSecret(text string) Secret { return Secret{secret.New(text)} }
 
-// Check returns an error for what not every store can keep: nothing, more than
-// MaxValue bytes, and what is not text.
+// Check returns an error for a value that some store cannot keep: an empty one, one of more
+// than MaxValue bytes, and one that is not text.
 func (s Secret) Check() error {
 	switch text := s.Reveal(); {
 	case text == "":
@@ -141,12 +140,11 @@ func (s Secret) Check() error {
 	return nil
 }
 
-// ErrChanged reports that an entry is not the one that was read any more: somebody
-// wrote, made or deleted it since.
+// ErrChanged reports that an entry was written, created or deleted after it was read.
 var ErrChanged = errors.New("the entry was changed meanwhile")
 
-// The interfaces below are optional. A store has one where it can do with one call what
-// others need many for; the functions of this package use what there is.
+// The interfaces below are optional. A store implements one if it can do with one call
+// what others need many calls for. The functions of this package use it where they can.
 
 // A Swapper is a Store that writes an entry only if it has not changed since it was read.
 type Swapper interface {

@@ -21,15 +21,15 @@ import (
 // metadata of one, is a fraction of it.
 const maxAnswer = 16 << 20
 
-// A link is a way to one API server, with what proves who asks.
+// A link is an API server's address, and a client with credentials for it.
 type link struct {
 	base   *url.URL
 	client *http.Client
 	source string // of the credentials, for messages
 }
 
-// newLink follows no redirects: what is written, and credentials of a kind, would
-// go along.
+// newLink follows no redirects, which would get the values that are written, and some
+// kinds of credentials.
 func newLink(base *url.URL, client *http.Client, source string) *link {
 	own := *client
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -52,8 +52,8 @@ type call struct {
 	body      any    // as JSON; nil for none
 }
 
-// do asks until there is an answer that stays. What is no success is an error
-// for people, or a [*refusal].
+// do repeats the call until the answer is final. Its error is for people, or a
+// [*refusal].
 func (l *link) do(ctx context.Context, c call) ([]byte, error) {
 	c.what += " in " + l.where()
 	return httpclient.Retry(ctx, func(ctx context.Context) ([]byte, error) { return l.attempt(ctx, c) })
@@ -143,7 +143,7 @@ const (
 	notFound      = "NotFound"
 )
 
-// A refusal is an answer that is no success. Its text is for people.
+// A refusal is an answer that reports a failure. Its text is for people.
 type refusal struct {
 	code int
 	status
@@ -152,15 +152,15 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.line.Error() }
 
-// is reports whether the server refused for that reason. Who is no API server
-// gives none.
+// is reports whether the server refused for that reason. A server that is not an API
+// server gives no reason.
 func is(err error, reason string) bool {
 	r, ok := errors.AsType[*refusal](err)
 	return ok && r.Reason == reason
 }
 
-// isAbsent reports that there is no such object. Of a call that makes one, it is
-// the namespace that is missing.
+// isAbsent reports that there is no such object. If the call would have made the object,
+// the namespace is missing.
 func isAbsent(err error, c call) bool {
 	r, ok := errors.AsType[*refusal](err)
 	return ok && r.Reason == notFound && c.object != "" && r.Details.Kind == c.kind.resource && r.Details.Name == c.object
@@ -171,8 +171,8 @@ func isUnknown(err error) bool {
 	return ok && r.code == http.StatusUnauthorized
 }
 
-// refused turns an answer that is no success into an error. That of a server
-// which may answer the next time is a [*httpclient.PassingError].
+// refused turns an answer that reports a failure into an error. If the next call may
+// succeed, the error is a [*httpclient.TransientError].
 func (l *link) refused(c call, response *http.Response, body []byte) error {
 	r := &refusal{code: response.StatusCode, status: decodeStatus(body)}
 	r.line = l.line(c, r)
@@ -187,7 +187,7 @@ func (l *link) refused(c call, response *http.Response, body []byte) error {
 	return &httpclient.TransientError{Err: usererr.New(c.what, fmt.Sprintf("the API server cannot answer now (%d)%s", r.code, r.shown()), do), After: after}
 }
 
-// decodeStatus returns the zero status for what is none.
+// decodeStatus returns the zero status for a body that is not a status.
 func decodeStatus(body []byte) status {
 	var s status
 	if json.Unmarshal(body, &s) != nil || s.Kind != "Status" {
@@ -215,7 +215,7 @@ func (l *link) line(c call, r *refusal) error {
 	case r.Kind == "":
 		return line(fmt.Sprintf("%s (%d)", errNoObject, r.code), "check the address of the API server, and proxies before it")
 	case r.code == http.StatusUnauthorized:
-		return line("the API server does not know who asks", "renew the credentials of "+l.source)
+		return line("the API server does not accept the credentials", "renew the credentials of "+l.source)
 	case r.code == http.StatusForbidden:
 		return line("the API server forbids it"+r.shown(), r.right(c))
 	case r.Reason == notFound && r.Details.Kind == "namespaces":
@@ -227,8 +227,8 @@ func (l *link) line(c call, r *refusal) error {
 	return line(fmt.Sprintf("the API server refuses (%d)%s", r.code, r.shown()), "")
 }
 
-// right is what to do about a verb that no Role gives. Quotas and admission
-// policies forbid, too.
+// right returns what to do about a verb that no Role allows. Quotas and admission policies
+// forbid calls, too.
 func (r *refusal) right(c call) string {
 	if !strings.Contains(r.Message, " cannot "+c.verb+" resource ") {
 		return "look for quotas and admission policies of namespace " + c.namespace
@@ -248,8 +248,8 @@ func (s status) fields() string {
 	return ": " + redact.Text(strings.Join(parts, ", "), maxShown)
 }
 
-// lost turns a failed connection into one line. Only what cannot get better by
-// itself is final.
+// lost turns a failed connection into one line. It is final only if it cannot get better
+// by itself.
 func (l *link) lost(ctx context.Context, c call, err error) error {
 	const do = "check that the API server can be reached from here"
 	if ctx.Err() != nil {
@@ -271,7 +271,7 @@ func (l *link) lost(ctx context.Context, c call, err error) error {
 	case httpclient.IsUnknownHost(err):
 		return usererr.New(c.what, "there is no such host", "check the address of the API server")
 	case strings.HasPrefix(text, "getting credentials:"), strings.Contains(text, "token file"): // client-go's exec plugins and files
-		return usererr.New(c.what, "the credentials cannot be had: "+text, "renew the credentials of "+l.source)
+		return usererr.New(c.what, "the credentials cannot be read: "+text, "renew the credentials of "+l.source)
 	case errors.Is(err, context.DeadlineExceeded):
 		text = "it did not answer in time"
 	}

@@ -76,9 +76,9 @@ func parseQuery(what, raw string) (origin, error) {
 // (https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/).
 const accountFolder = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// An origin is where it stands how the API server is reached: a kubeconfig, or in
-// a pod the service account. A pod that has KUBECONFIG set, or a URL that names a
-// context or a kubeconfig, means the kubeconfig.
+// An origin says how to reach the API server: by a kubeconfig, or in a pod by the service
+// account. The kubeconfig counts where KUBECONFIG is set or the URL names a context or a
+// kubeconfig.
 type origin struct {
 	context, kubeconfig string // "" are the current one, and KUBECONFIG, else ~/.kube/config
 	account             string // folder of the pod's service account
@@ -98,7 +98,7 @@ func (o origin) connect(what string) (*link, error) {
 	case base.Scheme != "https":
 		return nil, usererr.New(what, "the API server's address does not begin with https://", do)
 	case config.Insecure:
-		return nil, usererr.New(what, "the kubeconfig has insecure-skip-tls-verify, by which secrets could go to anybody", "name the authority of the cluster with certificate-authority")
+		return nil, usererr.New(what, "the kubeconfig has insecure-skip-tls-verify, which would send secrets to any server", "name the authority of the cluster with certificate-authority")
 	}
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
@@ -126,7 +126,7 @@ func (o origin) config(what string) (*rest.Config, error) {
 	return config, nil
 }
 
-// isPod reports whether the service account is meant and there.
+// isPod reports whether to use the service account, and whether it is there.
 func (o origin) isPod() bool {
 	if o.context != "" || o.kubeconfig != "" || os.Getenv("KUBECONFIG") != "" || os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
 		return false

@@ -36,7 +36,7 @@ func TestRealPod(t *testing.T) {
 	s := openStore(t, "kubernetes://"+namespace)
 	s.from.account = c.pod("one that has run out")
 	_, err := s.Get(t.Context(), store.Signer())
-	checkError(t, err, "does not know who asks", "renew the credentials of the service account of this pod")
+	checkError(t, err, "does not accept the credentials", "renew the credentials of the service account of this pod")
 	write(t, filepath.Join(s.from.account, "token"), c.Token(namespace, "gatepass", nil))
 	if err := everything(t, s); err != nil {
 		t.Error(err)
@@ -67,7 +67,7 @@ func TestRealPlugin(t *testing.T) {
 		t.Error(err)
 	}
 	t.Setenv("KUBECONFIG", c.For(plugin("echo again >>"+filepath.Join(dir, "runs")+"; exit 3")))
-	checkError(t, everything(t, openStore(t, "kubernetes://"+namespace)), "the credentials cannot be had", "exit code 3", "renew the credentials of the kubeconfig")
+	checkError(t, everything(t, openStore(t, "kubernetes://"+namespace)), "the credentials cannot be read", "exit code 3", "renew the credentials of the kubeconfig")
 	if runs, err := os.ReadFile(filepath.Join(dir, "runs")); err != nil || len(strings.Fields(string(runs))) > 1 {
 		t.Errorf("the plugin ran %q, %v, want it run once", runs, err)
 	}

@@ -1,4 +1,4 @@
-// Package kubernetesstore keeps what the issuing side has as objects of one
+// Package kubernetes keeps the secrets and records of the issuing side as objects of one
 // namespace of a Kubernetes cluster:
 //
 //	kubernetes://NAMESPACE[/PREFIX]?context=…&kubeconfig=…
@@ -8,9 +8,9 @@
 // join tokens that were used) are ConfigMaps: brokers list them often, and
 // the API server narrows a list of Secrets only by looking at all of them.
 //
-// There is no source for workspaces here. Who may read one Secret of a namespace
-// by a Role that names it could be given no other without another Role for each
-// token, and a pod has an identity that a broker takes: its service account.
+// There is no source for workspaces here. A Role can allow a workspace to read one Secret
+// by its name, so each token would need a Role of its own. And a pod has an identity that
+// a broker accepts: its service account.
 //
 // Configuration and credentials are read by client-go, as kubectl reads them. Its
 // typed clients carry every kind of the API; five verbs on two kinds are asked for
@@ -34,8 +34,8 @@ import (
 // maxTries is how often a write is tried when others write at the same time.
 const maxTries = 20
 
-// A Store keeps every entry as an object. It replaces and deletes by the version
-// it has seen, and nothing that it has not made.
+// A Store keeps every entry as an object. It replaces and deletes an object only in the
+// version that it has read, and only objects that it made.
 type Store struct {
 	place place
 	from  origin
@@ -45,11 +45,11 @@ type Store struct {
 	link *link      // nil until the first call, and where another may be needed
 }
 
-// errStale reports that somebody else wrote or deleted the object in between.
+// errStale reports that another writer changed or deleted the object in between.
 var errStale = errors.New("the object has changed")
 
-// ask makes a call. A server that does not know who asks is asked once more with
-// the credentials as they are by then: tokens are replaced.
+// ask makes a call. If the server does not accept the credentials, ask reads them again and
+// tries once more: the token may have been replaced.
 func (s *Store) ask(ctx context.Context, c call) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
@@ -107,13 +107,12 @@ func (s *Store) what(verb string, name store.Name) (string, error) {
 	return what, nil
 }
 
-// foreign says that an object is not what this store writes, and whose it is to
-// repair.
+// foreign returns the error for an object that this store did not write as it is.
 func foreign(what string, k kind, object string, err error) error {
 	return usererr.Wrap(what+": "+k.name+" "+object, err, "gatepass did not write it so; move it away, or choose another prefix")
 }
 
-// leaving says that an object is neither there to stay nor gone.
+// leaving returns the error for an object that is being deleted.
 func leaving(what string) error {
 	return usererr.New(what, "the object is being deleted, and a finalizer of somebody else keeps it", "have them let go of it; its value can be read until then")
 }
@@ -143,8 +142,8 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	return entry, nil
 }
 
-// found returns what is there of the entry, without its value, or nil. What is
-// not this store's is an error.
+// found returns the entry's object without its value, or nil if there is none. An object
+// that is not this store's is an error.
 func (s *Store) found(ctx context.Context, what string, name store.Name) (*metadata, error) {
 	c := s.call(what, "get", http.MethodGet, name)
 	c.accept = partialType
@@ -165,8 +164,8 @@ func (s *Store) found(ctx context.Context, what string, name store.Name) (*metad
 	return &o.Metadata, nil
 }
 
-// Put implements [store.Store]. A write that was carried out without its answer
-// arriving is told from those of others by its annotation, and is a success.
+// Put implements [store.Store]. If a write took place and its answer was lost, Put
+// recognizes the write by its annotation and succeeds.
 func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
 	what, err := s.what("write", name)
 	if err == nil {
@@ -185,7 +184,7 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 	return s.untilSeen(ctx, what, func(ctx context.Context) error { return write(ctx, what, name, o) })
 }
 
-// untilSeen tries a change until nobody else made one in between.
+// untilSeen tries a change until no other writer made one in between.
 func (s *Store) untilSeen(ctx context.Context, what string, change func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
@@ -238,7 +237,7 @@ func (s *Store) post(ctx context.Context, what string, name store.Name, o object
 	return err
 }
 
-// replace changes the object, or makes it. What others added to it, it leaves.
+// replace changes the object, or makes it. It leaves what others added to the object.
 func (s *Store) replace(ctx context.Context, what string, name store.Name, o object) error {
 	err := s.edit(ctx, what, name, o)
 	switch {
@@ -286,7 +285,7 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	return s.untilSeen(ctx, what, func(ctx context.Context) error { return s.remove(ctx, what, name) })
 }
 
-// remove deletes the object as it was seen.
+// remove deletes the object in the version that was read.
 func (s *Store) remove(ctx context.Context, what string, name store.Name) error {
 	there, err := s.found(ctx, what, name)
 	if err != nil || there == nil {

@@ -17,9 +17,9 @@ import (
 )
 
 // Swap implements [store.Swapper] by the object's resourceVersion, with one call. A
-// change that others make to the object's labels or annotations is a change as well. A
-// write that was carried out without its answer arriving is told from those of others
-// by its annotation, and is a success.
+// change that others make to the object's labels or annotations is a change as well. If
+// a write took place and its answer was lost, Swap recognizes the write by its annotation
+// and succeeds.
 func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, version string, _ time.Time) (string, error) {
 	what, err := s.what("write", name)
 	if err != nil {
@@ -64,15 +64,15 @@ func (s *Store) swap(ctx context.Context, what string, name store.Name, o object
 	return written.Metadata.ResourceVersion, nil
 }
 
-// isVersion reports whether a text is the version of an object. The API server writes
-// whatever there is where it is told "0".
+// isVersion reports whether a text is the version of an object. Told "0", the API server
+// would overwrite any version.
 func isVersion(text string) bool {
 	n, err := strconv.ParseUint(text, 10, 64)
 	return err == nil && n > 0
 }
 
-// patch changes the object where it has the version. What others added to it, it
-// leaves.
+// patch changes the object if it has the version. It leaves what others added to the
+// object.
 func (s *Store) patch(what string, name store.Name, o object, version string) call {
 	c := s.call(what, "patch", http.MethodPatch, name)
 	c.sends = "application/merge-patch+json"
