@@ -264,3 +264,13 @@ func (b *Blocklist) set(change func(*store.Blocks)) {
 	b.without = time.Time{} // the change wrote a log
 	b.take(next)
 }
+
+// Marked reports whether any replica has marked a token as revoked. It returns an error
+// if the block list cannot be read.
+func (b *Blocklist) Marked(ctx context.Context, t credential.Token) (bool, error) {
+	have, err := b.current(ctx)
+	if err != nil {
+		return true, err
+	}
+	return have.Tokens[t.ID().String()], nil
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/clock"
@@ -190,4 +191,101 @@ func (b *Blocklist) end(r *reading, err error) (isNews bool, why error) {
 		b.failed = 0
 	}
 	return isNews, err
+}
+
+// watchAgain is the time between two attempts to watch a store.
+const watchAgain = time.Second
+
+// Watch looks as soon as the store reports a change, until ctx ends. It returns at once
+// if the store does not report changes. Requests still start looks, because a watch can
+// fail unnoticed for some time.
+func (b *Blocklist) Watch(ctx context.Context) {
+	watcher, ok := b.Store.(store.Watcher)
+	for ok && ctx.Err() == nil {
+		_ = watcher.Watch(ctx, store.AllBlocks(), func() { b.changed(ctx) }) // the next look reports what is wrong with the store
+		select {
+		case <-time.After(watchAgain):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// changed looks and returns when the look is done; it does not wait for the whole list.
+func (b *Blocklist) changed(ctx context.Context) {
+	b.mu.Lock()
+	r := b.start(b.now())
+	b.mu.Unlock()
+	go b.finish(ctx, r)
+	for {
+		b.mu.Lock()
+		isLooking, ended := slices.Contains(b.under, r) && !r.isLooked, b.ended
+		b.mu.Unlock()
+		if !isLooking {
+			return
+		}
+		<-ended
+	}
+}
+
+// announceTime is the timeout of one announcement; a throttled store may be slow.
+const announceTime = 20 * time.Second
+
+// An announcer announces changes of the block list. Changes made during one
+// announcement go together into the next: a sweep that marks hundreds of tokens needs
+// only a few announcements.
+type announcer struct {
+	mu   sync.Mutex // guards the rest
+	next *announcement
+	busy bool
+}
+
+type announcement struct {
+	set  []store.Name
+	done chan struct{} // closed once err is set
+	err  error
+}
+
+// tell announces that entries were written or deleted, and returns after the
+// announcement.
+func (a *announcer) tell(ctx context.Context, s store.Store, set ...store.Name) error {
+	a.mu.Lock()
+	if a.next == nil {
+		a.next = &announcement{done: make(chan struct{})}
+	}
+	mine := a.next
+	mine.set = append(mine.set, set...)
+	if !a.busy {
+		a.busy = true
+		go a.run(context.WithoutCancel(ctx), s)
+	}
+	a.mu.Unlock()
+	select {
+	case <-mine.done:
+		return mine.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run writes announcements until there are no more.
+func (a *announcer) run(ctx context.Context, s store.Store) {
+	for {
+		a.mu.Lock()
+		now := a.next
+		a.next, a.busy = nil, now != nil
+		a.mu.Unlock()
+		if now == nil {
+			return
+		}
+		now.err = announce(ctx, s, now.set)
+		close(now.done)
+	}
+}
+
+// announce goes before other writes, because it may contain a block, or a block may
+// wait for it.
+func announce(ctx context.Context, s store.Store, set []store.Name) error {
+	ctx, cancel := context.WithTimeout(store.Urgently(ctx), announceTime)
+	defer cancel()
+	return store.Announce(ctx, s, set...)
 }
