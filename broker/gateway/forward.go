@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
@@ -177,4 +178,97 @@ func (rq *request) passHeaders(response *http.Response) {
 		}
 	}
 	header.Set("Cache-Control", "no-cache, max-age=0, must-revalidate")
+}
+
+// A handover is a reader that one goroutine reads first, and another afterwards.
+type handover struct {
+	mu     sync.Mutex // held during a Read; guards the rest
+	from   io.Reader
+	isOver bool
+}
+
+var errAbandoned = errors.New("the rest of the push is not forwarded")
+
+func (h *handover) Read(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.isOver {
+		return 0, errAbandoned
+	}
+	return h.from.Read(p)
+}
+
+// An evenly is a reader whose reads fill the buffer of the connection to GitHub: a
+// piece, with a chunk's size before it and line breaks after it, is exactly two TLS
+// records. It waits for a whole piece, because a client that sends chunks sends other
+// sizes.
+type evenly struct{ from io.Reader }
+
+func (e evenly) Read(p []byte) (int, error) {
+	const piece = 2*recordSize - len("7ff8\r\n\r\n")
+	n, err := io.ReadFull(e.from, p[:min(len(p), piece)])
+	if err == io.ErrUnexpectedEOF { //nolint:errorlint // ReadFull's own: the end, which the next Read tells
+		err = nil
+	}
+	return n, err
+}
+
+// abandon makes later Reads fail. Once it returns, the caller may read from.
+func (h *handover) abandon() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.isOver = true
+}
+
+// keepAliveEvery is how often something is sent to a client that waits, so that no
+// proxy closes the connection as idle.
+const keepAliveEvery = 5 * time.Second
+
+// wait begins to send keep-alive packets to the client, if the client can read them.
+func (p *pushing) wait() {
+	p.answer = newAnswer(p.w)
+	p.waiting = new(keepAlive)
+	text := p.q.KeepAlive()
+	if !p.bothWays() || text == nil {
+		return
+	}
+	every := p.g.KeepAlive
+	if every == 0 {
+		every = keepAliveEvery
+	}
+	p.waiting.start(every, func() { p.began = true; _, _ = p.answer.Write(text) })
+}
+
+// A keepAlive calls a function at a fixed interval until it is stopped.
+type keepAlive struct {
+	once sync.Once
+	quit chan struct{}
+	gone chan struct{}
+}
+
+func (k *keepAlive) start(every time.Duration, say func()) {
+	k.quit, k.gone = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(k.gone)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				say()
+			case <-k.quit:
+				return
+			}
+		}
+	}()
+}
+
+// stop ends the calls, and returns after the last one.
+func (k *keepAlive) stop() {
+	k.once.Do(func() {
+		if k.quit != nil {
+			close(k.quit)
+			<-k.gone
+		}
+	})
 }

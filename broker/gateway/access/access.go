@@ -10,12 +10,14 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/hooks/refs"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -243,4 +245,25 @@ func apiPermissions(levels map[string]string) map[string]string {
 // mayPush reports whether the profile's permissions allow a push.
 func mayPush(p *workspace.Profile) bool {
 	return len(mint.Lacking(permissionsFor(p, Write), p.Most().Levels())) == 0
+}
+
+// Origin returns the scheme and host by which the client reached the gateway, such as
+// https://broker.example. ok is false if the Host header is malformed.
+//
+// Without TLS, the broker listens on loopback addresses only. So a request without TLS
+// for another host came through a proxy with TLS, and its scheme is https.
+func Origin(r *http.Request) (origin string, ok bool) {
+	host, ok := gitname.Host(r.Host)
+	if !ok {
+		return "", false
+	}
+	name := host
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		name = host[:i]
+	}
+	ip, _ := netip.ParseAddr(strings.Trim(name, "[]"))
+	if r.TLS == nil && (name == "localhost" || ip.IsLoopback()) {
+		return "http://" + host, true
+	}
+	return "https://" + host, true
 }

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gatepass/gatepass/broker/gateway/pktline"
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
@@ -89,4 +90,32 @@ func isZero(oid string) bool { return strings.Trim(oid, "0") == "" }
 // isOID reports whether s is a full object id in lower case.
 func isOID(s string) bool {
 	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// encode writes the request as git would. [ReadRequest] reads it back unchanged.
+func (q *Request) encode() []byte {
+	to := make([]byte, 0, q.size())
+	line := make([]byte, 0, maxLine)
+	for _, oid := range q.Shallow {
+		line = append(append(append(line[:0], "shallow "...), oid...), '\n')
+		to = pktline.Append(to, line)
+	}
+	for i, c := range q.Commands {
+		line = append(append(append(line[:0], c.Old...), ' '), c.New...)
+		line = append(append(line, ' '), c.Ref...)
+		if i == 0 {
+			line = q.Capabilities.append(append(line, 0))
+		}
+		to = pktline.Append(to, line)
+	}
+	return append(to, pktline.FlushPacket...)
+}
+
+// size estimates how many bytes encode writes.
+func (q *Request) size() int {
+	size := 512 + 80*len(q.Shallow)
+	for _, c := range q.Commands {
+		size += len(c.Ref) + 2*len(c.Old) + 8
+	}
+	return size
 }
