@@ -38,7 +38,7 @@ var scaleCases = map[string]scaleCase{
 	"vault":      {open: (*bench).openVault, few: 1000, many: 10_000, replicas: 3, cold: 60, refreshes: 30, blocks: 30, refusal: 1000, window: idleWindow},
 	"kubernetes": {open: (*bench).openKubernetes, few: 1000, many: 10_000, replicas: 3, cold: 60, refreshes: 40, blocks: 30, refusal: 1000, window: idleWindow},
 	"dynamodb":   {open: (*bench).openDynamoDB, few: 1000, many: 10_000, replicas: 4, cold: 60, refreshes: 30, blocks: 30, refusal: 1000, isIndexed: true, window: idleWindow},
-	"postgres":   {open: (*bench).openPostgres, few: 1000, many: 100_000, replicas: 4, cold: 60, refreshes: 30, blocks: 100, refusal: 100, pass: 1000, isIndexed: true, window: idleWindow},
+	"postgres":   {open: (*bench).openPostgres, few: 1000, many: 100_000, replicas: 4, cold: 60, refreshes: 100, blocks: 100, refusal: 100, pass: 1000, isIndexed: true, window: idleWindow},
 }
 
 // scaleOrder is that in which the stores are measured.
@@ -95,7 +95,7 @@ func (c scaleCase) growth() float64 {
 
 func (c scaleCase) hurried() scaleCase {
 	c.few, c.many, c.cold, c.window = 200, 1000, 10, 20*time.Second
-	c.replicas, c.refreshes, c.blocks = min(c.replicas, 3), min(c.refreshes, 5), 5
+	c.replicas, c.refreshes, c.blocks = min(c.replicas, 3), min(c.refreshes, 20), 5
 	return c
 }
 
@@ -154,10 +154,23 @@ func (w *scaleWorld) stage(c scaleCase, n int) (s stage, err error) {
 	if err = w.grow(n); err == nil {
 		s.pass, err = w.passIdle()
 	}
-	if err == nil && c.refreshes > 0 {
-		s.refresh, err = w.refreshed(c.refreshes)
+	for round := 0; err == nil && c.refreshes > 0 && round < w.refreshRounds(); round++ {
+		var again cost
+		if again, err = w.refreshed(c.refreshes); round == 0 || again.cpu < s.refresh.cpu {
+			s.refresh = again
+		}
 	}
 	return s, err
+}
+
+// refreshRounds is how often refreshes are measured, of which the one counts that the server
+// took least for: it writes down later what it was given before, and counts in hundredths
+// of a second.
+func (w *scaleWorld) refreshRounds() int {
+	if w.pid == 0 {
+		return 1
+	}
+	return 3
 }
 
 // stageRows say what a pass and a refresh cost at few and at many workspaces.
