@@ -3,6 +3,7 @@ package workspace
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -28,7 +29,8 @@ type heldTokens struct {
 // storedToken is a token and its entry. Another entry may hold the same token.
 type storedToken struct {
 	credential.Token
-	name store.Name
+	name     store.Name
+	isShared bool // a broker may give it to other workspaces
 }
 
 // readHeld reads the tokens that a record lists, and those of owners. The record has
@@ -152,15 +154,37 @@ func (h *heldTokens) read(ctx context.Context, name store.Name) error {
 	}
 	switch {
 	case name.IsSuperseded():
-		h.kept = append(h.kept, storedToken{token, name})
+		h.kept = append(h.kept, storedToken{Token: token, name: name})
 	case name.IsVended():
-		h.vended = append(h.vended, storedToken{token, name})
+		h.vended = append(h.vended, storedToken{token, name, !isOwn(entry)})
 	default:
 		owner, ok := name.Owner()
 		if !ok { // the only token
 			owner = ""
 		}
 		h.current[owner] = token
+	}
+	return nil
+}
+
+// isOwn reports whether a broker wrote that it gives the token to no other workspace.
+func isOwn(vended store.Entry) bool {
+	var text struct {
+		Own bool `json:"own"`
+	}
+	return json.Unmarshal([]byte(vended.Value.Reveal()), &text) == nil && text.Own
+}
+
+// mark keeps every broker from giving a token that is about to be revoked to other
+// workspaces that share it.
+func (h *heldTokens) mark(ctx context.Context, hash string) error {
+	for _, t := range h.vended {
+		if t.Hash() != hash || !t.isShared {
+			continue
+		}
+		ends, _ := t.name.Ends()
+		text := store.NewSecret(time.Now().UTC().Format(time.RFC3339))
+		return store.Block(ctx, h.store, store.BlockedToken(t.ID(), ends), text, t.Expiry.Add(store.TokenGrace))
 	}
 	return nil
 }
@@ -260,7 +284,7 @@ func (h *heldTokens) keep(ctx context.Context, token credential.Token) error {
 		err = h.store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace)
 	}
 	if err == nil {
-		h.kept = append(h.kept, storedToken{token, name})
+		h.kept = append(h.kept, storedToken{Token: token, name: name})
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/filestore"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
@@ -195,6 +196,33 @@ func TestDestroyTakesTokensUnderOtherNames(t *testing.T) {
 	}
 	c.checkNames()
 	c.checkLive(0, 0)
+}
+
+// Other workspaces share the token that a broker gave: they were given it for an hour after it
+// was revoked.
+func TestDestroyMarksWhatOthersShare(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		c := newCity(t)
+		token := credential.NewToken(c.foreign(), time.Now().Add(time.Hour))
+		name, err := store.Vended("sb-1", token.ID(), token.Expiry)
+		text := fmt.Sprintf(`{"token":%q,"expires_at":%q,"own":%v}`, token.Secret(), token.Expiry.UTC().Format(time.RFC3339), own)
+		if err == nil {
+			err = c.store.Put(t.Context(), name, store.NewSecret(text), store.CreateOnly)
+		}
+		if err == nil {
+			_, err = c.run(&mortal{}).Destroy(t.Context(), "sb-1")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.checkLive(0, 0)
+		blocks, err := store.ReadBlocks(t.Context(), c.store)
+		log, logErr := store.ReadBlockLog(t.Context(), c.store)
+		id := token.ID().String()
+		if err != nil || blocks.Tokens[id] == own || (logErr == nil) == own || log.Recent().Tokens[id] == own {
+			t.Errorf("own = %v: blocks = %+v, %v, and the log says %+v, %v", own, blocks, err, log.Recent(), logErr)
+		}
+	}
 }
 
 // A token that cannot be delivered is not left alive.

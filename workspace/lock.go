@@ -150,8 +150,13 @@ func (l locks) heldFor(ctx context.Context, name store.Name, own string) (time.D
 	if json.Unmarshal([]byte(entry.Value.Reveal()), &held) != nil {
 		return 0, nil // no run wrote it
 	}
-	// A lease that ends later than any lock can comes from a wrong clock.
-	return min(max(held.Until.Sub(l.clock.now()), 0), lockTime), nil
+	left := held.Until.Sub(l.clock.now())
+	if left > lockTime {
+		// A clock that is ahead wrote it, by a year perhaps. The store's clock says when that
+		// was; it may differ from ours by less than a lock lasts.
+		left = min(left, entry.Modified.Add(2*lockTime).Sub(l.clock.now()), lockTime)
+	}
+	return max(left, 0), nil
 }
 
 // release gives the lock back, even if the caller has given up. If it fails, the lock

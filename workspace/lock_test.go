@@ -207,3 +207,39 @@ func TestARunThatSleptDoesNothingMore(t *testing.T) {
 		t.Errorf("save after two hours of sleep = %v, want DeadlineExceeded", err)
 	}
 }
+
+// A run whose clock was a year ahead was killed: its lock kept everybody out for a year.
+func TestALockOfAClockThatIsAhead(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		ahead   time.Duration
+		after   time.Duration // that another run tries
+		isTaken bool
+	}{
+		{"a year ahead, at work", 365 * 24 * time.Hour, time.Minute, false},
+		{"a year ahead, killed", 365 * 24 * time.Hour, 2*lockTime + time.Second, true},
+		{"a minute ahead, at work", time.Minute, time.Minute, false},
+		{"right, killed", 0, lockTime + time.Second, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &storetest.Memory{Now: time.Now}
+			name, err := store.Lock("sb-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := json.Marshal(lease{"x", time.Now().Add(c.ahead + lockTime)})
+			if err == nil {
+				err = s.Put(t.Context(), name, store.NewSecret(string(text)), store.CreateOnly)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(c.after)
+			ran := false
+			err = (&Issuer{Store: s}).run(t.Context(), "sb-1", func(context.Context, *run) error { ran = true; return nil })
+			if ran != c.isTaken || !ran && !errors.Is(err, ErrBusy) {
+				t.Errorf("%s: ran = %v, %v, want %v", c.name, ran, err, c.isTaken)
+			}
+		})
+	}
+}
