@@ -101,8 +101,8 @@ func ExampleApp_Resolve() {
 	// 1 acme map[contents:write] <nil>
 }
 
-// GitHub takes an absent list for everything. So a Grant that does not say what it
-// opens is refused, and everything has a constructor.
+// GitHub treats an absent list as everything. So Validate refuses a Grant that does not
+// say what it opens, and everything has constructors.
 func ExampleGrant_Validate() {
 	g := mint.Grant{Installation: 7, Permissions: mint.PermissionLevels(map[string]string{"contents": "read"})}
 	fmt.Println(g.Validate())

@@ -51,8 +51,8 @@ spec:
       allowedRefs: ["agent/**"]
 `
 
-// A workspace gets its token, a later pass replaces the token before it ends, and the
-// end of the workspace revokes it.
+// A workspace gets its token, a later pass replaces the token before it expires, and
+// destroying the workspace revokes it.
 func Example() {
 	issuer, gh := newIssuer()
 	defer gh.Close()
@@ -80,8 +80,7 @@ func Example() {
 	// [] <nil> 0
 }
 
-// Where refs may be pushed and the profile does not say which permissions, a token may
-// push.
+// If refs may be pushed and the profile does not name permissions, a token may push.
 func ExampleParseProfile() {
 	p, err := workspace.ParseProfile([]byte(profile))
 	fmt.Println(p.Name, p.Repositories, p.Permissions.Levels(), err)
@@ -92,8 +91,8 @@ func ExampleParseProfile() {
 	// line 1 column 32: unknown key "allowedRepo" in github: did you mean "allowedRepos"?
 }
 
-// Plan says what a run does, from the record and what the store holds: a token that
-// ends soon is replaced, and one that was superseded is revoked after its grace.
+// Plan returns what a run does, from the record and the entries of the store: it
+// replaces a token that expires soon, and revokes a superseded token after its grace.
 func ExamplePlan() {
 	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 	record := &workspace.Record{ID: "sb-1a2b3c", Tokens: []workspace.Token{

@@ -31,7 +31,7 @@ type Issuer struct {
 	// Unready is why App cannot mint, or nil. Such an App can still revoke.
 	Unready error
 
-	// Pool has further Apps beside App; nil means that there is only one App.
+	// Pool has further Apps; nil means that App is the only one.
 	Pool *Pool
 
 	// Installed returns the App's installations. nil means those in the store; for an

@@ -25,7 +25,7 @@ type Pool struct {
 	Choice *mint.Pool
 }
 
-// A PoolApp is an App beside the first one.
+// A PoolApp is an App other than the first.
 type PoolApp struct {
 	Name    string      // in the store
 	App     *mint.App   // never nil

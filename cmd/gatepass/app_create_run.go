@@ -200,7 +200,7 @@ func (o *creation) installPage(app mint.Registration) string {
 }
 
 // next is the command to run once the App is installed. It prunes the installations of
-// an earlier App, which are of no use to this one.
+// an earlier App, which this one cannot use.
 func (o *creation) next(ctx context.Context) string {
 	for _, err := range o.store.List(ctx, store.Installations()) {
 		if err == nil {

@@ -67,7 +67,7 @@ type statusReport struct {
 	publicURL string // the page that makes the App public
 }
 
-// poolReport is the statusReport of an App beside the first one.
+// poolReport is the statusReport of an App other than the first.
 type poolReport struct {
 	Name string `json:"name"`
 	statusReport

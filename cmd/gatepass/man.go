@@ -226,7 +226,7 @@ func line(s string) string {
 	return s
 }
 
-// otherPrograms are the programs beside gatepass, and what each is for.
+// otherPrograms are the other programs of gatepass, and what each is for.
 var otherPrograms = []struct{ name, about string }{
 	{"git-credential-gatepass", "git's credential helper: gives git the workspace's token"},
 	{"gatepass-agent", "keeps the tokens of a workspace in memory, and fetches them from its source"},
@@ -237,8 +237,8 @@ var otherPrograms = []struct{ name, about string }{
 	{"gatepass-operator", "keeps tokens in the Secrets of a Kubernetes cluster"},
 }
 
-// programPages calls each program beside this one with --help, and makes a page of the
-// output.
+// programPages calls each program in this program's folder with --help, and makes a
+// page of the output.
 func programPages(ctx context.Context) (map[string]string, error) {
 	self, err := os.Executable()
 	if err != nil {

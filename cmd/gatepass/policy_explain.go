@@ -89,8 +89,7 @@ func (cmd policyCommands) askGateway(c *cli.Context) (*gatewayRules, error) {
 	return rules, nil
 }
 
-// String describes what the gateway allows, and what the workspace file means beside
-// it.
+// String describes what the gateway allows, and how that relates to the workspace file.
 func (g *gatewayRules) String() string {
 	var b strings.Builder
 	switch {

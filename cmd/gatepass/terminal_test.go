@@ -54,7 +54,7 @@ func TestColourIsForTerminals(t *testing.T) {
 	}
 }
 
-// A terminal of tests: what is written to it is kept, and it says of itself that it is one.
+// A testTerminal records what is written to it, and is a terminal to the program.
 type testTerminal struct {
 	bytes.Buffer
 	tty *os.File

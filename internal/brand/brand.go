@@ -1,5 +1,5 @@
-// Package brand is what the pages of gatepass's programs look alike in: colours for light
-// and dark, the font, and the mark beside the name.
+// Package brand has the common look of the pages of gatepass's programs: colours for
+// light and dark, the font, and the mark beside the name.
 package brand
 
 import (
@@ -13,5 +13,5 @@ import (
 //go:embed palette.css
 var Palette string
 
-// Mark is the sign beside the name, as SVG. The class brand gives it its colour.
+// Mark is the sign beside the name, as SVG. Its colour comes from the class brand.
 const Mark template.HTML = `<svg aria-hidden="true" viewBox="0 0 24 24" width="22" height="22"><path d="M3 21V9a9 9 0 0 1 18 0v12h-5V10a4 4 0 0 0-8 0v11z"/></svg>`

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// nobody is shown as the owner of a file whose owner has no number in this user
+	// nobody is the user ID that is shown for an owner without a number in this user
 	// namespace.
 	nobody = 65534
 

@@ -59,7 +59,7 @@ func (e *entra) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (e *entra) token(w http.ResponseWriter, r *http.Request) {
 	scope := ""
-	for s := range strings.FieldsSeq(r.FormValue("scope")) { // beside openid and the like
+	for s := range strings.FieldsSeq(r.FormValue("scope")) { // in addition to openid and the like
 		if strings.HasPrefix(s, "https://") {
 			scope = s
 		}

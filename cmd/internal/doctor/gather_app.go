@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// gatherPool calls gatherApp for every App beside the first one.
+// gatherPool calls gatherApp for every App except the first.
 func (c *Checkup) gatherPool(ctx context.Context) ([]appFacts, error) {
 	names, err := store.PoolApps(ctx, c.Store)
 	if err != nil {

@@ -83,8 +83,8 @@ func (f *facts) judgePool() []Finding {
 	return found
 }
 
-// judgeInstalledPart compares what GitHub and the store know of an App beside the first
-// one.
+// judgeInstalledPart compares what GitHub and the store know of an App other than the
+// first.
 func (f *facts) judgeInstalledPart(a appFacts) []Finding {
 	switch {
 	case a.refused != nil:

@@ -271,7 +271,7 @@ func TestLostTokensAreTold(t *testing.T) {
 	}
 }
 
-// A running run is not debris, nor is its unfinished work.
+// A run in progress is not debris, nor is its unfinished work.
 func TestWhatARunWorksOnIsLeft(t *testing.T) {
 	w := newWorld(t)
 	w.lock("sb-1", time.Minute)

@@ -197,8 +197,7 @@ func drain(ctx context.Context, answers *sync.WaitGroup) {
 	}
 }
 
-// watch keeps tokens fresh, and returns when the server is told to end or is of no more
-// use.
+// watch keeps tokens fresh. It returns when ctx ends or the server is no longer useful.
 func (s *Server) watch(ctx context.Context, socket string, mine filestamp.Stamp) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
