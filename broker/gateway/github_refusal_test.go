@@ -53,9 +53,9 @@ error: GH001: Large files detected. You may want to try Git Large File Storage -
 `
 )
 
-// GitHub refuses a push for reasons that only it knows. Every line of its text, links
-// included, reaches whoever pushes, and the check that refused is in the audit log and the
-// metrics: a workspace whose pushes all fail for one of them was seen to look for hours.
+// GitHub's own checks refuse a push. git prints every line of GitHub's text, links included,
+// and the audit log and the metrics name the check. Without that, agents were seen to retry
+// the same refused push for hours.
 func TestGitHubsRefusalsReachGit(t *testing.T) {
 	t.Parallel()
 	const ref = "refs/heads/agent/sb-agent/work"

@@ -13,8 +13,8 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// An idleProxy stands before the gateway and cuts connections that are idle for too long, as
-// load balancers do.
+// An idleProxy is a proxy in front of the gateway. Like a load balancer, it cuts connections
+// that are idle for too long.
 type idleProxy struct {
 	to   string
 	idle time.Duration
@@ -84,8 +84,8 @@ func (t touch) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// What stands before the gateway cuts connections that are idle. GitHub may take minutes over
-// a push, and a client over a pack that is refused: the gateway says something meanwhile.
+// Load balancers cut idle connections. GitHub may take minutes to answer a push, and a client
+// may take minutes to send a pack that is refused. The gateway sends keep-alives meanwhile.
 func TestBehindAProxyThatCutsIdleConnections(t *testing.T) {
 	t.Parallel()
 	w := newAged(t)

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	authorPause = 5 * time.Minute  // pause after GitHub did not name the bot
+	authorPause = time.Minute      // pause after GitHub did not name the bot
 	authorAsk   = 20 * time.Second // for GitHub's answers
 	authorWait  = 2 * time.Second  // for which a session request waits; then it is answered without an author
 )
