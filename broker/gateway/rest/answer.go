@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -40,8 +42,13 @@ func (c *call) answer(resp *http.Response, watch *time.Timer) error {
 		c.budget.giveBack(c.account(), c.now())
 	}
 	c.left().write(h)
-	c.note(resp)
 	isLed := isJSON(h.Get("Content-Type"))
+	if note := c.note(resp); note != "" {
+		h.Set(NoteHeader, note)
+		if body != nil && isLed {
+			body = noted(body, note)
+		}
+	}
 	if body != nil && !isLed && body == io.Reader(resp.Body) && resp.ContentLength >= 0 {
 		h.Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
 	}
@@ -113,12 +120,38 @@ func uploadsURL(api *url.URL) string {
 // which the token has.
 const NoteHeader = "Gatepass-Note"
 
-// note sets NoteHeader, if GitHub says which permissions it wants.
-func (c *call) note(resp *http.Response) {
+// note says which permissions GitHub wants and which the token has, if GitHub refused the request
+// for them; else it is "".
+func (c *call) note(resp *http.Response) string {
 	wanted := resp.Header.Get("X-Accepted-GitHub-Permissions")
 	if resp.StatusCode != http.StatusForbidden || !isHeader(wanted) {
-		return
+		return ""
 	}
-	c.w.Header().Set(NoteHeader, "GitHub wants "+wanted+"; the token of this workspace has "+mint.LevelsText(c.grant.Scope.Permissions())+
-		"; its profile decides, and what moves refs is never given here: push with git")
+	return "GitHub wants " + wanted + "; the token of this workspace has " + mint.LevelsText(c.grant.Scope.Permissions()) +
+		"; its profile decides, and what moves refs is never given here: push with git"
+}
+
+// maxNoted bounds a refusal that gets a note, in bytes.
+const maxNoted = 16 << 10
+
+// noted adds a note to GitHub's refusal as one of its errors, which gh prints below the message.
+// The message and all else stay as GitHub wrote them, and a refusal that has errors stays whole.
+func noted(body io.Reader, note string) io.Reader {
+	raw, err := io.ReadAll(io.LimitReader(body, maxNoted+1))
+	all := io.MultiReader(bytes.NewReader(raw), body)
+	var fields map[string]json.RawMessage
+	if err != nil || len(raw) > maxNoted || json.Unmarshal(raw, &fields) != nil || fields["message"] == nil || fields["errors"] != nil {
+		return all
+	}
+	text, err := json.Marshal([]problemError{{"gatepass: " + note}})
+	if err != nil {
+		return all
+	}
+	end := bytes.LastIndexByte(raw, '}')
+	return io.MultiReader(bytes.NewReader(raw[:end]), strings.NewReader(`,"errors":`+string(text)), bytes.NewReader(raw[end:]))
+}
+
+// A problemError is one of the errors of a refusal in GitHub's form.
+type problemError struct {
+	Message string `json:"message"`
 }

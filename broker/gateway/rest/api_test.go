@@ -361,12 +361,28 @@ func TestGitHubsRefusalsStayGitHubs(t *testing.T) {
 		io.WriteString(w, said)
 	})
 	got := g.ask(g.Session("acme/widgets"), http.MethodPost, "/api/v3/repos/acme/widgets/pulls/1/requested_reviewers", "{}")
-	if got.status != http.StatusForbidden || got.body != said || got.header.Get(DecisionHeader) != "" {
-		t.Errorf("%d %v %s", got.status, got.header, got.body)
-	}
 	const note = "GitHub wants members=read; the token of this workspace has contents: read, issues: write, pull_requests: write; its profile decides, and what moves refs is never given here: push with git"
 	if got.header.Get(NoteHeader) != note {
 		t.Errorf("%s = %q, want %q", NoteHeader, got.header.Get(NoteHeader), note)
+	}
+	want := strings.TrimSuffix(said, "}") + `,"errors":[{"message":"gatepass: ` + note + `"}]}`
+	if got.status != http.StatusForbidden || got.body != want || got.header.Get(DecisionHeader) != "" || !strings.HasPrefix(got.message(), "Resource") {
+		t.Errorf("%d %v %s, want %s", got.status, got.header, got.body, want)
+	}
+}
+
+// A refusal that cannot take a note is passed on as it is.
+func TestNotedLeavesTheRest(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		"", "<html>", `"text"`, "[]", "{}", `{"message":"no","errors":[{"message":"theirs"}]}`, `{"message":"cut`, `{"message":"` + strings.Repeat("x", maxNoted) + `"}`,
+	} {
+		if got, err := io.ReadAll(noted(strings.NewReader(body), "n")); err != nil || string(got) != body {
+			t.Errorf("noted(%.60q) = %.60q, %v, want it as it is", body, got, err)
+		}
+	}
+	if got, err := io.ReadAll(noted(strings.NewReader("{\"message\":\"no\"}\n"), "a \"b\"")); err != nil || string(got) != `{"message":"no","errors":[{"message":"gatepass: a \"b\""}]}`+"\n" {
+		t.Errorf("noted = %q, %v", got, err)
 	}
 }
 
