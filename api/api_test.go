@@ -19,7 +19,7 @@ const token = "ghs_0123456789abcdefghijABCDEFGHIJ012345"
 
 func TestDecodeRequest(t *testing.T) {
 	want := TokenRequest{Host: "github.com", Repo: Repo{Owner: "acme", Name: "widgets"}, Operation: Read}
-	for _, c := range []struct{ name, in, want string }{ // want is part of the error, "" for none
+	for _, c := range []struct{ name, in, want string }{ // want is part of the error; "" means none
 		{"as the client sends it", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`, ""},
 		{"blanks around", " {\n\"operation\":\"read\", \"host\":\"github.com\",\"repo\":\"acme/widgets\"}\n", ""},
 		{"a number of seconds that is none", `{"min_ttl":"1"}`, `"min_ttl" is no number of seconds`},
@@ -193,7 +193,7 @@ func TestReadRequestOfACoding(t *testing.T) {
 	}
 }
 
-// unread is a body that nobody may wait for.
+// unread is a body that must not be read.
 type unread struct{ t *testing.T }
 
 func (u unread) Read([]byte) (int, error) {

@@ -97,7 +97,7 @@ func TestAWSProofRoundTrip(t *testing.T) {
 	}
 }
 
-// The call is what AWS and other clients read in the documentation.
+// AWS and other clients rely on the documented form of the call.
 func TestAWSCall(t *testing.T) {
 	call, err := proof().Call(t.Context(), "broker.example")
 	if err != nil {

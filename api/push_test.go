@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// pushOf is a report of one update, as JSON texts.
+// pushOf returns a report of one update, from JSON texts.
 func pushOf(ref, action, reason string) string {
 	return `{"host":"github.com","repo":"acme/widgets","updates":[{"ref":` + ref + `,"action":` + action + `,"reason":` + reason + `}]}`
 }
@@ -18,7 +18,7 @@ func pushOf(ref, action, reason string) string {
 func TestDecodeRefusedPush(t *testing.T) {
 	good := pushOf(`"refs/heads/main"`, `"force"`, `"no rule allows it"`)
 	update := `{"ref":"refs/heads/a","action":"create","reason":"no"}`
-	for _, c := range []struct{ name, in, want string }{ // want is part of the error, "" for none
+	for _, c := range []struct{ name, in, want string }{ // want is part of the error; "" means none
 		{"as the agent sends it", good, ""},
 		{"a shell's and a page's characters", pushOf(`"refs/heads/$(x)<script>"`, `"create"`, `"<b>&"`), ""},
 		{"letters of other scripts", pushOf(`"refs/heads/größe-分支"`, `"delete"`, `"nein"`), ""},
@@ -73,7 +73,7 @@ func TestReadRefusedPush(t *testing.T) {
 	good := pushOf(`"refs/heads/main"`, `"force"`, `"no rule allows it"`)
 	for _, c := range []struct {
 		method, contentType, body string
-		want                      int // of the problem; 0 for none
+		want                      int // status of the problem; 0 for none
 	}{
 		{"POST", MediaType, good, 0},
 		{"POST", MediaType, strings.Repeat(" ", MaxRequest) + good, 0},
@@ -97,7 +97,7 @@ func TestReadRefusedPush(t *testing.T) {
 	}
 }
 
-// However its texts are spelled, what is sent is taken.
+// However long its texts are in JSON, a report that was sent is accepted.
 func TestEncodeRefusedPushFits(t *testing.T) {
 	p := RefusedPush{Host: "github.com", Repo: Repo{Owner: "acme", Name: "widgets"}}
 	for range MaxPushUpdates {
@@ -113,7 +113,7 @@ func TestEncodeRefusedPushFits(t *testing.T) {
 	}
 }
 
-// What is taken is within all limits, and comes back as it was.
+// An accepted report is within all limits, and is unchanged by encoding and decoding.
 func FuzzDecodeRefusedPush(f *testing.F) {
 	f.Add([]byte(pushOf(`"refs/heads/main"`, `"force"`, `"no rule allows it"`)))
 	f.Add([]byte(pushOf(`"refs/heads/\ud800"`, `"create"`, `"\u202e"`)))

@@ -21,7 +21,7 @@ func TestDecodeSessionRequest(t *testing.T) {
 		{` {} `, Repo{}, ""},
 		{`{"repo":"acme/widgets"}`, widgets, ""},
 		{`{"repo":"ACME/Widgets"}`, widgets, ""},
-		// None of these is the widest session there is.
+		// None of these may be taken for a session for all repositories.
 		{`{"repo":""}`, Repo{}, `"repo" is owner/name`},
 		{`{"repo":"*"}`, Repo{}, `"repo" is owner/name`},
 		{`{"repo":"acme/*"}`, Repo{}, `"repo" is owner/name`},
@@ -77,7 +77,8 @@ func TestGatewaySessionRoundTrip(t *testing.T) {
 	}
 }
 
-// A workspace that may push nothing is told so: null would say that the broker does not tell.
+// A workspace that may push nothing gets an empty list: null would mean that the broker
+// does not say.
 func TestGatewaySessionSaysThatNothingMayBePushed(t *testing.T) {
 	data, err := EncodeGatewaySession(GatewaySession{Session: NewSecret("gpg_x"), ExpiresAt: time.Unix(1, 0)})
 	if got, decodeErr := DecodeGatewaySession(data); err != nil || decodeErr != nil || got.Refs == nil || len(got.Refs) != 0 {
@@ -85,7 +86,7 @@ func TestGatewaySessionSaysThatNothingMayBePushed(t *testing.T) {
 	}
 }
 
-// A broker of before names no author, and a client of before ignores it.
+// An older broker names no author, and an older client ignores it.
 func TestGatewaySessionWithoutAnAuthor(t *testing.T) {
 	got, err := DecodeGatewaySession([]byte(`{"session":"gpg_x","expires_at":"2026-01-02T03:04:05Z","workspace":"sb-1","refs":[]}`))
 	if err != nil || got.Author.String() != "" {

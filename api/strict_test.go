@@ -7,8 +7,8 @@ import (
 )
 
 // encoding/json takes {"workspace":"a","Workspace":"b"} for b, and {"APP":true} for the
-// switch that takes everything from everybody. What an operator's program, or a filter
-// before the broker, reads in a request is what is done.
+// switch that revokes everything. The broker must do what an operator's program, or a
+// filter before the broker, reads in the request.
 func TestOperatorsKeysAreOnceAndLetterForLetter(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"workspace":"sb-1"}`:                      "",
@@ -39,7 +39,7 @@ func TestOperatorsKeysAreOnceAndLetterForLetter(t *testing.T) {
 	}
 }
 
-// Claims and permissions are below the keys that are known.
+// Also keys inside claims and permissions are checked.
 func TestOperatorsKeysAreOnceAtEveryDepth(t *testing.T) {
 	for body, isGood := range map[string]bool{
 		`{"host":"h","repo":"a/b","claims":{"sub":"x","list":[{"a":1},{"a":2}]},"permissions":{"contents":"read"}}`: true,
@@ -56,7 +56,7 @@ func TestOperatorsKeysAreOnceAtEveryDepth(t *testing.T) {
 	}
 }
 
-// What workspaces send is as strict.
+// Requests of workspaces are parsed as strictly.
 func TestWorkspacesKeysAreOnceAndLetterForLetter(t *testing.T) {
 	const good = `"host":"github.com","repo":"acme/widgets","operation":"read"`
 	for _, more := range []string{`,"Host":"gitlab.com"`, `,"host":"gitlab.com"`, `,"permissions":{"contents":"read","contents":"write"}`} {

@@ -28,15 +28,15 @@ type Entry struct {
 	Remote    string            `json:"remote,omitempty"` // address of the peer
 
 	// What.
-	Target     string `json:"target,omitempty"` // of what an operator did
+	Target     string `json:"target,omitempty"` // what an operator acted on
 	Host       string `json:"host,omitempty"`
 	Repository string `json:"repository,omitempty"`
 	// RepositoryID is GitHub's ID: of the token's repository, or the required one if there is
 	// no token yet.
 	RepositoryID int64             `json:"repository_id,omitempty"`
-	Ref          string            `json:"ref,omitempty"` // in full, of a push
-	Old          string            `json:"old,omitempty"` // what the ref named, as the client said; zeros for nothing
-	New          string            `json:"new,omitempty"` // what it is to name; zeros for nothing
+	Ref          string            `json:"ref,omitempty"` // the full name, of a push
+	Old          string            `json:"old,omitempty"` // the ref's old value, according to the client; zeros if the ref is new
+	New          string            `json:"new,omitempty"` // the ref's new value; zeros if it is deleted
 	Operation    string            `json:"operation,omitempty"`
 	Permissions  map[string]string `json:"permissions,omitempty"`
 
@@ -44,9 +44,9 @@ type Entry struct {
 	Decision string    `json:"decision,omitempty"` // "granted" or "refused"
 	Reason   string    `json:"reason,omitempty"`
 	Detail   string    `json:"detail,omitempty"`
-	Outcome  string    `json:"outcome,omitempty"`      // of what was forwarded: one of the Outcome constants
-	Objects  int       `json:"objects,omitempty"`      // of a batch of Git LFS
-	Bytes    int64     `json:"bytes,omitempty"`        // that a transfer moved, both ways
+	Outcome  string    `json:"outcome,omitempty"`      // of a forwarded request: one of the Outcome constants
+	Objects  int       `json:"objects,omitempty"`      // number of objects in a Git LFS batch
+	Bytes    int64     `json:"bytes,omitempty"`        // moved by a transfer, in both directions
 	App      string    `json:"app,omitempty"`          // client ID of the App that minted the token
 	Hash     string    `json:"hashed_token,omitempty"` // base64(sha256(token)), as in GitHub's audit log
 	Expires  time.Time `json:"expires_at,omitzero"`
@@ -61,25 +61,25 @@ type Entry struct {
 
 // The kinds of entries.
 const (
-	KindRequest   = "request"       // a request was answered
+	KindRequest   = "request"       // the broker answered a request
 	KindIntent    = "intent"        // GitHub is about to be asked for a token
 	KindMinted    = "minted"        // GitHub minted a token, or refused
 	KindRevoked   = "revoked"       // a token was revoked
 	KindBlocked   = "barred"        // an operator blocked a workspace, an account or the App
-	KindUnblocked = "admitted"      // an operator unblocked it
+	KindUnblocked = "admitted"      // an operator unblocked one
 	KindLogin     = "login"         // an operator signed in to the page, or failed to
 	KindGitHub    = "github"        // a webhook of GitHub reported a change
 	KindExchange  = "exchange"      // a join token or a session was exchanged for a session; without a decision: is about to be
 	KindReported  = "reported-push" // a workspace reports that its guard refused a push
 	KindSession   = "session"       // a session of the git gateway was requested
-	KindPush      = "push"          // a push through the gateway: before it is forwarded, and each ref with its outcome after
+	KindPush      = "push"          // a push through the gateway: one entry before it is forwarded, and one for each ref after
 	KindFetch     = "fetch"         // a fetch through the gateway
 	KindAPI       = "api"           // a request to GitHub's API through the gateway
 	KindLFS       = "lfs"           // a transfer of large files through the gateway
 	KindConfig    = "config"        // a new generation of the policy is in force
 )
 
-// The outcomes of what the gateway forwarded, as GitHub reported them.
+// The outcomes of forwarded requests, as GitHub reported them.
 const (
 	OutcomeOK      = "ok"      // GitHub did it
 	OutcomeRefused = "refused" // GitHub, or the broker, refused it
@@ -161,7 +161,7 @@ func journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 		if err != nil {
 			r := RefusalOf(err)
 			e.Decision, e.Reason, e.Detail = Refused, r.Reason, r.Detail
-			if !m.Token.IsZero() { // it was made, and is not what was asked for
+			if !m.Token.IsZero() { // it was minted, but differs from what was asked for
 				err = errors.Join(err, revoke(context.WithoutCancel(ctx), m.Token))
 			}
 		} else {
@@ -188,7 +188,7 @@ func unseen(m mint.Minted, err error) int {
 		return max(failure.Unseen, m.Unconfirmed)
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return 1 // GitHub may have been asked, and was not waited for
+		return 1 // GitHub may have been asked, but the broker did not wait for the answer
 	}
 	return m.Unconfirmed
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// sheet is a journal that notes what has to reach the disk.
+// sheet is a journal that remembers which entries were durable.
 type sheet struct {
 	entries []Entry
 	durable []bool
@@ -25,8 +25,8 @@ func (s *sheet) Write(_ context.Context, e Entry, durable bool) error {
 	return nil
 }
 
-// Whatever comes of a mint is on the disk before anybody has the token; one that is
-// not what was asked for is revoked, and one that nobody saw is counted.
+// Every result of a mint is on disk before a caller has the token. A token that differs
+// from the request is revoked, and one that did not arrive is counted.
 func TestWhatBecomesOfAMint(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	token := credential.NewToken("ghs_x", at.Add(time.Hour))
@@ -79,7 +79,7 @@ func TestWhatBecomesOfAMint(t *testing.T) {
 	}
 }
 
-// A line says who asked for what, and what was given.
+// An entry says who asked for what, and what was given.
 func TestWhatARequestsLineSays(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	token := credential.NewToken("ghs_x", at.Add(time.Hour))
@@ -112,8 +112,8 @@ func TestWhatARequestsLineSays(t *testing.T) {
 	}
 }
 
-// A workspace that is refused for asking too often is written down once a second,
-// and no refusal goes uncounted; what others get is written down as ever.
+// If a workspace is refused for asking too often, one entry a second is written, and
+// each refusal is counted. Entries about others are written as usual.
 func TestAFloodIsCountedAndNotWrittenDown(t *testing.T) {
 	journal, clock := new(paper), time.Unix(1e9, 0)
 	limiter := &Limiter{Limits: func() Limits { return Limits{Rate: 1, Burst: 1} }, Now: func() time.Time { return clock }}
@@ -163,7 +163,7 @@ func TestRepeatsForgets(t *testing.T) {
 	if len(r.of) != 1 {
 		t.Errorf("%d are remembered, want one", len(r.of))
 	}
-	if _, ok := r.written("later", true, now); !ok { // a clock that went back
+	if _, ok := r.written("later", true, now); !ok { // a clock that was set back
 		t.Error("a refusal before the last one is not written down")
 	}
 }

@@ -154,7 +154,7 @@ func hideName(w Workspace, r api.TokenRequest, err error) error {
 		return err
 	}
 	if pin, _ := mint.Allowed(w.Profile.Repositories, r.Repo.Owner, r.Repo.Name); pin != 0 {
-		return err // who wrote the profile knows the id
+		return err // the profile has the id, so its author knows it
 	}
 	now, _ := gitname.Repository(e.Now)
 	if _, ok := mint.Allowed(w.Profile.Repositories, now.Owner, now.Name); ok {
@@ -183,7 +183,7 @@ type TokenLimit string
 
 // The limits.
 const (
-	TokensWrite TokenLimit = ""     // all that the profile allows
+	TokensWrite TokenLimit = ""     // everything that the profile allows
 	TokensRead  TokenLimit = "read" // tokens whose permissions are all "read"
 	TokensNone  TokenLimit = "none" // no token
 )

@@ -19,7 +19,7 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A fixedBlocker answers what a test sets.
+// A fixedBlocker returns what the test sets.
 type fixedBlocker struct {
 	is  bool
 	err error
@@ -29,15 +29,15 @@ func (b *fixedBlocker) BlockedFor(context.Context, string, string) (bool, error)
 
 func (b *fixedBlocker) Blocked(context.Context, string) (bool, error) { return b.is, b.err }
 
-// The block is looked at before anything is made, and again before it is given; one
-// that cannot be looked at blocks.
+// The block is checked before a token is minted, and again before it is given. If it
+// cannot be checked, it counts as blocked.
 func TestTheBlockIsLookedAtTwice(t *testing.T) {
 	away := errors.New("the store is away")
 	for _, c := range []struct {
 		name          string
 		before, after fixedBlocker
 		asked         bool
-		status        int // 0 means that it is given
+		status        int // 0 means that a token is given
 	}{
 		{"nobody is blocked", fixedBlocker{}, fixedBlocker{}, true, 0},
 		{"blocked before", fixedBlocker{is: true}, fixedBlocker{}, false, http.StatusForbidden},
@@ -92,7 +92,7 @@ func TestWhichIDARepositoryHasToHave(t *testing.T) {
 	}
 }
 
-// repositoryID asks for a token of acme/widgets and returns the id that it opens.
+// repositoryID asks for a token for acme/widgets, and returns the id of its repository.
 func repositoryID(t *testing.T, got *httptest.ResponseRecorder) int64 {
 	t.Helper()
 	var answer struct {
@@ -119,7 +119,7 @@ func (b *bench) take() {
 	}
 }
 
-// forget has the next request get a new token.
+// forget makes the next request get a new token.
 func (b *bench) forget() {
 	b.t.Helper()
 	b.cache.Drop(func(Scope, credential.Token) bool { return true })
@@ -144,7 +144,8 @@ func TestAnIDIsAskedFor(t *testing.T) {
 		t.Errorf("the last line says id %d, want %d", last.RepositoryID, id)
 	}
 	b.take()
-	// What was given opens the repository that it was given for, under any name.
+	// A given token gives access to the repository that it was given for, whatever its
+	// name.
 	if got := repositoryID(t, b.pinned("ci", id)); got != id {
 		t.Errorf("a token asked for by id opens %d, want %d", got, id)
 	}
@@ -181,8 +182,8 @@ func TestAProfilePinsAnID(t *testing.T) {
 	}
 }
 
-// Whoever guesses ids is not told what the repositories are called that its profile
-// does not have.
+// A workspace that guesses ids does not learn the names of repositories outside of its
+// profile.
 func TestAnIDThatIsGuessedTellsNoName(t *testing.T) {
 	b := newBench(t)
 	secret, err := b.AddRepository(fakegithub.Repository{Owner: "acme", Name: "unannounced"})
@@ -200,8 +201,7 @@ func TestAnIDThatIsGuessedTellsNoName(t *testing.T) {
 	}
 }
 
-// The former name of a repository that has no other owner leads to it at GitHub,
-// and opens nothing here.
+// GitHub still redirects the former name of a repository, but here it gives no access.
 func TestAFormerNameOpensNothing(t *testing.T) {
 	b := newBench(t)
 	if err := b.RenameRepository("acme", "widgets", "gadgets"); err != nil {
@@ -213,8 +213,8 @@ func TestAFormerNameOpensNothing(t *testing.T) {
 	}
 }
 
-// The limit of a rule holds whatever its profile allows and however a token is asked for:
-// where it says none, no token leaves the broker, and none is minted for it.
+// A rule's token limit holds whatever its profile allows, for every kind of request.
+// With none, no token leaves the broker, and none is minted.
 func TestTokenLimits(t *testing.T) {
 	const (
 		read       = `{"host":"github.com","repo":"acme/widgets","operation":"read"}`
@@ -259,9 +259,9 @@ func sharing(t *testing.T, name, sharing, comment string) *workspace.Profile {
 	return p
 }
 
-// Whoever shares a token is cut off when it is revoked from another: workspaces of one
-// profile share, and those of a profile that was changed do not share with those of
-// what it was before.
+// When a shared token is revoked, all workspaces that share it lose it. Workspaces of
+// one profile share; those of a changed profile do not share with those of its earlier
+// version.
 func TestWhoSharesAToken(t *testing.T) {
 	a, b := sharing(t, "a", "", ""), sharing(t, "b", "", "")
 	own := sharing(t, "a", ", sharing: workspace", "")

@@ -29,7 +29,7 @@ var testKey = func() *rsa.PrivateKey {
 	return key
 }()
 
-// byHeader believes what a test says.
+// byHeader identifies the caller by a header that the test sets.
 type byHeader struct{}
 
 func (byHeader) Identify(_ context.Context, r *http.Request) (Caller, error) {
@@ -43,12 +43,12 @@ func (byHeader) Identify(_ context.Context, r *http.Request) (Caller, error) {
 	}
 }
 
-// paper is a journal in memory, which can run out.
+// paper is a journal in memory, which can fail.
 type paper struct {
 	mu      sync.Mutex // guards the rest
 	entries []Entry
 	err     error
-	only    string // err is for this kind alone; "" is for all
+	only    string // err is only for this kind; "" means all
 }
 
 func (p *paper) Write(_ context.Context, e Entry, _ bool) error {
@@ -70,7 +70,7 @@ func (p *paper) kinds() (kinds []string) {
 	return kinds
 }
 
-// bench is a broker before a GitHub with acme and octo.
+// bench is a broker with a fake GitHub that has acme and octo.
 type bench struct {
 	*fakegithub.Server
 	t       *testing.T
@@ -117,7 +117,7 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// start makes the broker. A field that c does not say is the bench's.
+// start makes the broker. Fields that c leaves out are the bench's.
 func (b *bench) start(c Config) *Broker {
 	c.Policy, c.GitHub, c.Log = func() *Policy { return b.policy }, b.app, slog.New(slog.DiscardHandler)
 	if c.Journal == nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// withBlocked makes a store as AWS's Parameter Store is: in which so many workspaces are
-// blocked, ten names come with a call, and a call takes 15 ms.
+// withBlocked makes a store like AWS's Parameter Store, with n blocked workspaces: each
+// call lists ten names and takes 15 ms.
 func withBlocked(t testing.TB, n int) *storetest.Metered {
 	t.Helper()
 	in := &storetest.Metered{Store: new(storetest.Memory), Page: 10}
@@ -40,8 +40,8 @@ func withBlocked(t testing.TB, n int) *storetest.Metered {
 	return in
 }
 
-// ask asks for as long, every 10 ms, whether a workspace is blocked, and returns how long
-// the slowest answer took.
+// ask asks every 10 ms, for so long, whether a workspace is blocked, and returns the
+// time of the slowest answer.
 func ask(t testing.TB, b *Blocklist, id string, long time.Duration) (slowest time.Duration) {
 	t.Helper()
 	for begun := time.Now(); time.Since(begun) < long; time.Sleep(10 * time.Millisecond) {
@@ -54,9 +54,9 @@ func ask(t testing.TB, b *Blocklist, id string, long time.Duration) (slowest tim
 	return slowest
 }
 
-// At 400 blocked workspaces and two replicas the list took all calls that AWS allows, and
-// requests waited for it: 11 tokens in 47 s. A look is one read, about once a second; the
-// list is read every half minute.
+// With 400 blocked workspaces and two replicas, reading the list took all calls that
+// AWS allows, and requests waited for it: 11 tokens in 47 s. Now a look is one read,
+// about once a second; the list is read every half minute.
 func TestALookIsOneRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := withBlocked(t, 400)
@@ -71,7 +71,7 @@ func TestALookIsOneRead(t *testing.T) {
 		}
 		all.Wait()
 		time.Sleep(10 * time.Second)
-		ask(t, replicas[0], "other", time.Second) // what follows the first list
+		ask(t, replicas[0], "other", time.Second) // the reading after the first list
 		time.Sleep(time.Second)
 		in.Taken()
 		slowest := ask(t, replicas[0], "other", 15*time.Second)
@@ -89,12 +89,12 @@ func TestALookIsOneRead(t *testing.T) {
 	})
 }
 
-// A block holds at every replica after one second, however many there are and however
-// long the list takes, and no other workspace is refused meanwhile. An unblocked workspace is
-// let in when the list was read.
+// A block holds at every replica after one second, however many blocks there are and
+// however long the list takes, and no other workspace is refused meanwhile. An unblock
+// takes effect once the list was read.
 func TestABlockReachesABusyReplicaInASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in := withBlocked(t, 1500) // of which the list takes four seconds
+		in := withBlocked(t, 1500) // reading this list takes four seconds
 		here, there := &Blocklist{Store: in}, &Blocklist{Store: in}
 		_ = there.Check(t.Context())
 		time.Sleep(time.Minute)
@@ -120,12 +120,12 @@ func TestABlockReachesABusyReplicaInASecond(t *testing.T) {
 		if blocked, err := there.Blocked(t.Context(), "new-1"); !blocked || err != nil {
 			t.Errorf("Blocked = %v, %v of one that is blocked, want it blocked still", blocked, err)
 		}
-		time.Sleep(time.Minute) // the last readings end
+		time.Sleep(time.Minute) // let the last readings end
 	})
 }
 
-// What a replica wrote that died before it announced it, and what replicas of the version
-// before write, is found within half a minute.
+// Blocks of a replica that died before it announced them, and of older replicas, are
+// found within half a minute.
 func TestABlockThatWasNotAnnouncedIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := withBlocked(t, 10)
@@ -146,8 +146,8 @@ func TestABlockThatWasNotAnnouncedIsFound(t *testing.T) {
 	})
 }
 
-// While no replica has written a log, as in an upgrade, what others write without one
-// holds in a second; and the first log is found.
+// While no replica has written a log, as during an upgrade, blocks without a log hold
+// within a second; and the first log is found.
 func TestReplicasOfTheVersionBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := new(storetest.Memory)
@@ -179,7 +179,7 @@ func TestReplicasOfTheVersionBefore(t *testing.T) {
 	})
 }
 
-// A block that other replicas cannot learn of is reported as failed, and holds here.
+// A block that other replicas cannot learn of is reported as failed, but holds here.
 func TestABlockThatCannotBeAnnouncedFails(t *testing.T) {
 	in := &silent{Store: new(storetest.Memory), isOff: true}
 	b := &Blocklist{Store: in}
@@ -240,8 +240,8 @@ func TestMarksShareAnnouncements(t *testing.T) {
 	})
 }
 
-// A list that fails while the log can be read is counted, and refuses no request: the log says
-// that nothing changed.
+// A list that fails while the log can be read is counted, but refuses no request: the
+// log shows no change.
 func TestAListThatFailsBesideItsLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := withBlocked(t, 3)
@@ -255,7 +255,7 @@ func TestAListThatFailsBesideItsLog(t *testing.T) {
 		if b.FailedReadings() == 0 || told.Load() != 0 {
 			t.Errorf("%d failures are counted and %d told, want some and none", b.FailedReadings(), told.Load())
 		}
-		// A replica that knows nothing refuses everybody.
+		// A replica without any list refuses everyone.
 		if blocked, err := (&Blocklist{Store: s}).Blocked(t.Context(), "other"); !blocked || err == nil {
 			t.Errorf("Blocked = %v, %v of a replica that read no list, want an error", blocked, err)
 		}
@@ -263,7 +263,7 @@ func TestAListThatFailsBesideItsLog(t *testing.T) {
 	})
 }
 
-// told is a store that says at once when something is written.
+// told is a store that reports changes at once.
 type told struct {
 	store.Store
 	mu      sync.Mutex // guards changed
@@ -289,8 +289,8 @@ func (w *told) Watch(ctx context.Context, _ store.Prefix, changed func()) error 
 	return ctx.Err()
 }
 
-// Where the store says what changes, a block holds at other replicas at once, also at one
-// that nobody asks; and a list that is slow does not keep the watch from hearing more.
+// If the store reports changes, a block holds at other replicas at once, even at one
+// without requests; and a slow list does not stop the watch.
 func TestAWatchedBlockHoldsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := &told{Store: withBlocked(t, 1500)}
@@ -318,7 +318,8 @@ func TestAWatchedBlockHoldsAtOnce(t *testing.T) {
 	})
 }
 
-// BenchmarkALook is one request to a replica that has to look, at 400 blocked workspaces.
+// BenchmarkALook measures a request to a replica that must look, with 400 blocked
+// workspaces.
 func BenchmarkALook(b *testing.B) {
 	in := withBlocked(b, 400)
 	in.Latency, in.Reads, in.Puts = 0, 0, 0

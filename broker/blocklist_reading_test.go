@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// stuck is a store whose lists do what before says first.
+// stuck is a store whose lists first do what before says.
 type stuck struct {
 	store.Store
 	before func(context.Context) error
@@ -37,7 +37,7 @@ func (s *stuck) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 
 func hang(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 
-// A replica that cannot read the list does not know who was blocked. It gave live
+// A replica that cannot read the list does not know who was blocked. It once gave live
 // tokens to blocked workspaces for half a minute.
 func TestWithoutAReadingOfTheLastSecondNothingIsGiven(t *testing.T) {
 	for name, fails := range map[string]func(context.Context) error{
@@ -72,17 +72,16 @@ func TestWithoutAReadingOfTheLastSecondNothingIsGiven(t *testing.T) {
 			if blocked, err := blind.Blocked(t.Context(), "sb-1"); !blocked || err != nil {
 				t.Errorf("%s: Blocked = %v, %v once it can be read, want it blocked", name, blocked, err)
 			}
-			time.Sleep(2 * blocksWait) // the last readings end
+			time.Sleep(2 * blocksWait) // let the last readings end
 		})
 	}
 }
 
-// A store that takes its time is no reason to refuse everybody, nor to let everybody
-// wait.
+// A slow store must not make the broker refuse everyone, or make everyone wait.
 func TestASlowStoreHoldsNobodyUp(t *testing.T) {
 	for _, c := range []struct {
 		slow    time.Duration
-		held    float64 // part of the callers that may wait
+		held    float64 // the part of the callers that may wait
 		longest time.Duration
 	}{
 		{50 * time.Millisecond, .1, 50 * time.Millisecond},
@@ -117,7 +116,7 @@ func TestASlowStoreHoldsNobodyUp(t *testing.T) {
 				})
 			}
 			callers.Wait()
-			time.Sleep(2 * blocksWait) // the last readings end
+			time.Sleep(2 * blocksWait) // let the last readings end
 			if part := float64(held.Load()) / float64(all.Load()); part > c.held {
 				t.Errorf("a list that takes %s: %.0f %% of the callers wait, want at most %.0f", c.slow, 100*part, 100*c.held)
 			}
@@ -125,7 +124,7 @@ func TestASlowStoreHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// One reading that hangs, as of a connection that is gone, is followed by another.
+// If one reading hangs, for example because its connection is gone, another follows.
 func TestOneReadingThatHangsIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var readings atomic.Int64
@@ -142,12 +141,12 @@ func TestOneReadingThatHangsIsNotWaitedFor(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		time.Sleep(2 * blocksWait) // the last readings end
+		time.Sleep(2 * blocksWait) // let the last readings end
 	})
 }
 
-// A reading that began before this replica blocked somebody does not know of it, and
-// one that began before it let somebody in again does not either.
+// A reading that began before this replica changed a block does not undo the change:
+// neither a block nor an unblock.
 func TestAnEarlierReadingUndoesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stale{Store: new(storetest.Memory), listed: make(chan bool)}
@@ -160,7 +159,7 @@ func TestAnEarlierReadingUndoesNothing(t *testing.T) {
 			time.Sleep(time.Minute)
 			s.isLate.Store(true)
 			waiting.Go(func() { _ = b.Check(t.Context()) })
-			synctest.Wait() // the store has answered, and the broker has not heard it
+			synctest.Wait() // the store has answered, but the broker has not read the answer
 			change := b.Block
 			if !want {
 				change = b.Unblock
@@ -177,8 +176,8 @@ func TestAnEarlierReadingUndoesNothing(t *testing.T) {
 	})
 }
 
-// stale lists once, where isLate, what was there when it was asked, and says it when it
-// is told to.
+// stale lists what was there when it was asked; if isLate, it returns it only when
+// told.
 type stale struct {
 	store.Store
 	isLate atomic.Bool
@@ -202,8 +201,8 @@ func (s *stale) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 	}
 }
 
-// What was read before the machine was suspended is not of the last second, whatever
-// the monotonic clock says; and a clock that is set back makes nothing older.
+// After a suspend, an earlier reading is not fresh, whatever the monotonic clock says;
+// and setting the clock back does not make it older.
 func TestTheAgeOfAReadingByBothClocks(t *testing.T) {
 	in, now := new(storetest.Memory), time.Now()
 	s := &stuck{Store: in, before: func(context.Context) error { return nil }}

@@ -12,8 +12,8 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// A workspace that goes on asking and going away does not keep a replica from
-// learning that it is blocked.
+// A workspace that keeps asking and canceling does not prevent a replica from learning
+// that it is blocked.
 func TestBlocksAreReadForWhoeverWentAway(t *testing.T) {
 	in := new(storetest.Memory)
 	if err := (&Blocklist{Store: in}).Block(t.Context(), "sb-1"); err != nil {
@@ -27,7 +27,7 @@ func TestBlocksAreReadForWhoeverWentAway(t *testing.T) {
 	}
 }
 
-// A store whose volume is gone looks as if nobody was blocked.
+// A store that lost its volume looks as if no workspace was blocked.
 func TestBlocksOutliveTheStore(t *testing.T) {
 	b := newBench(t)
 	mounted := new(storetest.Memory)
@@ -60,8 +60,8 @@ func TestBlocksOutliveTheStore(t *testing.T) {
 	}
 }
 
-// What one replica takes holds there at once, and at the others when they have read
-// the store again; so does what it gives back.
+// A block by one replica holds there at once, and at the others when they have read the
+// store again; the same for an unblock.
 func TestEveryTargetIsTakenAndGivenBack(t *testing.T) {
 	type asked struct {
 		workspace, owner string
@@ -159,7 +159,7 @@ func (r *read) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Nam
 	return r.Store.List(ctx, below)
 }
 
-// Where there is no log yet, as after an upgrade, the list is what is looked at.
+// While there is no log yet, as after an upgrade, looks read the list.
 func TestWithoutALogTheListIsReadOnceASecond(t *testing.T) {
 	in, clock := &read{Store: new(storetest.Memory)}, time.Now()
 	b := &Blocklist{Store: in, Now: func() time.Time { return clock }}
@@ -174,7 +174,8 @@ func TestWithoutALogTheListIsReadOnceASecond(t *testing.T) {
 	}
 }
 
-// One block more or less leaves the others as they are, before the store is read again.
+// A block or an unblock leaves the other blocks as they are, before the store is read
+// again.
 func TestBlocksDoNotReplaceEachOther(t *testing.T) {
 	clock := time.Now()
 	b := &Blocklist{Store: new(storetest.Memory), Now: func() time.Time { return clock }}
@@ -211,7 +212,7 @@ func TestBlocksDoNotReplaceEachOther(t *testing.T) {
 	expect("without the workspace", false, false, false)
 }
 
-// Who was blocked while a broker was suspended is blocked from its first answer on.
+// A workspace blocked while a broker was suspended is blocked from its first answer on.
 func TestBlocksAfterSleep(t *testing.T) {
 	in, now := new(storetest.Memory), time.Now()
 	blocks := &Blocklist{Store: in, Now: func() time.Time { return now }}

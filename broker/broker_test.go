@@ -85,7 +85,7 @@ func TestWhatIsRefusedAndHow(t *testing.T) {
 	}
 }
 
-// What cannot be written down is not given, and is not left alive.
+// A token that cannot be recorded is not given, and is revoked.
 func TestAuditFailsClosed(t *testing.T) {
 	for _, kind := range []string{"intent", "minted", "request"} {
 		b := newBench(t)
@@ -102,7 +102,7 @@ func TestAuditFailsClosed(t *testing.T) {
 
 func TestManyOfOneScopeMintOnce(t *testing.T) {
 	b := newBench(t)
-	b.start(Config{Limits: func() Limits { return Limits{} }}) // which bounds nothing
+	b.start(Config{Limits: func() Limits { return Limits{} }}) // which limit nothing
 	var wg sync.WaitGroup
 	for range 200 {
 		wg.Go(func() {
@@ -117,7 +117,7 @@ func TestManyOfOneScopeMintOnce(t *testing.T) {
 	}
 }
 
-// What is given can be revoked by whoever has the store.
+// Every given token can be revoked by anyone with access to the store.
 func TestWhatIsGivenIsKept(t *testing.T) {
 	b := newBench(t)
 	b.token("ci", "acme/widgets", "write")
@@ -190,9 +190,9 @@ func (full) Put(context.Context, store.Name, store.Secret, store.Mode) error {
 	return errors.New("no space")
 }
 
-// Each case asks for a token that a warm cache has, and something on the way refuses
-// it: the order of the chain is what keeps the cache from answering, the audit log
-// complete, and GitHub unasked.
+// Each case asks for a token that is cached, and a decorator refuses it: the order of
+// the chain prevents the cache from answering, keeps the audit log complete, and GitHub
+// is not asked.
 func TestNothingGoesPastTheChain(t *testing.T) {
 	blocked := func(b *bench, target Target) {
 		if err := b.blocks.Add(b.t.Context(), target); err != nil {
@@ -201,10 +201,10 @@ func TestNothingGoesPastTheChain(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name    string
-		prepare func(*bench) // between the request that warms the cache and the one that is refused
-		caller  string       // of that one; x and y share the tokens of their profile
+		prepare func(*bench) // called between the request that fills the cache and the refused one
+		caller  string       // of the refused request; x and y share their profile's tokens
 		status  int
-		reason  string // in the audit log; "" where it cannot be written
+		reason  string // in the audit log; "" if it cannot be written
 	}{
 		{"the policy is narrowed", func(b *bench) { b.policy = b.narrower() }, "x", http.StatusForbidden, ReasonRepository},
 		{"the host is not served any more", func(b *bench) { b.policy = &Policy{Hash: "h2", Rules: b.policy.Rules} }, "x", http.StatusNoContent, ReasonHost},
@@ -212,7 +212,7 @@ func TestNothingGoesPastTheChain(t *testing.T) {
 		{"the account is blocked", func(b *bench) { blocked(b, Target{Owner: "acme"}) }, "y", http.StatusForbidden, ReasonBlocked},
 		{"the App is blocked", func(b *bench) { blocked(b, Target{App: true}) }, "x", http.StatusForbidden, ReasonBlocked},
 		{"the list of what is blocked cannot be read", func(b *bench) {
-			b.blocks.Store = full{new(storetest.Memory)} // without an App: its volume is gone
+			b.blocks.Store = full{new(storetest.Memory)} // without an App: its volume is lost
 			b.Advance(2 * blocksStale)
 		}, "x", http.StatusServiceUnavailable, ReasonStore},
 		{"the workspace asks too often", nil, "x", http.StatusTooManyRequests, ReasonLimit},
@@ -251,15 +251,15 @@ func TestNothingGoesPastTheChain(t *testing.T) {
 	}
 }
 
-// narrower is the policy without what the rule "any" gave.
+// narrower returns the policy without what the rule "any" gave.
 func (b *bench) narrower() *Policy {
 	rules := slices.Clone(b.policy.Rules)
 	rules[1].Profile = b.profile("[octo/widgets]", "[clone]")
 	return &Policy{Hash: "h2", Hosts: b.policy.Hosts, Rules: rules}
 }
 
-// A workspace that is refused for what its profile does not allow uses up its limit
-// all the same: it can neither fill the audit log nor try out names.
+// A request refused by the profile counts against the workspace's limit: so it can
+// neither fill the audit log nor try names.
 func TestTheLimitComesBeforeThePolicy(t *testing.T) {
 	b := newBench(t)
 	b.start(Config{Limits: func() Limits { return Limits{Rate: 1e-6, Burst: 1} }})
@@ -271,8 +271,8 @@ func TestTheLimitComesBeforeThePolicy(t *testing.T) {
 	}
 }
 
-// A workspace that is blocked while its token is minted gets nothing, and the store
-// has the token for who revokes it.
+// A workspace that is blocked during a mint gets nothing, and the store has the token
+// for its revocation.
 func TestABlockDuringAMint(t *testing.T) {
 	b := newBench(t)
 	b.start(Config{WrapMint: func(next MintFunc) MintFunc {
@@ -289,7 +289,7 @@ func TestABlockDuringAMint(t *testing.T) {
 	}
 }
 
-// vended counts what the store has of a workspace.
+// vended counts the workspace's entries in the vend log.
 func (b *bench) vended(workspace string) (n int) {
 	b.t.Helper()
 	below, err := store.Workspace(workspace)
@@ -305,7 +305,7 @@ func (b *bench) vended(workspace string) (n int) {
 	return n
 }
 
-// A token that cannot be written down, nor be revoked at once, is revoked later.
+// A token that can neither be recorded nor revoked at once is revoked later.
 func TestATokenThatCannotBeRevokedAtOnce(t *testing.T) {
 	b := newBench(t)
 	revoked := 0
@@ -322,7 +322,7 @@ func TestATokenThatCannotBeRevokedAtOnce(t *testing.T) {
 	}
 }
 
-// What is left of GitHub's limit is asked for before GitHub is.
+// The budget is checked before GitHub is asked.
 func TestTheBudgetComesBeforeTheMint(t *testing.T) {
 	b := newBench(t)
 	rate := mint.Rate{Limit: 5000, Remaining: 1, Reset: b.Now().Add(time.Minute)}
@@ -337,8 +337,8 @@ func TestTheBudgetComesBeforeTheMint(t *testing.T) {
 	}
 }
 
-// The chain is composed by New and by nothing else: each of its parts is called once in
-// this package, there, and no other package makes a Broker of its own.
+// Only New composes the chain: this package calls each of its parts once, there, and no
+// other package makes a Broker.
 func TestTheChainIsComposedInOnePlace(t *testing.T) {
 	calls := map[string][]string{}
 	chain := []string{"audited", "limited", "authorized", "recorded", "newShared", "journaled", "published", "minted"}
@@ -388,7 +388,7 @@ func TestTheChainIsComposedInOnePlace(t *testing.T) {
 	}
 }
 
-// isBroker reports whether a type is spelled as that of a Broker.
+// isBroker reports whether a type is written as Broker.
 func isBroker(typ ast.Expr, inBroker bool) bool {
 	switch typ := typ.(type) {
 	case *ast.Ident:

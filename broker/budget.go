@@ -30,7 +30,7 @@ type Budget struct {
 	active map[string]*list.Element // by workspace
 	order  list.List                // of asker: the active workspaces, the latest last
 	pool   int                      // what was left when the limit became scarce
-	until  time.Time                // end of the window that pool is of; zero while nothing is scarce
+	until  time.Time                // end of pool's window; zero while the limit is not scarce
 	spent  map[string]int
 }
 
@@ -98,7 +98,7 @@ func scarce(wait time.Duration, detail string) *Refusal {
 // single App there is only the first.
 type budgets struct {
 	first  *Budget
-	pooled Pooled // nil where there is one App
+	pooled Pooled // nil with one App
 	now    func() time.Time
 
 	mu sync.Mutex // guards of

@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// purse is a budget at a moment, before a GitHub that leaves so much.
+// purse is a budget at a time, with a fake GitHub that has so much left.
 type purse struct {
 	*Budget
 	now  time.Time
@@ -25,7 +25,7 @@ func newPurse() *purse {
 	return p
 }
 
-// allowed is how many of n mints a workspace may cause.
+// allowed returns how many of n mints a workspace may cause.
 func (p *purse) allowed(t *testing.T, workspace string, n int, hasToken bool) (count int) {
 	t.Helper()
 	for range n {
@@ -72,7 +72,7 @@ func TestWhatIsScarceIsShared(t *testing.T) {
 	}
 }
 
-// A share is never nothing, and who was not seen for an hour has none.
+// A share is at least one, and a workspace that was inactive for an hour has none.
 func TestSharesAreOfTheActive(t *testing.T) {
 	p := newPurse()
 	for i := range 50 {
@@ -89,7 +89,7 @@ func TestSharesAreOfTheActive(t *testing.T) {
 	}
 }
 
-// Who asks again counts from then on, and nothing is kept of who does not.
+// A workspace that asks again is active again, and others are removed in order.
 func TestTheActiveAreForgottenInTheirOrder(t *testing.T) {
 	p := newPurse()
 	p.rate.Reset = p.now.Add(24 * time.Hour)
@@ -97,7 +97,7 @@ func TestTheActiveAreForgottenInTheirOrder(t *testing.T) {
 		p.allowed(t, id, 1, false)
 		p.now = p.now.Add(20 * time.Minute)
 	}
-	p.allowed(t, "d", 1, false) // b asked an hour and a bit before
+	p.allowed(t, "d", 1, false) // b asked over an hour ago
 	p.now = p.now.Add(time.Second)
 	p.allowed(t, "d", 1, false)
 	if _, has := p.active["b"]; has || len(p.active) != 3 || p.order.Len() != 3 {
@@ -105,20 +105,20 @@ func TestTheActiveAreForgottenInTheirOrder(t *testing.T) {
 	}
 }
 
-// active makes a budget that so many workspaces asked.
+// active makes a budget with n active workspaces.
 func active(n int) *Budget {
 	p := newPurse()
 	for i := range n {
-		_ = p.Allow(fmt.Sprint("sb-", i), false) // there is enough
+		_ = p.Allow(fmt.Sprint("sb-", i), false) // nothing is scarce
 	}
 	return p.Budget
 }
 
-// A mint is allowed under the mutex of the cache, which every request waits for.
+// Allow is called under the cache's mutex, which every request needs.
 func TestAMintIsAllowedInOneTimeHoweverManyAreActive(t *testing.T) {
 	const mints = 2000
 	took := func(b *Budget) time.Duration {
-		least := time.Hour // this machine may be late
+		least := time.Hour // this machine may be slow
 		for range 5 {
 			begun := time.Now()
 			for range mints {
@@ -160,7 +160,7 @@ func TestTheReserveIsForWhoHasNoToken(t *testing.T) {
 	}
 }
 
-// What the budget refuses, the cache still answers with what it has.
+// While the budget refuses, the cache still answers with the token that it has.
 func TestTheCacheGivesWhatItHasWhileTheBudgetRefuses(t *testing.T) {
 	b := newBench(t)
 	if got := b.token("ci", "acme/widgets", "read"); got.Code != 200 {

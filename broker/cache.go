@@ -38,7 +38,7 @@ type Cache struct {
 	mu      sync.Mutex // guards the rest
 	entries map[string]*entry
 	swept   time.Time
-	drops   int // calls of Drop
+	drops   int // number of calls of Drop
 }
 
 // entry is the state of one scope.
@@ -95,7 +95,7 @@ func (c *Cache) begin(ctx context.Context, workspace string, s Scope, least time
 	}
 	f, err := c.join(ctx, workspace, e, least)
 	switch {
-	case isGood: // the flight, if there is one, goes on for the next request
+	case isGood: // a flight, if one began, serves the next request
 		return nil, e.token, nil
 	case err != nil:
 		t, err := c.fallback(e, err)
@@ -203,7 +203,7 @@ type flight struct {
 	// scarce is why the workspace may cause no mint; nil if it may.
 	scarce error
 
-	done  chan struct{} // closed when the rest is set
+	done  chan struct{} // closed once the fields below are set
 	token credential.Token
 	isOld bool // another replica minted the token earlier
 	err   error

@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/test/clocktest"
 )
 
-// presses is a GitHub that gives tok-1, tok-2, … with an hour each, or err.
+// presses is a GitHub that gives tok-1, tok-2, …, each for an hour, or err.
 type presses struct {
 	made  int
 	err   error
@@ -45,7 +45,7 @@ func gives(t *testing.T, c *Cache, ttl time.Duration, token string, fromMemory b
 	if got.Secret() != token || (err == nil) != (token != "") || token != "" && cached != fromMemory {
 		t.Errorf("Get = %q, from memory %v, %v, want %q, %v", got.Secret(), cached, err, token, fromMemory)
 	}
-	synctest.Wait() // for a mint that nobody waits for
+	synctest.Wait() // for a mint that no caller waits for
 }
 
 func TestATokenIsReplacedInItsLastQuarter(t *testing.T) {
@@ -58,10 +58,10 @@ func TestATokenIsReplacedInItsLastQuarter(t *testing.T) {
 		if p.made != 1 {
 			t.Errorf("%d mints in the first three quarters, want 1", p.made)
 		}
-		time.Sleep(10 * time.Minute) // the moment is random, and has passed
+		time.Sleep(10 * time.Minute) // the renewal time is random, and has passed
 		gives(t, c, 0, "tok-1", true)
 		gives(t, c, 0, "tok-2", true)
-		time.Sleep(55 * time.Minute) // too little left to be given while another is made
+		time.Sleep(55 * time.Minute) // too little left to be given while another is minted
 		gives(t, c, 0, "tok-3", false)
 		if p.made != 3 {
 			t.Errorf("%d mints, want 3", p.made)
@@ -80,7 +80,7 @@ func TestATokenLastsAsLongAsWasAsked(t *testing.T) {
 		gives(t, c, 50*time.Minute, "tok-2", false)
 		p.err = errors.New("away")
 		time.Sleep(11 * time.Minute)
-		gives(t, c, 50*time.Minute, "tok-2", false) // none lasts longer
+		gives(t, c, 50*time.Minute, "tok-2", false) // no token lasts longer
 	})
 }
 
@@ -105,13 +105,13 @@ func TestWhatIsGivenInTrouble(t *testing.T) {
 			gives(t, cache, 0, "tok-1", false)
 			p.err = c.err
 			time.Sleep(55*time.Minute - 1)
-			gives(t, cache, 0, "tok-1", true) // nobody knows yet
+			gives(t, cache, 0, "tok-1", true) // the outage is not known yet
 			old := ""
 			if c.given {
 				old = "tok-1"
 			}
 			gives(t, cache, 0, old, true)
-			time.Sleep(4 * time.Minute) // a minute and a moment left
+			time.Sleep(4 * time.Minute) // a little more than a minute left
 			got, _, err := cache.Get(t.Context(), "sb-1", widgets, 0)
 			if (got.Secret() == "tok-1") != c.given || (err == nil) != c.given {
 				t.Errorf("%s: Get = %q, %v near the end, want the old token: %v", c.name, got.Secret(), err, c.given)
@@ -155,7 +155,7 @@ func TestHowLongAFailureIsBelieved(t *testing.T) {
 	}
 }
 
-// A mint is for all who wait, whoever of them gives up, and for whoever comes next.
+// A mint serves all callers that wait, even if some give up, and the next one.
 func TestAMintOutlivesWhoBeganIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &presses{takes: 10 * time.Second}
@@ -211,13 +211,13 @@ func TestWhatIsForgotten(t *testing.T) {
 	})
 }
 
-// Tokens and refusals end in memory by whichever clock says so.
+// Tokens and refusals in memory expire by either clock.
 func TestWhatIsCachedEndsByEitherClock(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		later   func(time.Time) time.Time
 		minted  int // of a token
-		refused int // times that GitHub is asked for what it refuses
+		refused int // how often GitHub is asked for what it refuses
 	}{
 		{"at once", func(t time.Time) time.Time { return t }, 1, 1},
 		{"after two hours of sleep", func(t time.Time) time.Time { return clocktest.Slept(t, 2*time.Hour) }, 2, 2},

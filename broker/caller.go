@@ -210,7 +210,7 @@ func Separates(separator, value string) bool {
 
 // Claims are the names of the claims in the template.
 func (t Template) Claims() []string {
-	parts, _ := t.Parts() // one that is wrong was refused
+	parts, _ := t.Parts() // a malformed template was refused earlier
 	var paths []string
 	for _, p := range parts {
 		if p.Claim != "" {

@@ -44,8 +44,8 @@ func (f *identifierFunc) Identify(context.Context, *http.Request) (Caller, error
 	return Caller{}, (*f)()
 }
 
-// An identity that cannot be looked at now is not one that does not hold,
-// whichever rule says so first.
+// An identity that cannot be checked now is not an invalid one, in whatever order the
+// rules find out.
 func TestResolveTellsLaterFromNever(t *testing.T) {
 	later := identifierFunc(func() error {
 		return &Refusal{Status: 503, Reason: ReasonIdentity, Detail: "later", RetryAfter: time.Second}
@@ -64,8 +64,8 @@ func TestResolveTellsLaterFromNever(t *testing.T) {
 	}
 }
 
-// Rules see the whole subject, whoever makes the caller: the end of one that is cut
-// is its writer's to choose. One that is too long is refused by name.
+// Rules see the whole subject: an attacker could choose where a cut subject ends. A
+// subject that is too long is refused.
 func TestNewCaller(t *testing.T) {
 	long := strings.Repeat("x", MaxSubject)
 	for _, c := range []struct {

@@ -27,8 +27,8 @@ func (j troubledJournal) Write(ctx context.Context, e Entry, durable bool) error
 	return j.Journal.Write(ctx, e, durable)
 }
 
-// over is the bench's broker with one thing that fails once. It is not started
-// anew: it has to recover by itself.
+// over makes one call fail once under the bench's broker. The broker is not restarted:
+// it must recover by itself.
 func (b *bench) over(f *faultinject.Trouble) {
 	var kept store.Store = b.store
 	var journal Journal = b.journal
@@ -45,8 +45,8 @@ func (b *bench) over(f *faultinject.Trouble) {
 	b.start(Config{Store: kept, Journal: journal})
 }
 
-// checkLive allows no token that is wider than what was asked, and none that the
-// journal does not account for: by its hash, or as one that nobody saw.
+// checkLive fails if a token is wider than requested, or is not in the journal, by its
+// hash or as one that did not arrive.
 func (b *bench) checkLive(when string) {
 	b.t.Helper()
 	hashes, open := []string{}, 0
@@ -54,7 +54,7 @@ func (b *bench) checkLive(when string) {
 	for _, e := range b.journal.entries {
 		switch e.Kind {
 		case KindIntent:
-			open++ // until its outcome is written down
+			open++ // until its outcome is recorded
 		case KindMinted:
 			open--
 			hashes, open = append(hashes, e.Hash), open+e.Unseen
@@ -74,7 +74,8 @@ func (b *bench) checkLive(when string) {
 	}
 }
 
-// TestEveryCallMayFail asks again and again while one call of the broker's fails.
+// TestEveryCallMayFail sends requests again and again while each of the broker's calls
+// fails once.
 func TestEveryCallMayFail(t *testing.T) {
 	kinds := append(slices.Clone(faultinject.OnTheWay), faultinject.WrongExpiry, faultinject.LessThanSaid, faultinject.StoreDown, faultinject.StoreLost, faultinject.KeyDown, faultinject.DiskFull)
 	for _, kind := range kinds {
@@ -110,13 +111,13 @@ func askInTrouble(t *testing.T, f *faultinject.Trouble) {
 			if !isRefusal || try == 3 {
 				t.Fatalf("%s is answered with %d %s at the %d. try", when, got.Code, got.Body, try)
 			}
-			time.Sleep(time.Minute) // what is remembered of a failure passes
+			time.Sleep(time.Minute) // let cached failures expire
 			b.Advance(time.Minute)
 		}
 	}
 }
 
-// The audit log says which claims made a caller what it is.
+// The audit log says which claims the rule checked.
 func TestTheJournalSaysWhichClaimsMatched(t *testing.T) {
 	b := newBench(t)
 	b.token("ci", "acme/widgets", "read")

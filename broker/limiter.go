@@ -21,7 +21,7 @@ type Limits struct {
 
 // A Limiter limits the requests of each workspace.
 type Limiter struct {
-	Limits func() Limits    // in force now
+	Limits func() Limits    // returns the limits in force
 	Now    func() time.Time // nil means time.Now
 
 	mu      sync.Mutex // guards the rest
@@ -32,7 +32,7 @@ type Limiter struct {
 // bucket is the token bucket of one workspace.
 type bucket struct {
 	running int
-	left    float64 // of the burst, at the time at
+	left    float64 // requests left of the burst, at the time at
 	at      time.Time
 }
 
@@ -85,7 +85,8 @@ func (b *bucket) refusal(workspace string, limits Limits) error {
 	return nil
 }
 
-// Count counts one request of a workspace, or refuses it.
+// Count counts one request of a workspace. It returns a [*Refusal] if there are too
+// many.
 func (l *Limiter) Count(workspace string) error {
 	err := l.enter(workspace)
 	if err == nil {
@@ -134,7 +135,8 @@ func (l *Limiter) sweep(limits Limits, now time.Time) {
 	}
 }
 
-// Count counts one request of a workspace that asks for no token, or refuses it.
+// Count counts one request of a workspace that asks for no token. It returns a
+// [*Refusal] if there are too many.
 func (b *Broker) Count(workspace string) error { return b.requests.Count(workspace) }
 
 // limited refuses workspaces that ask too often. It is below audited, so that refusals are
@@ -174,7 +176,7 @@ func Gated(limit func() int, refused func(), next http.Handler) http.Handler {
 				refused()
 			}
 			w.Header().Set("Retry-After", "1")
-			_ = api.WriteProblem(w, api.NewProblem(http.StatusTooManyRequests, "the broker is at its limit of concurrent requests")) // the client has gone
+			_ = api.WriteProblem(w, api.NewProblem(http.StatusTooManyRequests, "the broker is at its limit of concurrent requests")) // fails only if the client has gone
 			return
 		}
 		defer leave()
@@ -223,43 +225,43 @@ func (b *Broker) limitUnauth(r *http.Request, judge func(*Limiter, string) error
 
 const (
 	maxBodies = 64
-	// bodyTime is for a whole body. All come with their headers but those of who
-	// wants to be in the way.
+	// bodyTime is the time for a whole body. Normal clients send it together with the
+	// headers.
 	bodyTime  = 5 * time.Second
-	bodyCount = 64 << 10 // bytes; see Bodies.Each
+	bodyCount = 64 << 10 // bytes; see BodyLimiter.Each
 )
 
-// Bodies limits how many bodies are read or written at once, since a slow client holds a
-// place among all requests. 64 run at once, for five seconds each. When one more comes,
-// the one that [fairshare.Pool] evicts is given up.
+// BodyLimiter limits how many bodies are read or written at once, because a slow client
+// takes the place of another request. It allows 64, for five seconds each. One more
+// ends the one that [fairshare.Pool] evicts.
 type BodyLimiter struct {
-	// Each is what a body counts for at least, in bytes: 64 times as many are let be
-	// at once. 0 means 64 KiB.
+	// Each is the least that a body counts for, in bytes. The limit for all is 64 times
+	// Each. 0 means 64 KiB.
 	Each int64
 
 	once sync.Once
 	room fairshare.Pool
 }
 
-// Read calls read, which reads the body of a request to its end. from is whom to count it
-// for, and size is what it has at most, in bytes. The body ends with
-// [os.ErrDeadlineExceeded] where it took too long, or is in the way.
+// Read calls read, which must read the request's body to its end. The body counts for
+// from, and has at most size bytes. Reading fails with [os.ErrDeadlineExceeded] if it
+// takes too long, or if the body is evicted.
 func (b *BodyLimiter) Read(w http.ResponseWriter, from string, size int64, read func() error) error {
 	deadline := http.NewResponseController(w).SetReadDeadline
 	err := b.limit(from, size, deadline, read)
 	if err == nil {
-		_ = deadline(time.Time{}) // or its end would look as if the client had gone
+		_ = deadline(time.Time{}) // otherwise its end would look as if the client had gone
 	}
 	return err
 }
 
-// Write calls write, which answers with a body of so many bytes. For what net/http
-// still has of the answer then there are another five seconds.
+// Write calls write, which writes an answer of size bytes. After that, net/http has
+// another five seconds to send what it has buffered.
 func (b *BodyLimiter) Write(w http.ResponseWriter, from string, size int64, write func() error) error {
 	deadline := http.NewResponseController(w).SetWriteDeadline
 	err := b.limit(from, size, deadline, write)
 	if err == nil {
-		_ = deadline(time.Now().Add(bodyTime)) // or a client could take for ever over the end
+		_ = deadline(time.Now().Add(bodyTime)) // otherwise a client could delay the end forever
 	}
 	return err
 }
@@ -271,7 +273,7 @@ func (b *BodyLimiter) limit(from string, size int64, deadline func(time.Time) er
 		}
 		b.room.Size, b.room.EvictOldest = maxBodies*b.Each, true
 	})
-	until := func(t time.Time) { _ = deadline(t) } // where there is no connection there is nothing to wait for
+	until := func(t time.Time) { _ = deadline(t) } // fails only without a connection
 	until(time.Now().Add(bodyTime))
 	leave, ok := b.room.Acquire(from, max(size, b.Each), func() { until(time.Unix(1, 0)) })
 	if !ok {

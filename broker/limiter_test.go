@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 )
 
-// limiter is one at a moment.
+// limiter returns a Limiter at a time that the test sets.
 func limiter(limits Limits, now *time.Time) (*Limiter, Vendor) {
 	l := &Limiter{Limits: func() Limits { return limits }, Now: func() time.Time { return *now }}
 	return l, limited(l, func(context.Context, Workspace, api.TokenRequest) (Grant, error) { return Grant{}, nil })
@@ -104,7 +104,7 @@ func TestGated(t *testing.T) {
 	}
 }
 
-// A request that takes long is not forgotten, and ends.
+// A long request is not forgotten by a sweep, and can end.
 func TestLimitsOutlastASweep(t *testing.T) {
 	now := time.Now()
 	l := &Limiter{Limits: func() Limits { return Limits{Requests: 1} }, Now: func() time.Time { return now }}
@@ -152,8 +152,8 @@ type timed struct {
 func (t *timed) SetReadDeadline(d time.Time) error  { t.read = d; return nil }
 func (t *timed) SetWriteDeadline(d time.Time) error { t.write = d; return nil }
 
-// The end of an answer is still with net/http when its handler is done: a client that
-// does not take it holds a stream for no longer than the rest.
+// net/http still holds the end of an answer when its handler returns: a client that
+// does not read it may hold the stream only for a limited time.
 func TestDeadlinesAfterBodies(t *testing.T) {
 	w := &timed{ResponseWriter: httptest.NewRecorder()}
 	var b BodyLimiter
@@ -172,7 +172,7 @@ func TestDeadlinesAfterBodies(t *testing.T) {
 	}
 }
 
-// Who may not ask cannot fill the log either.
+// Callers without access cannot fill the log either.
 func TestStrangersAreWrittenDownAFewTimes(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	b := newBench(t)

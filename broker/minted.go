@@ -109,7 +109,7 @@ func githubRefusal(err error) error {
 // store. A token that cannot be revoked yet stays in memory until Retry succeeds or it
 // expires.
 type TakeBack struct {
-	// Revoke ends a token; see [mint.App.Revoke].
+	// Revoke revokes a token; see [mint.App.Revoke].
 	Revoke func(context.Context, credential.Token) error
 	// Revoked is called with each token that Retry revoked; nil is not called.
 	Revoked func(credential.Token)
@@ -168,7 +168,7 @@ func (b *TakeBack) Retry(ctx context.Context) error {
 	return usererr.Join(errs...)
 }
 
-// A Pooled is a GitHub at which several Apps mint for the same accounts.
+// A Pooled is a GitHub with several Apps that mint for the same accounts.
 type Pooled interface {
 	// Members returns all Apps, at least one. A single one is used without the pool.
 	Members(ctx context.Context, owner string) []Member
@@ -180,7 +180,7 @@ type Pooled interface {
 	Turn(key string, seats ...mint.Seat) (mint.Seat, func(error), error)
 }
 
-// A Member is one App of a pool. Its Seat has a name.
+// A Member is one App of a pool. Its Seat has the App's name.
 type Member struct {
 	Minter
 	mint.Seat

@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// answers is a GitHub that answers what a test says, and remembers what was asked.
+// answers is a GitHub that answers what the test sets, and remembers the requests.
 type answers struct {
 	installation mint.Installation
 	minted       mint.Minted
@@ -42,7 +42,7 @@ func TestASuspendedInstallationMintsNothing(t *testing.T) {
 	}
 }
 
-// A repository that is meant by its id is not asked of another account's installation.
+// A repository found by its id is not requested from another account's installation.
 func TestARepositoryByItsIDStaysWithItsAccount(t *testing.T) {
 	a := &answers{installation: mint.Installation{ID: 1, Account: mint.Account{Login: "Other"}}}
 	s := widgets
@@ -56,7 +56,7 @@ func TestARepositoryByItsIDStaysWithItsAccount(t *testing.T) {
 	}
 }
 
-// A token that opens less is handed back beside the refusal, to be revoked.
+// A token that gives less access is returned with the refusal, to be revoked.
 func TestATokenThatOpensLessIsRefused(t *testing.T) {
 	token := credential.NewToken("ghs_x", time.Now().Add(time.Hour))
 	a := &answers{installation: mint.Installation{ID: 1, Account: mint.Account{Login: "Acme"}}, minted: mint.Minted{Token: token, Narrower: []string{"contents: write"}}}
@@ -71,7 +71,7 @@ func TestATokenThatOpensLessIsRefused(t *testing.T) {
 	}
 }
 
-// Whose business a failure is decides what the caller is told, and when to come back.
+// The kind of a failure decides what the caller is told, and when to retry.
 func TestWhatBecomesOfGitHubsRefusals(t *testing.T) {
 	of := func(kind mint.Kind) error {
 		return &mint.Error{Kind: kind, Doing: "mint a token", Message: "secret-of-the-broker", RetryAfter: time.Minute}
@@ -115,8 +115,8 @@ func TestWhatBecomesOfGitHubsRefusals(t *testing.T) {
 	}
 }
 
-// A token that must not be given and cannot be revoked yet, because GitHub does not
-// know it everywhere, is known to this broker alone. It is not forgotten.
+// A token that must not be given, and cannot be revoked yet because not all of GitHub's
+// servers know it, is known only to this broker. It is not forgotten.
 func TestWhatCannotBeTakenBackIsTriedAgain(t *testing.T) {
 	now, away := time.Now(), errors.New("GitHub answers 401")
 	var asked, revoked []string

@@ -19,13 +19,13 @@ import (
 type Policy struct {
 	Hash      string         // of the whole configuration
 	Hosts     []string       // canonical names that git uses for the served GitHub
-	Rules     []Rule         // the first that matches decides
+	Rules     []Rule         // the first match decides
 	Operators []OperatorRule // none: no request is an operator's
 }
 
 // A Rule maps callers to a workspace and a profile.
 type Rule struct {
-	Name string     // "callers[0] ci", for audit and messages
+	Name string     // such as "callers[0] ci", for audit and messages
 	By   Identifier // authenticates the caller; rules may share one
 	// Method is the method of the callers that By proves; "" if it is not known in advance.
 	Method string
@@ -36,7 +36,7 @@ type Rule struct {
 	Profile   *workspace.Profile
 	// Tokens limits the tokens that a workspace of the rule gets.
 	Tokens TokenLimit
-	// Sleep is how long after its end a session for a join token can be renewed.
+	// Sleep is how long after its expiry a session for a join token can be renewed.
 	Sleep time.Duration
 	// Hash is of the rule's configuration, its name included. Gateway sessions end when it
 	// changes.
@@ -51,7 +51,7 @@ type Matcher interface {
 // Exactly matches claims to strings: every claim must be present and equal.
 type Exactly map[string]string
 
-// Match implements Matcher.
+// Match implements [Matcher].
 func (m Exactly) Match(c Caller) (bool, error) {
 	for path, want := range m {
 		if got, ok := c.Claim(path); !ok || got != want {
@@ -64,7 +64,7 @@ func (m Exactly) Match(c Caller) (bool, error) {
 // Patterns match whole claims to regular expressions.
 type Patterns map[string]*regexp.Regexp
 
-// Match implements Matcher.
+// Match implements [Matcher].
 func (m Patterns) Match(c Caller) (bool, error) {
 	for path, pattern := range m {
 		if got, ok := c.Claim(path); !ok || !pattern.MatchString(got) {
@@ -92,7 +92,7 @@ func (m Patterns) Claims() []string { return slices.Collect(maps.Keys(m)) }
 // All matches if all its matchers do.
 type All []Matcher
 
-// Match implements Matcher.
+// Match implements [Matcher].
 func (m All) Match(c Caller) (bool, error) {
 	for _, one := range m {
 		if ok, err := one.Match(c); !ok || err != nil {
@@ -201,7 +201,7 @@ func (p *Policy) apply(rule Rule, c Caller) (Workspace, bool, error) {
 	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, RuleHash: rule.Hash, Tokens: rule.Tokens, Sleep: rule.Sleep, Caller: c, Claims: rule.loggedClaims(c), Policy: p}, true, nil
 }
 
-// maxClaim bounds a claim in the audit log, in bytes.
+// maxClaim is how many bytes of a claim are in the audit log.
 const maxClaim = 200
 
 // loggedClaims are the claims that the rule reads, shortened for the audit log.
@@ -219,7 +219,7 @@ func (rule Rule) loggedClaims(c Caller) map[string]string {
 	return claims
 }
 
-// FindRule returns the rule of that name and [Rule.Hash].
+// FindRule returns the rule of that name with that [Rule.Hash].
 func (p *Policy) FindRule(name, hash string) (Rule, bool) {
 	i := slices.IndexFunc(p.Rules, func(r Rule) bool { return r.Name == name && r.Hash == hash })
 	if i < 0 {
@@ -228,19 +228,18 @@ func (p *Policy) FindRule(name, hash string) (Rule, bool) {
 	return p.Rules[i], true
 }
 
-// Serves reports whether host is one of those the broker answers for.
+// Serves reports whether the broker serves host.
 func (p *Policy) Serves(host string) bool { return slices.Contains(p.Hosts, host) }
 
 // A RuleResult is the result of one rule for a caller.
 type RuleResult struct {
 	Rule    string
 	Matches bool
-	Note    string // why it does not, where that is no claim
+	Note    string // why not, unless a claim is the reason
 }
 
-// Try finds out which workspace a caller would be, had it proved these claims,
-// and what each rule said up to the one that decides. A caller without a method
-// may have proved itself by any.
+// Explain returns the workspace that a caller with these claims would get, and the
+// result of each rule up to the one that decides. An empty method means any method.
 func (p *Policy) Explain(method string, claims map[string]any) (Workspace, []RuleResult, error) {
 	var said []RuleResult
 	for _, rule := range p.Rules {

@@ -20,7 +20,7 @@ func pattern(t *testing.T, text string) *regexp.Regexp {
 	return p
 }
 
-// unsure is a matcher that cannot say.
+// unsure is a matcher that always returns an error.
 type unsure struct{}
 
 var errUnsure = errors.New("the condition cannot be decided")
@@ -64,7 +64,7 @@ func TestMatchers(t *testing.T) {
 	}
 }
 
-// What a pattern says holds for the whole text, whatever its own brackets.
+// A pattern must match the whole text, whatever its own parentheses.
 func TestPatternsCannotEscapeTheirAnchors(t *testing.T) {
 	for _, text := range []string{"a)|(?:b", "(", "[", "a)", `\`, "*"} {
 		if p, err := CompilePattern(text); err == nil {
@@ -116,8 +116,8 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-// Two lists of claims never make one workspace, or the one caller would be revoked
-// with the other: whatever separator is written, a claim that contains it is refused.
+// Two lists of claims never make the same workspace; otherwise one caller would be
+// revoked with the other. Whatever the separator, a claim that contains it is refused.
 func TestTemplatesMakeNoIDTwice(t *testing.T) {
 	values := []string{"", "a", "-", "a-", "-a", "a-b", "a--", "--a", "a--b", "a---b", "b", ".", "_", "a.b", "A"}
 	for _, template := range []Template{"x{claim.a}-{claim.b}", "x{claim.a}--{claim.b}", "x{claim.a}-.-{claim.b}", "x{claim.a}a{claim.b}", "x{claim.a}-{claim.b}-{claim.a}.b"} {
@@ -144,8 +144,8 @@ func TestTemplatesMakeNoIDTwice(t *testing.T) {
 	}
 }
 
-// What is too long is said, not only shown: the value that would fill the answer is
-// cut, and the reason is not.
+// The error says that the id is too long: the value that would fill the answer is cut,
+// the reason is not.
 func TestAnIDThatIsTooLong(t *testing.T) {
 	by := &counted{caller: Caller{Method: "test", Claims: map[string]any{"id": strings.Repeat("a", 5000)}}}
 	_, err := (&Policy{Rules: []Rule{{By: by, Workspace: "ci-{claim.id}"}}}).Resolve(t.Context(), httptest.NewRequest(http.MethodPost, "/", nil))
@@ -155,7 +155,7 @@ func TestAnIDThatIsTooLong(t *testing.T) {
 	}
 }
 
-// counted proves who a test says, and counts how often it is asked.
+// counted identifies the caller that the test sets, and counts calls.
 type counted struct {
 	caller Caller
 	err    error
@@ -179,7 +179,7 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		rules  []Rule
-		want   string // the workspace and the rule
+		want   string // workspace and rule
 		status int
 	}{
 		{"the first of two", []Rule{rule("a", proved, nil, "one"), rule("b", proved, nil, "two")}, "one a", 0},
@@ -245,7 +245,7 @@ func TestWhoIsAnOperator(t *testing.T) {
 	}
 }
 
-// A session of a rule that is gone, or of none, is nobody's.
+// A session of a removed rule, or of no rule, has no operator.
 func TestOperatorByKey(t *testing.T) {
 	p := &Policy{Operators: []OperatorRule{{Name: "a"}, {Name: "b", Key: "k"}}}
 	for key, want := range map[string]string{"k": "b", "": "", "other": ""} {

@@ -18,7 +18,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// players are Apps of a pool that answer as they are told.
+// players are Apps of a pool that answer as the test says.
 type players struct {
 	mint.Pool
 	members []Member
@@ -26,8 +26,8 @@ type players struct {
 
 func (p *players) Members(context.Context, string) []Member { return p.members }
 
-// InstallationFor, InstallationForID and Mint are those of a GitHub with one App; nobody
-// asks it.
+// InstallationFor, InstallationForID and Mint are for a GitHub with one App; no test
+// calls them.
 func (p *players) InstallationFor(context.Context, string, string) (mint.Installation, error) {
 	return mint.Installation{}, errors.New("asked beside the pool")
 }
@@ -40,7 +40,7 @@ func (p *players) Mint(context.Context, mint.Grant) (mint.Minted, error) {
 	return mint.Minted{}, errors.New("asked beside the pool")
 }
 
-// newPlayers has n Apps that may read contents and write checks.
+// newPlayers returns n Apps that may read contents and write checks.
 func newPlayers(n int) (*players, []*answers) {
 	p := new(players)
 	var all []*answers
@@ -55,12 +55,12 @@ func newPlayers(n int) (*players, []*answers) {
 	return p, all
 }
 
-// refuse has an App be refused by GitHub.
+// refuse makes GitHub refuse an App.
 func (a *answers) refuse(kind mint.Kind) {
 	a.minted, a.err = mint.Minted{}, &mint.Error{Kind: kind, Doing: "mint"}
 }
 
-// scopeOf is what a workspace with tokens of its own asks for.
+// scopeOf returns the scope of a workspace with tokens of its own.
 func scopeOf(workspace string, levels map[string]string) Scope {
 	s := widgets
 	s.Author, s.Grant.Permissions = authorWorkspace+workspace, mint.PermissionLevels(levels)
@@ -83,7 +83,7 @@ func whoMints(t *testing.T, p *players, s Scope) (int, mint.Minted, error) {
 	return at, m, err
 }
 
-// Replicas keep no list of who has which App, and agree all the same.
+// Replicas have no list of who uses which App, and still agree.
 func TestAllReplicasAskTheSameApp(t *testing.T) {
 	one, _ := newPlayers(3)
 	two, _ := newPlayers(3)
@@ -123,7 +123,7 @@ func TestAProfileHasAnAppForEachRepository(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen[at] = true
-		s.For = "profile a 2" // the file was changed
+		s.For = "profile a 2" // the profile's file changed
 		if again, _, _ := whoMints(t, p, s); again != at {
 			t.Errorf("a changed profile moves %s to another App", s.Repo)
 		}
@@ -137,8 +137,8 @@ func TestAnotherAppMintsWhereOneCannot(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		spoil  func(*players, []*answers, int)
-		reason string // why another one mints
-		checks bool   // so it does for checks, too
+		reason string // why another App mints
+		checks bool   // the same for checks
 	}{
 		{"suspended", func(_ *players, all []*answers, at int) { all[at].installation.SuspendedAt = time.Now() }, "suspended", false},
 		{"not granted enough", func(_ *players, all []*answers, at int) {
@@ -193,8 +193,8 @@ func TestNoAppCanMint(t *testing.T) {
 	}
 }
 
-// A token that GitHub made is to be revoked by who gets it with the error, and must not be
-// forgotten for another App's.
+// A token that GitHub minted is returned with the error to be revoked, and must not be
+// lost when another App mints.
 func TestATokenThatOpensLessIsNotForgotten(t *testing.T) {
 	p, all := newPlayers(2)
 	for _, a := range all {
@@ -209,8 +209,7 @@ func TestATokenThatOpensLessIsNotForgotten(t *testing.T) {
 	}
 }
 
-// One App is asked as before there were pools: its own error, and no question about
-// permissions.
+// A single App is used as without a pool: its own error, and no check of permissions.
 func TestAPoolOfOne(t *testing.T) {
 	p, all := newPlayers(1)
 	all[0].installation.Permissions = nil
@@ -248,7 +247,7 @@ func (l limitedTo) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// An App that is used up must not keep workspaces of the other App from new tokens.
+// If one App's limit is used up, workspaces of the other App still get new tokens.
 func TestEachAppHasABudget(t *testing.T) {
 	p, _ := newPlayers(2)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -262,7 +261,7 @@ func TestEachAppHasABudget(t *testing.T) {
 	leave := func(at, left int) {
 		t.Helper()
 		p.members[at].App = &mint.App{ID: "Iv23li", Signer: signer, URL: "https://github.test", Client: &http.Client{Transport: limitedTo(left)}}
-		_, _ = p.members[at].App.Self(t.Context()) // 404, with what is left
+		_, _ = p.members[at].App.Self(t.Context()) // a 404 with the rate limit headers
 		if r, ok := p.members[at].App.Rate(); !ok || r.Remaining != left {
 			t.Fatalf("App %d has %+v, %v", at, r, ok)
 		}

@@ -32,14 +32,14 @@ func (r *Refusal) Error() string {
 // Unwrap returns the cause.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// The reasons of refusals. They are few, so that they can be labels of metrics.
+// The reasons of refusals. They are few, because they are labels of metrics.
 const (
 	ReasonHost       = "host"       // not served
 	ReasonIdentity   = "identity"   // none, or not valid
 	ReasonReplay     = "replay"     // a single-use proof was used again
 	ReasonCopied     = "copied"     // two holders renewed one session
 	ReasonRule       = "rule"       // no rule matches the identity
-	ReasonBlocked    = "barred"     // the workspace is blocked, or the account
+	ReasonBlocked    = "barred"     // the workspace, the account or the App is blocked
 	ReasonRepository = "repository" // not allowed by the profile
 	ReasonPermission = "permission" // not allowed by the profile
 	ReasonRequest    = "request"    // malformed
@@ -51,7 +51,7 @@ const (
 	ReasonNone       = ""           // the request was granted
 )
 
-const maxDetail = 300 // bytes of a refusal's detail
+const maxDetail = 300 // bytes of a refusal's Detail
 
 // Problem is the problem document of the refusal.
 func (r *Refusal) Problem() api.Problem { return api.NewProblem(r.Status, r.Detail) }
@@ -65,7 +65,7 @@ func RefusalOf(err error) *Refusal {
 	return &Refusal{Status: http.StatusInternalServerError, Reason: ReasonInternal, Err: err, Detail: "the broker could not answer; its log says why"}
 }
 
-// BadRequest is the refusal of a malformed request.
+// BadRequest returns the refusal of a malformed request.
 func BadRequest(detail string) *Refusal {
 	return &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: detail}
 }
@@ -76,12 +76,12 @@ func NotAllowed(w http.ResponseWriter, methods ...string) *Refusal {
 	return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "this path is for " + strings.Join(methods, " and ")}
 }
 
-// AuditUnavailable is the refusal while the audit log cannot be written.
+// AuditUnavailable returns the refusal for when the audit log cannot be written.
 func AuditUnavailable(err error) *Refusal {
 	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonAudit, RetryAfter: RetryAfter, Err: err, Detail: "the broker's audit log cannot be written"}
 }
 
-// StoreUnavailable is the refusal while the store cannot be read or written.
+// StoreUnavailable returns the refusal for when the store cannot be read or written.
 func StoreUnavailable(err error) *Refusal {
 	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err, Detail: "the broker's store is unavailable"}
 }
@@ -93,7 +93,7 @@ func withProblems(mux *http.ServeMux) http.Handler {
 		if handler, pattern := mux.Handler(r); pattern == "" {
 			mute := &statusOnly{ResponseWriter: w}
 			handler.ServeHTTP(mute, r)
-			_ = api.WriteProblem(w, api.NewProblem(mute.status, "this broker serves no such path, or not by that method")) // the client has gone
+			_ = api.WriteProblem(w, api.NewProblem(mute.status, "this broker serves no such path, or not by that method")) // fails only if the client has gone
 			return
 		}
 		mux.ServeHTTP(w, r)

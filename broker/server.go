@@ -16,10 +16,11 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 )
 
-// An Observation is one answer, with few possible values in each field.
+// An Observation describes one answer, with few possible values in each field, for
+// metrics.
 type Observation struct {
 	Endpoint string // "token", "git-credentials", …
-	Method   string // of the caller's proof; "" where nothing was proved
+	Method   string // of the caller's proof; "" without one
 	Status   int
 	Reason   string
 	Cached   bool
@@ -29,7 +30,7 @@ type Observation struct {
 // CredentialsPath takes requests in git's credential format.
 const CredentialsPath = "/v1/git-credentials"
 
-// maxCredentials bounds a request in git's format, in bytes.
+// maxCredentials is the maximum size of a request in git's format, in bytes.
 const maxCredentials = 16 << 10
 
 // Handler serves workspaces.
@@ -111,7 +112,7 @@ func (b *Broker) refuse(c *call, r *Refusal) {
 	}
 	p := r.Problem()
 	p.Instance = "urn:gatepass:request:" + c.id
-	_ = api.WriteProblem(c.w, p) // the client has gone
+	_ = api.WriteProblem(c.w, p) // fails only if the client has gone
 }
 
 // token answers POST /v1/token.
@@ -151,7 +152,7 @@ func readBody[T any](b *Broker, c *call, w Workspace, size int64, read func(http
 	return got, malformed(err)
 }
 
-// malformed keeps the status that package api chose.
+// malformed converts a problem of package api to a refusal with its status.
 func malformed(err error) error {
 	if p, ok := errors.AsType[api.Problem](err); ok {
 		return &Refusal{Status: p.Status, Reason: ReasonRequest, Detail: p.Detail}
@@ -159,7 +160,7 @@ func malformed(err error) error {
 	return err
 }
 
-// GatewaySessionPrefix begins every session of the git gateway.
+// GatewaySessionPrefix is the prefix of every session of the git gateway.
 const GatewaySessionPrefix = "gpg_"
 
 // identify resolves the caller. It refuses gateway sessions, even on a connection that proves
@@ -210,10 +211,10 @@ func Secured(next http.Handler) http.Handler {
 	})
 }
 
-// credentials answers POST /v1/git-credentials: git's request in, git's answer
-// out (https://git-scm.com/docs/git-credential#IOFMT), for a client that is no
-// more than a shell script. The operation is a write: the format has no word for
-// it. What is not for this broker is answered with nothing.
+// credentials answers POST /v1/git-credentials: git's request in, git's answer out
+// (https://git-scm.com/docs/git-credential#IOFMT), for clients that are only a shell
+// script. The operation is always a write, because the format cannot name one. A
+// request that is not for this broker gets an empty answer.
 func (b *Broker) credentials(c *call) error {
 	if c.r.Method != http.MethodPost {
 		return NotAllowed(c.w, http.MethodPost)
@@ -245,7 +246,7 @@ func (b *Broker) credentials(c *call) error {
 	return err
 }
 
-// credentialRequest reads git's format.
+// credentialRequest parses git's format.
 func credentialRequest(body []byte) (api.TokenRequest, error) {
 	request, err := protocol.ParseRequest(body)
 	if err != nil {

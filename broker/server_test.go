@@ -45,7 +45,7 @@ func TestARefusedPushIsWrittenDownAsItWasSaid(t *testing.T) {
 	}
 }
 
-// Who may say something is who may ask for a token, and nobody else.
+// Exactly those callers may report who may ask for a token.
 func TestWhoReportsRefusedPushes(t *testing.T) {
 	b := newBench(t)
 	for caller, want := range map[string]int{"": 401, "forged": 401, "../x": 403, "ci": 204, "x": 204} {
@@ -79,8 +79,8 @@ func TestWhoReportsRefusedPushes(t *testing.T) {
 	}
 }
 
-// A report is given nothing, and a call of nobody's is not either: neither uses up what
-// proves it.
+// A report gives nothing, nor does a call of an unknown caller: neither uses up a
+// proof.
 func TestReportsUseUpNoProof(t *testing.T) {
 	b := newBench(t)
 	by := new(once)
@@ -100,7 +100,7 @@ func TestReportsUseUpNoProof(t *testing.T) {
 	}
 }
 
-// A proof that is spent already is an answer of its own, for workspaces and operators.
+// A proof that was used before gets its own answer, for workspaces and operators.
 func TestASpentProof(t *testing.T) {
 	b := newBench(t)
 	by := &once{refusal: &Refusal{Status: http.StatusUnauthorized, Reason: ReasonReplay, Detail: "it was used before"}}
@@ -118,7 +118,7 @@ func TestASpentProof(t *testing.T) {
 	}
 }
 
-// once identifies callers by proofs that hold once.
+// once identifies callers by single-use proofs.
 type once struct {
 	spent   int
 	refusal error // of spending
@@ -164,7 +164,7 @@ func TestAReportThatCannotBeWrittenDown(t *testing.T) {
 	}
 }
 
-// git's format is no other way in, and no cache keeps what it answers.
+// git's format is under the same rules, and no cache stores its answer.
 func TestWhoGetsCredentialsInGitsFormat(t *testing.T) {
 	b := newBench(t)
 	const body = "protocol=https\nhost=github.com\npath=acme/widgets.git\n\n"

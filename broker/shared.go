@@ -26,7 +26,8 @@ const (
 	// claimLife is how long one replica may take to mint: mintTimeout plus the difference
 	// between the clocks of replicas.
 	claimLife = mintTimeout + 5*time.Second
-	// sharePatience is how long a replica waits for the mint of another before it mints.
+	// sharePatience is how long a replica waits for another's mint before it mints
+	// itself.
 	sharePatience = 5 * time.Second
 	// shareLook is the time between two reads while waiting: at first, and at most.
 	shareLook, maxShareLook = 100 * time.Millisecond, time.Second
@@ -43,9 +44,9 @@ const (
 // cost more than the mints. The store only records that the account has such tokens.
 type Shared struct {
 	Store store.Store
-	// Marked reports whether a token was revoked before its end; see [Blocklist.Marked].
+	// Marked reports whether a token is marked as revoked; see [Blocklist.Marked].
 	Marked func(context.Context, credential.Token) (bool, error)
-	Now    func() time.Time // the clock by which tokens end; nil means time.Now
+	Now    func() time.Time // the clock by which tokens expire; nil means time.Now
 
 	apart sync.Map // by account, the name of the store.Unshared marker that was written
 }
@@ -63,7 +64,7 @@ type sharedToken struct {
 	Scope string `json:"scope"` // its Key
 }
 
-// found is what the store has under a name.
+// found is the store's entry under a name.
 type found struct {
 	name  store.Name
 	token credential.Token // zero if there is none to use

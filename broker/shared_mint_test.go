@@ -11,8 +11,8 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Brokers on one store, and one that is started again, make one token of a scope. Each
-// writes to its own audit log which workspace it gave it to, and the store has it once for each
+// Brokers on one store, and a restarted one, mint one token for a scope. Each records
+// in its own audit log which workspace got it, and the store has one entry for each
 // workspace.
 func TestBrokersShareATokenThroughTheirStore(t *testing.T) {
 	b := newBench(t)
@@ -38,8 +38,8 @@ func TestBrokersShareATokenThroughTheirStore(t *testing.T) {
 	}
 }
 
-// What the store has of another replica's token is given to no caller that the policy refuses,
-// or who is blocked.
+// A shared token from the store is not given to a caller that the policy refuses, or
+// that is blocked.
 func TestASharedTokenGoesThroughTheChain(t *testing.T) {
 	b := newBench(t)
 	if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusOK {
@@ -58,8 +58,7 @@ func TestASharedTokenGoesThroughTheChain(t *testing.T) {
 	}
 }
 
-// unshared is a store that keeps no shared token: of the calls about them, those of one
-// kind fail.
+// unshared is a store in which one kind of call about shared tokens fails.
 type unshared struct {
 	store.Store
 	creates, replaces, gets bool // fail
@@ -81,8 +80,9 @@ func (u unshared) Get(ctx context.Context, n store.Name) (store.Entry, error) {
 	return u.Store.Get(ctx, n)
 }
 
-// A token that the store cannot keep, so that a kill would miss it, is not given. It is revoked,
-// and the audit log says so. Where that is known before, no token is minted.
+// A token that the store cannot take, so that a revocation would miss it, is not given.
+// It is revoked, and the audit log says so. If that is known before, no token is
+// minted.
 func TestATokenThatCannotBeKeptForAllIsRevoked(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -111,7 +111,7 @@ func TestATokenThatCannotBeKeptForAllIsRevoked(t *testing.T) {
 	}
 }
 
-// A token is kept with its end, so that it is deleted without being read.
+// A token's entry has its expiry in the name, so that it is deleted without being read.
 func TestSharedEntriesSayWhenTheyEnd(t *testing.T) {
 	b := newBench(t)
 	b.token("x", "acme/widgets", "read")

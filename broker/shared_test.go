@@ -19,12 +19,13 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// tally counts the calls of a store that are about shared tokens, by their kind.
+// tally counts a store's calls about shared tokens, by kind.
 type tally struct {
 	store.Store
 	mu     sync.Mutex // guards the rest
 	counts map[string]int
-	// onGet is called after a shared entry was looked for, before the caller has it; nil is not.
+	// onGet is called after a shared entry was read, before the caller gets it; nil
+	// disables it.
 	onGet func()
 }
 
@@ -39,7 +40,7 @@ func (c *tally) count(kind string, n store.Name) {
 	}
 }
 
-// take returns the counts since the last time, as text.
+// take returns the counts since the last call, as text.
 func (c *tally) take() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,7 +71,7 @@ func (c *tally) Delete(ctx context.Context, n store.Name) error {
 	return c.Store.Delete(ctx, n)
 }
 
-// press makes tokens of widgets, as GitHub does.
+// press mints tokens for widgets, like GitHub.
 type press struct {
 	mu    sync.Mutex // guards the rest
 	made  int
@@ -102,13 +103,13 @@ func (p *press) mints() int {
 	return p.made
 }
 
-// A replica is what a broker has of tokens, on a store with others.
+// A replica is a broker's token cache, on a store shared with others.
 type replica struct {
 	*Cache
 	blocks *Blocklist
 }
 
-// fleet makes replicas on one store, which mint by one press.
+// fleet makes n replicas on one store that mint with one press.
 func fleet(n int, in store.Store, p *press) (all []replica) {
 	for range n {
 		r := replica{new(Cache), &Blocklist{Store: in}}
@@ -132,8 +133,8 @@ func (r replica) give(t *testing.T, ttl time.Duration) credential.Token {
 	return got
 }
 
-// Four replicas that are asked for one scope at one moment make one token, and pay for that
-// with few calls of the store. What is in memory costs none.
+// Four replicas that are asked for one scope at the same moment mint one token, with
+// few calls of the store. A token in memory needs none.
 func TestOneMintForOneScopeAtFourReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, p := &tally{Store: new(storetest.Memory)}, &press{takes: 600 * time.Millisecond}
@@ -170,7 +171,7 @@ func TestOneMintForOneScopeAtFourReplicas(t *testing.T) {
 	})
 }
 
-// Refreshing ahead happens once for all replicas as well, and no request waits for it.
+// Also early replacement happens once for all replicas, and no request waits for it.
 func TestATokenIsReplacedOnceForAllReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, p := &tally{Store: new(storetest.Memory)}, &press{takes: time.Second}
@@ -194,13 +195,13 @@ func TestATokenIsReplacedOnceForAllReplicas(t *testing.T) {
 	})
 }
 
-// What the replica that mints is in trouble with is no trouble of the others for long.
+// If the replica that mints fails, the others do not fail for long.
 func TestTheReplicaThatMintsIsInTrouble(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		takes time.Duration // of its mint
 		err   error
-		waits time.Duration // the other one, at most
+		waits time.Duration // the longest wait of the other one
 	}{
 		{"GitHub refuses it", 300 * time.Millisecond, &Refusal{Status: 403}, 2 * time.Second},
 		{"GitHub is slow", 20 * time.Second, nil, sharePatience + time.Second},
@@ -215,7 +216,7 @@ func TestTheReplicaThatMintsIsInTrouble(t *testing.T) {
 			if got := other.give(t, 0); got.Secret() != "ghs_101" || time.Since(asked) > c.waits {
 				t.Errorf("%s: the other replica gives %q after %v, want its own within %v", c.name, got.Secret(), time.Since(asked), c.waits)
 			}
-			time.Sleep(time.Minute) // for the first
+			time.Sleep(time.Minute) // lets the first one end
 		})
 	}
 }
@@ -244,7 +245,7 @@ func TestTheReplicaThatMintsDies(t *testing.T) {
 	})
 }
 
-// Nothing comes out of the store but a token of exactly that scope that works.
+// The store gives only a valid token of exactly that scope.
 func TestWhatIsNotTakenFromTheStore(t *testing.T) {
 	fits := func() credential.Token {
 		m, _ := new(press).mint(context.Background(), widgets)
@@ -284,7 +285,7 @@ func TestWhatIsNotTakenFromTheStore(t *testing.T) {
 			}
 		})
 	}
-	synctest.Test(t, func(t *testing.T) { // so that the others fail for their reasons
+	synctest.Test(t, func(t *testing.T) { // so that the others fail for their own reasons
 		in, p := new(storetest.Memory), &press{made: 100}
 		r := fleet(1, in, p)[0]
 		at, err := slotName(widgets, time.Now())
@@ -297,8 +298,8 @@ func TestWhatIsNotTakenFromTheStore(t *testing.T) {
 	})
 }
 
-// A revoked token never comes back out of the store, whichever replica revoked it. Those
-// that need another make one between them.
+// A revoked token never comes back from the store, whichever replica revoked it.
+// Replicas that need another mint one together.
 func TestARevokedTokenDoesNotComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, p := new(storetest.Memory), &press{takes: time.Second}
@@ -326,8 +327,8 @@ func TestARevokedTokenDoesNotComeBack(t *testing.T) {
 	})
 }
 
-// A token that is revoked between the look into the store and its place in memory would
-// not be found there by who drops the revoked ones.
+// If a token is revoked after it was read from the store and before it is in memory,
+// dropping the revoked tokens would miss it.
 func TestATokenIsRevokedWhileItIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, p := &tally{Store: new(storetest.Memory)}, new(press)
@@ -348,7 +349,7 @@ func TestATokenIsRevokedWhileItIsTaken(t *testing.T) {
 	})
 }
 
-// While the list of revoked tokens cannot be read, none is taken from the store.
+// While the block list cannot be read, no shared token is used.
 func TestNothingIsSharedWithoutTheListOfRevokedTokens(t *testing.T) {
 	in, p := new(storetest.Memory), new(press)
 	fleet(1, in, p)[0].give(t, 0)
@@ -360,8 +361,8 @@ func TestNothingIsSharedWithoutTheListOfRevokedTokens(t *testing.T) {
 	}
 }
 
-// Who needs a token for long gets a new one, which the others take as well. The one of
-// before still works, and stays where it is found by who revokes all.
+// A request for a long lifetime gets a new token, which the others also use. The old
+// one still works, and is stored where revocations find it.
 func TestATokenThatLastsLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, p := new(storetest.Memory), new(press)
@@ -389,7 +390,7 @@ func TestATokenThatLastsLonger(t *testing.T) {
 	})
 }
 
-// A request that waits for a look on behalf of one which needs less asks again by itself.
+// A request that waited for a search with a smaller lifetime searches again.
 func TestARequestThatNeedsMoreThanTheOneBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, p := &tally{Store: new(storetest.Memory)}, new(press)
@@ -409,8 +410,8 @@ func TestARequestThatNeedsMoreThanTheOneBefore(t *testing.T) {
 	})
 }
 
-// A workspace that may cause no mint still gets what another replica minted, and the refusal of
-// one workspace is not another's.
+// A workspace that may cause no mint still gets another replica's token, and the
+// refusal of one workspace does not affect another.
 func TestTheBudgetIsNotSpentOnWhatIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, p := &tally{Store: new(storetest.Memory)}, &press{takes: time.Second}
@@ -436,7 +437,7 @@ func TestTheBudgetIsNotSpentOnWhatIsShared(t *testing.T) {
 		var asked sync.WaitGroup
 		asked.Go(func() { _, _, _ = all[0].Get(t.Context(), "greedy", widgets, 0) })
 		asked.Go(func() {
-			time.Sleep(time.Millisecond) // it waits for the look on behalf of the greedy one
+			time.Sleep(time.Millisecond) // it waits for the search of the greedy one
 			all[0].give(t, 0)
 		})
 		asked.Wait()
@@ -454,15 +455,15 @@ func (keyed) KeyOf(n store.Name) string {
 	return id
 }
 
-// Where each workspace has a key of its own, no token is kept under the key of all.
+// If each workspace has its own key, no token is stored under a common key.
 func TestNothingIsSharedUnderAnotherKey(t *testing.T) {
 	if s := newShared(keyed{new(storetest.Memory)}, nil, nil); s != nil {
 		t.Errorf("newShared = %v, want nothing", s)
 	}
 }
 
-// The moments at which the replicas begin to look elsewhere are spread, and no name says
-// that a token ends before it does.
+// Scopes change names at different times, and no name says that a token expires before
+// it does.
 func TestTheNamesOfAScope(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	ends := map[time.Time]bool{}
@@ -490,7 +491,8 @@ func TestTheNamesOfAScope(t *testing.T) {
 	}
 }
 
-// What one workspace has alone costs the store one write for each account and 45 minutes.
+// Tokens of one workspace alone cost the store one write for each account and 45
+// minutes.
 func TestWhatOneWorkspaceHasAloneIsNotShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, p := &tally{Store: new(storetest.Memory)}, new(press)

@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// writes counts what is written into a store, which may be away.
+// writes counts writes to a store, which may be down.
 type writes struct {
 	store.Store
 	times int
@@ -62,7 +62,7 @@ func TestWhatIsGivenIsWrittenDownOnce(t *testing.T) {
 	}
 }
 
-// calls notes the calls of a store, and answers the first Get with an error.
+// calls remembers the calls of a store, and answers the first Get with an error.
 type calls struct {
 	store.Store
 	made   []string
@@ -83,14 +83,14 @@ func (c *calls) Get(ctx context.Context, n store.Name) (store.Entry, error) {
 	return c.Store.Get(ctx, n)
 }
 
-// What is given is written down with one call, since the workspace waits for it. Where
-// another replica wrote it before, it is looked at.
+// A given token is recorded with one call, because the workspace waits for it. If
+// another replica has recorded it, the entry is read.
 func TestCallsOfKeep(t *testing.T) {
 	ends := time.Now().Add(time.Hour)
 	token := credential.NewToken("ghs_x", ends)
 	for _, c := range []struct {
 		name   string
-		before string // of the entry; "" where there is none
+		before string // the entry; "" means none
 		getErr error
 		want   []string
 		fails  bool
@@ -120,8 +120,8 @@ func TestCallsOfKeep(t *testing.T) {
 	}
 }
 
-// What was written is read again, and tells whose it is; what cannot be read may be
-// anybody's, for as long as a token lives.
+// A recorded token is read again, and says whose it is. A damaged entry may be
+// anyone's, for as long as a token lives.
 func TestWhatWasGivenIsReadAgain(t *testing.T) {
 	in, clock := new(storetest.Memory), time.Now().UTC().Truncate(time.Second)
 	token := credential.NewToken("ghs_x", clock.Add(time.Hour))

@@ -27,7 +27,7 @@ func TestLoaderReadsLiveConfiguration(t *testing.T) {
 		name   string
 		change func()
 		isNew  bool
-		id     string // "" where no App is set up
+		id     string // "" means that no App is set up
 	}{
 		{"an empty store has no App", func() {}, true, ""},
 		{"one that is set up later counts", save(ofFile("Iv23liA")), true, "Iv23liA"},
@@ -69,7 +69,7 @@ func writeKey(t *testing.T, path, text string) {
 	}
 }
 
-// A store that does not answer is not one without an App.
+// A store that does not answer is not taken for one without an App.
 func TestLoaderFailsWithTheStore(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -22,8 +22,7 @@ func TestCheckFreeNamesAllThatIsThere(t *testing.T) {
 	}
 }
 
-// A numbered store lets so many changes happen and then fails, for good where
-// it is dead.
+// A numbered store allows so many changes and then fails, for good if dead is set.
 type numbered struct {
 	store.Store
 	left int
@@ -46,7 +45,7 @@ func (n *numbered) Delete(ctx context.Context, name store.Name) error {
 	return n.do(func() error { return n.Store.Delete(ctx, name) })
 }
 
-// rotations are ways from one place of a key to another.
+// rotations are ways to move a key from one place to another.
 var rotations = []struct {
 	name     string
 	from, to Credentials
@@ -56,7 +55,7 @@ var rotations = []struct {
 	{"to another KMS key", Credentials{ID: "Iv23liA", Signer: "awskms:///alias/x?region=us-east-1"}, Credentials{ID: "Iv23liA", Signer: "awskms:///alias/y?region=us-east-1"}},
 }
 
-// Whatever write fails, the old key stays.
+// Whichever write fails, the old key stays.
 func TestARotationThatFailsChangesNothing(t *testing.T) {
 	for _, c := range rotations {
 		for n := 0; ; n++ {
@@ -79,7 +78,7 @@ func TestARotationThatFailsChangesNothing(t *testing.T) {
 	}
 }
 
-// Killed anywhere, it leaves an App with a key.
+// Wherever it is killed, the App still has a key.
 func TestARotationThatIsKilledLeavesAKey(t *testing.T) {
 	for _, c := range rotations {
 		for n := range 3 {

@@ -26,7 +26,7 @@ func suspended(i mint.Installation) mint.Installation {
 	return i
 }
 
-// stored is what a store has under a login as it is written.
+// stored returns the store's entry for a login, in its spelling.
 func stored(t testing.TB, login string, id int64) Stored {
 	t.Helper()
 	name, err := store.ParseName("config/github/installations/" + login)
@@ -94,7 +94,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// FuzzCompare holds that no login from outside leads out of the folder.
+// FuzzCompare checks that no login from outside leads out of the folder.
 func FuzzCompare(f *testing.F) {
 	f.Add("acme", int64(1), "acme", int64(2))
 	f.Add("../private-key", int64(1), "Acme", int64(1))
@@ -112,7 +112,7 @@ func FuzzCompare(f *testing.F) {
 	})
 }
 
-// put fills a store as no version of gatepass would.
+// put fills a store in ways that gatepass never does.
 func put(t *testing.T, s store.Store, entries map[string]string) {
 	t.Helper()
 	for text, value := range entries {
@@ -126,7 +126,7 @@ func put(t *testing.T, s store.Store, entries map[string]string) {
 	}
 }
 
-// entries returns all of a store.
+// entries returns all entries of a store.
 func entries(t *testing.T, s store.Store) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -182,7 +182,7 @@ func TestDiscoverSettlesAsFarAsItMay(t *testing.T) {
 	}
 }
 
-// The first system read one page, and took what was not on it for gone.
+// gatepass's predecessor read one page, and took everything else for deleted.
 func TestDiscoverReadsEveryPage(t *testing.T) {
 	w := newWorld(t)
 	for n := range 150 {

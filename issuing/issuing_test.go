@@ -103,7 +103,7 @@ func TestSavedIsLoaded(t *testing.T) {
 	}
 }
 
-// A KMS key takes the place of the private key, which must not stay behind.
+// When a KMS key replaces the private key, that must be deleted.
 func TestSaveReplacesWhole(t *testing.T) {
 	s := newStore(t)
 	ctx := t.Context()

@@ -17,7 +17,7 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// calls is a store that notes what is read below config/github.
+// calls is a store that remembers reads below config/github.
 type calls struct {
 	store.Store
 	made []string
@@ -39,8 +39,8 @@ func (c *calls) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 	return c.Store.List(ctx, below)
 }
 
-// Stores with one App must not pay for pools: one read when the App is opened, and none
-// when a token is minted.
+// Stores with one App must not pay for pools: opening the App takes one more read, and
+// a mint none.
 func TestAStoreWithOneAppIsReadOnceForAPool(t *testing.T) {
 	w := newWorld(t)
 	w.install("acme", 0, false)
@@ -122,7 +122,7 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// An App of another GitHub must not get the first one's requests, nor its repositories.
+// An App of another GitHub must not get the first one's requests or repositories.
 func TestAnAppOfAnotherGitHubIsNotUsed(t *testing.T) {
 	s := newStore(t)
 	ctx := t.Context()
@@ -199,7 +199,7 @@ func TestALoaderKeepsEachApp(t *testing.T) {
 	}
 }
 
-// Tokens are revoked, and other Apps mint, while the key of one cannot be read.
+// While one App's key cannot be read, tokens are still revoked, and other Apps mint.
 func TestAnAppWithoutAKeyIsUnready(t *testing.T) {
 	for _, broken := range []string{"", "b"} {
 		w := newWorld(t)

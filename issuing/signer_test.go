@@ -21,7 +21,7 @@ func writeSignerKey(t *testing.T, mode os.FileMode) (path string) {
 	}
 	path = filepath.Join(t.TempDir(), "key.pem")
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	if err := errors.Join(os.WriteFile(path, text, mode), os.Chmod(path, mode)); err != nil { // whatever the umask
+	if err := errors.Join(os.WriteFile(path, text, mode), os.Chmod(path, mode)); err != nil { // independent of the umask
 		t.Fatal(err)
 	}
 	return path

@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// profiles parses one profile for each text: repositories, a slash, permissions.
+// profiles parses one profile from each text: repositories, a slash, permissions.
 func profiles(t *testing.T, texts ...string) []*workspace.Profile {
 	t.Helper()
 	var all []*workspace.Profile
@@ -76,7 +76,7 @@ func TestExamine(t *testing.T) {
 	)
 	for _, c := range []struct {
 		name     string
-		granted  fakegithub.Permissions // on acme, installation 1; nil for all that the App asks
+		granted  fakegithub.Permissions // on acme, installation 1; nil means all that the App asks for
 		asleep   bool
 		stored   map[string]string
 		profiles []string

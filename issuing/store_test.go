@@ -41,7 +41,8 @@ func TestOpenStoreInDynamoDB(t *testing.T) {
 	}
 }
 
-// What the store for tokens does not say of AWS it has from the first one, and nothing else.
+// The store for tokens takes missing AWS settings from the first store, and nothing
+// else.
 func TestTokensAreInTheSameRegion(t *testing.T) {
 	for _, test := range []struct{ raw, tokens, rest string }{
 		{"dynamodb://t?region=a&profile=p&tokens=ssm:///x", "ssm:///x?profile=p&region=a", "dynamodb://t?profile=p&region=a"},
@@ -59,8 +60,8 @@ func TestTokensAreInTheSameRegion(t *testing.T) {
 	}
 }
 
-// A store in PostgreSQL tells of changes and has tables to make, also where its tokens are
-// in another store.
+// A store in PostgreSQL reports changes and makes its tables, also if its tokens are in
+// another store.
 func TestTokensBesidePostgreSQL(t *testing.T) {
 	s, err := OpenStore("postgres://gatepass@db.example/gatepass?sslmode=verify-full&tokens=ssm:///gatepass%3Fregion=eu-west-1")
 	if err != nil {
@@ -150,7 +151,7 @@ func TestProbeCleansUpAfterAnInterrupt(t *testing.T) {
 	}
 }
 
-// interrupted is canceled by its first write.
+// interrupted cancels at its first write.
 type interrupted struct {
 	store.Store
 	cancel context.CancelFunc

@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A world is a GitHub with one App, installed nowhere yet, and an empty store.
+// A world is a GitHub with one App that is not installed yet, and an empty store.
 type world struct {
 	*fakegithub.Server
 	t     *testing.T

@@ -45,7 +45,7 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// holds checks that files are one chain that ends where the log does.
+// holds checks that the files are one chain that ends at the log's head.
 func holds(t *testing.T, l *Log, paths ...string) Report {
 	t.Helper()
 	r, err := Verify(paths...)
@@ -80,7 +80,7 @@ func TestAChainGoesOnOverRestarts(t *testing.T) {
 	}
 }
 
-// Every line is an object as any reader of JSON takes it.
+// Every line is a JSON object for any JSON reader.
 func TestLinesAreJSON(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	write(t, open(t, path), 2)
@@ -133,9 +133,8 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// A crash in the middle of a line is never silent, wherever it cut.
-// A volume in a pod is root's and open to the broker's group: a log in it could be
-// replaced, and one in a directory of the broker's own cannot.
+// In a pod, a volume belongs to root, and the broker's group can write to it: a log
+// directly in it could be replaced, a log in the broker's own directory cannot.
 func TestAFolderIsMadeInAVolume(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root has directories of root's")
@@ -166,6 +165,7 @@ func TestAFolderIsMadeInAVolume(t *testing.T) {
 	}
 }
 
+// A crash in the middle of a line is never silent, wherever the line was cut.
 func TestATornLineIsRepaired(t *testing.T) {
 	dir := t.TempDir()
 	whole := filepath.Join(dir, "whole")
@@ -208,7 +208,7 @@ func TestRotation(t *testing.T) {
 	if err := os.Rename(path, old); err != nil {
 		t.Fatal(err)
 	}
-	write(t, l, 1) // still in the old one
+	write(t, l, 1) // still written to the old file
 	if err := l.Reopen(); err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestRotationBySize(t *testing.T) {
 	if err != nil || len(old) < 5 {
 		t.Fatalf("%d files were begun, %v", len(old), err)
 	}
-	// The name ends in the number of its last line.
+	// The name ends with the number of the file's last line.
 	ordered := make([]string, 0, len(old)+1)
 	for seq := 1; seq < 200; seq++ {
 		for _, p := range old {
@@ -266,7 +266,7 @@ func TestRotationBySize(t *testing.T) {
 	}
 }
 
-// counting counts syncs, each of which takes until everybody has written.
+// counting counts syncs; each takes until all goroutines have written.
 type counting struct {
 	file
 	syncs   atomic.Int32

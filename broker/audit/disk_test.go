@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// smallDisk is a folder with room for 16 KiB.
+// smallDisk returns a folder with room for 16 KiB.
 func smallDisk(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,8 +29,8 @@ func smallDisk(t *testing.T) string {
 	return dir
 }
 
-// Who deletes the log, or moves it to another disk, makes room: a log that kept the
-// deleted file open would keep the disk full, and refuse until it is started anew.
+// Deleting the log, or moving it to another disk, must make room: a log that kept the
+// deleted file open would keep the disk full, and refuse until it is restarted.
 func TestAFullDiskThatIsEmptiedByDeleting(t *testing.T) {
 	path := filepath.Join(smallDisk(t), "audit.jsonl")
 	l := open(t, path)
@@ -42,7 +42,7 @@ func TestAFullDiskThatIsEmptiedByDeleting(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	_ = l.Ready() // sees that there is no room for a head
+	_ = l.Ready() // finds no room for a head
 	if err := l.Ready(); err != nil {
 		t.Errorf("Ready = %v after room was made", err)
 	}
@@ -56,7 +56,7 @@ func TestAFullDiskThatIsEmptiedByDeleting(t *testing.T) {
 	}
 }
 
-// A disk that is full refuses, and is made good afterwards.
+// While the disk is full, writes are refused; afterwards the log recovers.
 func TestAFullDiskFailsClosed(t *testing.T) {
 	dir := smallDisk(t)
 	path := filepath.Join(dir, "audit.jsonl")
@@ -99,7 +99,7 @@ func TestAFullDiskFailsClosed(t *testing.T) {
 	}
 }
 
-// sick fails in the way that its next word says.
+// sick fails in the way that its next word names.
 type sick struct {
 	file
 	ways []string
@@ -137,8 +137,8 @@ func (s *sick) Write(p []byte) (int, error) {
 
 func TestTroubleOfTheDisk(t *testing.T) {
 	for _, c := range []struct {
-		ways string // one after the other
-		want int    // entries that are refused
+		ways string // one word for each call
+		want int    // number of refused entries
 		note string
 	}{
 		{"half", 1, "1 entries were refused"},

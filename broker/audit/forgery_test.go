@@ -13,7 +13,8 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// Who changes a line can give it a hash that holds; the next line knows another.
+// An attacker who changes a line can give it a valid hash, but the next line has the
+// old one.
 func TestAForgedLineIsFoundByTheNext(t *testing.T) {
 	all := slices.Collect(bytes.Lines(sample(t, 6)))
 	for i := range len(all) - 1 {
@@ -61,7 +62,7 @@ func TestVerifySaysWhatHappenedToLines(t *testing.T) {
 	}
 }
 
-// A line that says two things can be read in two ways, whoever hashed it.
+// A line with a repeated key can be read in two ways, even if its hash is valid.
 func TestALineSaysEverythingOnce(t *testing.T) {
 	other := strings.Repeat("1", hashSize)
 	for name, text := range map[string]string{
@@ -83,7 +84,7 @@ func TestALineSaysEverythingOnce(t *testing.T) {
 	}
 }
 
-// Of a large log the end alone is verified, and it goes on from there.
+// Only the end of a large log is verified before the log goes on.
 func TestALargeLogIsGoneOnWith(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	l := open(t, path)
@@ -118,13 +119,13 @@ func TestAClosedLogSaysSo(t *testing.T) {
 	}
 }
 
-// A file of the name that this one would get is not written over.
+// Rotation does not overwrite a file that has the new name.
 func TestRotationWritesOverNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	l := open(t, path)
 	l.MaxSize = 1
 	now := time.Now().UTC()
-	const seconds = 60 // in which this machine gets to it
+	const seconds = 60 // the time in which this machine gets there
 	for n := range seconds {
 		taken := path + "." + now.Add(time.Duration(n)*time.Second).Format("20060102T150405Z") + "-1"
 		if err := os.WriteFile(taken, []byte("mine"), 0o600); err != nil {

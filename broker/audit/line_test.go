@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// full has text in every field that can hold one.
+// full returns an entry with text in every field that can hold one.
 func full(text string) (e broker.Entry, names []string) {
 	v := reflect.ValueOf(&e).Elem()
 	for i := range v.NumField() {
@@ -40,9 +40,9 @@ func full(text string) (e broker.Entry, names []string) {
 	return e, names
 }
 
-// Somebody without an identity chooses some texts of an entry. None may make a line
-// large, keep it from being written, or be taken for trouble of the log: that would
-// fill the disk, or refuse everybody.
+// A caller without identity chooses some texts of an entry. None of them may make a
+// line too long, prevent it from being written, or count as a failure of the log: that
+// would fill the disk, or make the broker refuse everyone.
 func TestWhateverAnEntryHoldsIsALine(t *testing.T) {
 	for _, letter := range []string{"x", "<", `"`, "\x00", "\u202e", "\U000e0041", "\xffx", "ü"} {
 		path := filepath.Join(t.TempDir(), "audit.jsonl")
@@ -66,7 +66,7 @@ func TestWhateverAnEntryHoldsIsALine(t *testing.T) {
 	}
 }
 
-// What a stranger chooses is a path: a line about it stays small.
+// A caller without identity chooses the path: a line about it stays short.
 func TestALongPathIsASmallLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	l := open(t, path)
@@ -81,7 +81,7 @@ func TestALongPathIsASmallLine(t *testing.T) {
 	holds(t, l, path)
 }
 
-// What fits is not changed, and nothing says that it was.
+// A text that fits is not changed, and not listed as shortened.
 func TestWhatFitsStays(t *testing.T) {
 	e := broker.Entry{
 		Kind: broker.KindPush, Ref: "refs/heads/" + strings.Repeat("<", maxRef-11), Detail: strings.Repeat("&", maxText), Hash: "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
@@ -92,8 +92,8 @@ func TestWhatFitsStays(t *testing.T) {
 	}
 }
 
-// A line may be shown by cat, and a workspace or a stranger may have put a secret
-// or a direction of text into it.
+// People may show a line with cat, and a caller may have put a secret or a character
+// for text direction into it.
 func TestALineHoldsNoSecretAndDrivesNoTerminal(t *testing.T) {
 	const secret = "ghs_0123456789abcdefghijABCDEFGHIJ012345"
 	path := filepath.Join(t.TempDir(), "audit.jsonl")

@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// verified reads a log from memory.
+// verified verifies a log in memory.
 func verified(data []byte) (Report, error) {
 	var v verifier
 	err := v.read("log", bytes.NewReader(data))
@@ -93,7 +93,7 @@ func TestLinesThatWereDroppedMovedOrRepeated(t *testing.T) {
 	}
 }
 
-// Lines missing at the end leave a chain that holds; its head is another.
+// If lines are missing at the end, the chain holds, but its head differs.
 func TestWhatIsMissingAtTheEndChangesTheHead(t *testing.T) {
 	data := sample(t, 3)
 	whole, err := verified(data)
@@ -142,7 +142,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// What is a line is the very line that its parts make.
+		// A parsed line must be exactly the line that its parts make.
 		if want := `"prev":"` + r.Prev + `"`; !strings.Contains(string(data), want) || !strings.HasSuffix(string(data), r.Hash+`"}`) {
 			t.Errorf("parse(%s) = %+v, %s", data, r, base64.StdEncoding.EncodeToString(data))
 		}
@@ -203,7 +203,7 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// The log spells two kinds and a reason as earlier versions did; a search takes both words.
+// The log has earlier words for two kinds and a reason; a search accepts both.
 func TestBlocksAreFoundByBothWords(t *testing.T) {
 	blocked := Record{Entry: broker.Entry{Kind: broker.KindBlocked, Reason: broker.ReasonBlocked}}
 	unblocked := Record{Entry: broker.Entry{Kind: broker.KindUnblocked}}
@@ -246,6 +246,6 @@ func TestReadEndsWhereALineIsNone(t *testing.T) {
 		t.Errorf("Read yields %d lines and %v, want two and %v", n, err, errHash)
 	}
 	for range Read(bytes.NewReader(data)) {
-		break // and yields no more
+		break // and nothing after it
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// copyTruncate does what logrotate does where it is told copytruncate.
+// copyTruncate does what logrotate does with copytruncate.
 func copyTruncate(t *testing.T, path, to string) {
 	t.Helper()
 	if err := errors.Join(os.WriteFile(to, read(t, path), 0o600), os.Truncate(path, 0)); err != nil {
@@ -23,7 +23,7 @@ func copyTruncate(t *testing.T, path, to string) {
 	}
 }
 
-// headed checks that a file begins with a head, and returns it.
+// headed checks that a file starts with a head, and returns the head.
 func headed(t *testing.T, path string) Record {
 	t.Helper()
 	first, _, _ := bytes.Cut(read(t, path), []byte{'\n'})
@@ -34,9 +34,9 @@ func headed(t *testing.T, path string) Record {
 	return r
 }
 
-// Rotation by copytruncate is noticed before the next line: it would be a file that
-// begins in the middle of a chain, that nothing verifies and no broker opens again
-// (hashicorp/vault#472).
+// Rotation by copytruncate is noticed before the next line. Otherwise the file would
+// start in the middle of a chain; it could not be verified, and no broker could open it
+// again (hashicorp/vault#472).
 func TestAChainGoesOnAfterCopyTruncate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	l := open(t, path)
@@ -48,7 +48,7 @@ func TestAChainGoesOnAfterCopyTruncate(t *testing.T) {
 		t.Errorf("the head says that %d bytes are gone, want %d", r.Lost, size)
 	}
 	copyTruncate(t, path, path+".2")
-	if err := l.Reopen(); err != nil { // as the broker does each second
+	if err := l.Reopen(); err != nil { // as the broker does every second
 		t.Fatal(err)
 	}
 	headed(t, path)
@@ -68,11 +68,11 @@ func TestAChainGoesOnAfterCopyTruncate(t *testing.T) {
 	}
 }
 
-// emptied is a file that somebody empties right before its next writes.
+// emptied is a file that is emptied just before its next writes.
 type emptied struct {
 	file
 	path   string
-	writes int // before how many
+	writes int // number of these writes
 }
 
 func (e *emptied) Write(p []byte) (int, error) {
@@ -84,7 +84,7 @@ func (e *emptied) Write(p []byte) (int, error) {
 	return e.file.Write(p)
 }
 
-// The file may be emptied between the look at it and the write.
+// The file may be emptied between the check and the write.
 func TestCopyTruncateInTheMiddleOfAWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	l := open(t, path)
@@ -99,8 +99,8 @@ func TestCopyTruncateInTheMiddleOfAWrite(t *testing.T) {
 	holds(t, l, old, path)
 }
 
-// Copying and emptying while many write breaks nothing but what copytruncate loses
-// itself: whatever file there is begins with a head, holds, and is opened again.
+// Copying and emptying during many writes loses only what copytruncate itself loses:
+// every file starts with a head, is a valid chain, and can be opened again.
 func TestCopyTruncateWhileManyWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	l := open(t, path)
@@ -131,9 +131,8 @@ func TestCopyTruncateWhileManyWrite(t *testing.T) {
 	open(t, path)
 }
 
-// Lines that somebody took away from the end are never papered over: the rest of the
-// file is kept under another name, the next one goes on from the last line that was
-// written, and verify finds what is missing.
+// Lines removed from the end are never hidden: the rest of the file is renamed, the
+// next file continues after the last written line, and verify finds what is missing.
 func TestAFileThatWasCutOffIsSetAside(t *testing.T) {
 	for name, change := range map[string]func(data []byte) []byte{
 		"cut off in a line":  func(data []byte) []byte { return data[:len(data)/2] },
@@ -166,7 +165,8 @@ func TestAFileThatWasCutOffIsSetAside(t *testing.T) {
 	}
 }
 
-// A log that cannot go on elsewhere is unready, and writes nothing that looks whole.
+// A log that cannot begin another file is not ready, and writes nothing that looks
+// complete.
 func TestAFileThatCannotBeSetAsideRefuses(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "audit.jsonl")
@@ -200,8 +200,8 @@ func TestAFileThatCannotBeSetAsideRefuses(t *testing.T) {
 	}
 }
 
-// logrotate renames the file, or somebody deletes it: the next line is in a file that
-// has the log's name, and not in the one that was moved away.
+// After logrotate renamed the file, or it was deleted, the next line goes into a file
+// with the log's name, not into the old one.
 func TestARenamedOrDeletedFileIsNoticedAtOnce(t *testing.T) {
 	for name, move := range map[string]func(path string) error{
 		"renamed": func(path string) error { return os.Rename(path, path+".1") },
@@ -232,7 +232,7 @@ func TestARenamedOrDeletedFileIsNoticedAtOnce(t *testing.T) {
 	}
 }
 
-// What is written into a file without a name is lost: then nothing is answered.
+// Lines written into a deleted file are lost, so the log must refuse them.
 func TestADeletedFileThatCannotBeMadeAgainRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log", "audit.jsonl")
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
@@ -260,13 +260,13 @@ func TestADeletedFileThatCannotBeMadeAgainRefuses(t *testing.T) {
 	}
 }
 
-// A durable line that somebody took out of the file before it was on the disk is not
-// answered as if it were there.
+// If a durable line was removed from the file before it was on disk, Write returns an
+// error.
 func TestADurableLineThatIsGoneIsNoneThatIsWritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	l := open(t, path)
 	l.mu.Lock()
-	l.later = time.NewTimer(time.Hour) // no sync by itself
+	l.later = time.NewTimer(time.Hour) // without a sync in the background
 	l.mu.Unlock()
 	seq, err := l.append(broker.Entry{Kind: broker.KindIntent})
 	if err != nil {
@@ -287,7 +287,7 @@ func TestADurableLineThatIsGoneIsNoneThatIsWritten(t *testing.T) {
 	write(t, l, 2)
 }
 
-// A full disk and a rotation by copytruncate often come together.
+// A full disk and rotation by copytruncate often come together.
 func TestAFullDiskThatIsEmptiedByCopyTruncate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	l := open(t, path)

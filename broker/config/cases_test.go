@@ -63,8 +63,7 @@ func TestParseCasesRefuses(t *testing.T) {
 	}
 }
 
-// The tester tells apart all ways in which a case can end otherwise than it
-// wants.
+// The tester distinguishes all ways in which a case can fail.
 func TestTry(t *testing.T) {
 	tester, err := NewTester(load(t, `  - {name: uid, socket: {uid: 1}, workspace: "a-{claim.uid}", profile: ci}
   - {oidc: {issuer: "https://i.example", audience: one}, cel: "claims.n == 7", workspace: "b-{claim.sub}", profile: ci}
@@ -106,8 +105,8 @@ func TestTry(t *testing.T) {
 	}
 }
 
-// A case is decided by the code that the broker runs, on the value that it sees: what
-// passes here passes there, and what is refused there is refused here.
+// The broker's own code decides a case, on the values that the broker sees: a case has
+// the same result here and there.
 func TestCasesAreDecidedAsByTheBroker(t *testing.T) {
 	f := load(t, `  - {name: list, oidc: {issuer: "https://i.example", audience: b}, cel: "has(claims.aud) && claims.aud == ['b']", workspace: a, profile: ci}
   - {name: main, oidc: {issuer: "https://i.example", audience: b}, cel: "subject.endsWith(':ref:refs/heads/main')", workspace: a, profile: ci}
@@ -124,7 +123,7 @@ func TestCasesAreDecidedAsByTheBroker(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		given   Given
-		rule    string // "" is refused, for
+		rule    string // "" means refused, for this reason
 		refused string
 	}{
 		{"a subject", token("repo:acme/widgets:ref:refs/heads/main"), "main", ""},
@@ -159,7 +158,7 @@ func TestCasesAreDecidedAsByTheBroker(t *testing.T) {
 	}
 }
 
-// token is a case's token of the one issuer.
+// token returns a case's token of the test issuer.
 func token(sub string) Given {
 	return Given{Method: "oidc", Issuer: "https://i.example", Claims: &Claims{"sub": sub}}
 }

@@ -48,7 +48,7 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// A condition decides about the whole subject: a cut one would end where its writer likes.
+// A condition sees the whole subject: an attacker could choose where a cut one ends.
 func TestMatchSeesWholeSubjects(t *testing.T) {
 	c, err := Compile("subject.endsWith(':ref:refs/heads/main')")
 	if err != nil {
@@ -64,7 +64,7 @@ func TestMatchSeesWholeSubjects(t *testing.T) {
 	}
 }
 
-// What cannot be evaluated is an error, and neither true nor false.
+// An expression that cannot be evaluated is an error, neither true nor false.
 func TestMatchFails(t *testing.T) {
 	heavy := "claims.groups.all(a, claims.groups.all(b, claims.groups.all(c, claims.groups.all(d, a+b+c+d != ''))))"
 	for text, want := range map[string]string{

@@ -83,7 +83,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-// A change of a profile is another generation.
+// A changed profile makes another policy hash.
 func TestHashIsOfEverything(t *testing.T) {
 	a, errA := loadFile(t, whole)
 	b, errB := loadFile(t, strings.Replace(whole, "uid: 1000", "uid: 1001", 1))
@@ -98,8 +98,8 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, data []byte) { _, _ = Parse(data) })
 }
 
-// What is ignored of a profile, or probably not meant, is said in the broker's log
-// and by --check: nobody else reads the file.
+// Parts of a profile that are ignored, or probably not meant, are reported in the
+// broker's log and by --check, because nothing else checks the file.
 func TestWarningsOfProfiles(t *testing.T) {
 	p, err := workspace.ParseProfile([]byte("apiVersion: klankermaker.ai/v1alpha1\nkind: SandboxProfile\nspec: {\"run\\u202etime\": {}, sourceAccess: {mode: none}}\n"))
 	if err != nil {

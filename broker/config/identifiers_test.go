@@ -130,8 +130,8 @@ func TestOIDCRule(t *testing.T) {
 	}
 }
 
-// What an identifier has learnt outlives a reload, and settings that change make
-// another.
+// What an identifier has learned survives a reload, and changed settings make a new
+// identifier.
 func TestIdentifiersAreKept(t *testing.T) {
 	known := new(Identifiers)
 	policy := func(text string) *broker.Policy {

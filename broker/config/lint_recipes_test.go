@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// profile is what the rules of these tests give.
+// profile is the profile that the rules of these tests give.
 const profile = "metadata: {name: ci}\nspec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: {contents: write}}}}\n"
 
 // load reads a file with these rules, and the profiles ci and agent.
@@ -35,7 +35,7 @@ func tryLoad(t *testing.T, callers string) (*File, error) {
 	return LoadDraft(filepath.Join(dir, "broker.yaml"))
 }
 
-// blocks are the rules and the cases for them in the order of the page.
+// blocks returns the rules and their cases, in the order of the page.
 func blocks(t *testing.T) (callers, cases []string) {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/callers.md")
@@ -54,7 +54,7 @@ func blocks(t *testing.T) (callers, cases []string) {
 	return callers, cases
 }
 
-// The recipes of the documentation do what it says, and are clean.
+// The recipes in the documentation do what it says, without findings.
 func TestRecipes(t *testing.T) {
 	callers, cases := blocks(t)
 	if len(callers) != 5 || len(cases) != len(callers) {

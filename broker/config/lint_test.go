@@ -8,7 +8,7 @@ import (
 
 const github = `oidc: {issuer: "https://token.actions.githubusercontent.com", audience: gatepass}`
 
-// rule writes one with a method and what else it says.
+// rule returns a rule with a method and more settings.
 func rule(method, more string) string {
 	return "  - {" + method + ", " + more + ", profile: ci}\n"
 }

@@ -42,7 +42,7 @@ func TestOperators(t *testing.T) {
 	}
 }
 
-// A login by a rule ends when the rule says something else.
+// A login by a rule ends when the rule changes.
 func TestTheKeyFollowsTheRule(t *testing.T) {
 	keys := map[string]bool{}
 	for _, operators := range []string{
@@ -82,7 +82,7 @@ func TestOperatorsRefused(t *testing.T) {
 	}
 }
 
-// The secret is read anew, so that it can be changed without a restart.
+// The secret is read for each delivery, so that it can be changed without a restart.
 func TestTheWebhooksSecret(t *testing.T) {
 	w := Webhook{SecretFile: filepath.Join(t.TempDir(), "secret")}
 	if _, err := w.Secret(); err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), w.SecretFile) {

@@ -212,7 +212,8 @@ func checkSocket(u *url.URL) error {
 	return nil
 }
 
-// checkRunning returns an error if a setting about listeners, logs or limits is wrong.
+// checkRunning returns an error if a setting of the program is wrong, such as listen,
+// audit or limits.
 func (f *File) checkRunning() error {
 	bad := []error{
 		yamlfile.Key("audit", f.Audit.check()), yamlfile.Key("log", f.Log.check()), yamlfile.Key("limits", f.Limits.check()),

@@ -30,7 +30,7 @@ func newReplica(g *brokertest.GitHub) *bench {
 	return newReplicaOn(g, g.Store)
 }
 
-// newReplicaOn makes a replica whose operators see a store of their own.
+// newReplicaOn makes a replica whose console has its own store.
 func newReplicaOn(g *brokertest.GitHub, s store.Store) *bench {
 	g.T.Helper()
 	recorder := new(Recorder)
@@ -59,8 +59,7 @@ func newBench(t *testing.T) *bench {
 	return newReplica(brokertest.NewGitHub(t))
 }
 
-// operate calls an endpoint as the operator, which has to answer with a status,
-// and decodes the answer.
+// operate calls an endpoint as the operator, checks the status, and decodes the answer.
 func operate[T any](b *bench, method, target, body string, status int) T {
 	b.T.Helper()
 	got := b.Do("night", method, target, body)
@@ -74,7 +73,7 @@ func operate[T any](b *bench, method, target, body string, status int) T {
 	return answer
 }
 
-// alive are the hashes of the tokens that GitHub takes.
+// alive returns the hashes of the tokens that GitHub accepts.
 func (b *bench) alive() []string {
 	hashes := []string{}
 	for _, t := range b.Tokens() {
@@ -159,7 +158,7 @@ func TestOtherMethodsAndBodies(t *testing.T) {
 	}
 }
 
-// A page elsewhere that a browser with a client certificate opens gets nowhere.
+// Another site's page in a browser with a client certificate is refused.
 func TestCrossOriginIsRefused(t *testing.T) {
 	b := newBench(t)
 	r := httptest.NewRequest("POST", api.WorkspacesPath+"/sb-1/revoke", nil)
@@ -173,8 +172,8 @@ func TestCrossOriginIsRefused(t *testing.T) {
 	}
 }
 
-// What a person reads in a request, or a filter before the broker let through, is what
-// is answered: a query has known keys, each once, as a body does.
+// The broker must answer what a person, or a filter before the broker, reads in the
+// request: a query has only known keys, each once, as a body has.
 func TestQueriesHaveKnownKeysOnce(t *testing.T) {
 	b := newBench(t)
 	for path, want := range map[string]int{

@@ -98,7 +98,7 @@ func TestExplainAnother(t *testing.T) {
 	}
 }
 
-// Who asks too often is stopped before GitHub is asked.
+// A workspace that asks too often is refused before GitHub is asked.
 func TestExplainHasABudget(t *testing.T) {
 	b := newBench(t)
 	b.console.Budget = func(string) error {

@@ -24,7 +24,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A contract is the description, to hold answers against.
+// A contract checks answers against the description.
 type contract struct {
 	t        *testing.T
 	document map[string]any
@@ -50,7 +50,7 @@ func newContract(t *testing.T) *contract {
 	return &contract{t, document.(map[string]any), compiler, map[string]bool{}}
 }
 
-// at follows keys, and the reference that is found there.
+// at follows keys and references in the description.
 func (c *contract) at(pointer string) (any, string) {
 	var found any = c.document
 	for key := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
@@ -69,7 +69,7 @@ func (c *contract) at(pointer string) (any, string) {
 
 func escaped(key string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(key) }
 
-// pathOf finds the path of the description that a request is for.
+// pathOf returns the path in the description that a request is for.
 func (c *contract) pathOf(target string) string {
 	parts := strings.Split(target, "/")
 	for path := range c.document["paths"].(map[string]any) {
@@ -85,7 +85,7 @@ func (c *contract) pathOf(target string) string {
 	return ""
 }
 
-// watch holds every answer of a handler against the description.
+// watch checks every answer of a handler against the description.
 func (c *contract) watch(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -132,7 +132,7 @@ func (c *contract) check(operation string, r *http.Request, body []byte, got *ht
 	return c.body(at, got.Header().Get("Content-Type"), got.Body.Bytes())
 }
 
-// body holds a body against the schema of its media type.
+// body checks a body against the schema of its media type.
 func (c *contract) body(at, contentType string, body []byte) error {
 	media, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -162,8 +162,8 @@ func sign(secret, body string) string {
 	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
 }
 
-// Every answer is one that the description has, and every status of success that
-// it has is answered.
+// Every answer is in the description, and every success status in the description is
+// answered.
 func TestAnswersAreAsDescribed(t *testing.T) {
 	c := newContract(t)
 	b := newBench(t)
@@ -248,7 +248,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	c.complete()
 }
 
-// reports says what was refused, in all ways.
+// reports sends reports of refused pushes, in all ways.
 func reports(do func(who, method, target, contentType, body string, headers ...string) *httptest.ResponseRecorder) {
 	const path, json = "/v1/refused-pushes", "application/json"
 	update := `{"ref":"refs/heads/$(größe)<i>","action":"force","reason":"no rule allows it"}`
@@ -279,7 +279,7 @@ func (b *bench) join(do func(who, method, target, contentType, body string, head
 	do("", "PUT", "/v1/exchange", "application/json", body)
 }
 
-// complete reports statuses of success, and every operation, that were not seen.
+// complete reports success statuses, and operations, that were not seen.
 func (c *contract) complete() {
 	for path, item := range c.document["paths"].(map[string]any) {
 		for method, operation := range item.(map[string]any) {
@@ -293,8 +293,7 @@ func (c *contract) complete() {
 	}
 }
 
-// Whoever reads the description can call all of it, and nothing under /v1 is
-// served that it does not have.
+// All of the description can be called, and everything served under /v1 is in it.
 func TestWhatIsDescribedIsServed(t *testing.T) {
 	c := newContract(t)
 	b := newBench(t)
@@ -313,7 +312,7 @@ func TestWhatIsDescribedIsServed(t *testing.T) {
 	}
 }
 
-// Every schema compiles, and every reference leads somewhere.
+// Every schema compiles, and every reference resolves.
 func TestTheDescriptionIsWhole(t *testing.T) {
 	c := newContract(t)
 	schemas, _ := c.at("/components/schemas")

@@ -360,7 +360,7 @@ func clock(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05")
 }
 
-// clockSince is a moment beside a later one: without the day where that is the same.
+// clockSince returns a time next to a later one: without the date if that is the same.
 func clockSince(t, later time.Time) string {
 	if t.UTC().Format(time.DateOnly) == later.UTC().Format(time.DateOnly) {
 		return t.UTC().Format(time.TimeOnly)

@@ -20,7 +20,7 @@ import (
 	"github.com/gatepass/gatepass/test/brokertest"
 )
 
-// A tab is a browser that keeps cookies and says where forms come from.
+// A tab is a browser with cookies that says where forms come from.
 type tab struct {
 	*bench
 	cookies []*http.Cookie
@@ -108,8 +108,8 @@ func TestALoginEnds(t *testing.T) {
 	}
 }
 
-// A copy of the cookie, from a backup or another's hands, is of no use once its owner
-// has signed out, at whichever replica; nor is it where that cannot be found out.
+// A copy of the cookie is useless once its owner has signed out, at any replica, and
+// also while that cannot be checked.
 func TestSigningOutEndsTheLoginEverywhere(t *testing.T) {
 	g := brokertest.NewGitHub(t)
 	one, two := newReplica(g), newReplica(g)
@@ -138,7 +138,7 @@ func TestSigningOutEndsTheLoginEverywhere(t *testing.T) {
 	copied.bench = one
 	wantCode(t, "the copy at the first replica", copied.send("GET", "/", nil), 401)
 	wantCode(t, "another login of the operator", other.send("GET", "/", nil), 200)
-	// It is forgotten when the login would have ended by itself.
+	// The mark is deleted when the login would have expired.
 	b := one
 	b.Advance(9 * time.Hour)
 	for range 2 {
@@ -155,7 +155,7 @@ func TestSigningOutEndsTheLoginEverywhere(t *testing.T) {
 	}
 }
 
-// Signing out that cannot be written down is not done: the login lives on.
+// If signing out cannot be recorded, it fails, and the login stays valid.
 func TestSigningOutSaysWhenItFails(t *testing.T) {
 	b := newBench(t)
 	tab := b.tab()
@@ -167,7 +167,7 @@ func TestSigningOutSaysWhenItFails(t *testing.T) {
 	}
 }
 
-// away is a store of which no login can be looked up, and that takes nothing.
+// away is a store in which logins cannot be read, and writes fail.
 type away struct{ store.Store }
 
 func (u away) Get(ctx context.Context, n store.Name) (store.Entry, error) {
@@ -207,7 +207,7 @@ func TestLoginsAreLimited(t *testing.T) {
 	wantCode(t, "a minute later", tab.signIn(brokertest.OperatorToken), 303)
 }
 
-// Others do not keep operators out of the page.
+// Wrong tokens from other addresses do not lock out operators.
 func TestWrongTokensOfOthers(t *testing.T) {
 	b := newBench(t)
 	others := b.console.logins
@@ -220,7 +220,7 @@ func TestWrongTokensOfOthers(t *testing.T) {
 	wantCode(t, "an operator", b.tab().signIn(brokertest.OperatorToken), 303)
 }
 
-// Revoking asks first, by a page that changes nothing, and works by a form of
+// Revoking asks for confirmation on a page that changes nothing, and accepts forms of
 // this page only.
 func TestRevokeOnThePage(t *testing.T) {
 	b := newBench(t)
@@ -271,12 +271,12 @@ func TestKillOnThePage(t *testing.T) {
 	if n := len(b.alive()); n != 0 {
 		t.Errorf("%d tokens are alive, want none", n)
 	}
-	// A page that an earlier version wrote, and that is still open, sends its form there.
+	// A page of an earlier version that is still open sends its form there.
 	wantCode(t, "unblock by its former address", tab.send("POST", admitPath, url.Values{"kind": {"app"}}), 303)
 	wantCode(t, "the workspace", b.Token("ci", "acme/widgets", "read"), 200)
 }
 
-// Nothing that a caller says is more than text, and no token is on the page.
+// Callers' texts are shown as text only, and the page contains no token.
 func TestThePageIsHarmless(t *testing.T) {
 	b := newBench(t)
 	secret := b.MustToken("ci", "acme/widgets", "read")
@@ -303,7 +303,7 @@ func TestThePageIsHarmless(t *testing.T) {
 	}
 }
 
-// What cannot be had is said in its place, and the rest is shown.
+// What cannot be read is replaced by an error, and the rest is shown.
 func TestThePageWithoutGitHub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // it waits
 		b := newBench(t)
@@ -330,7 +330,7 @@ func TestTheRecorderIsBounded(t *testing.T) {
 	if len(last) != maxRefused || !last[0].Time.Equal(time.Unix(3*maxRefused-1, 0)) || !slices.IsSortedFunc(last, func(a, b broker.Entry) int { return b.Time.Compare(a.Time) }) {
 		t.Errorf("Refused has %d, first of %s, want the last %d, the latest first", len(last), last[0].Time, maxRefused)
 	}
-	// Strangers and one workspace hide little of the others.
+	// Callers without identity, or one workspace, hide few entries of others.
 	for i := range 10 * maxRefused {
 		refuse("", i)
 		refuse("loud", i)

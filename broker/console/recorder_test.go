@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/test/brokertest"
 )
 
-// report tells of a refused push of one ref as a caller.
+// report reports a refused push of one ref as a caller.
 func (b *bench) report(caller, host, repo, ref, reason string) {
 	b.T.Helper()
 	named, _ := api.ParseRepo(repo)
@@ -42,12 +42,12 @@ func TestRefusedPushesOnThePage(t *testing.T) {
 	}
 }
 
-// Refs are text, whatever they look like.
+// Refs are shown as text, whatever they contain.
 func TestRefusedPushesAreHarmless(t *testing.T) {
 	b := newBench(t)
 	b.report("ci", "github.com", "acme/widgets", `refs/heads/"><script>alert(1)</script>$(id)`, `<img src=x onerror=alert(1)>`)
 	b.report("ci", "github.com", "acme/widgets", "refs/heads/\u202emain\u200b", "a\u2028b")
-	const secret = "ghs_0123456789abcdefghijABCDEFGHIJ012345" // an agent of another version may not redact
+	const secret = "ghs_0123456789abcdefghijABCDEFGHIJ012345" // an older agent may not redact
 	b.report("ci", "github.com", "acme/widgets", "refs/heads/"+secret, "the remote is https://x:"+secret+"@github.com")
 	tab := b.tab()
 	tab.signIn(brokertest.OperatorToken)
@@ -58,8 +58,8 @@ func TestRefusedPushesAreHarmless(t *testing.T) {
 	}
 }
 
-// One workspace that says much hides neither what others say nor what the broker
-// itself refused.
+// A workspace that reports much hides neither others' reports nor the broker's own
+// refusals.
 func TestRefusedPushesAreBounded(t *testing.T) {
 	r := &Recorder{Next: new(brokertest.MemoryJournal)}
 	push := func(workspace string, i int) {
@@ -88,7 +88,7 @@ func TestRefusedPushesAreBounded(t *testing.T) {
 	}
 }
 
-// What the gateway decided is shown with its outcome, and apart from what workspaces say.
+// The gateway's decisions are shown with their outcome, apart from workspaces' reports.
 func TestGatewayPushesOnThePage(t *testing.T) {
 	b := newBench(t)
 	tab := b.tab()

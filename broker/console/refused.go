@@ -12,24 +12,24 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// unfolded is how many rows of a list are shown before the rest is folded.
+// unfolded is how many rows of a list are shown; the rest is folded.
 const unfolded = 8
 
-// A group is entries of one list that say the same. It shows the latest of them.
+// A group is the entries of one list that say the same. It contains the latest of them.
 type group struct {
 	broker.Entry
 	Times int
-	First time.Time // of the earliest; that of the entry where it is the only one
+	First time.Time // time of the earliest entry
 }
 
-// A folded list is shown in two parts.
+// A foldedList is a list that is shown in two parts.
 type foldedList struct {
 	Shown []group
 	Rest  []group // folded
-	Times int     // entries in all
+	Times int     // number of all entries
 }
 
-// fold groups entries that differ in nothing but their time and request, the latest first.
+// fold groups entries that differ only in time and request, latest first.
 func fold(entries []broker.Entry) foldedList {
 	type alike struct{ who, subject, host, repository, ref, operation, reason, detail, outcome string }
 	var groups []group
@@ -48,7 +48,8 @@ func fold(entries []broker.Entry) foldedList {
 	return foldedList{groups[:n], groups[n:], len(entries)}
 }
 
-// who is whom an entry is about: the workspace, or what is known of a stranger.
+// who returns who an entry is about: the workspace, or what is known about a caller
+// without identity.
 func who(e broker.Entry) string {
 	for _, text := range []string{e.Workspace, e.Subject, e.Remote} {
 		if text != "" {
@@ -58,7 +59,7 @@ func who(e broker.Entry) string {
 	return "–"
 }
 
-// since counts entries of the last while.
+// since counts the entries after a time.
 func since(entries []broker.Entry, from time.Time) (n int) {
 	for _, e := range entries {
 		if e.Time.After(from) {
@@ -68,10 +69,11 @@ func since(entries []broker.Entry, from time.Time) (n int) {
 	return n
 }
 
-// unnamed is what a rule without a name is called in the audit log.
+// unnamed matches the name that a rule without a name has in the audit log.
 var unnamed = regexp.MustCompile(`^callers\[([0-9]+)\]$`)
 
-// ruleName is a rule for people: its name, or which one it is and what its callers prove.
+// ruleName returns a rule's name for people: its own, or its number and its callers'
+// method.
 func ruleName(p *broker.Policy, name string) string {
 	m := unnamed.FindStringSubmatch(name)
 	if m == nil {
@@ -87,15 +89,15 @@ func ruleName(p *broker.Policy, name string) string {
 	return fmt.Sprintf("rule %d", i+1)
 }
 
-// A listView is a list and what it is called.
+// A listView is a list with its titles.
 type listView struct {
 	ID, Title, Said, Caption string
 	Entries                  foldedList
-	Groups                   []group // the part that is shown
+	Groups                   []group // the part to show
 	Suffix                   string  // "" for the first part
 }
 
-// list and part are for the template.
+// The template calls list and part.
 func list(id, title, said, caption string, entries foldedList) listView {
 	return listView{ID: id, Title: title, Said: said, Caption: caption, Entries: entries}
 }
@@ -105,14 +107,14 @@ func part(l listView, groups []group, suffix string) listView {
 	return l
 }
 
-// entryView is the lines of the audit log of one request, as far as this replica remembers
+// entryView has the audit entries of one request, as far as this replica remembers
 // them.
 type entryView struct {
 	Request string
 	Lines   []string // JSON
 }
 
-// showEntry answers the link of a row.
+// showEntry shows the entries that a row links to.
 func (c *Console) showEntry(r request) error {
 	if err := c.operator(&r); err != nil {
 		return c.notIn(r, err)

@@ -11,7 +11,8 @@ import (
 	"github.com/gatepass/gatepass/test/brokertest"
 )
 
-// A caller that asks the same all night is one row, and hides nobody.
+// A caller that repeats the same request all night is one row, and hides no other
+// entry.
 func TestRepeatsAreOneRow(t *testing.T) {
 	b := newBench(t)
 	tab := b.tab()
@@ -43,7 +44,7 @@ func TestLongListsFold(t *testing.T) {
 	}
 }
 
-// A row leads to what the audit log has of it, and only operators get there.
+// A row links to its audit entry, which only operators can open.
 func TestARowLeadsToItsEntry(t *testing.T) {
 	b := newBench(t)
 	tab := b.tab()
@@ -71,8 +72,7 @@ func TestRulesHaveNames(t *testing.T) {
 	}
 }
 
-// A token that another one took the place of is apart; one that is for something else is
-// not.
+// A superseded token is shown apart; a token for other access is not.
 func TestSupersededTokensAreApart(t *testing.T) {
 	b := newBench(t)
 	now := b.Now()

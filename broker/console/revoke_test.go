@@ -23,8 +23,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// What an operator's call does to tokens is tested in package revoke; here, how it is
-// answered.
+// Package revoke tests what an operator's call does to tokens. This tests the answers.
 func TestRevokeIsAnswered(t *testing.T) {
 	b := newBench(t)
 	mine := fakegithub.Hash(b.MustToken("sb-1", "acme/widgets", "read"))
@@ -43,7 +42,7 @@ func TestRevokeIsAnswered(t *testing.T) {
 	}
 }
 
-// Clients of the version before unblock by the endpoints, and read the field, that it had.
+// Older clients unblock at the former endpoints, and read the former field.
 func TestUnblockByItsFormerNames(t *testing.T) {
 	b := newBench(t)
 	check := func(when string, isBlocked bool) {
@@ -67,7 +66,7 @@ func TestUnblockByItsFormerNames(t *testing.T) {
 	}
 }
 
-// What is left to do is said, and that it is being done.
+// The answer says what is pending, and that it is being done.
 func TestRevokeIsAnsweredWhileItIsPending(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")
@@ -90,7 +89,7 @@ func TestRevokeIsAnsweredWhenTheJournalRunsOut(t *testing.T) {
 	wantCode(t, "unblock", b.Do("night", "DELETE", "/v1/workspaces/sb-1/block", ""), 503)
 }
 
-// The page names who shares a token before it is revoked, and counts them after.
+// The page names who shares a token before it is revoked, and counts them afterwards.
 func TestThePageNamesWhoIsHit(t *testing.T) {
 	b := newBench(t)
 	for _, id := range []string{"sb-1", "sb-2"} {
@@ -102,7 +101,7 @@ func TestThePageNamesWhoIsHit(t *testing.T) {
 	wantText(t, "the page", tab.send("GET", "/?revoked=1&pending=0&others=1", nil), 200, "It hit 1 other workspace, too; the audit log names them.")
 }
 
-// GitHub's installations are asked for again when it says that they changed.
+// When GitHub reports a change, its installations are listed again.
 func TestAnEventIsOnThePageAtOnce(t *testing.T) {
 	b := newBench(t)
 	tab := b.tab()
@@ -118,7 +117,7 @@ func TestAnEventIsOnThePageAtOnce(t *testing.T) {
 	wantText(t, "the page after the event", tab.send("GET", "/", nil), 200, "suspended")
 }
 
-// What is damaged of one workspace does not keep operators from seeing the others.
+// A damaged entry of one workspace does not hide the others.
 func TestWhatIsDamagedIsListed(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")
@@ -134,7 +133,7 @@ func TestWhatIsDamagedIsListed(t *testing.T) {
 	}
 }
 
-// stuck is a store that lists workspaces for as long as ctx lets it, or fails.
+// stuck is a store whose list of workspaces hangs until ctx ends, or fails.
 type stuck struct {
 	store.Store
 	is, fails atomic.Bool
@@ -156,7 +155,7 @@ func (s *stuck) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 	}
 }
 
-// A list of before says so, and what is blocked and dead in it is so now.
+// An old listing says so; blocks and expired tokens in it are current.
 func TestAListingOfBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := brokertest.NewGitHub(t)
@@ -175,7 +174,7 @@ func TestAListingOfBefore(t *testing.T) {
 		if text := b.Do("night", "GET", "/", "").Body.String(); !strings.Contains(text, "the store takes long") {
 			t.Errorf("the page does not say that its list is old: %s", text)
 		}
-		time.Sleep(10 * time.Minute) // the listing ends
+		time.Sleep(10 * time.Minute) // let the listing expire
 	})
 }
 
@@ -194,13 +193,13 @@ func TestAListingThatFails(t *testing.T) {
 	}
 }
 
-const soon = 4 * time.Second // an answer that is not read has five
+const soon = 4 * time.Second // an unread answer may take five seconds
 
-// unread asks for a path over one connection of HTTP/2 as often as told, and takes
-// nothing of the answers: its streams have windows of 0 bytes (RFC 9113, section 6.5.2).
+// unread requests a path over one HTTP/2 connection, times times, and reads no answer:
+// its streams have windows of 0 bytes (RFC 9113, section 6.5.2).
 func unread(t *testing.T, address, path string, times int) net.Conn {
 	t.Helper()
-	c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) // of this test
+	c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) // the certificate is this test's
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,8 +207,8 @@ func unread(t *testing.T, address, path string, times int) net.Conn {
 		n := len(payload)
 		return string([]byte{byte(n >> 16), byte(n >> 8), byte(n), kind, flags, byte(stream >> 24), byte(stream >> 16), byte(stream >> 8), byte(stream)}) + payload
 	}
-	const settings, headers, endAll = 4, 1, 1 | 4 // of the stream, and of its headers
-	// By the static table of HPACK: GET, https, and a path and an authority in letters.
+	const settings, headers, endAll = 4, 1, 1 | 4 // flags of the stream and of its headers
+	// With HPACK's static table: GET, https, and a path and an authority as literals.
 	fields := "\x82\x87\x04" + string(byte(len(path))) + path + "\x01\x06broker"
 	said := "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(settings, 0, 0, "\x00\x04\x00\x00\x00\x00")
 	for i := range times {
@@ -218,11 +217,11 @@ func unread(t *testing.T, address, path string, times int) net.Conn {
 	if _, err := io.WriteString(c, said); err != nil {
 		t.Fatal(err)
 	}
-	go func() { _, _ = io.Copy(io.Discard, c) }() // all but what streams have to say
+	go func() { _, _ = io.Copy(io.Discard, c) }() // everything except data of streams
 	return c
 }
 
-// Who takes no answers does not hold the places of everybody.
+// Clients that do not read answers do not block everyone else.
 func TestUnreadAnswersAreNotInTheWay(t *testing.T) {
 	const limit = 128
 	for _, path := range []string{PagePath, stylePath, api.OpenAPIPath, loginPath, api.NoncePath, "/nowhere"} {
@@ -255,7 +254,7 @@ func TestUnreadAnswersAreNotInTheWay(t *testing.T) {
 	}
 }
 
-// get reads an answer whole and returns its status.
+// get reads a whole answer and returns its status.
 func get(t *testing.T, s *httptest.Server, path string) int {
 	t.Helper()
 	answer, err := s.Client().Get(s.URL + path)

@@ -49,20 +49,20 @@ type statusView struct {
 	Audit   string
 }
 
-// tiles are the numbers at the top.
+// tiles are the numbers at the top of the page.
 type tiles struct {
-	Workspaces, Blocked int           // of those that are listed
-	Tokens              int           // alive, of those that are listed; one that several share counts once
-	First               time.Duration // until the first of them ends that nothing superseded; 0 without any
-	Refused             int           // requests, in the last hour, by this replica
-	Pushes              int           // refused ones, of the gateway and of guards, in the same time
-	More                bool          // there are more workspaces than are listed
+	Workspaces, Blocked int           // among the listed ones
+	Tokens              int           // live tokens of the listed workspaces; a shared one counts once
+	First               time.Duration // until the first token that is not superseded expires; 0 without any
+	Refused             int           // requests that this replica refused in the last hour
+	Pushes              int           // pushes refused by the gateway or by guards in that hour
+	More                bool          // there are more workspaces than listed
 }
 
 type workspaceView struct {
 	api.WorkspaceState
 	Tokens     []tokenView
-	Superseded []tokenView // a later token is for the same
+	Superseded []tokenView // a later token is for the same access
 }
 
 type tokenView struct {
@@ -189,14 +189,15 @@ func (c *Console) workspaceView(w api.WorkspaceState) workspaceView {
 	return v
 }
 
-// isSuperseded reports whether one of the tokens that end later is for the same.
+// isSuperseded reports whether a token that expires later gives the same access.
 func isSuperseded(t api.TokenState, later []api.TokenState) bool {
 	return slices.ContainsFunc(later, func(o api.TokenState) bool {
 		return o.Kind == t.Kind && slices.Equal(o.Repositories, t.Repositories) && maps.Equal(o.Permissions, t.Permissions)
 	})
 }
 
-// tiles counts what is listed, and what this replica refused in the last hour.
+// tiles counts the listed workspaces and tokens, and what this replica refused in the
+// last hour.
 func (c *Console) tiles(v *statusView, more bool) tiles {
 	t := tiles{Workspaces: len(v.Workspaces), More: more}
 	hashes := map[string]bool{}

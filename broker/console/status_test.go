@@ -13,14 +13,14 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// twoApps is a GitHub with the bench's App and another.
+// twoApps is a GitHub with the bench's App and another one.
 type twoApps struct{ GitHub }
 
 func (g twoApps) Apps() []App {
 	return []App{{Name: "first", ClientID: "Iv23liFirst", GitHub: g.GitHub}, {Name: "b", GitHub: fullApp{}, Problem: errors.New("no key")}}
 }
 
-// fullApp is installed on acme, too, and has 4321 requests left.
+// fullApp is also installed on acme, and has 4321 requests left.
 type fullApp struct{ GitHub }
 
 func (fullApp) Installations(context.Context) iter.Seq2[mint.Installation, error] {
@@ -54,8 +54,8 @@ func TestThePageShowsEachApp(t *testing.T) {
 	}
 }
 
-// A workspace is told what keeps it from a token where that is not the broker's
-// business: an organization that was renamed, a permission, an IP allow list.
+// A workspace is told why it gets no token if the cause is not secret: a renamed
+// organization, a permission, an IP allow list.
 func TestWhatGitHubDoesNotGrantIsNamed(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/test/brokertest"
 )
 
-// pagedStore counts the lists of all workspaces and the names in its pages.
+// pagedStore counts lists of all workspaces, and the names in its pages.
 type pagedStore struct {
 	store.Store
 	lists, paged atomic.Int64
@@ -34,11 +34,11 @@ func (p *pagedStore) Page(ctx context.Context, below store.Prefix, after store.N
 	return names, err
 }
 
-// unpaged is a store that lists no pages.
+// unpaged is a store without pages.
 type unpaged struct{ store.Store }
 
-// Operators page through all workspaces, each once, those that are blocked and have nothing
-// among them, whatever characters their ids have.
+// Operators page through all workspaces, each once, including blocked ones without
+// tokens, whatever characters their ids have.
 func TestPagesHaveEachWorkspaceOnce(t *testing.T) {
 	for name, in := range map[string]func(store.Store) store.Store{
 		"a store with pages":    func(s store.Store) store.Store { return s },
@@ -74,7 +74,7 @@ func TestPagesHaveEachWorkspaceOnce(t *testing.T) {
 	}
 }
 
-// A view of the page costs what is on it, however many workspaces there are.
+// The cost of a page depends on what is on it, not on the number of workspaces.
 func TestAPageListsWhatIsOnIt(t *testing.T) {
 	g := brokertest.NewGitHub(t)
 	for i := range 3000 {

@@ -10,7 +10,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// The path, and whether the host is api.NAME, say which of the gateway's parts answers:
+// The path, and whether the host is api.NAME, decide which part of the gateway answers:
 // git in text, the API in JSON, the broker in problem documents.
 func TestWhichPartAnswers(t *testing.T) {
 	t.Parallel()

@@ -16,16 +16,17 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A plug ends what a broker does to the world at one of its steps, as a kill does: nothing
-// that it does afterwards arrives.
+// A plug cuts a broker off at one of its steps, like a kill: nothing it does afterwards
+// has an effect.
 type plug struct {
 	mu    sync.Mutex // guards the rest
-	at    int        // the first step that does not happen; 0 lets all happen
-	after bool       // the step before it happens, and its answer is lost
+	at    int        // the first step that does not happen; 0 means that all happen
+	after bool       // the step before it happens, but its answer is lost
 	steps int
 }
 
-// step counts one, and reports whether it happens, and whether the broker learns of it.
+// step counts one step, and reports whether it happens, and whether the broker learns
+// of it.
 func (p *plug) step() (happens, isTold bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,7 +86,7 @@ func (w *world) plugIn() *plug {
 		return strings.Contains(r.URL.Path, "/git/refs/") || r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack")
 	}
 	var mu sync.Mutex
-	lost := false // of the request that is matched now: it happens, and its answer does not arrive
+	lost := false // the current request happens, but its answer is lost
 	w.Fail(func(r *http.Request) bool {
 		if !isStep(r) {
 			return false
@@ -104,8 +105,8 @@ func (w *world) plugIn() *plug {
 	return p
 }
 
-// Wherever a broker is killed: a branch is where it was or where it was to be, a forced
-// push never moves one, and the sweep of the next broker leaves nothing behind.
+// Whenever a broker is killed: a branch is at its old or its new object, a forced push
+// never moves one, and the next broker's sweep leaves nothing behind.
 func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -151,8 +152,8 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 	}
 }
 
-// GitHub may carry out a push after its answer was given up: the refs are looked for once
-// more when that is over.
+// GitHub may carry out a push after the broker gave up waiting: the refs are checked
+// once more after that time.
 func TestQuarantineRefsThatComeLate(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// A workspace that is blocked, or whose profile is narrowed, loses its running transfers.
+// Running transfers of a workspace that is blocked, or whose profile is narrowed, are
+// cut.
 func TestRunningTransfersAreCut(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -37,7 +38,7 @@ func TestRunningTransfersAreCut(t *testing.T) {
 		_, _ = io.WriteString(pw, head(zeros+" "+ones+" "+work+"\x00 report-status")+"PACK")
 		waitFor(t, func() bool { return w.gateway.Running() == 1 })
 		c.do(w)
-		waitFor(t, func() bool { return w.gateway.Running() == 0 }) // without the client's doing
+		waitFor(t, func() bool { return w.gateway.Running() == 0 }) // without the client's help
 		_ = pw.Close()
 		if answer := <-done; strings.Contains(answer, "ok refs") {
 			t.Errorf("%s: %s", c.name, answer)
@@ -45,8 +46,8 @@ func TestRunningTransfersAreCut(t *testing.T) {
 	}
 }
 
-// waitingStorage has GitHub's API redirect every request to a storage, which sends so many
-// bytes and then waits. The channel tells of each that waits.
+// waitingStorage makes GitHub's API redirect every request to a storage that sends so
+// many bytes and then waits. The channel reports each that waits.
 func (w *world) waitingStorage(size int) <-chan struct{} {
 	w.t.Helper()
 	asked, over := make(chan struct{}, 1), make(chan struct{})
@@ -57,7 +58,7 @@ func (w *world) waitingStorage(size int) <-chan struct{} {
 			return
 		}
 		if size > 0 {
-			_, _ = rw.Write(make([]byte, size)) // a client that was cut takes no more
+			_, _ = rw.Write(make([]byte, size)) // fails if the client was cut
 			_ = http.NewResponseController(rw).Flush()
 		}
 		select {
@@ -86,8 +87,8 @@ func (w *world) waitingStorage(size int) <-chan struct{} {
 func TestRunningDownloadsAreCut(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		size   int // of what the storage sends before it waits
-		status int // that the client has got by then
+		size   int // bytes that the storage sends before it waits
+		status int // the status that the client has by then
 	}{"while the storage is slow": {1 << 20, 200}, "while the client is slow": {64 << 20, 200}, "before the storage answers": {0, 0}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -120,7 +121,7 @@ func TestRunningDownloadsAreCut(t *testing.T) {
 					t.Fatalf("status %d, want %d", got, c.status)
 				}
 			}
-			if name != "while the client is slow" { // the storage is still sending there
+			if name != "while the client is slow" { // in that case the storage is still sending
 				<-asked
 			}
 			begun := time.Now()

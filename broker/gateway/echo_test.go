@@ -61,7 +61,8 @@ func TestEcho(t *testing.T) {
 			t.Errorf("a second of silence: %d after %v", status, time.Since(begun))
 		}
 	}
-	// It counts as a transfer, so that a workspace cannot keep many connections by it.
+	// It counts as a transfer, so that a workspace cannot open many connections with
+	// it.
 	w.set(func(s *gateway.Settings) { s.Transfers, s.Rate = 1, 1 })
 	if status, _, _ := ask(w.session, "GET", "/v1/echo", ""); status != 200 {
 		t.Errorf("the first transfer: %d", status)

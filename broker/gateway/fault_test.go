@@ -33,8 +33,8 @@ func (w *world) grow(size int64) {
 	w.mustGit("commit", "-q", "-m", "noise")
 }
 
-// newAged is a world with a clone, whose token for pushes is older than GitHub's servers take
-// to learn of it.
+// newAged makes a world with a clone, whose push token is old enough for all of
+// GitHub's servers to know it.
 func newAged(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t, agents)
@@ -43,7 +43,7 @@ func newAged(t *testing.T) *world {
 	return w
 }
 
-// aged makes the tokens that there are older than GitHub's servers take to learn of them.
+// aged makes the existing tokens old enough for all of GitHub's servers to know them.
 func (w *world) aged() {
 	w.t.Helper()
 	w.mustGit("push", "-q", "origin", "HEAD:refs/tags/v0")
@@ -57,8 +57,8 @@ func isPush(r *http.Request) bool {
 	return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack")
 }
 
-// Whatever happens to GitHub's answer, git says that the push failed, the audit log says
-// what is known, and "ok" stands there only where GitHub said so.
+// Whatever happens to GitHub's answer, git says that the push failed, the audit log
+// says what is known, and it says "ok" only if GitHub said so.
 func TestGitHubFailsDuringAPush(t *testing.T) {
 	t.Parallel()
 	for _, isNew := range []bool{true, false} {
@@ -79,7 +79,7 @@ func TestGitHubFailsDuringAPush(t *testing.T) {
 			{"half an answer", fakegithub.Truncate(20), "", "unknown"},
 		} {
 			if isNew && c.name == "a refusal" {
-				continue // it may be that GitHub does not know the token yet: see TestANewTokenThatGitHubDoesNotKnowYet
+				continue // GitHub may not know the token yet: see TestANewTokenThatGitHubDoesNotKnowYet
 			}
 			cancel := w.Fail(isPush, c.fault, -1)
 			before := len(w.Journal.Of(broker.KindPush))
@@ -100,7 +100,7 @@ func TestGitHubFailsDuringAPush(t *testing.T) {
 	}
 }
 
-// What cannot be written down is not forwarded.
+// A push that cannot be recorded is not forwarded.
 func TestAPushWithoutAnAuditLog(t *testing.T) {
 	t.Parallel()
 	w := newAged(t)
@@ -124,7 +124,7 @@ func TestTooLargeAPack(t *testing.T) {
 	w := newAged(t)
 	w.set(func(s *gateway.Settings) { s.MaxPack = 1 << 20 })
 	w.grow(3 << 20)
-	for _, config := range []string{"http.postBuffer=100m", "http.postBuffer=64k"} { // with a length, and in chunks
+	for _, config := range []string{"http.postBuffer=100m", "http.postBuffer=64k"} { // with a length, and chunked
 		out, ok := w.git("-c", config, "push", "origin", "HEAD:"+work)
 		want := "! [remote rejected] HEAD -> agent/sb-agent/work (gatepass: the push is larger than 1048576 bytes; push in smaller steps)"
 		if ok || !strings.Contains(out, want) {
@@ -140,7 +140,8 @@ func TestTooLargeAPack(t *testing.T) {
 	}
 }
 
-// A refused push is read to its end: git does not read an answer while it sends.
+// A refused push is read to its end, because git does not read an answer while it
+// sends.
 func TestALargeRefusedPushIsReadable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)
@@ -152,7 +153,8 @@ func TestALargeRefusedPushIsReadable(t *testing.T) {
 	}
 }
 
-// raw sends a request of a push as no git does, and returns the status and answer.
+// raw sends a push request that git would not send, and returns the status and the
+// answer.
 func (w *world) raw(body io.Reader, set func(*http.Request)) (int, string) {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.repo("acme/widgets")+"/git-receive-pack", body)
@@ -239,7 +241,7 @@ func waitFor(t *testing.T, is func() bool) {
 	t.Fatal("it does not come about within 5 s")
 }
 
-// pushBody is what git would send for a push of HEAD.
+// pushBody returns the body that git would send for a push of HEAD.
 func (w *world) pushBody(ref string) []byte {
 	w.t.Helper()
 	pack := exec.Command("git", "-C", w.dir, "pack-objects", "--revs", "--stdout", "-q")
@@ -259,7 +261,7 @@ func TestAPushThatBreaksOff(t *testing.T) {
 	w.clone()
 	w.grow(40 << 10)
 	w.aged()
-	w.set(func(s *gateway.Settings) { s.Transfers = 1000 }) // some that broke off may still be counted
+	w.set(func(s *gateway.Settings) { s.Transfers = 1000 }) // some that broke off may still count
 	whole := w.pushBody(work)
 	session := "Authorization: Basic " + basic(w.session)
 	for cut := 1; cut < len(whole); cut += 4 << 10 {
@@ -292,7 +294,7 @@ func basic(password string) string {
 	return strings.TrimPrefix(r.Header.Get("Authorization"), "Basic ")
 }
 
-// Nothing that a workspace sees has a token of GitHub's.
+// Nothing that a workspace sees contains a GitHub token.
 func TestNoTokenReachesTheWorkspace(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)

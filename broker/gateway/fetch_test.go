@@ -41,8 +41,8 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// GitHub may answer before it has read the end of the request. The server closed the request
-// then, and the answer broke off.
+// GitHub may answer before it has read the whole request. The server then closed the
+// request, and the answer broke off.
 func TestAnAnswerBeforeTheEndOfTheRequest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)
@@ -69,7 +69,7 @@ func TestAnAnswerBeforeTheEndOfTheRequest(t *testing.T) {
 	}
 }
 
-// What git prints where the gateway refuses: a reason, and never a prompt or nothing.
+// git prints a reason when the gateway refuses, and never a prompt or nothing.
 func TestRefusedRepository(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)
@@ -90,8 +90,8 @@ func TestRefusedRepository(t *testing.T) {
 	}
 }
 
-// Who shows nothing is asked for an identity; who shows a wrong one is refused and written
-// down.
+// A request without an identity is answered 401; one with a wrong identity is refused
+// and recorded.
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)
@@ -141,7 +141,7 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// GitHub's servers learn of a new token one after the other. git does not notice.
+// Some of GitHub's servers learn of a new token late. git does not notice.
 func TestANewTokenThatGitHubDoesNotKnowYet(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{401, 403, 404} {
@@ -159,7 +159,8 @@ func TestANewTokenThatGitHubDoesNotKnowYet(t *testing.T) {
 	}
 }
 
-// What is public is fetched without a token; what is private does not show.
+// A public repository is fetched without a token; a private one looks as if it did not
+// exist.
 func TestPublicRead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, `{allowedRepos: [acme/widgets], publicRead: ["pub/*", "octo/*"]}`)
@@ -187,7 +188,8 @@ func TestPublicRead(t *testing.T) {
 	}
 }
 
-// A name can be another repository's tomorrow, so that GitHub's redirects are not followed.
+// A name may belong to another repository tomorrow, so GitHub's redirects are not
+// followed.
 func TestARenamedRepository(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, `{allowedRepos: ["acme/*"]}`)
@@ -201,8 +203,8 @@ func TestARenamedRepository(t *testing.T) {
 	}
 }
 
-// A profile that gives the id means that repository, whatever it is called now, and never
-// the one that has its name.
+// A profile with an id means that repository, whatever its name is now, and never
+// another one with its old name.
 func TestARenamedRepositoryByItsID(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)
@@ -216,7 +218,7 @@ func TestARenamedRepositoryByItsID(t *testing.T) {
 	if _, err := w.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"}); err != nil {
 		t.Fatal(err)
 	}
-	w.Advance(2 * time.Hour) // the token is a new one
+	w.Advance(2 * time.Hour) // makes the next token a new one
 	w.session = w.Session("")
 	if out, ok := w.git("push", "origin", "HEAD:refs/heads/agent/x"); !ok {
 		t.Fatalf("git push after the rename: %s", out)
@@ -230,7 +232,7 @@ func TestARenamedRepositoryByItsID(t *testing.T) {
 	}
 }
 
-// GitHub's own refusals reach git, with the id that its support asks for.
+// git sees GitHub's own refusals, with the request id for GitHub's support.
 func TestGitHubRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)

@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// What GitHub says of a ruleset, of a secret and of a large file, as it is seen to say it.
+// GitHub's observed texts about a ruleset, a secret and a large file.
 const (
 	rulesetText = `error: GH013: Repository rule violations found for refs/heads/agent/sb-agent/work.
 Review all repository rules at https://github.com/acme/widgets/rules?ref=refs%2Fheads%2Fagent%2Fsb-agent%2Fwork

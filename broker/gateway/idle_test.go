@@ -23,8 +23,8 @@ type idleProxy struct {
 	cut int
 }
 
-// between has the workspace reach the gateway by a proxy that cuts connections on which
-// nothing moves for so long.
+// between makes the workspace reach the gateway through a proxy that cuts connections
+// that are idle for so long.
 func (w *world) between(idle time.Duration) *idleProxy {
 	w.t.Helper()
 	p := &idleProxy{to: strings.TrimPrefix(w.url, "http://"), idle: idle}
@@ -109,15 +109,15 @@ func TestBehindAProxyThatCutsIdleConnections(t *testing.T) {
 	}
 	before := proxy.cuts()
 	w.gateway.KeepAlive = time.Hour
-	defer w.Fail(isPush, fakegithub.Slow(3*time.Second), -1)() // curl tries again
+	defer w.Fail(isPush, fakegithub.Slow(3*time.Second), -1)() // curl retries
 	w.mustGit("commit", "-q", "--allow-empty", "-m", "again")
 	if out, ok := w.git("push", "origin", "HEAD:"+work); ok || proxy.cuts() == before {
 		t.Errorf("without keep-alives a push works (exit 0: %v): the test proves nothing: %s", ok, out)
 	}
 }
 
-// git asks what is common before it pushes, or only that, or in thousands of lines that it
-// compresses.
+// git negotiates common commits before it pushes, or negotiates only, or in thousands
+// of lines that it compresses.
 func TestNegotiation(t *testing.T) {
 	t.Parallel()
 	w := newAged(t)

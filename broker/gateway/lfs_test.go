@@ -22,7 +22,7 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/lfs"
 )
 
-// needLFS skips where there is no git-lfs.
+// needLFS skips the test if git-lfs is missing.
 func (w *world) needLFS() {
 	w.t.Helper()
 	if _, err := exec.LookPath("git-lfs"); err != nil {
@@ -64,7 +64,7 @@ func TestGitLFSPushesAndClones(t *testing.T) {
 	}
 }
 
-// call sends a message of the LFS API.
+// lfsCall sends an LFS API message.
 func (w *world) lfsCall(path, body string) (status int, answer []byte) {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+"/acme/widgets.git/info/lfs/"+path, strings.NewReader(body))
@@ -158,7 +158,8 @@ func TestTransfersOfLargeFilesAreLimitedWithThoseOfGit(t *testing.T) {
 	}
 }
 
-// git-lfs shows what is in its own JSON, whatever is wrong with the URL.
+// git-lfs shows errors only in its own JSON, so the gateway uses that for every wrong
+// URL.
 func TestEveryRefusalOfLFSIsInItsForm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)

@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A client that sends its list of refs too slowly, or stops, holds nothing for long.
+// A client that sends its list of refs too slowly, or stops, is cut off soon.
 func TestASlowClient(t *testing.T) {
 	t.Parallel()
 	w := newAged(t)
@@ -24,7 +24,7 @@ func TestASlowClient(t *testing.T) {
 	}()
 	_, _ = io.WriteString(pw, head(zeros+" "+ones+" "+work+"\x00 report-status")+"PACK")
 	waitFor(t, func() bool { return w.gateway.Running() == 1 })
-	waitFor(t, func() bool { return w.gateway.Running() == 0 }) // without the client's doing
+	waitFor(t, func() bool { return w.gateway.Running() == 0 }) // without the client's help
 	_ = pw.Close()
 	if answer := <-done; strings.Contains(answer, "ok refs") {
 		t.Errorf("a client that stops is answered %s", answer)
@@ -71,7 +71,7 @@ func TestTransferRate(t *testing.T) {
 	}
 }
 
-// While git waits it hears something, so that no proxy takes the connection for idle.
+// While git waits it gets keep-alives, so that no proxy closes the connection as idle.
 func TestKeepAlives(t *testing.T) {
 	t.Parallel()
 	w := newAged(t)

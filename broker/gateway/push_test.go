@@ -22,7 +22,7 @@ func TestPush(t *testing.T) {
 	}
 }
 
-// The whole of what a person or an agent sees, and nothing of it at GitHub.
+// The full output that a person or an agent sees; GitHub sees nothing of the push.
 func TestRefusedPush(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)
@@ -47,7 +47,7 @@ error: failed to push some refs to '` + w.repo("acme/widgets") + `'`
 	}
 }
 
-// A workspace has no way to the branches of another one.
+// A workspace cannot push another workspace's branches.
 func TestWorkspacesPushTheirOwnBranches(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)

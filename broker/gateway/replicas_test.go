@@ -15,8 +15,8 @@ import (
 	"github.com/gatepass/gatepass/broker/identity"
 )
 
-// Two replicas behind one address, each request at another one: a session of the one is good
-// at the other, git notices nothing, and a block at the one is one at the other.
+// Two replicas behind one address, each request at another one: both accept a session
+// of either, git notices nothing, and a block at one holds at the other.
 func TestTwoReplicas(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)
@@ -37,7 +37,7 @@ func TestTwoReplicas(t *testing.T) {
 	t.Cleanup(balancer.Close)
 	w.url = balancer.URL
 	w.clone()
-	w.grow(2 << 20) // with a probe in front of it
+	w.grow(2 << 20) // makes git send a probe first
 	for _, ref := range []string{"a", "b"} {
 		if out, ok := w.git("push", "origin", "HEAD:refs/heads/agent/sb-agent/"+ref); !ok {
 			t.Errorf("git push: %s", out)

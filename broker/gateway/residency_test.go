@@ -12,8 +12,8 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub/hub"
 )
 
-// GitHub with data residency has the API at another host than git, and no /api/v3 there.
-// Behind the gateway that makes no difference.
+// GitHub with data residency has the API at another host than git, without /api/v3. The
+// gateway hides that difference.
 func TestDataResidency(t *testing.T) {
 	t.Parallel()
 	w := newWorldWith(t, `{allowedRepos: [acme/widgets], allowedRefs: ["agent/**"], verify: ancestry, permissions: {contents: write, issues: write, pull_requests: write}}`, fakegithub.Options{Residency: "acme.ghe.com"})
@@ -29,7 +29,7 @@ func TestDataResidency(t *testing.T) {
 	w.clone()
 	w.mustGit("push", "-q", "origin", "HEAD:refs/heads/agent/x")
 	w.mustGit("commit", "-q", "--allow-empty", "-m", "more")
-	w.mustGit("push", "-q", "origin", "HEAD:refs/heads/agent/x") // by the call that updates a ref
+	w.mustGit("push", "-q", "origin", "HEAD:refs/heads/agent/x") // by the API call that updates a ref
 	if out, ok := w.git("push", "origin", "HEAD:main"); ok || !strings.Contains(out, "no rule allows it") {
 		t.Errorf("git push of main prints %s", out)
 	}

@@ -16,7 +16,7 @@ func TestParseRoute(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, method, target string
-		want                 string // repository, service and what is behind; or the status of the refusal
+		want                 string // repository, service and rest; or the status of the refusal
 	}{
 		{"a fetch", "GET", "/git/github.com/acme/widgets.git/info/refs?service=git-upload-pack", "acme/widgets git-upload-pack advertise"},
 		{"without .git", "GET", "/git/github.com/acme/widgets/info/refs?service=git-upload-pack", "acme/widgets git-upload-pack advertise"},
@@ -95,7 +95,7 @@ func TestTheBrokersPathsAreNotOurs(t *testing.T) {
 	}
 }
 
-// Whatever is accepted names one repository in one way, and needs no decoding.
+// An accepted path names one repository in one way, and needs no decoding.
 func FuzzParseRoute(f *testing.F) {
 	f.Add("GET", "/git/github.com/acme/widgets.git/info/refs?service=git-upload-pack")
 	f.Add("POST", "/acme/widgets.wiki/git-receive-pack")

@@ -18,12 +18,12 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub/hub"
 )
 
-// verified is a profile that keeps branches from being forced, and lets some be.
+// verified is a profile that protects branches from being forced, except some.
 const verified = `{allowedRepos: [acme/widgets], verify: ancestry, allowedRefs: [{ref: "agent/{workspace}/**", allow: [create, update, delete]}, ` +
 	`{ref: "own/{workspace}/**", allow: [create, update, force]}, {ref: "refs/tags/v*", allow: [create, move]}]}`
 
-// newVerified is a world whose GitHub has the API that moves refs, and a branch work that
-// this clone pushed.
+// newVerified makes a world whose GitHub has the API for moving refs, and a branch work
+// that this clone pushed.
 func newVerified(t *testing.T, profile string) *world {
 	t.Helper()
 	w := newWorld(t, profile)
@@ -36,21 +36,22 @@ func newVerified(t *testing.T, profile string) *world {
 	return w
 }
 
-// commit makes another one on top, and returns it.
+// commit adds a commit on top, and returns it.
 func (w *world) commit(message string) string {
 	w.t.Helper()
 	w.mustGit("commit", "-q", "--allow-empty", "-m", message)
 	return w.mustGit("rev-parse", "HEAD")
 }
 
-// diverge makes a commit beside the last one, so that only force moves the branch there.
+// diverge adds a commit next to the last one, so that only force can move the branch
+// there.
 func (w *world) diverge(message string) string {
 	w.t.Helper()
 	w.mustGit("commit", "-q", "--amend", "--allow-empty", "-m", message)
 	return w.mustGit("rev-parse", "HEAD")
 }
 
-// quarantined are the refs of pushes that GitHub still has.
+// quarantined returns the quarantine refs that GitHub still has.
 func (w *world) quarantined() string {
 	w.t.Helper()
 	repo, _ := w.Repository("acme", "widgets")
@@ -61,7 +62,7 @@ func (w *world) quarantined() string {
 	return strings.TrimSpace(string(out))
 }
 
-// entries are those of the store about quarantine refs.
+// entries counts the store's entries about quarantine refs.
 func (w *world) entries() (n int) {
 	w.t.Helper()
 	for _, err := range w.Access.Broker.Store.List(w.t.Context(), store.Quarantines()) {
@@ -73,7 +74,7 @@ func (w *world) entries() (n int) {
 	return n
 }
 
-// checkClean holds that nothing is left of verified pushes.
+// checkClean checks that nothing is left of verified pushes.
 func (w *world) checkClean(what string) {
 	w.t.Helper()
 	if refs, n := w.quarantined(), w.entries(); refs != "" || n != 0 {
@@ -110,7 +111,7 @@ func TestVerifiedPush(t *testing.T) {
 	}
 }
 
-// What the command list cannot tell: a client that lies about the old value as well.
+// The command list cannot show this; here a client also lies about the old value.
 func TestForcedPushIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newVerified(t, verified)
@@ -211,7 +212,7 @@ func TestVerifiedBranchesAreFew(t *testing.T) {
 	w.checkClean("20 branches")
 }
 
-// It never falls back to the plain push.
+// It never falls back to a plain push.
 func TestWithoutTheAPINothingMoves(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -284,7 +285,7 @@ func TestVerifiedPushWithoutAReport(t *testing.T) {
 	}
 }
 
-// sweep lets the time pass in which the gateway leaves refs alone, and sweeps.
+// sweep lets the time pass in which the gateway does not touch the refs, and sweeps.
 func (w *world) sweep() {
 	w.t.Helper()
 	for _, wait := range []time.Duration{2 * time.Minute, 2 * time.Hour} {
@@ -295,8 +296,8 @@ func (w *world) sweep() {
 	}
 }
 
-// An answer of GitHub's that gets lost is asked for again: to move a branch to where it is
-// already does nothing.
+// If GitHub's answer is lost, the move is retried: moving a branch to where it is has
+// no effect.
 func TestAnswerThatGetsLost(t *testing.T) {
 	t.Parallel()
 	w := newVerified(t, verified)
@@ -304,7 +305,8 @@ func TestAnswerThatGetsLost(t *testing.T) {
 	w.Fail(func(r *http.Request) bool { return r.Method == http.MethodPatch }, fakegithub.Truncate(0), 1)
 	w.mustGit("push", "-q", "origin", "HEAD:"+work)
 	w.checkRef("a lost answer", work, head)
-	// Where somebody else moves it meanwhile, nobody can tell whether it was moved.
+	// If the branch is moved by others meanwhile, it is unknown whether this move
+	// happened.
 	w.mustGit("branch", "ahead")
 	w.commit("and again")
 	w.mustGit("checkout", "-q", "ahead")
@@ -330,7 +332,7 @@ func TestAnswerThatGetsLost(t *testing.T) {
 	w.checkClean("lost answers")
 }
 
-// Some of GitHub's servers learn of a token later than others.
+// Some of GitHub's servers learn of a token late.
 func TestVerifiedPushWithANewToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, verified)
@@ -353,7 +355,7 @@ func TestVerifiedPushOutlivesItsToken(t *testing.T) {
 	head := w.commit("on top")
 	isMint := func(r fakegithub.Request) bool { return strings.HasSuffix(r.Path, "/access_tokens") }
 	mints := w.Count(isMint)
-	w.Access.Broker.Journal = onIntent{w.Access.Broker.Journal, func() { w.Advance(54 * time.Minute) }} // its token has few minutes left
+	w.Access.Broker.Journal = onIntent{w.Access.Broker.Journal, func() { w.Advance(54 * time.Minute) }} // so that its token has few minutes left
 	w.mustGit("push", "-q", "origin", "HEAD:"+work)
 	w.checkRef("a long push", work, head)
 	w.checkClean("a long push")
@@ -375,7 +377,7 @@ func (j onIntent) Write(ctx context.Context, e broker.Entry, durable bool) error
 	return j.Journal.Write(ctx, e, durable)
 }
 
-// What cannot be written down is not forwarded.
+// A push that cannot be recorded is not forwarded.
 func TestVerifiedPushNeedsTheStore(t *testing.T) {
 	t.Parallel()
 	w := newVerified(t, verified)
@@ -393,7 +395,7 @@ type deafStore struct{ store.Store }
 
 func (deafStore) Put(context.Context, store.Name, store.Secret, store.Mode) error { return errOut }
 
-// Two clones push at once: one of them moves the branch, the other is told to fetch.
+// Two clones push at once: one moves the branch, the other is told to fetch.
 func TestPushesRace(t *testing.T) {
 	t.Parallel()
 	w := newVerified(t, verified)

@@ -21,15 +21,15 @@ import (
 // agents is the profile of most tests: a workspace pushes its own branches and new tags.
 const agents = `{allowedRepos: [acme/widgets], allowedRefs: [{ref: "agent/{workspace}/**", allow: [create, update, delete]}, {ref: "refs/tags/v*", allow: [create]}]}`
 
-// A world is a gateway that listens, before a double of GitHub, and a folder to work in.
+// A world is a listening gateway with a double of GitHub, and a folder to work in.
 type world struct {
 	*brokertest.Gateway
 	t        *testing.T
-	url      string // of the gateway
+	url      string // the gateway's
 	settings atomic.Pointer[gateway.Settings]
 	gateway  *gateway.Gateway
 	home     string
-	dir      string // of the clone, once there is one
+	dir      string // of the clone, once it exists
 	session  string
 }
 
@@ -46,7 +46,7 @@ func newWorldWith(t *testing.T, profile string, o fakegithub.Options) *world {
 	server := httptest.NewServer(w.gateway.Handler(w.Access.Broker.Handler()))
 	t.Cleanup(server.Close)
 	w.url, w.session = server.URL, w.Session("")
-	w.Advance(5 * time.Minute) // no token of this test is so new that GitHub may not know it
+	w.Advance(5 * time.Minute) // so that GitHub knows every token of this test
 	return w
 }
 
@@ -60,7 +60,7 @@ func (w *world) set(change func(*gateway.Settings)) {
 // repo is the URL of a repository at the gateway, in its short form.
 func (w *world) repo(name string) string { return w.url + "/" + name + ".git" }
 
-// env is that of a workspace: no configuration but what a test gives.
+// env returns a workspace's environment: no configuration except the test's.
 func (w *world) env() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.home, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C", "SESSION=" + w.session,
@@ -68,8 +68,8 @@ func (w *world) env() []string {
 	}
 }
 
-// git runs git in the clone, with the session as its credential, and returns what it
-// printed and whether it exited with 0.
+// git runs git in the clone, with the session as its credential. It returns its output
+// and whether it exited with 0.
 func (w *world) git(args ...string) (string, bool) {
 	w.t.Helper()
 	return w.gitIn(w.dir, args...)
@@ -97,7 +97,7 @@ func (w *world) mustGit(args ...string) string {
 	return out
 }
 
-// clone makes a clone of acme/widgets with one commit that GitHub does not have.
+// clone clones acme/widgets, and adds a commit that GitHub does not have.
 func (w *world) clone(args ...string) {
 	w.t.Helper()
 	w.dir = ""
@@ -107,14 +107,14 @@ func (w *world) clone(args ...string) {
 	w.mustGit("commit", "-q", "--allow-empty", "-m", "more")
 }
 
-// pushes is how often GitHub was sent a push.
+// pushes returns how many pushes GitHub got.
 func (w *world) pushes() int {
 	return w.Count(func(r fakegithub.Request) bool {
 		return r.Method == http.MethodPost && strings.HasSuffix(r.Path, "/git-receive-pack")
 	})
 }
 
-// ref is what a ref names at GitHub; "" for nothing.
+// ref returns the object that a ref names at GitHub; "" for none.
 func (w *world) ref(name string) string {
 	w.t.Helper()
 	repo, _ := w.Repository("acme", "widgets")
@@ -122,8 +122,8 @@ func (w *world) ref(name string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// audited are the entries of the audit log about pushes, or another kind, as
-// "decision ref outcome".
+// audited returns the audit entries about pushes, or of another kind, as "decision ref
+// outcome".
 func (w *world) audited(kind string) string {
 	var lines []string
 	for _, e := range w.Journal.Of(kind) {

@@ -21,7 +21,7 @@ import (
 
 const (
 	maxFile = 1 << 20          // bytes
-	stale   = 10 * time.Minute // how long authorities hold whose file cannot be read any more
+	stale   = 10 * time.Minute // how long the last authorities are used after their file became unreadable
 )
 
 // authorities are the certificates of a file, which is read again when it changes. If it
@@ -34,8 +34,8 @@ type authorities struct {
 	mu   sync.Mutex // guards the rest
 	seen filestamp.Stamp
 	last []*x509.Certificate
-	over error     // which keys of the file are passed over, and why
-	good time.Time // when last was what the file has
+	over error     // the keys of the file that were skipped, and why
+	good time.Time // when last was last up to date
 }
 
 func newAuthorities(s MTLSSettings) *authorities {
@@ -122,17 +122,17 @@ func parseAuthority(der []byte) (*x509.Certificate, error) {
 	return c, nil
 }
 
-// parseBundle reads a SPIFFE bundle: a set of JSON Web Keys, of which those for
-// X.509 hold one certificate each
+// parseBundle parses a SPIFFE bundle: a set of JSON Web Keys, in which each X.509 key
+// has one certificate
 // (https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md),
-// or PEM, as SPIRE writes it too. Beside authorities, the error says which keys are
-// passed over.
+// or PEM, which SPIRE also writes. If it returns authorities and an error, the error
+// says which keys were skipped.
 //
-// The library's spiffebundle (nine packages, 12 kB) is not used: it refuses the whole
-// bundle for one key that it cannot use, where the standard has such keys ignored, so
-// that a new kind of key would lock all callers out. It also wants the parameters of a
-// JSON Web Key beside the certificate, which say nothing that the certificate does not,
-// and takes certificates that are no authority's.
+// It does not use the library's spiffebundle (nine packages, 12 kB). That refuses the
+// whole bundle if it cannot use one key, although the standard says to ignore such
+// keys; so a new kind of key would lock out all callers. It also requires the
+// parameters of a JSON Web Key beside the certificate, which add nothing, and accepts
+// certificates that are not an authority's.
 func parseBundle(data []byte) ([]*x509.Certificate, error) {
 	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return parsePEM(data)

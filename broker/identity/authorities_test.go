@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// A file is read again when anything of it has changed, and not otherwise.
+// A file is read again if and only if something about it has changed.
 func TestWhatCountsAsAChange(t *testing.T) {
 	then := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, c := range []struct {
@@ -54,7 +54,7 @@ func TestWhatCountsAsAChange(t *testing.T) {
 	}
 }
 
-// The while that authorities outlast their file begins when it was last seen.
+// The time for which authorities outlast their file begins when it was last seen.
 func TestAuthoritiesOutlastTheirFileForAWhile(t *testing.T) {
 	path, now := file(t, newAuthority(t, "one", nil).pem()), time.Now()
 	a := newAuthorities(MTLSSettings{CAFile: path})

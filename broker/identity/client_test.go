@@ -1,5 +1,5 @@
-// Package identity_test holds the two halves of every proof against each other:
-// the client that workspaces use, and a broker.
+// Package identity_test tests both halves of every proof against each other: the client
+// that workspaces use, and a broker.
 package identity_test
 
 import (
@@ -35,20 +35,20 @@ import (
 	"github.com/gatepass/gatepass/test/ststest"
 )
 
-// anything is written down nowhere.
+// anything is a journal that drops all entries.
 type anything struct{}
 
 func (anything) Write(context.Context, broker.Entry, bool) error { return nil }
 
-// A world is a broker with a rule for each method. A token that it gives says who
-// got it.
+// A world is a broker with a rule for each method. Its tokens say which workspace got
+// them.
 type world struct {
 	t      *testing.T
 	store  *storetest.Memory
 	sts    *ststest.Server
 	dir    string
 	server *httptest.Server
-	asleep atomic.Int64 // how long workspaces slept in all, in nanoseconds, by the broker's clock alone
+	asleep atomic.Int64 // how long workspaces slept in total, in nanoseconds, by the broker's clock only
 }
 
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.asleep.Load())) }
@@ -135,7 +135,7 @@ func TestAWS(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	s := w.open("auth=aws")
-	for range 3 { // each with a nonce of its own
+	for range 3 { // each with its own nonce
 		w.check(s, "aws-123456789012")
 	}
 	w.check(w.open("auth=aws&region=eu-west-1&server_id=127.0.0.1"), "aws-123456789012")
@@ -150,8 +150,8 @@ func TestAWS(t *testing.T) {
 	}
 }
 
-// A virtual machine that was suspended for two hours wakes up with a clock that is two hours
-// behind, and a session that has ended. Nobody has to do anything.
+// A virtual machine that was suspended for two hours wakes up with a clock that is two
+// hours behind, and an expired session. It recovers by itself.
 func TestAWorkspaceWakesUp(t *testing.T) {
 	w := newWorld(t)
 	token, err := identity.IssueJoinToken(t.Context(), w.store, time.Now(), "sb-7", "agents", time.Minute)
@@ -203,7 +203,7 @@ func TestJoin(t *testing.T) {
 	w.checkRefused(w.open("join_token_file="+w.path("blocked")), "sb-8 was revoked")
 }
 
-// authority makes an authority and keeps its certificate and key.
+// authority makes an authority and stores its certificate and key.
 func (w *world) authority(name string) {
 	w.t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
@@ -254,9 +254,9 @@ func TestClientCertificates(t *testing.T) {
 	w.workload("leaf", 0x11, "spiffe://prod.example/sb-1")
 	s := w.open("cert_file=" + w.path("leaf.pem") + "&key_file=" + w.path("leaf-key.pem"))
 	w.check(s, "mtls-11")
-	w.workload("leaf", 0x12, "spiffe://prod.example/sb-1") // as when it is rotated
+	w.workload("leaf", 0x12, "spiffe://prod.example/sb-1") // as in a rotation
 	w.check(s, "mtls-12")
-	w.write("leaf-key.pem", []byte("half of")) // the old pair is good while a new one is written
+	w.write("leaf-key.pem", []byte("half of")) // the old pair is used while a new one is written
 	w.check(s, "mtls-12")
 	w.checkRefused(w.open("cert_file="+w.path("leaf.pem")+"&key_file="+w.path("leaf-key.pem")), "do not fit together")
 	w.checkRefused(w.open("cert_file="+w.path("none")+"&key_file="+w.path("none")), "no such file")
@@ -268,7 +268,7 @@ func TestClientCertificates(t *testing.T) {
 	w.checkRefused(w.open("cert_file="+w.path("other.pem")+"&key_file="+w.path("other-key.pem")), "another trust domain")
 }
 
-// The endpoints keep to their methods.
+// The endpoints refuse other methods.
 func TestNonces(t *testing.T) {
 	w := newWorld(t)
 	for method, want := range map[string]int{http.MethodGet: 200, http.MethodPost: 405} {

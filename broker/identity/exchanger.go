@@ -23,7 +23,7 @@ import (
 // recorded, because one of the two users is an impostor. If a broker dies after it created
 // the entry and before it answered, the token is used up and the workspace needs another one.
 type Exchanger struct {
-	Sessions *SessionIdentifier // the one of the policy's rules
+	Sessions *SessionIdentifier // the one that the policy's rules use
 	Store    store.Store
 	Policy   func() *broker.Policy
 	Blocker  broker.Blocker
@@ -39,7 +39,7 @@ type Exchanger struct {
 	bodies broker.BodyLimiter
 }
 
-// Endpoint is POST /v1/exchange.
+// Endpoint serves POST /v1/exchange.
 func (d *Exchanger) Endpoint() broker.Endpoint {
 	return broker.Endpoint{Name: "exchange", Serve: d.serve}
 }
@@ -80,7 +80,7 @@ func (d *Exchanger) read(w http.ResponseWriter, r *http.Request) (request api.Ex
 func (d *Exchanger) write(ctx context.Context, e *broker.Entry, err error) error {
 	e.Decision = broker.Granted
 	if err != nil {
-		e.Decision, e.Reason, e.Detail = broker.Refused, broker.ReasonInternal, "" // until it is known better
+		e.Decision, e.Reason, e.Detail = broker.Refused, broker.ReasonInternal, "" // unless err is a Refusal
 		if refusal, ok := errors.AsType[*broker.Refusal](err); ok {
 			e.Reason, e.Detail = refusal.Reason, refusal.Detail
 		}
@@ -158,7 +158,7 @@ func (d *Exchanger) find(ctx context.Context, hash [32]byte) (record, error) {
 		return record{}, soon(broker.StoreUnavailable(err))
 	case left <= 0:
 		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token has run out; make another")
-	case left > MaxJoinTTL+time.Minute: // not made by IssueJoinToken
+	case left > MaxJoinTTL+time.Minute: // not from IssueJoinToken
 		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token lasts longer than one may")
 	}
 	return kept, nil

@@ -18,13 +18,13 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// unread are blocks that cannot be read.
+// unread is a block list that cannot be read.
 type unread struct{}
 
 func (unread) BlockedFor(context.Context, string, string) (bool, error) { return false, errLost }
 func (unread) Blocked(context.Context, string) (bool, error)            { return false, errLost }
 
-// anybody proves every caller, as the identity of a machine does that several
+// anybody identifies every caller, like the identity of a machine that several
 // workspaces share.
 type anybody struct{}
 
@@ -32,7 +32,7 @@ func (anybody) Identify(context.Context, *http.Request) (broker.Caller, error) {
 	return broker.Caller{Method: "socket", Subject: "uid 0"}, nil
 }
 
-// Trouble refuses with what it is, gives nothing, and spends no token.
+// A failure is refused with its reason, gives nothing, and uses up no token.
 func TestTroubleSpendsNoToken(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -66,7 +66,7 @@ func TestTroubleSpendsNoToken(t *testing.T) {
 	}
 }
 
-// A store that is away makes nobody a forger.
+// While the store is down, no session counts as forged.
 func TestASessionThatCannotBeLookedAt(t *testing.T) {
 	m := &storetest.Memory{}
 	r := newReplica(t, m, time.Now)
@@ -78,7 +78,7 @@ func TestASessionThatCannotBeLookedAt(t *testing.T) {
 	}
 }
 
-// What is no record of a token opens nothing, whoever wrote it.
+// A malformed record of a token gives nothing.
 func TestARecordThatIsNone(t *testing.T) {
 	for name, text := range map[string]string{
 		"no JSON":         "x",
@@ -111,7 +111,7 @@ func TestATokenThatIsNotKeptIsNotIssued(t *testing.T) {
 	}
 }
 
-// Who is let in does not count as a stranger.
+// Only refused requests count against an address without identity.
 func TestOnlyRefusalsCountAsStrangers(t *testing.T) {
 	m := &storetest.Memory{}
 	r := newReplica(t, m, time.Now)
@@ -123,8 +123,8 @@ func TestOnlyRefusalsCountAsStrangers(t *testing.T) {
 	}
 }
 
-// The journal says of every outcome when, whose token and from where; what was
-// given, and what came again, is on the disk before it is answered.
+// The journal says for every outcome when, whose token, and from where. Entries about
+// sessions given and about reuse are on disk before the answer.
 func TestWhatTheJournalSays(t *testing.T) {
 	m, clock := &storetest.Memory{}, time.Now()
 	r := newReplica(t, m, func() time.Time { return clock })
@@ -139,7 +139,7 @@ func TestWhatTheJournalSays(t *testing.T) {
 		workspace string
 		rule      string
 		subject   string
-		joined    bool // says which join token
+		joined    bool // names the join token
 		durable   bool
 	}{
 		{"a renewal", func() { r.post(session, `{}`) }, broker.Granted, "", "sb-1", "agents", "session of sb-1", true, true},
@@ -165,17 +165,17 @@ func TestWhatTheJournalSays(t *testing.T) {
 	}
 }
 
-// mute is a store that takes nothing and does not say why.
+// mute is a store that refuses writes without a reason.
 type mute struct{ store.Store }
 
 func (mute) Put(context.Context, store.Name, store.Secret, store.Mode) error { return errLost }
 
-// Who cannot be told whether a token was used raises no alarm, and gets no session.
+// If it is unknown whether a token was used, there is no alarm and no session.
 func TestAStoreThatCannotSayWhoWasFirst(t *testing.T) {
 	m := &storetest.Memory{}
 	r := newReplica(t, m, time.Now)
 	token := issue(t, m, "sb-1", "agents", time.Now())
-	r.session(issue(t, m, "sb-1", "agents", time.Now())) // there is a key to sign with
+	r.session(issue(t, m, "sb-1", "agents", time.Now())) // creates a key to sign with
 	r.desk.Store = mute{m}
 	got := r.redeem(token)
 	if e := r.journal.last(); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "may be used up") || e.Reason != broker.ReasonStore {
@@ -183,7 +183,7 @@ func TestAStoreThatCannotSayWhoWasFirst(t *testing.T) {
 	}
 }
 
-// Neither strangers nor a workspace fill the journal by exchanging all the time.
+// Neither callers without identity nor a workspace can fill the journal with exchanges.
 func TestExchangesAreBounded(t *testing.T) {
 	m, now := &storetest.Memory{}, time.Now()
 	r := newReplica(t, m, func() time.Time { return now })
@@ -230,7 +230,7 @@ func TestGuessesDoNotReachTheStore(t *testing.T) {
 		t.Errorf("the store was asked %d times, want never", n)
 	}
 	over = nil
-	r.session(good) // it was not spent
+	r.session(good) // it was not used up
 }
 
 // counting counts what is read of it.
@@ -246,7 +246,7 @@ func (c *counting) Get(ctx context.Context, name store.Name) (store.Entry, error
 	return c.Memory.Get(ctx, name)
 }
 
-// Bodies that come slowly do not take the place of everybody else.
+// Slow bodies do not block other callers.
 func TestSlowBodiesAreNotInTheWay(t *testing.T) {
 	m := &storetest.Memory{}
 	r := newReplica(t, m, time.Now)
@@ -276,7 +276,7 @@ func TestSlowBodiesAreNotInTheWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer.Body.Close()
-	if took := time.Since(begun); answer.StatusCode != http.StatusOK || took > 4*time.Second { // a slow body has five
+	if took := time.Since(begun); answer.StatusCode != http.StatusOK || took > 4*time.Second { // a slow body may take five seconds
 		t.Errorf("an exchange meanwhile is answered %d after %v, want 200 before the slow are over", answer.StatusCode, took)
 	}
 }

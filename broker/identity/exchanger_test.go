@@ -19,7 +19,7 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// paper is a journal in memory, which can run out.
+// paper is a journal in memory, which can fail.
 type paper struct {
 	mu      sync.Mutex // guards the rest
 	entries []broker.Entry
@@ -87,7 +87,7 @@ func (r *replica) send(bearer, body, key string) *httptest.ResponseRecorder {
 	return w
 }
 
-// attempt renews a session by an attempt with a key.
+// attempt renews a session with an attempt key.
 func (r *replica) attempt(key, session string) *httptest.ResponseRecorder {
 	return r.send(session, `{}`, key)
 }
@@ -96,7 +96,7 @@ func (r *replica) redeem(t JoinToken) *httptest.ResponseRecorder {
 	return r.post("", `{"join_token":"`+t.Reveal()+`"}`)
 }
 
-// session is what a token gives.
+// session exchanges a token for a session.
 func (r *replica) session(t JoinToken) api.SessionAnswer {
 	r.t.Helper()
 	return r.answer(r.redeem(t))
@@ -126,8 +126,8 @@ func issue(t *testing.T, s store.Store, workspace, rule string, now time.Time) J
 	return token
 }
 
-// A session is taken whatever the rule's name, which may be long and which JSON makes
-// longer: one that is too long for its reader would be of no use.
+// A session works whatever the rule's name, even if it is long and longer in JSON: a
+// session too long for its reader would be useless.
 func TestASessionOfALongRule(t *testing.T) {
 	m := &storetest.Memory{}
 	r, rule, id := newReplica(t, m, time.Now), strings.Repeat("<", maxRule), strings.Repeat("a", 128)
@@ -174,7 +174,7 @@ func TestASessionIsRenewed(t *testing.T) {
 	now := func() time.Time { return clock }
 	r := newReplica(t, m, now)
 	got := r.session(issue(t, m, "sb-1", "agents", clock))
-	for range 300 { // three days, over changes of keys
+	for range 300 { // three days, with changes of keys
 		clock = clock.Add(SessionLife - time.Minute)
 		next := r.answer(r.post(got.Session.Reveal(), `{}`))
 		if !next.ExpiresAt.After(got.ExpiresAt) || next.Workspace != "sb-1" {
@@ -236,8 +236,8 @@ func TestWhatIsNotExchanged(t *testing.T) {
 	}
 }
 
-// Two sandboxes that were resumed from one snapshot hold one session. The first renewal of
-// the second is refused and named, and neither is renewed any more.
+// Two sandboxes that were resumed from one snapshot have the same session. The first
+// renewal by the second one is refused with the reason, and then neither can renew.
 func TestACopiedSessionIsNoticed(t *testing.T) {
 	m, clock := &storetest.Memory{}, time.Now()
 	now := func() time.Time { return clock }
@@ -262,8 +262,8 @@ func TestACopiedSessionIsNoticed(t *testing.T) {
 	}
 }
 
-// A sandbox that was paused for longer than its session comes back without a person, where
-// its rule says so.
+// A sandbox that was paused for longer than its session recovers by itself, if its rule
+// allows.
 func TestAWorkspaceThatSlept(t *testing.T) {
 	for _, c := range []struct {
 		name         string
@@ -301,7 +301,7 @@ func TestAWorkspaceThatSlept(t *testing.T) {
 	}
 }
 
-// Whoever comes second is refused, and it is written down that somebody did.
+// The second to use a token is refused, and that is recorded.
 func TestASecondRedeemerRaisesAnAlarm(t *testing.T) {
 	m, clock := &storetest.Memory{}, time.Now()
 	now := func() time.Time { return clock }
@@ -317,7 +317,7 @@ func TestASecondRedeemerRaisesAnAlarm(t *testing.T) {
 	}
 }
 
-// A broker that fails between spending a token and answering leaves it spent.
+// If a broker fails between using up a token and answering, the token stays used up.
 func TestACrashSpendsTheToken(t *testing.T) {
 	m, clock := &storetest.Memory{}, time.Now()
 	now := func() time.Time { return clock }
@@ -341,8 +341,7 @@ func TestACrashSpendsTheToken(t *testing.T) {
 	}
 }
 
-// A session says nothing of itself to other methods, and others' bearer tokens
-// are none of its business.
+// A session is no proof for other methods, and other bearer tokens are no session.
 func TestOtherBearersAreNoSessions(t *testing.T) {
 	i := &SessionIdentifier{Keys: &Keyset{Store: &storetest.Memory{}}}
 	for _, text := range []string{"", "eyJhbGciOiJub25lIn0.e30.", "gpj_x", "GPS_x"} {

@@ -19,14 +19,14 @@ const (
 	MaxRenewal = 24 * time.Hour
 
 	gatewayPurpose    = "gateway session"
-	maxGatewaySession = 8 << 10 // bytes; what a client takes for a secret
+	maxGatewaySession = 8 << 10 // bytes; the longest secret that clients accept
 )
 
 // GatewaySessions are bearer identities for the git gateway. A session names a workspace and
 // the rule that resolved it. What it allows is read from the current policy at every use. It
 // ends when the rule is changed or removed.
 type GatewaySessions struct {
-	Keys *Keyset          // its store has what is known of renewals, too
+	Keys *Keyset          // its store also records renewals
 	Now  func() time.Time // nil means time.Now
 }
 
@@ -37,19 +37,19 @@ func (g *GatewaySessions) now() time.Time {
 	return g.Now()
 }
 
-// gatewaySession is what a session holds. It is signed and not encrypted.
+// gatewaySession is the content of a session. It is signed, not encrypted.
 type gatewaySession struct {
 	Workspace string            `json:"w"`
 	Rule      string            `json:"r"`
 	RuleHash  string            `json:"h"`
 	Method    string            `json:"m"`
 	Subject   string            `json:"s"`
-	Claims    map[string]string `json:"c,omitempty"` // those that the rule looked at, for the audit log
-	Repo      string            `json:"p,omitempty"` // owner/name; "" for every one of the profile
+	Claims    map[string]string `json:"c,omitempty"` // those that the rule checked, for the audit log
+	Repo      string            `json:"p,omitempty"` // owner/name; "" means every repository of the profile
 	Begun     int64             `json:"b"`           // when the identity was proved, in Unix time
 	Expires   int64             `json:"e"`           // Unix time
-	// Last is when a session ends that no renewal makes longer, since it was made with
-	// another session, which can be renewed; 0 for others.
+	// Last is when the session ends even if it is renewed. It is set if the session was
+	// made with another session, which can be renewed instead; 0 otherwise.
 	Last int64 `json:"l,omitempty"`
 	link
 }

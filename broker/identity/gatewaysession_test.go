@@ -28,7 +28,7 @@ func TestGatewaySessions(t *testing.T) {
 	if err != nil || !expires.Equal(now.Add(SessionLife).Truncate(time.Second)) {
 		t.Fatalf("Begin = %q, %v, %v, want one that lasts %v", text, expires, err, SessionLife)
 	}
-	// The profile is the one in force, not the one at the beginning.
+	// The profile is the one in force, not the one when the session began.
 	later := gatewayPolicy("narrower", "1")
 	got, repo, err := g.Open(t.Context(), text, later)
 	if err != nil || repo != widgets || got.ID != "sb-1" || got.Profile != later.Rules[1].Profile || got.Policy != later || got.Tokens != broker.TokensNone || got.Caller.Subject != "issuer x" || got.Claims["sub"] != "x" || got.RuleHash != "1" {
@@ -50,7 +50,7 @@ func TestGatewaySessions(t *testing.T) {
 	}
 }
 
-// Whoever has one session cannot keep it for ever: the identity has to be proved again.
+// A session cannot be renewed forever: the identity must be proved again.
 func TestGatewaySessionsAreRenewedForADay(t *testing.T) {
 	begun := time.Now()
 	now := begun
@@ -70,8 +70,8 @@ func TestGatewaySessionsAreRenewedForADay(t *testing.T) {
 	}
 }
 
-// What is made with a session that can be renewed ends by itself: only one holder can renew
-// the first, and a copy gains nothing by going another way.
+// A session made with a renewable session cannot be renewed: only one holder can renew
+// the first one, and a copy gains nothing this way.
 func TestGatewaySessionsThatCannotBeRenewed(t *testing.T) {
 	begun := time.Now()
 	now := begun

@@ -48,7 +48,7 @@ func TestOnlyTheTokenOfTheHash(t *testing.T) {
 	}
 }
 
-// Who configures the hash of a short token has one that can be guessed.
+// The token behind a configured hash could be guessed if it was short.
 func TestAShortTokenIsNobody(t *testing.T) {
 	for token, want := range map[string]error{"hunter2": broker.ErrNoProof, token[:minToken-1]: broker.ErrNoProof, token[:minToken]: nil} {
 		i, err := ParseBearer(hashOf(token))

@@ -21,14 +21,15 @@ import (
 )
 
 const (
-	// JoinTokenPrefix begins every join token, so that people and scanners know one.
+	// JoinTokenPrefix is the prefix of every join token, so that people and secret
+	// scanners recognize one.
 	JoinTokenPrefix = "gpj_"
 
-	// MaxJoinTTL is the longest that a join token waits to be used.
+	// MaxJoinTTL is the longest lifetime of a join token.
 	MaxJoinTTL = 10 * time.Minute
 
 	tokenSize = 32 // random bytes
-	sumSize   = 4  // of the checksum behind them
+	sumSize   = 4  // bytes of the checksum after them
 	maxRule   = 128
 )
 
@@ -107,8 +108,8 @@ func CheckJoinRule(name string) error {
 }
 
 const (
-	keptFor  = time.Hour // behind its end: a token that comes late is told from an unknown one
-	maxSwept = 200       // entries looked at in one sweep
+	keptFor  = time.Hour // after expiry: a late token is told from an unknown one
+	maxSwept = 200       // tokens read in one sweep
 )
 
 // sweep deletes expired tokens. It deletes the entry that marks a token as used last, so that
@@ -148,7 +149,7 @@ func load(ctx context.Context, s store.Store, hash [32]byte) (record, error) {
 	return r, nil
 }
 
-// JoinMethod is the method of callers with a session.
+// JoinMethod is the method name of callers with a session.
 const JoinMethod = "session"
 
 const retryAfter = 3 * time.Second

@@ -20,15 +20,15 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// What came of showing a token.
+// The results of using a token.
 const (
 	gotSession = "session"
 	wasUsed    = "used"
-	gotNothing = "nothing" // the broker could not say
+	gotNothing = "nothing" // the broker could not tell
 )
 
-// model is a join token: the first who shows it gets the session, and all others
-// are told that it was used. Who is told nothing may have used it or not.
+// model is a join token: the first caller gets the session, and all others are told
+// that it was used. A caller that got no clear answer may have used it or not.
 var model = (&porcupine.NondeterministicModel{
 	Init: func() []any { return []any{false} },
 	Step: func(state, _, output any) []any {
@@ -45,10 +45,10 @@ var model = (&porcupine.NondeterministicModel{
 	},
 }).ToModel()
 
-// flaky is a store that loses calls and answers, and takes its time.
+// flaky is a store that loses calls and answers, and is slow.
 type flaky struct {
 	store.Store
-	part   float64 // of the calls that go wrong
+	part   float64 // the part of the calls that fail
 	behind *sync.WaitGroup
 }
 
@@ -59,7 +59,7 @@ func (f flaky) Put(ctx context.Context, name store.Name, value store.Secret, mod
 	switch lot := rand.Float64() / f.part; {
 	case lot < 0.3:
 		return errLost
-	case lot < 0.7: // it was written, and nobody is told
+	case lot < 0.7: // it was written, but the answer is lost
 		_ = f.Store.Put(ctx, name, value, mode)
 		return errLost
 	case lot < 1: // it is written later
@@ -81,7 +81,7 @@ func (f flaky) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	return f.Store.Get(ctx, name)
 }
 
-// race has clients show one token at two replicas, and returns what each saw.
+// race makes clients use one token at two replicas, and returns what each saw.
 func race(t *testing.T, s store.Store, part float64, clients int) []porcupine.Operation {
 	var behind sync.WaitGroup
 	defer behind.Wait()
@@ -103,7 +103,7 @@ func race(t *testing.T, s store.Store, part float64, clients int) []porcupine.Op
 				op.Output = gotSession
 			case 403:
 				op.Output = wasUsed
-			default: // what it wrote may still be under way
+			default: // its write may still be in progress
 				op.Return = int64(time.Hour)
 			}
 			history[i] = op
@@ -187,7 +187,7 @@ func TestRealExactlyOneWinsInKubernetes(t *testing.T) {
 	}
 }
 
-// The checker is one that finds two winners.
+// The checker detects two winners.
 func TestTheCheckerFindsTwoWinners(t *testing.T) {
 	op := func(client int, call, end int64, output string) porcupine.Operation {
 		return porcupine.Operation{ClientId: client, Call: call, Return: end, Output: output}

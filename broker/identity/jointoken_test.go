@@ -85,7 +85,7 @@ func count(t *testing.T, s store.Store, below store.Prefix) (n int) {
 	return n
 }
 
-// The store never has the token, and forgets what ran out.
+// The store never has the token itself, and expired entries are deleted.
 func TestWhatTheStoreHas(t *testing.T) {
 	m, now := &storetest.Memory{}, time.Now()
 	token, err := IssueJoinToken(t.Context(), m, now, "sb-1", "agents", MaxJoinTTL)

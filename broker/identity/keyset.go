@@ -34,20 +34,20 @@ type Keyset struct {
 	Store store.Store
 	Now   func() time.Time // nil means time.Now
 
-	mu   sync.Mutex // guards keys; held while the store is asked, so that one asks for all
+	mu   sync.Mutex // guards keys; held during calls of the store, so that one call serves all
 	keys map[int64]key
 }
 
 type key struct {
 	bytes []byte
-	read  time.Time // when the store had it last
+	read  time.Time // when it was last found in the store
 }
 
 const (
 	keySize = 32
 	day     = 24 * time.Hour
-	recheck = time.Minute     // how long a key is believed to be in the store
-	skew    = 5 * time.Minute // between the clocks of replicas
+	recheck = time.Minute     // how long a key is used before the store is asked again
+	skew    = 5 * time.Minute // allowed between the clocks of replicas
 )
 
 var encoding = base64.RawURLEncoding.Strict()
@@ -143,7 +143,7 @@ func (s *Keyset) key(ctx context.Context, of int64, isWanted bool) ([]byte, erro
 			fresh, err = s.create(ctx, of)
 		}
 	} else if err != nil && isKnown {
-		return known.bytes, nil // an outage of the store is ridden out
+		return known.bytes, nil // the known key bridges an outage of the store
 	}
 	if err != nil {
 		return nil, err
@@ -179,7 +179,7 @@ func (s *Keyset) create(ctx context.Context, of int64) ([]byte, error) {
 		s.sweep(ctx, of)
 		return bytes, nil
 	}
-	// Whatever became of the write: what is in the store is the key.
+	// Whether or not the write succeeded: the key in the store is the valid one.
 	bytes, err := s.read(ctx, of)
 	if err != nil {
 		return nil, usererr.Join(putErr, err)

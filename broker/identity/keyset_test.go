@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// hand is a time that a test moves.
+// hand is a time that the test moves.
 type hand struct {
 	mu sync.Mutex // guards at
 	at time.Time
@@ -96,7 +96,7 @@ func TestTwoKeysLive(t *testing.T) {
 	}
 }
 
-// A replica whose hand is ahead signs with tomorrow's key.
+// A replica whose clock is ahead signs with tomorrow's key.
 func TestClocksDifferALittle(t *testing.T) {
 	c, m := &hand{at: time.Date(2026, 3, 1, 23, 58, 0, 0, time.UTC)}, &storetest.Memory{}
 	ahead := &Keyset{Store: m, Now: func() time.Time { return c.now().Add(3 * time.Minute) }}
@@ -135,9 +135,8 @@ func TestForgeries(t *testing.T) {
 	}
 }
 
-// What is believed ends with its day's successor, whether or not anybody signed
-// since and so swept the store; and a broker whose clock is hours ahead signs what
-// others do not believe yet.
+// A text expires after the next day, whether or not a later signature swept the store;
+// and texts of a broker whose clock is hours ahead are not accepted yet.
 func TestDaysThatDoNotCount(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
 	text := seal(t, &Keyset{Store: m, Now: c.now}, "x")
@@ -156,8 +155,8 @@ func TestOpeningMakesNoKey(t *testing.T) {
 	}
 }
 
-// A key that an operator deleted stays gone: it is not believed when the store is
-// down afterwards, nor when another broker has made another for the same day.
+// A key that an operator deleted stays invalid: also if the store is down afterwards,
+// and if another broker has made a new one for the same day.
 func TestADeletedKeyDoesNotComeBack(t *testing.T) {
 	for name, then := range map[string]func(c *hand, s *Keyset, m *storetest.Memory){
 		"an outage": func(c *hand, s *Keyset, m *storetest.Memory) {
@@ -215,7 +214,7 @@ func TestTheKeyThatWasFirstIsTheKey(t *testing.T) {
 	checkOpens(t, first, seal(t, &Keyset{Store: &late{Store: m}, Now: c.now}, "y"), "y")
 }
 
-// fleeting is a store in which another broker's key is gone before it can be read.
+// fleeting is a store in which another broker's key is deleted before it can be read.
 type fleeting struct{ store.Store }
 
 func (fleeting) Put(context.Context, store.Name, store.Secret, store.Mode) error {
@@ -229,12 +228,12 @@ func TestWithoutAKeyNothingIsSigned(t *testing.T) {
 	}
 }
 
-// A key is looked for once in a minute, not for each session.
+// A key is read once a minute, not for each session.
 func TestAKeyIsBelievedForAMinute(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
 	s := &Keyset{Store: m, Now: c.now}
 	text := seal(t, s, "x")
-	s.Store = &late{Store: m} // would say that it has none
+	s.Store = &late{Store: m} // would say that it has no key
 	c.move(recheck - time.Second)
 	checkOpens(t, s, text, "x")
 }
@@ -338,7 +337,7 @@ func flipped(text string) string {
 	return text[:5] + string(other) + text[6:]
 }
 
-// A store that cannot be read is no forgery: the caller may try again.
+// A store that cannot be read does not count as a forgery: the caller may retry.
 func TestDecryptTellsAnOutageFromAForgery(t *testing.T) {
 	c, m := noon(), &storetest.Memory{}
 	text, err := (&Keyset{Store: m, Now: c.now}).Encrypt(t.Context(), "lfs", []byte("x"))

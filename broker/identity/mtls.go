@@ -22,10 +22,10 @@ const MTLSMethod = "mtls"
 
 // MTLSSettings say which certificates a rule is for.
 type MTLSSettings struct {
-	CAFile      string `yaml:"ca_file"`      // authorities in PEM
+	CAFile      string `yaml:"ca_file"`      // certificate authorities in PEM
 	BundleFile  string `yaml:"bundle_file"`  // a trust domain's SPIFFE bundle, as JSON or PEM
-	TrustDomain string `yaml:"trust_domain"` // needed with a bundle; "" means any that the authorities sign for
-	ID          string `yaml:"id"`           // one SPIFFE id; "" means all, for claims to choose from
+	TrustDomain string `yaml:"trust_domain"` // required with a bundle; "" means any that the authorities sign for
+	ID          string `yaml:"id"`           // one SPIFFE id; "" means all, to be limited by claims
 }
 
 // Check returns what is wrong with the settings. It reads no file.
@@ -103,7 +103,7 @@ func (i *MTLSIdentifier) Identify(_ context.Context, r *http.Request) (broker.Ca
 func CheckMTLSClaims(trustDomain string, claims map[string]any) error {
 	text, isText := claims["spiffe_id"].(string)
 	if !isText {
-		return nil // the rule sees that it is missing
+		return nil // the rule reports that it is missing
 	}
 	id, err := ParseID(text)
 	if err == nil {
@@ -189,7 +189,7 @@ var subjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17} // RFC 5280, 4.2.1.6
 // urisIn returns the URIs of a certificate unchanged. Those in [x509.Certificate] were parsed
 // as URLs: printed again, SPIFFE://a/b and spiffe://a/b# become spiffe://a/b.
 func urisIn(leaf *x509.Certificate) (uris []string, err error) {
-	const uri = 6 // uniformResourceIdentifier among the GeneralNames
+	const uri = 6 // uniformResourceIdentifier in GeneralNames
 	for _, e := range leaf.Extensions {
 		if !e.Id.Equal(subjectAltName) {
 			continue
@@ -214,7 +214,7 @@ func Pool(identifiers ...*MTLSIdentifier) *x509.CertPool {
 	for _, i := range identifiers {
 		certificates, err := i.authorities.get(i.now())
 		if err != nil {
-			continue // Identify tells it whom it concerns
+			continue // Identify reports it to callers with a certificate
 		}
 		all = append(all, certificates...)
 	}
@@ -232,9 +232,9 @@ func pool(certificates []*x509.Certificate) *x509.CertPool {
 	return p
 }
 
-// The longest that the standard allows, in bytes
+// The maximum lengths in the standard, in bytes
 // (https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md). The library does
-// not look.
+// not check them.
 const (
 	maxID          = 2048
 	maxTrustDomain = 255

@@ -68,7 +68,7 @@ func (a *authority) sign(template *x509.Certificate, key *ecdsa.PrivateKey) *x50
 	return c
 }
 
-// leaf makes a workload's certificate, changed by a test.
+// leaf makes a workload's certificate; change modifies it.
 func (a *authority) leaf(change func(*x509.Certificate), uris ...string) tls.Certificate {
 	a.t.Helper()
 	template := &x509.Certificate{
@@ -110,8 +110,8 @@ func file(t *testing.T, text string) string {
 	return path
 }
 
-// serve is a listener for the identifiers' callers; it answers with what the
-// first of them makes of a caller.
+// serve starts a listener for the identifiers' callers; it answers with what the first
+// one says about a caller.
 func serve(t *testing.T, identifiers ...*MTLSIdentifier) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -134,7 +134,7 @@ func serve(t *testing.T, identifiers ...*MTLSIdentifier) *httptest.Server {
 	return server
 }
 
-// ask returns what a caller with these certificates is told, or "no connection".
+// ask returns the answer to a caller with these certificates, or "no connection".
 func ask(t *testing.T, server *httptest.Server, certs ...tls.Certificate) string {
 	t.Helper()
 	roots := x509.NewCertPool()
@@ -152,7 +152,7 @@ func ask(t *testing.T, server *httptest.Server, certs ...tls.Certificate) string
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Headers by which proxies hand on certificates.
+	// Headers in which proxies pass on certificates.
 	for _, name := range []string{"X-Forwarded-Client-Cert", "X-SSL-Client-Cert", "Ssl-Client-Subject-Dn", "Client-Cert"} {
 		request.Header.Set(name, `URI=spiffe://prod.example/admin`)
 	}
@@ -237,7 +237,7 @@ func TestClaims(t *testing.T) {
 			t.Errorf("id %q matches: %v, %v, want %v", id, got, err, want)
 		}
 	}
-	// The certificate ends while the connection lives.
+	// The certificate expires during the connection.
 	i.now = func() time.Time { return time.Now().Add(2 * time.Hour) }
 	if _, err := i.Identify(t.Context(), r); err == nil || errors.Is(err, broker.ErrNoProof) {
 		t.Errorf("Identify after the certificate's end = %v, want a refusal", err)
@@ -303,8 +303,8 @@ func TestBundles(t *testing.T) {
 	}
 }
 
-// A key of a bundle that cannot be used spoils none of the others. The log says why it
-// is not used when a certificate is refused, which may be signed with it.
+// A key of a bundle that cannot be used does not affect the others. When a certificate
+// is refused, which it may have signed, the log says why it is not used.
 func TestABundleWithAKeyThatCannotBeUsed(t *testing.T) {
 	good, bad := newAuthority(t, "good", nil), newAuthority(t, "bad", nil)
 	i := NewMTLS(MTLSSettings{TrustDomain: "prod.example", BundleFile: file(t, `{"keys":[{"use":"x509-svid","x5c":["AAAA"]},{"use":"x509-svid","x5c":["`+base64.StdEncoding.EncodeToString(good.cert.Raw)+`"]}]}`)})
@@ -361,8 +361,8 @@ func FuzzParseBundle(f *testing.F) {
 	})
 }
 
-// An id is compared letter for letter, as the certificate has it. Go reads it as an
-// URL, and writes another one: these are no SPIFFE ids, and not spiffe://prod.example/a.
+// An id is compared exactly as it is in the certificate. Go parses it as a URL and
+// would write another one: these are not SPIFFE ids, and not spiffe://prod.example/a.
 func TestIDsAreTakenAsTheyAreWritten(t *testing.T) {
 	ca := newAuthority(t, "root", nil)
 	server := serve(t, NewMTLS(MTLSSettings{CAFile: file(t, ca.pem()), TrustDomain: "prod.example"}))
@@ -387,7 +387,7 @@ func TestIDsAreTakenAsTheyAreWritten(t *testing.T) {
 	}
 }
 
-// uriExtension has a URI as it is written.
+// uriExtension returns an extension with a URI as written.
 func uriExtension(t *testing.T, text string) pkix.Extension {
 	t.Helper()
 	value, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 6, Bytes: []byte(text)}})

@@ -22,7 +22,7 @@ type Peer struct {
 
 type contextKey struct{}
 
-// ConnContext remembers the peer of a connection on a Unix socket, for
+// ConnContext stores the peer of a Unix socket connection in the context, for
 // [http.Server.ConnContext].
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	unixConn, ok := c.(*net.UnixConn)
@@ -31,7 +31,7 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	}
 	peer, err := peerOf(unixConn)
 	if err != nil {
-		return ctx // who cannot be told is nobody
+		return ctx // an unknown peer gets no identity
 	}
 	return context.WithValue(ctx, contextKey{}, peer)
 }
@@ -51,7 +51,8 @@ func peerOf(c *net.UnixConn) (Peer, error) {
 	return Peer{cred.Uid, cred.Gid, cred.Pid}, nil
 }
 
-// SocketIdentifier proves callers on a Unix socket. Its claims are uid, gid and pid.
+// SocketIdentifier identifies callers on a Unix socket. Its claims are uid, gid and
+// pid.
 type SocketIdentifier struct{}
 
 // Identify implements [broker.Identifier].

@@ -18,8 +18,8 @@ import (
 // identity. The zero link belongs to a session of an older broker; its renewal begins a
 // chain.
 type link struct {
-	Chain string `json:"f,omitempty"` // the same for all of the chain
-	ID    string `json:"i,omitempty"` // of this session
+	Chain string `json:"f,omitempty"` // the same in the whole chain
+	ID    string `json:"i,omitempty"` // the session's own
 }
 
 func newLink() link {
@@ -80,7 +80,7 @@ func (r Renewals) Next(ctx context.Context, l link, attempt string, now, until t
 		mode = store.CreateOnly
 	}
 	err = store.PutDue(ctx, r.Store, name, renewal{until, next.ID, l.ID, now}.secret(), mode, until)
-	if errors.Is(err, store.ErrExists) { // another holder was first by a moment
+	if errors.Is(err, store.ErrExists) { // another holder was faster
 		return link{}, r.refuseCopied(ctx, name, now)
 	}
 	if err != nil {
@@ -99,7 +99,7 @@ func successor(id, attempt string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// refuseCopied ends the chain.
+// refuseCopied ends the chain and returns the refusal.
 func (r Renewals) refuseCopied(ctx context.Context, name store.Name, now time.Time) error {
 	until := now.Add(copiedFor)
 	if err := store.PutDue(ctx, r.Store, name, renewal{until, copied, copied, now}.secret(), store.Replace, until); err != nil {
@@ -115,8 +115,8 @@ func storeSilent(err error) *broker.Refusal { return soon(broker.StoreUnavailabl
 // that it is deleted like one.
 type renewal struct {
 	until  time.Time
-	id     string // of the newest session
-	before string // of the one that it took the place of
+	id     string // the newest session's
+	before string // id of the session that it replaced
 	at     time.Time
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// A chain is the renewals of sessions, by a store and a clock.
+// A chain renews sessions, with a store and a clock.
 type chain struct {
 	t   *testing.T
 	r   Renewals
@@ -65,7 +65,7 @@ func TestARenewalWhoseAnswerWasLostIsRepeated(t *testing.T) {
 	c.must(second, "b")
 }
 
-// Agents of an older version send no key.
+// Older agents send no key.
 func TestARenewalWithoutAKeyIsRepeatedForTwoMinutes(t *testing.T) {
 	c, first := newChain(t)
 	second := c.must(first, "")
@@ -83,7 +83,7 @@ func TestARenewalWithoutAKeyIsRepeatedForTwoMinutes(t *testing.T) {
 	c.refused(first, "")
 }
 
-// Sessions of a broker before this one have no link.
+// Sessions of an older broker have no link.
 func TestASessionWithoutALinkBeginsAChain(t *testing.T) {
 	c, _ := newChain(t)
 	for range 2 {
@@ -95,8 +95,8 @@ func TestASessionWithoutALinkBeginsAChain(t *testing.T) {
 	}
 }
 
-// Two replicas that read at the same moment may both renew, in a store that cannot compare
-// and swap. The next renewal of either shows it.
+// Two replicas that read at the same moment may both renew, in a store without compare
+// and swap. The next renewal of either reveals it.
 func TestTwoRenewalsAtOneMoment(t *testing.T) {
 	c, first := newChain(t)
 	one, other := c.must(first, "a"), link{first.Chain, successor(first.ID, "b")}
@@ -108,7 +108,7 @@ func TestTwoRenewalsAtOneMoment(t *testing.T) {
 	c.refused(other, "b-2")
 }
 
-// What the broker cannot compare it does not renew.
+// Without the store nothing can be compared, so nothing is renewed.
 func TestNothingIsRenewedWithoutTheStore(t *testing.T) {
 	c, first := newChain(t)
 	second := c.must(first, "a")

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// maxKnown bounds how many proofs are remembered at once.
+	// maxKnown is how many proofs are remembered.
 	maxKnown    = 1 << 17
 	retryReplay = 5 * time.Second
 )
@@ -28,7 +28,7 @@ type ReplayCache struct {
 	Store store.Store
 
 	mu    sync.Mutex                      // guards until
-	until map[[sha256.Size]byte]time.Time // of what was shown, when it is refused anyway
+	until map[[sha256.Size]byte]time.Time // when a used proof expires, and is refused for its age
 }
 
 // MarkUsed returns ErrUsed unless this is the first call with that kind and text at any

@@ -71,7 +71,8 @@ func TestNothingIsTakenWithoutTheStore(t *testing.T) {
 	}
 }
 
-// What this broker knows to be spent is refused as that while the store is away, too.
+// A proof that this broker knows to be used is refused as used, also while the store is
+// down.
 func TestASpentProofNeedsNoStore(t *testing.T) {
 	s := &ReplayCache{Store: new(storetest.Memory)}
 	if err := s.MarkUsed(t.Context(), "x", "1", end, start); err != nil {
@@ -83,7 +84,7 @@ func TestASpentProofNeedsNoStore(t *testing.T) {
 	}
 }
 
-// What there is no room for is asked of the store again.
+// For proofs that were dropped from memory the store is asked again.
 func TestMemoryIsBounded(t *testing.T) {
 	s := &ReplayCache{Store: new(storetest.Memory)}
 	for n := range maxKnown {
@@ -105,8 +106,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// Where little has run out there would be no room again at the next proof: then all of
-// them were looked at for each proof, while every caller waits.
+// If few proofs have expired, the next proof would find no room again: then the whole
+// memory was scanned for each proof, while every caller waited.
 func TestMemoryIsNotLookedThroughForEachProof(t *testing.T) {
 	s := new(ReplayCache)
 	for n := range maxKnown {

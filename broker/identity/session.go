@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// SessionPrefix begins every session.
+	// SessionPrefix is the prefix of every session.
 	SessionPrefix = "gps_"
-	// SessionLife is how long a session lasts; it is renewed before.
+	// SessionLife is how long a session is valid; clients renew it before.
 	SessionLife = 15 * time.Minute
 
-	maxSession = 4 << 10 // bytes; JSON has six for a character of a rule's name
+	maxSession = 4 << 10 // bytes; a character of a rule's name may take six in JSON
 	purpose    = "session"
 )
 

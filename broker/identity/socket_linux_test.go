@@ -16,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// What the kernel says of the other end is what a caller is.
+// A caller's identity is what the kernel says about its process.
 func TestIdentifyByThePeer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
@@ -67,7 +67,7 @@ func TestNobodyOnOtherConnections(t *testing.T) {
 	if _, err := (SocketIdentifier{}).Identify(ConnContext(t.Context(), a), nil); !errors.Is(err, broker.ErrNoProof) {
 		t.Errorf("Identify over a pipe = %v, want ErrNoProof", err)
 	}
-	// Whose peer cannot be told is nobody, and not user 0.
+	// A caller whose peer is unknown has no identity; it is not user 0.
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,7 @@ import (
 
 func TestParseID(t *testing.T) {
 	for _, c := range []struct {
-		text, domain, path string // domain "" means that it is refused
+		text, domain, path string // domain "" means refused
 	}{
 		{"spiffe://prod.example/sb/1", "prod.example", "/sb/1"},
 		{"spiffe://prod_1-a.example/SB-1_a.b", "prod_1-a.example", "/SB-1_a.b"},
@@ -57,7 +57,8 @@ func TestParseID(t *testing.T) {
 	}
 }
 
-// What is too long is refused by that name: its characters may all be right.
+// An id that is too long is refused for its length, because its characters may all be
+// valid.
 func TestParseIDSaysWhatIsTooLong(t *testing.T) {
 	for text, want := range map[string]string{
 		"spiffe://a/" + strings.Repeat("b", maxID):                 "SPIFFE id is 2059 bytes long",

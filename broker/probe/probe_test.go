@@ -14,7 +14,7 @@ import (
 
 const secret = "ghs_0123456789abcdefghijABCDEFGHIJ012345"
 
-// answering is a source that always says the same.
+// answering is a source that always returns the same.
 type answering struct {
 	token credential.Token
 	err   error
@@ -78,7 +78,7 @@ func TestWhatShouldBeRefused(t *testing.T) {
 		name   string
 		answer answering
 		want   State // of the case
-		nobody State // of the same for nobody
+		nobody State // state of the same case without an identity
 	}{
 		{"a token", given, Violated, Violated},
 		{"403", answering{err: problem(403)}, Passed, Failed},

@@ -39,7 +39,7 @@ func newBench(t *testing.T) *bench {
 	return newReplica(brokertest.NewGitHub(t))
 }
 
-// revoke revokes a target of which nothing but pending may be left.
+// revoke revokes a target, and checks how much is pending.
 func (b *bench) revoke(t broker.Target, pending int) api.Revocation {
 	b.T.Helper()
 	got, err := b.revoker.Revoke(b.T.Context(), night, t)
@@ -49,7 +49,7 @@ func (b *bench) revoke(t broker.Target, pending int) api.Revocation {
 	return got
 }
 
-// lift lifts a block.
+// lift removes a block.
 func (b *bench) lift(t broker.Target) {
 	b.T.Helper()
 	if err := b.revoker.Lift(b.T.Context(), night, t); err != nil {
@@ -57,7 +57,7 @@ func (b *bench) lift(t broker.Target) {
 	}
 }
 
-// alive are the hashes of the tokens that GitHub takes.
+// alive returns the hashes of the tokens that GitHub accepts.
 func (b *bench) alive() []string {
 	hashes := []string{}
 	for _, t := range b.Tokens() {
@@ -76,7 +76,7 @@ func wantCode(t testing.TB, what string, got *httptest.ResponseRecorder, want in
 
 func workspaceTarget(id string) broker.Target { return broker.Target{Workspace: id} }
 
-// tidy has the replica take the lease, and make one round.
+// tidy makes the replica take the lease, and do one round.
 func (b *bench) tidy() (deleted int) {
 	b.T.Helper()
 	_, err := b.revoker.Reconcile(b.T.Context())

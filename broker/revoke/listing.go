@@ -18,8 +18,8 @@ const (
 	listingPatience = 2 * time.Second
 	listingTime     = 5 * time.Minute
 	// A listing that took longListing or more is reused for ten times as long as it
-	// took, up to a minute: so an operator who does many things waits little for
-	// listings.
+	// took, up to a minute: so an operator's many requests in a row list only a small
+	// part of the time.
 	longListing     = 100 * time.Millisecond
 	listingReuse    = 10
 	maxListingReuse = time.Minute

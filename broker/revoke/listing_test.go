@@ -16,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// slow is a store that lists workspaces once gate lets it.
+// slow is a store that lists workspaces when gate allows it.
 type slow struct {
 	store.Store
 	gate  chan struct{}
@@ -42,7 +42,7 @@ func (s *slow) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Nam
 	}
 }
 
-// ids are those of the workspaces that are listed.
+// ids returns the ids of the listed workspaces.
 func ids(t *testing.T, r *Revoker) string {
 	t.Helper()
 	found, err := r.List(t.Context())
@@ -52,7 +52,7 @@ func ids(t *testing.T, r *Revoker) string {
 	return strings.Join(slices.Sorted(maps.Keys(found.Names)), " ")
 }
 
-// A store that takes long is waited for once, and afterwards shows what it had.
+// A slow store is waited for once; afterwards the last listing is shown.
 func TestAListingThatTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -110,8 +110,8 @@ func TestAListingThatFails(t *testing.T) {
 	}
 }
 
-// damage empties what the store has of a workspace, as a crash or a full disk does,
-// and returns how many entries that were.
+// damage empties the store's entries of a workspace, like a crash or a full disk, and
+// returns their number.
 func (b *bench) damage(id string) (n int) {
 	b.T.Helper()
 	names, err := byWorkspace(b.T.Context(), b.Store, store.Workspaces())
@@ -125,8 +125,8 @@ func (b *bench) damage(id string) (n int) {
 	return n
 }
 
-// What is damaged of one workspace does not keep operators from taking everything away,
-// and is written down.
+// Damaged entries of a workspace do not stop operators from revoking everything, and
+// are recorded.
 func TestWhatIsDamagedIsNotInTheWay(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")
@@ -149,7 +149,7 @@ func TestWhatIsDamagedIsNotInTheWay(t *testing.T) {
 	}
 }
 
-// Without an operator it is forgotten in the time that a token lives.
+// Without an operator they are deleted within a token's lifetime.
 func TestWhatIsDamagedRunsOut(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")

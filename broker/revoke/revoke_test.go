@@ -48,7 +48,7 @@ func TestRevokeTakesEverythingFromOneWorkspace(t *testing.T) {
 	}
 }
 
-// A token that many workspaces have is revoked once, and written down for each.
+// A token that many workspaces share is revoked once, and recorded for each.
 func TestATokenOfManyIsRevokedOnce(t *testing.T) {
 	b := newBench(t)
 	for _, id := range []string{"sb-1", "sb-2"} {
@@ -66,8 +66,8 @@ func TestATokenOfManyIsRevokedOnce(t *testing.T) {
 	}
 }
 
-// A token belongs to a scope, and workspaces of a profile share it. Who is left
-// gets another, from every replica.
+// A token belongs to a scope, and workspaces of a profile share it. The others get a
+// new one, from every replica.
 func TestWhoSharedTheTokenGetsAnother(t *testing.T) {
 	g := brokertest.NewGitHub(t)
 	one, two := newReplica(g), newReplica(g)
@@ -82,9 +82,9 @@ func TestWhoSharedTheTokenGetsAnother(t *testing.T) {
 	}
 }
 
-// Revoking one workspace cut off others without a word: they had the same token, by
-// another profile, too. Now only workspaces of one profile share, and each that is hit
-// is named: before, in the answer, and in the audit log.
+// Revoking one workspace cut off others without notice, because they had the same
+// token, even by another profile. Now only workspaces of one profile share, and each
+// that loses it is named: before, in the answer, and in the audit log.
 func TestWhoIsHitIsNamed(t *testing.T) {
 	g := brokertest.NewGitHub(t)
 	one, two := newReplica(g), newReplica(g)
@@ -94,7 +94,7 @@ func TestWhoIsHitIsNamed(t *testing.T) {
 		t.Fatal("workspaces of two profiles share a token")
 	}
 	one.MustToken("sb-2", "acme/widgets", "read")
-	two.MustToken("sb-3", "acme/widgets", "read") // of the same profile, by another broker
+	two.MustToken("sb-3", "acme/widgets", "read") // of the same profile, from another broker
 	if found, err := two.revoker.List(t.Context()); err != nil || !slices.Equal(found.Sharers("sb-1"), []string{"sb-2", "sb-3"}) {
 		t.Errorf("Sharers(sb-1) = %q, %v, want sb-2 and sb-3", found.Sharers("sb-1"), err)
 	}
@@ -109,13 +109,13 @@ func TestWhoIsHitIsNamed(t *testing.T) {
 	if slices.Sort(lines); !slices.Equal(lines, []string{"sb-1 ", "sb-2 it shared this token", "sb-3 it shared this token"}) {
 		t.Errorf("the journal has %q, want who was revoked and who was hit", lines)
 	}
-	// Nothing of the dead token is left to be revoked a second time.
+	// Nothing of the revoked token is left to be revoked again.
 	if again := one.revoke(workspaceTarget("sb-2"), 0); len(again.Revoked) != 0 || again.Pending != 0 {
 		t.Errorf("revoke sb-2 = %+v, want nothing left", again)
 	}
 }
 
-// A token that cannot be revoked yet hits who shares it as soon as it is.
+// A token that cannot be revoked yet hits the others that share it as soon as it is.
 func TestWhoIsHitIsNamedWhileItIsPending(t *testing.T) {
 	b := newBench(t)
 	for _, id := range []string{"sb-1", "sb-2"} {
@@ -127,7 +127,7 @@ func TestWhoIsHitIsNamedWhileItIsPending(t *testing.T) {
 	}
 }
 
-// From the operator's request to the refusal by another replica is at most a
+// From the operator's request to the refusal by another replica it takes at most a
 // second.
 func TestRevokeToRefusalTakesASecond(t *testing.T) {
 	g := brokertest.NewGitHub(t)
@@ -135,7 +135,7 @@ func TestRevokeToRefusalTakesASecond(t *testing.T) {
 	for _, b := range []*bench{one, two} {
 		b.MustToken("sb-1", "acme/widgets", "read")
 	}
-	two.MustToken("sb-1", "acme/widgets", "read") // it has just looked who is blocked
+	two.MustToken("sb-1", "acme/widgets", "read") // it has just read the blocks
 	got := one.revoke(workspaceTarget("sb-1"), 0)
 	wantCode(t, "this replica at once", one.Token("sb-1", "acme/widgets", "read"), 403)
 	g.Advance(time.Second)
@@ -164,8 +164,8 @@ func TestKillAnOwner(t *testing.T) {
 	}
 }
 
-// Everything of the App, also of hundreds of workspaces and of what was
-// delivered, in seconds.
+// Everything of the App, also of hundreds of workspaces and delivered tokens, is
+// revoked within seconds.
 func TestKillTheApp(t *testing.T) {
 	b := newBench(t)
 	b.Policy.Rules[1].Profile.Sharing = workspace.ShareNothing
@@ -196,7 +196,7 @@ func TestKillTheApp(t *testing.T) {
 	}
 }
 
-// An owner is taken from a workspace that has another owner's token, too.
+// Revoking an owner also works for a workspace that also has another owner's token.
 func TestKillAnOwnerOfWhatWasDelivered(t *testing.T) {
 	b := newBench(t)
 	issuer := &workspace.Issuer{App: b.App, Store: b.Store, Now: b.Now}
@@ -213,8 +213,7 @@ func TestKillAnOwnerOfWhatWasDelivered(t *testing.T) {
 	}
 }
 
-// A block holds whatever else fails, and what failed is done later, after a
-// restart, too.
+// A block holds whatever else fails. What failed is done later, even after a restart.
 func TestReconcileFinishesWhatFailed(t *testing.T) {
 	g := brokertest.NewGitHub(t)
 	one := newReplica(g)
@@ -239,12 +238,12 @@ func TestReconcileFinishesWhatFailed(t *testing.T) {
 	}
 }
 
-// GitHub's 401 does not say that a token of the last minute is gone
-// (octokit/auth-app.js#65, #589): what operators and GitHub's events take back stays
+// GitHub's 401 does not prove that a token of the last minute is gone
+// (octokit/auth-app.js#65, #589): what operators and GitHub's events revoke stays
 // pending until it is revoked.
 func TestANewTokenStaysPendingUntilItIsRevoked(t *testing.T) {
 	const deleted = `{"action":"deleted","repository":{"full_name":"acme/widgets"}}`
-	for _, target := range []broker.Target{{Workspace: "sb-1"}, {App: true}, {}} { // the last by a webhook
+	for _, target := range []broker.Target{{Workspace: "sb-1"}, {App: true}, {}} { // the last one by a webhook
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t)
 			if err := b.SetLag(20*time.Second, http.StatusUnauthorized); err != nil {
@@ -274,8 +273,8 @@ func TestANewTokenStaysPendingUntilItIsRevoked(t *testing.T) {
 	}
 }
 
-// What another replica gave before it knew of the block is found, for as long as
-// that can be.
+// What another replica gave before it knew of the block is found, for as long as that
+// can happen.
 func TestReconcileFindsWhatWasGivenMeanwhile(t *testing.T) {
 	for _, target := range []broker.Target{{Workspace: "sb-1"}, {Owner: "acme"}, {App: true}} {
 		b := newBench(t)
@@ -287,7 +286,7 @@ func TestReconcileFindsWhatWasGivenMeanwhile(t *testing.T) {
 		}
 		slow := newReplica(b.GitHub)
 		slow.Blocklist.Every = time.Hour
-		slow.Blocklist.Store = brokertest.NewGitHub(t).Store // it has not heard of the block
+		slow.Blocklist.Store = brokertest.NewGitHub(t).Store // it has not learned of the block
 		slow.MustToken("sb-1", "acme/widgets", "read")
 		b.Advance(lookEvery)
 		if _, err := b.revoker.Reconcile(t.Context()); err != nil || len(b.alive()) != 0 {
@@ -296,7 +295,7 @@ func TestReconcileFindsWhatWasGivenMeanwhile(t *testing.T) {
 	}
 }
 
-// Nothing is asked of the store for a block that settled but the list of blocks.
+// For a block that settled, only the list of blocks is read from the store.
 func TestASettledBlockIsLeftAlone(t *testing.T) {
 	b := newBench(t)
 	if err := b.Blocklist.Block(t.Context(), "sb-1"); err != nil {
@@ -329,7 +328,7 @@ func TestTidyDeletesWhatHasRunOut(t *testing.T) {
 	}
 }
 
-// What was shown once is remembered for as long as it could be shown again.
+// A used proof is remembered for as long as it could be used again.
 func TestTidyForgetsWhatWasShownOnce(t *testing.T) {
 	b := newBench(t)
 	short, long := store.Spent([32]byte{1}), store.Spent([32]byte{2})
@@ -348,8 +347,7 @@ func TestTidyForgetsWhatWasShownOnce(t *testing.T) {
 	}
 }
 
-// What is taken away is taken away though it cannot be written down; what is
-// given is not given then.
+// Revoking works even if it cannot be recorded; giving does not.
 func TestTheJournalRunsOut(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")

@@ -16,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// lists counts how often all workspaces are listed, which takes its time.
+// lists counts how often all workspaces are listed, which is slow.
 type lists struct {
 	store.Store
 	times atomic.Int64
@@ -37,14 +37,14 @@ func (l *lists) Get(ctx context.Context, n store.Name) (store.Entry, error) {
 	return l.Store.Get(ctx, n)
 }
 
-// watch counts the lists of a replica's revoker.
+// watch counts the lists by a replica's revoker.
 func (b *bench) watch(takes time.Duration) *lists {
 	l := &lists{Store: b.Store, takes: takes}
 	b.revoker.Store, b.revoker.listing.store = l, l
 	return l
 }
 
-// sharedEntries counts what replicas share.
+// sharedEntries counts the shared tokens.
 func (b *bench) sharedEntries() (n int) {
 	b.T.Helper()
 	for _, err := range b.Store.List(b.T.Context(), store.AllShared()) {
@@ -56,8 +56,8 @@ func (b *bench) sharedEntries() (n int) {
 	return n
 }
 
-// What replicas share of an account or of the App is revoked with the rest, and does not
-// come back when the block is lifted: its tokens have no marks.
+// Shared tokens of an account or of the App are revoked with the rest, and do not come
+// back when the block is removed, although they have no marks.
 func TestWhatIsSharedDoesNotComeBackAfterABlock(t *testing.T) {
 	for _, target := range []broker.Target{{Owner: "acme"}, {Owner: "ACME"}, {App: true}, {Workspace: "sb-1"}} {
 		g := brokertest.NewGitHub(t)
@@ -84,15 +84,15 @@ func TestWhatIsSharedDoesNotComeBackAfterABlock(t *testing.T) {
 	}
 }
 
-// A token that no workspace was given yet is revoked with its account, too, and the log
-// says so.
+// A shared token that no workspace has got yet is also revoked with its account, and
+// the log says so.
 func TestATokenThatNobodyHasIsRevoked(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")
 	names, err := byWorkspace(t.Context(), b.Store, store.Workspaces())
 	for _, name := range names["sb-1"] {
 		if err == nil {
-			err = b.Store.Delete(t.Context(), name) // as if it had not been kept yet
+			err = b.Store.Delete(t.Context(), name) // as if it had not been recorded yet
 		}
 	}
 	got := b.revoke(broker.Target{Owner: "acme"}, 0)
@@ -101,8 +101,8 @@ func TestATokenThatNobodyHasIsRevoked(t *testing.T) {
 	}
 }
 
-// An event about an account or some repositories lists what replicas share of them, and
-// not all workspaces, once no broker of the version before can have given a token.
+// An event about an account or some repositories lists only their shared tokens, not
+// all workspaces, once no older broker can have given a token.
 func TestAnEventListsNoWorkspaces(t *testing.T) {
 	for _, c := range []struct {
 		name, event, body string
@@ -138,8 +138,8 @@ func TestAnEventListsNoWorkspaces(t *testing.T) {
 	}
 }
 
-// A repository whose name means another one by now is asked for anew by every replica that
-// has no token of it.
+// If a repository's name now means another one, every replica without a token asks for
+// a new one.
 func TestAnEventForgetsWhatIsShared(t *testing.T) {
 	g := brokertest.NewGitHub(t)
 	one, two := newReplica(g), newReplica(g)
@@ -150,8 +150,8 @@ func TestAnEventForgetsWhatIsShared(t *testing.T) {
 	}
 }
 
-// Killing many workspaces one after the other lists all workspaces a small part of the
-// time, to find who shared their tokens, and not at all where none of them shares.
+// Killing many workspaces one after the other lists all workspaces for only a small
+// part of the time, to find who shared their tokens, and not at all if none shares.
 func TestManyKillsListSeldom(t *testing.T) {
 	const kills = 100
 	synctest.Test(t, func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestManyKillsListSeldom(t *testing.T) {
 		seen := b.watch(500 * time.Millisecond)
 		begun := time.Now()
 		for i := range kills {
-			b.MustToken(fmt.Sprint("sb-", i), "acme/widgets", "read") // a new one, since the last is revoked
+			b.MustToken(fmt.Sprint("sb-", i), "acme/widgets", "read") // a new one, because the last was revoked
 			b.revoke(workspaceTarget(fmt.Sprint("sb-", i)), 0)
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -175,8 +175,8 @@ func TestManyKillsListSeldom(t *testing.T) {
 	})
 }
 
-// A workspace with tokens of its own pays for no entry that no other needs. An event about
-// their account finds them all the same, by the names of all workspaces.
+// For a workspace with its own tokens no additional entries are written. An event about
+// the account still finds them, by the names of all workspaces.
 func TestTokensThatAreNotSharedAreFoundByEvents(t *testing.T) {
 	g := brokertest.NewGitHub(t)
 	one, two := newReplica(g), newReplica(g)
@@ -204,7 +204,7 @@ func TestTokensThatAreNotSharedAreFoundByEvents(t *testing.T) {
 	}
 }
 
-// What a workspace shares with none is revoked without a look for others.
+// If a workspace shares nothing, its revocation does not search for others.
 func TestWhatIsNotSharedIsLookedForNowhere(t *testing.T) {
 	b := newBench(t)
 	b.Policy.Rules[1].Profile = b.Profile("own", "[acme/widgets]", "[clone], sharing: workspace")
@@ -215,7 +215,7 @@ func TestWhatIsNotSharedIsLookedForNowhere(t *testing.T) {
 	}
 }
 
-// What replicas shared is deleted when it has ended, and not read for that.
+// Shared tokens are deleted when they have expired, without being read.
 func TestWhatWasSharedIsTidiedUp(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")
@@ -230,8 +230,9 @@ func TestWhatWasSharedIsTidiedUp(t *testing.T) {
 	}
 }
 
-// An operator has the answer though a large store takes long to list who else had the token.
-// What it could not name is in the audit log later, and deleted.
+// An operator gets the answer even if a large store takes long to list who else had the
+// token. The audit log later has those that the answer could not name, and their
+// entries are deleted.
 func TestAnAnswerDoesNotWaitForALongList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)

@@ -19,11 +19,11 @@ import (
 const (
 	uninstalled = `{"action":"deleted","installation":{"account":{"login":"acme"}}}`
 	manyClients = 64
-	soon        = 4 * time.Second // a slow body has five
+	soon        = 4 * time.Second // a slow body may take five seconds
 )
 
-// serve serves as gatepass-broker does, with TLS and HTTP/2 or without. Each
-// request that comes is told to come, if that is not nil.
+// serve serves like gatepass-broker, with TLS and HTTP/2 or without. It calls come for
+// each request, unless that is nil.
 func serve(t *testing.T, b *bench, withTLS bool, come func()) *httptest.Server {
 	t.Helper()
 	handler := b.Handler()
@@ -34,7 +34,7 @@ func serve(t *testing.T, b *bench, withTLS bool, come func()) *httptest.Server {
 		handler.ServeHTTP(w, r)
 	}))
 	s.Config.ReadTimeout, s.Config.WriteTimeout = 30*time.Second, time.Minute
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that are cut off
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // about clients that are cut off
 	s.EnableHTTP2 = withTLS
 	start := s.Start
 	if withTLS {
@@ -42,13 +42,13 @@ func serve(t *testing.T, b *bench, withTLS bool, come func()) *httptest.Server {
 	}
 	start()
 	t.Cleanup(func() {
-		s.CloseClientConnections() // slow ones would be waited for
+		s.CloseClientConnections() // Close would wait for slow ones
 		s.Close()
 	})
 	return s
 }
 
-// announce makes a delivery with the headers that GitHub sends.
+// announce makes a delivery with GitHub's headers.
 func announce(ctx context.Context, t *testing.T, s *httptest.Server, id, signature string, body io.Reader) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+WebhookPath, body)
@@ -61,7 +61,7 @@ func announce(ctx context.Context, t *testing.T, s *httptest.Server, id, signatu
 	return r
 }
 
-// A dripping body comes a byte at a time, and never ends.
+// A dripping body sends one byte at a time, and never ends.
 type dripping struct{ ctx context.Context }
 
 func (d dripping) Read(p []byte) (int, error) {
@@ -74,13 +74,13 @@ func (d dripping) Read(p []byte) (int, error) {
 	}
 }
 
-// Whoever sends deliveries slowly, with headers like GitHub's and from the same
-// address, does not keep GitHub's out.
+// Slow deliveries with headers like GitHub's, and from the same address, do not block
+// GitHub's.
 func TestSlowDeliveriesAreNotInTheWay(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		withTLS bool
-		size    int64 // that they announce; -1 for none
+		size    int64 // size that they announce; -1 for none
 	}{
 		{"over HTTP/1.1", false, 1000},
 		{"over HTTP/1.1, as long as they may be", false, maxDelivery},
@@ -119,7 +119,7 @@ func TestSlowDeliveriesAreNotInTheWay(t *testing.T) {
 	}
 }
 
-// What is wrong with the headers is answered before anything of the body came.
+// Wrong headers are answered before the body is read.
 func TestHeadersAreJudgedFirst(t *testing.T) {
 	s := serve(t, newBench(t), false, nil)
 	good := "X-GitHub-Event: installation\r\nX-GitHub-Delivery: 1\r\nX-Hub-Signature-256: " + sign(webhookSecret, "") + "\r\n"
@@ -152,7 +152,7 @@ func TestHeadersAreJudgedFirst(t *testing.T) {
 	}
 }
 
-// pipes is a listener in memory, whose waits pass in synctest.
+// pipes is a listener in memory, whose waits work in synctest.
 type pipes chan net.Conn
 
 func (p pipes) Accept() (net.Conn, error) {
@@ -165,7 +165,7 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { return nil }
 func (p pipes) Addr() net.Addr { return new(net.TCPAddr) }
 
-// A body that does not come is not waited for.
+// The broker does not wait long for a body that does not come.
 func TestADeliveryThatDoesNotCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
@@ -195,7 +195,7 @@ func TestADeliveryThatDoesNotCome(t *testing.T) {
 	})
 }
 
-// GitHub's own deliveries wait for each other, and not for ever.
+// GitHub's own deliveries wait for each other, but not forever.
 func TestDeliveriesWaitForTheirTurn(t *testing.T) {
 	b := newBench(t)
 	var leave []func()

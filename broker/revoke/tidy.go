@@ -111,8 +111,8 @@ func (r *Revoker) Tidy(ctx context.Context) (deleted int, err error) {
 	return deleted, r.makeLog(ctx)
 }
 
-// isEarly reports whether this replica has just started and does not know GitHub's
-// clock yet. Until then, no token counts as expired.
+// isEarly reports whether this replica has just got the lease and does not know
+// GitHub's clock yet. Until then, no token counts as expired.
 func (r *Revoker) isEarly(now time.Time) bool {
 	r.progress.mu.Lock()
 	defer r.progress.mu.Unlock()
@@ -154,8 +154,8 @@ func (r *Revoker) tidyFolder(ctx context.Context, below store.Prefix) (deleted i
 	return r.tidyList(ctx, below)
 }
 
-// tidyDue asks the store's index for expired entries. The index also has workspaces'
-// records, which are due to be refreshed; it skips those.
+// tidyDue deletes the expired entries that the store's index names. The index also has
+// workspaces' records, which are due to be refreshed; it skips those.
 func (r *Revoker) tidyDue(ctx context.Context, s store.Indexed, below store.Prefix) (deleted int, err error) {
 	for {
 		began := time.Now()

@@ -21,18 +21,19 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// A fleet is replicas at one store that is counted, without a GitHub: nothing is revoked.
+// A fleet is several replicas with one counted store, without a GitHub: nothing is
+// revoked.
 type fleet struct {
 	t        testing.TB
 	in       *storetest.Metered
-	store    store.Store // that replicas are given; nil means in
+	store    store.Store // the replicas' store; nil means in
 	replicas []*Revoker
 	stop     []func()
 	running  sync.WaitGroup
 }
 
-// newFleet makes a store with AWS's limits: ten names come with a call of 15 ms, and it
-// answers 40 reads, 3 writes and 5 deletes a second.
+// newFleet makes a store with AWS's limits: each call lists ten names and takes 15 ms;
+// it answers 40 reads, 3 writes and 5 deletes per second.
 func newFleet(t testing.TB) *fleet {
 	f := &fleet{t: t, in: &storetest.Metered{Store: storetest.Plain(new(storetest.Memory)), Page: 10}}
 	f.put(store.AppClientID(), "Iv1.0")
@@ -51,7 +52,7 @@ func (f *fleet) put(name store.Name, value string) {
 	}
 }
 
-// workspaces gives so many a record, and a token that ends then.
+// workspaces gives n workspaces a record, and a token that expires at ends.
 func (f *fleet) workspaces(n int, ends time.Time) {
 	f.t.Helper()
 	for i := range n {
@@ -74,7 +75,7 @@ func (f *fleet) vended(id string, ends time.Time) store.Name {
 	return name
 }
 
-// left counts what is there of tokens of workspaces with that beginning.
+// left counts the tokens of workspaces whose ids begin so.
 func (f *fleet) left(begin string) (n int) {
 	f.t.Helper()
 	for name, err := range f.in.Store.List(f.t.Context(), store.Workspaces()) {
@@ -88,8 +89,8 @@ func (f *fleet) left(begin string) (n int) {
 	return n
 }
 
-// start runs one more replica as gatepass-broker does, until the returned function, or the
-// end of the test, stops it.
+// start runs one more replica like gatepass-broker, until the returned function or the
+// end of the test stops it.
 func (f *fleet) start() *Revoker {
 	in := f.store
 	if in == nil {
@@ -127,7 +128,7 @@ func (f *fleet) end() {
 	f.running.Wait()
 }
 
-// holder is the replica that has the lease, and its number.
+// holder returns the replica that has the lease, and its number.
 func (f *fleet) holder() (int, *Revoker) {
 	f.t.Helper()
 	for i, r := range f.replicas {
@@ -139,9 +140,9 @@ func (f *fleet) holder() (int, *Revoker) {
 	return 0, nil
 }
 
-// At 10,000 workspaces and two replicas the tidy never ended, and idle brokers used all
-// reads that AWS gives an account. Now one replica makes a round, which ends, and requests
-// are answered meanwhile.
+// With 10,000 workspaces and two replicas, tidying never ended, and idle brokers used
+// all reads that AWS allows an account. Now one replica does a round, which ends, and
+// requests are answered meanwhile.
 func TestARoundEndsAndRequestsComeFirst(t *testing.T) {
 	for _, replicas := range []int{2, 4} {
 		synctest.Test(t, func(t *testing.T) {
@@ -174,7 +175,7 @@ func TestARoundEndsAndRequestsComeFirst(t *testing.T) {
 			if rate := float64(calls.Gets+calls.Pages) / took.Seconds(); rate > 16 || slowest > 200*time.Millisecond {
 				t.Errorf("%d replicas: the round takes %s and %.1f reads a second, and the slowest request %s", replicas, took, rate, slowest)
 			}
-			// Afterwards the store has its peace.
+			// Afterwards the store gets few calls.
 			time.Sleep(time.Minute)
 			f.in.Taken()
 			time.Sleep(10 * time.Minute)
@@ -191,7 +192,7 @@ func (f *fleet) progressOfRound() note {
 	return r.progress.get()
 }
 
-// vend does what a request of a workspace takes of the store, and returns how long.
+// vend does the store calls of one workspace request, and returns how long they took.
 func (f *fleet) vend(r *Revoker, i int) time.Duration {
 	f.t.Helper()
 	begun := time.Now()
@@ -200,15 +201,15 @@ func (f *fleet) vend(r *Revoker, i int) time.Duration {
 		f.t.Fatalf("Blocked = %v, %v, want the request answered", blocked, err)
 	}
 	keeper := &broker.VendLog{Store: f.in}
-	token := credential.NewToken(fmt.Sprint("ghs_asker", i), time.Now().Add(-time.Hour)) // it is tidied as well
+	token := credential.NewToken(fmt.Sprint("ghs_asker", i), time.Now().Add(-time.Hour)) // it is also tidied
 	if err := keeper.Record(f.t.Context(), broker.Workspace{ID: "asker"}, token); err != nil {
 		f.t.Fatal(err)
 	}
 	return time.Since(begun)
 }
 
-// A replica without the lease asks when the holder's is over, and nothing else; the holder
-// looks for blocks every five seconds.
+// A replica without the lease asks only when the holder's lease ends; the holder looks
+// for blocks every five seconds.
 func TestAnIdleReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t)
@@ -258,8 +259,8 @@ func (l *folderLists) List(ctx context.Context, below store.Prefix) iter.Seq2[st
 	return l.Store.List(ctx, below)
 }
 
-// A broker that starts looked at what the log of the block list names for two minutes each,
-// though the log was days old.
+// A broker that started checked each block in the log of the block list for two
+// minutes, although the log was days old.
 func TestOldBlocksAreNotLookedAt(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -290,8 +291,8 @@ func TestOldBlocksAreNotLookedAt(t *testing.T) {
 	}
 }
 
-// When the holder ends, another goes on where it was: at once where it could say so, and
-// after half a minute where it died.
+// When the holder ends, another goes on from there: at once after a normal end, and
+// after half a minute if it died.
 func TestARoundGoesOnAtAnotherReplica(t *testing.T) {
 	for name, die := range map[string]func(*fleet, int){
 		"stopped": func(f *fleet, i int) {
@@ -327,7 +328,7 @@ func TestARoundGoesOnAtAnotherReplica(t *testing.T) {
 	}
 }
 
-// pages is a store that lists by pages, and remembers where they began.
+// pages is a store with pages, and remembers where they began.
 type pages struct {
 	store.Store
 	store.Pager
@@ -341,7 +342,7 @@ func (p *pages) Page(ctx context.Context, below store.Prefix, after store.Name, 
 	return p.Pager.Page(ctx, below, after, limit)
 }
 
-// In a store that lists by pages the next replica begins where the last one was.
+// In a store with pages, the next replica begins where the last one stopped.
 func TestPagesGoOnWhereTheyWere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, m := newFleet(t), new(storetest.Memory)
@@ -349,7 +350,7 @@ func TestPagesGoOnWhereTheyWere(t *testing.T) {
 		p := &pages{Store: m, Pager: m}
 		f.in.Store, f.store = m, p
 		f.workspaces(1000, time.Now().Add(time.Hour))
-		for i := range 1000 { // of which the first replica deletes 400 at most
+		for i := range 1000 { // the first replica deletes at most 400 of these
 			f.put(f.vended(fmt.Sprintf("t-%03d", i), time.Now().Add(-time.Hour)), "x")
 		}
 		for n := range 2 {
@@ -371,8 +372,8 @@ func TestPagesGoOnWhereTheyWere(t *testing.T) {
 	})
 }
 
-// The four kinds of store delete what has run out, and nothing else; names that do not
-// say when are read.
+// All four kinds of store delete only expired entries; entries whose names do not tell
+// their expiry are read.
 func TestEveryKindOfStoreIsTidied(t *testing.T) {
 	indexed := func(m *storetest.Memory) store.Store { return m }
 	paged := func(m *storetest.Memory) store.Store {
@@ -411,7 +412,7 @@ func TestEveryKindOfStoreIsTidied(t *testing.T) {
 			live, err := vended("c", later)
 			stays := []store.Name{put(live, err, "x", later)}
 			record, err := store.Record("d")
-			stays = append(stays, put(record, err, "x", past)) // it is due to be refreshed
+			stays = append(stays, put(record, err, "x", past)) // it is due for a refresh
 			block, err := store.Blocked("e")
 			stays = append(stays, put(block, err, "x", time.Time{}))
 			stays = append(stays, put(store.BlockedToken([8]byte{9}, later), nil, "x", later))
@@ -436,9 +437,9 @@ func TestEveryKindOfStoreIsTidied(t *testing.T) {
 	}
 }
 
-// Settling 400 blocks cost a sweep each, on each replica after each start. Now a replica
-// that takes the lease learns from its note that they settled, and of others it sweeps
-// those that are younger than a token can be.
+// Settling 400 blocks took a sweep each, on each replica after each start. Now a
+// replica that takes the lease learns from its note that they settled; of the others it
+// sweeps only blocks younger than a token can be.
 func TestBlocksSettleOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t)
@@ -503,8 +504,8 @@ func TestTheMostRecentBlockSettlesFirst(t *testing.T) {
 	}
 }
 
-// A token that a replica of the version before gave has an entry whose name does not say
-// when it ends. Its mark does not either: that replica knows no other.
+// The entry of a token that an older replica gave does not have the expiry in its name.
+// Its mark has none either, because that replica understands no other.
 func TestMarksForTheVersionBefore(t *testing.T) {
 	b := newBench(t)
 	token := credential.NewToken(b.MustToken("sb-1", "acme/widgets", "read"), b.Now().Add(time.Hour))
@@ -545,8 +546,8 @@ func TestMarksForTheVersionBefore(t *testing.T) {
 	}
 }
 
-// After an upgrade there is no log of the block list until somebody is blocked, and every
-// look lists. The replica that tidies makes one, once those of the version before are gone.
+// After an upgrade there is no log of the block list until a block is added, and every
+// look lists. The replica that tidies makes one, once no older replica is left.
 func TestALogIsMadeAfterAnUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t)

@@ -72,12 +72,11 @@ func TestOnlyWhatGitHubSigned(t *testing.T) {
 	}
 }
 
-// What each event does to the token of ci for acme/widgets, beside one of
-// octo/widgets that stays.
+// What each event does to ci's token for acme/widgets; one for octo/widgets stays.
 func TestEvents(t *testing.T) {
 	for _, c := range []struct {
 		name, event, body string
-		isRevoked         bool // the token is dead, and the next request gets another
+		isRevoked         bool // the token is revoked, and the next request gets another
 		isDropped         bool // the next request gets another
 	}{
 		{"uninstalled", "installation", `{"action":"deleted","installation":{"account":{"login":"Acme"}}}`, true, true},
@@ -120,7 +119,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// GitHub's refusal is not believed for longer than until GitHub says otherwise.
+// A refusal by GitHub is dropped as soon as GitHub reports a change.
 func TestANewInstallationIsAskedAtOnce(t *testing.T) {
 	b := newBench(t)
 	if err := b.Suspend(b.Installations["acme"], true); err != nil {
@@ -135,7 +134,7 @@ func TestANewInstallationIsAskedAtOnce(t *testing.T) {
 	wantCode(t, "after the event", b.Token("ci", "acme/widgets", "read"), 200)
 }
 
-// Another replica hears of what was revoked from the store.
+// Another replica learns from the store what was revoked.
 func TestAnEventReachesOtherReplicas(t *testing.T) {
 	g := brokertest.NewGitHub(t)
 	one, two := newReplica(g), newReplica(g)
@@ -152,8 +151,8 @@ const (
 	repos   = "installation_repositories"
 )
 
-// The body alone is signed, so that whoever saw one can send it again with another
-// id, under another event's name, and many at once. It counts once.
+// Only the body is signed. So an attacker who saw one can send it again with another
+// id, under another event name, and many times at once. It counts once.
 func TestADeliveryCountsOnce(t *testing.T) {
 	g := brokertest.NewGitHub(t)
 	b := newReplica(g)
@@ -194,8 +193,8 @@ func TestADeliveryCountsOnceOfManyAtATime(t *testing.T) {
 	}
 }
 
-// A broker that dies while it acts has not acted: its claim ends, and of all that are
-// delivered again afterwards one is acted on.
+// A broker that dies while it acts has not acted: its claim expires, and one of the
+// repeated deliveries is acted on.
 func TestADeliveryThatABrokerDiedOf(t *testing.T) {
 	g := brokertest.NewGitHub(t)
 	b := newReplica(g)
@@ -215,8 +214,8 @@ func TestADeliveryThatABrokerDiedOf(t *testing.T) {
 	wantCode(t, "and again", newReplica(g).tell("2", repos, removed), 409)
 }
 
-// What happens to an issue, a label or a hook of a repository has an action and the
-// repository as well: under another name it must not pass for what happens to it.
+// Events about an issue, a label or a hook also have an action and the repository:
+// under another event name they must not pass for an event about the repository.
 func TestAnEventUnderAnothersName(t *testing.T) {
 	b := newBench(t)
 	token := b.MustToken("ci", "acme/widgets", "read")
@@ -245,7 +244,7 @@ func TestAnEventUnderAnothersName(t *testing.T) {
 	}
 }
 
-// A webhook that is set to the form encoding, which GitHub proposes, is told so when
+// A webhook with the form encoding, which GitHub proposes, gets a clear refusal when
 // GitHub tries it.
 func TestAFormIsRefusedByItsName(t *testing.T) {
 	b := newBench(t)
@@ -266,8 +265,8 @@ func TestAFormIsRefusedByItsName(t *testing.T) {
 	wantCode(t, "a ping without its form", b.tell("1", "ping", `{"action":"deleted"}`), 400)
 }
 
-// GitHub repeats a delivery under its id when somebody asks for it; one that
-// failed counts then.
+// GitHub repeats a delivery with the same id on request; if the first one failed, the
+// repeated one counts.
 func TestADeliveryThatFailedCountsAgain(t *testing.T) {
 	b := newBench(t)
 	token := b.MustToken("ci", "acme/widgets", "read")
@@ -284,7 +283,7 @@ func TestADeliveryThatFailedCountsAgain(t *testing.T) {
 	}
 }
 
-// What cannot be revoked because the installation is suspended opens nothing.
+// Tokens that cannot be revoked because the installation is suspended give no access.
 func TestASuspendedInstallationsTokensRunOut(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("ci", "acme/widgets", "read")
@@ -307,7 +306,7 @@ func TestMalformedEvents(t *testing.T) {
 			wantCode(t, event+" "+text, b.tell("1", event, text), 400)
 		}
 	}
-	// The last of two keys would be what is done.
+	// Otherwise the last of two equal keys would count.
 	wantCode(t, "a key twice", b.tell("1", "installation", `{"action":"deleted","installation":{"account":{"login":"octo","login":"acme"}}}`), 400)
 	wantCode(t, "a long one", b.tell("1", "push", strings.Repeat(" ", maxDelivery+1)), 413)
 	wantCode(t, "a ping", b.tell("1", "ping", `{"zen":"x"}`), 200)

@@ -19,7 +19,7 @@ func (w *world) beginSession() (api.GatewaySession, bool) {
 	return answer, got.status == http.StatusOK && err == nil
 }
 
-// userID is a user's number at GitHub, which it shows to everybody.
+// userID returns a user's id at GitHub, which it shows to everyone.
 func (w *world) userID(login string) string {
 	w.t.Helper()
 	got := read(w.gh.Client().Get(w.gh.URL() + "/api/v3/users/" + login))
@@ -30,7 +30,8 @@ func (w *world) userID(login string) string {
 	return user.ID.String()
 }
 
-// The first thing that fails in a workspace is git commit, since git knows no author there.
+// git commit is the first thing that fails in a workspace, because git knows no author
+// there.
 func TestASessionNamesTheAuthorOfCommits(t *testing.T) {
 	users := func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/users/") }
 	for name, c := range map[string]struct {
@@ -38,7 +39,7 @@ func TestASessionNamesTheAuthorOfCommits(t *testing.T) {
 		profile          string
 		fault            fakegithub.Fault
 		fails            bool
-		want             string // with # for the bot's number
+		want             string // # stands for the bot's id
 	}{
 		"a public App":                          {public: true, numbered: true, profile: profile, want: "gatepass[bot] <#+gatepass[bot]@users.noreply.127.0.0.1>"},
 		"a private App, whose bot is not shown": {profile: profile, want: "gatepass[bot] <gatepass[bot]@users.noreply.127.0.0.1>"},

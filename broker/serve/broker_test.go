@@ -58,7 +58,7 @@ func TestFromTheStartToTheEnd(t *testing.T) {
 	}
 }
 
-// The broker starts before its App is there, says so, and finds it.
+// The broker starts before its App exists, says so, and finds it.
 func TestAnAppThatComesLater(t *testing.T) {
 	w := newWorld(t)
 	p := w.start()
@@ -88,7 +88,7 @@ func TestReload(t *testing.T) {
 	if got := w.token("acme/r0", "write"); got.status != 403 {
 		t.Errorf("what the new profile does not allow: %d, although it is in memory", got.status)
 	}
-	// A bad file keeps the last good one.
+	// With a wrong file, the last good policy stays in force.
 	w.write("broker.yaml", "listen: nowhere\n")
 	p.until("saying that the file is bad", func() bool { return w.ready().Config != ok })
 	if r := w.ready(); !r.Ready || r.Generation != 2 || r.Policy == first.Policy {
@@ -104,7 +104,7 @@ func TestReload(t *testing.T) {
 	if m := w.get("metrics.sock", "/metrics").body; !strings.Contains(m, "gatepass_broker_config_last_reload_success 0") {
 		t.Error("the metrics do not say it")
 	}
-	// And SIGHUP reads at once.
+	// SIGHUP reads at once.
 	w.write("broker.yaml", testConfig+"hosts_are_not_a_key: 1\n")
 	w.write("broker.yaml", strings.Replace(testConfig, "sb-1", "sb-2", 1))
 	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
@@ -117,7 +117,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// The audit log goes on when its file is renamed, by itself.
+// When its file is renamed, the audit log goes on in a new one by itself.
 func TestTheAuditLogIsRotated(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(1)
@@ -137,7 +137,7 @@ func TestTheAuditLogIsRotated(t *testing.T) {
 	}
 }
 
-// Running requests finish, and new ones are not taken.
+// Running requests finish, and new ones are refused.
 func TestDrain(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(1)
@@ -163,7 +163,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// A second signal does not wait.
+// A second signal cuts running requests off.
 func TestASecondSignal(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(1)
@@ -187,7 +187,7 @@ func TestASecondSignal(t *testing.T) {
 	}
 }
 
-// listens reports whether the broker takes connections.
+// listens reports whether the broker accepts connections.
 func (w *world) listens() bool {
 	c, err := net.Dial("unix", w.path("broker.sock"))
 	if err != nil {
@@ -200,8 +200,9 @@ func (w *world) mints() int {
 	return w.gh.Count(func(r fakegithub.Request) bool { return strings.HasSuffix(r.Path, "/access_tokens") })
 }
 
-// What was revoked is refused soon, through a restart too, and its tokens end. A broker that
-// ends leaves its lease to the next; package revoke tests one that is killed.
+// A revoked workspace is refused soon, also after a restart, and its tokens end. A
+// broker that ends leaves its lease to the next; package revoke tests one that is
+// killed.
 func TestRevokedThroughARestart(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(2)
@@ -229,8 +230,8 @@ func TestRevokedThroughARestart(t *testing.T) {
 	}
 }
 
-// A broker that cannot read who was blocked gives nothing, says why wherever somebody
-// looks, and goes on by itself.
+// A broker that cannot read the block list gives nothing, says why in the log and at
+// /readyz, and recovers by itself.
 func TestAnUnreadableBlocklist(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(2)
@@ -243,7 +244,7 @@ func TestAnUnreadableBlocklist(t *testing.T) {
 	if err := os.MkdirAll(w.path("store/broker"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(w.path("store/broker/barred"), nil, 0o600); err != nil { // no folder any more
+	if err := os.WriteFile(w.path("store/broker/barred"), nil, 0o600); err != nil { // no longer a folder
 		t.Fatal(err)
 	}
 	p.until("refusing", func() bool { return w.token("acme/r0", "write").status == 503 })

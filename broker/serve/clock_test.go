@@ -15,10 +15,9 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// With its clock two hours ahead a broker minted for every request, and its kill switch
-// said that nothing was left to revoke while tokens lived. It goes by GitHub's clock, says
-// how far its own is off, and its answers have the Date of the clock that their tokens'
-// ends are of.
+// With a clock two hours ahead, a broker minted for every request, and its kill switch
+// found nothing to revoke while tokens were alive. Now it uses GitHub's clock, says how
+// far its own is off, and its answers' Date uses the clock of the tokens' expiry.
 func TestABrokerWhoseClockIsOff(t *testing.T) {
 	for _, moved := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
 		w := newWorld(t)
@@ -52,7 +51,7 @@ func TestABrokerWhoseClockIsOff(t *testing.T) {
 	}
 }
 
-// eventuallyOff waits until the broker says everywhere that its clock is off.
+// eventuallyOff waits until the broker reports everywhere that its clock is off.
 func (w *world) eventuallyOff(p *process) {
 	w.t.Helper()
 	p.until("saying that the clock is off", func() bool { return strings.HasPrefix(w.ready().Clock, "this machine's clock is 2h0m0s ") })
@@ -62,7 +61,7 @@ func (w *world) eventuallyOff(p *process) {
 	}
 }
 
-// While GitHub asks the App to pause, workspaces are told at once when to come back, and
+// While GitHub asks the App to pause, workspaces are told at once when to retry, and
 // GitHub is not asked for any of them (scala-steward-org/scala-steward#2355).
 func TestAPauseHoldsBackEveryWorkspace(t *testing.T) {
 	w := newWorld(t)

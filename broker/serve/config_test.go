@@ -12,8 +12,8 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// What git calls the GitHub is that of the App, unless the file says otherwise: a
-// token of an Enterprise Server is not for github.com.
+// The host is that of the App's GitHub, unless the file names another: a token of an
+// Enterprise Server is not for github.com.
 func TestHostsAreThoseOfTheStore(t *testing.T) {
 	nothing := func(string) string { return "" }
 	of := func(f *config.File, s store.Store) string {
@@ -39,13 +39,13 @@ func TestHostsAreThoseOfTheStore(t *testing.T) {
 	}
 }
 
-// A company's proxy stands between the broker and GitHub, and GitHub's certificate is of an
-// authority of its own. Minting and git both take the way that the configuration says, and
-// no other.
+// A company's proxy is between the broker and GitHub, and GitHub's certificate is of
+// the company's own authority. Minting and git both use the configured route, and no
+// other.
 func TestTheWayToGitHub(t *testing.T) {
 	for name, c := range map[string]struct {
-		login, file string // what the proxy wants, and what the file has
-		keys        string // of the configuration
+		login, file string // what the proxy requires, and what the file contains
+		keys        string // in the configuration
 		works       bool
 		through     bool // the proxy
 	}{
@@ -67,7 +67,7 @@ func TestTheWayToGitHub(t *testing.T) {
 				w.write("login", c.file)
 			}
 			w.env = slices.DeleteFunc(w.env, func(pair string) bool { return strings.HasPrefix(pair, "SSL_CERT_FILE=") })
-			w.env = append(w.env, "HTTPS_PROXY=http://127.0.0.1:1") // which is nobody's business
+			w.env = append(w.env, "HTTPS_PROXY=http://127.0.0.1:1") // must have no effect
 			address := freeAddress(t)
 			w.write("broker.yaml", strings.NewReplacer(
 				"listen: unix://@DIR@/broker.sock", "gateway: {}\nlisten: [unix://@DIR@/broker.sock, 'http://"+address+"']\n"+strings.ReplaceAll(c.keys, "@PROXY@", proxy.URL),

@@ -8,8 +8,7 @@ import (
 	"github.com/gatepass/gatepass/deploy"
 )
 
-// The units start the program with options that it takes, and the socket is one
-// that it may be configured with.
+// The units start the program with valid options, and their socket can be configured.
 func TestTheUnits(t *testing.T) {
 	starts, sockets := 0, 0
 	for _, name := range []string{"gatepass-broker.service", "gatepass-broker.socket"} {

@@ -21,8 +21,8 @@ import (
 // killRounds is how often the broker is killed.
 const killRounds = 30
 
-// Whenever the broker is killed, the audit log knows of every token that may be
-// alive, and of every one that was given.
+// Whenever the broker is killed, the audit log has every token that may be alive, and
+// every one that was given.
 func TestKilledAtAnyMoment(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts and kills the broker many times")
@@ -44,7 +44,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 		covered = l.check(t, round, w.gh.Tokens(), &given)
 	}
-	// The next start mends what the last kill left.
+	// The next start repairs what the last kill left.
 	p := w.start()
 	p.end(15)
 	r, err := audit.Verify(w.path("audit.jsonl"))
@@ -54,7 +54,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	t.Logf("%d rounds, %d lines, %d tokens, %d of them known by their intent alone, %d lines cut off", killRounds, r.Lines, len(w.gh.Tokens()), covered, torn)
 }
 
-// load asks for tokens from many sides until it is told to stop.
+// load asks for tokens concurrently until it is told to stop.
 func (w *world) load(given *sync.Map) (stop func()) {
 	done := make(chan struct{})
 	var all sync.WaitGroup
@@ -80,14 +80,14 @@ func (w *world) load(given *sync.Map) (stop func()) {
 	return func() { close(done); all.Wait() }
 }
 
-// A killedLog is what a log says of tokens.
+// A killedLog is what a log says about tokens.
 type killedLog struct {
 	minted, answered map[string]bool // by hash
 	open             map[string]int  // intents without an outcome, by scope
 	torn             bool
 }
 
-// readLog verifies a log, whose last line may be cut off.
+// readLog verifies a log whose last line may be cut off.
 func readLog(t *testing.T, path string) killedLog {
 	t.Helper()
 	l := killedLog{map[string]bool{}, map[string]bool{}, map[string]int{}, false}
@@ -130,8 +130,7 @@ func scopeKey(repository string, permissions map[string]string) string {
 	return fmt.Sprintf("%s %v", repository, permissions)
 }
 
-// check looks at every token that is alive. It returns how many are known by
-// their intent alone.
+// check checks every live token. It returns how many are known only by their intent.
 func (l killedLog) check(t *testing.T, round int, live []fakegithub.Token, given *sync.Map) (covered int) {
 	t.Helper()
 	open := maps.Clone(l.open)

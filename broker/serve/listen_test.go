@@ -32,7 +32,7 @@ func TestUnixSocketsOfBefore(t *testing.T) {
 	if _, err := ListenUnix(path, 0o660); err == nil || !strings.Contains(err.Error(), "another server answers") {
 		t.Errorf("a socket that answers: %v", err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // as a crash leaves it
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // as after a crash
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestTake(t *testing.T) {
 		{"https://0.0.0.0:1", "", nil},
 		{"unix:///elsewhere", "", nil},
 		{"https://0.0.0.0:" + port, "", tcp},
-		{"https://0.0.0.0:" + port, "", nil}, // it was taken
+		{"https://0.0.0.0:" + port, "", nil}, // it was taken already
 		{"unix:///elsewhere", "b", u},
 		{"unix://" + path, "", nil},
 	} {
@@ -122,14 +122,14 @@ func TestConnectionsBeyondTheLimit(t *testing.T) {
 		t.Error("a connection beyond the limit is served")
 	}
 	first.Close()
-	first.Close() // gives one place back and no more
+	first.Close() // frees its slot only once
 	dial()
 	<-accepted
 	dial()
 	<-refused
 }
 
-// Who has all connections loses one to whoever else comes.
+// An address that has all connections loses one to another address.
 func TestNobodyHasAllConnections(t *testing.T) {
 	tcp, err := ListenTCP("127.0.0.1:0")
 	if err != nil {
@@ -139,7 +139,7 @@ func TestNobodyHasAllConnections(t *testing.T) {
 	defer l.Close()
 	go func() {
 		for {
-			if _, err := l.Accept(); err != nil { // and say nothing
+			if _, err := l.Accept(); err != nil { // and send nothing
 				return
 			}
 		}
@@ -169,7 +169,7 @@ func TestNobodyHasAllConnections(t *testing.T) {
 	}
 }
 
-// renew writes another pair under a name.
+// renew writes another pair with a name.
 func renew(t *testing.T, dir, name string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

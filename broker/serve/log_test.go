@@ -12,8 +12,8 @@ import (
 	"github.com/gatepass/gatepass/broker/config"
 )
 
-// The broker's own log has what anybody sends, and people read it on terminals. slog
-// leaves DEL in text, and every direction of text in JSON.
+// The broker's own log contains texts of callers, and people read it in terminals. slog
+// does not escape DEL in text, nor text directions in JSON.
 func TestTheLogIsHarmless(t *testing.T) {
 	for _, form := range []string{"text", "json"} {
 		var out bytes.Buffer

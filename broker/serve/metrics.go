@@ -136,7 +136,7 @@ func (m *Metrics) Pushed(action string) {
 	m.pushes.WithLabelValues(known(api.PushActions, action)).Inc()
 }
 
-// known returns value if it is in list, so that a label has few values.
+// known returns value if it is in list, else "other", so that a label has few values.
 func known(list []string, value string) string {
 	if slices.Contains(list, value) {
 		return value

@@ -75,7 +75,7 @@ func TestLabelsAreBounded(t *testing.T) {
 	}
 }
 
-// The alerts are about metrics that there are. The readings are the program's.
+// Alerts use only metrics that exist. The values come from the program.
 func TestAlertsNameWhatIsCounted(t *testing.T) {
 	alerts, err := deploy.Files.ReadFile("prometheus/broker-alerts.yaml")
 	if err != nil {

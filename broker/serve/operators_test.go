@@ -47,8 +47,8 @@ func (w *world) do(method, path, body string, headers ...string) (int, string) {
 	return response.StatusCode, string(text)
 }
 
-// From the configuration to a dead token, in the program itself: an operator on
-// the socket, and GitHub.
+// From the configuration to a revoked token, with the real program: by an operator on
+// the socket, and by GitHub.
 func TestOperatorsAndWebhooks(t *testing.T) {
 	const secret = "webhook-secret-0123456789"
 	w := newWorld(t)

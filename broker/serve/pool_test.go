@@ -38,7 +38,7 @@ func (w *world) join(name string) (id string, installation int64) {
 	return app.ClientID, in.ID
 }
 
-// minters counts the mints of each App by the audit log.
+// minters counts the mints of each App in the audit log.
 func (w *world) minters() map[string]int {
 	w.t.Helper()
 	count := map[string]int{}

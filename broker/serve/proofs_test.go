@@ -29,7 +29,8 @@ const proofRules = `  - mtls: {ca_file: @DIR@/clients.pem, trust_domain: prod.ex
     profile: agent
 `
 
-// clientCertificate is one of a workload, and its authority is in clients.pem.
+// clientCertificate returns a workload's certificate, whose authority is in
+// clients.pem.
 func (w *world) clientCertificate(id string) tls.Certificate {
 	w.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -57,7 +58,7 @@ func (w *world) clientCertificate(id string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// Callers over https prove themselves by a certificate, or by a join token that
+// Callers over https prove their identity with a certificate, or with a join token that
 // they exchange for a session.
 func TestProofsOverHTTPS(t *testing.T) {
 	w := newWorld(t)
@@ -89,7 +90,7 @@ func TestProofsOverHTTPS(t *testing.T) {
 	if got := post(plain, "/v1/token", "", ask); got.status != 401 {
 		t.Errorf("without one: %d %s", got.status, got.body)
 	}
-	w.clientCertificate("spiffe://prod.example/sb-1") // another authority took the place of the first
+	w.clientCertificate("spiffe://prod.example/sb-1") // another authority replaced the first
 	p.until("refusing the certificate", func() bool { return post(shows, "/v1/token", "", ask).status != 200 })
 
 	token, err := identity.IssueJoinToken(t.Context(), w.store, time.Now(), "sb-9", "agents", time.Minute)

@@ -53,7 +53,7 @@ func TestKilledAtEveryOffsetOfAPush(t *testing.T) {
 	if kills < 16 {
 		t.Errorf("the broker was killed %d times, want one for each 4 KiB", kills)
 	}
-	// The whole of it moves the ref: the test sends what git would.
+	// The complete push moves the ref: the test sends what git would.
 	answer := w.sendPush(address, w.session(p), whole)
 	if w.refs("refs/heads/agent") == "" || !strings.Contains(answer, "ok refs/heads/agent/x") {
 		t.Errorf("the whole push was answered %q", answer)
@@ -61,7 +61,8 @@ func TestKilledAtEveryOffsetOfAPush(t *testing.T) {
 	p.end(15)
 }
 
-// pushOf is what git would send for a push of a commit with so much noise to agent/x.
+// pushOf returns what git would send for a push to agent/x of a commit with so much
+// noise.
 func (w *world) pushOf(p *process, url string, noise int) string {
 	w.t.Helper()
 	session, clone := w.session(p), w.path("clone")
@@ -84,7 +85,7 @@ func (w *world) pushOf(p *process, url string, noise int) string {
 	return fmt.Sprintf("%04x%s0000%s", len(command)+4, command, data)
 }
 
-// sendPush sends a push whole, and returns the answer.
+// sendPush sends a complete push, and returns the answer.
 func (w *world) sendPush(address, session, whole string) string {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, "http://"+address+"/acme/r0.git/git-receive-pack", strings.NewReader(whole))

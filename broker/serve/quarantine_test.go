@@ -20,8 +20,8 @@ const verifying = `metadata: {name: agent}
 spec: {sourceAccess: {github: {allowedRepos: ["acme/*"], allowedRefs: ["agent/**"], verify: ancestry}}}
 `
 
-// The program itself is killed in the middle of a verified push. The next one deletes what
-// it left at GitHub, and the branch is where it was or where it was to be.
+// The program itself is killed during a verified push. The next one deletes what is
+// left at GitHub, and the branch is at its old or its new object.
 func TestKilledInAVerifiedPush(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts and kills the broker several times")
@@ -89,7 +89,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// session gets one of the gateway, as this process.
+// session returns a gateway session for this process.
 func (w *world) session(p *process) string {
 	w.t.Helper()
 	var got struct{ Session string }
@@ -119,7 +119,7 @@ func (w *world) git(t *testing.T, session string, args ...string) string {
 	return string(out)
 }
 
-// refs are the objects of the refs of acme/r0 at GitHub below a name.
+// refs returns the objects of acme/r0's refs at GitHub below a name.
 func (w *world) refs(below string) string {
 	w.t.Helper()
 	repo, _ := w.gh.Repository("acme", "r0")
@@ -130,7 +130,7 @@ func (w *world) refs(below string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// endLease has the time pass in which nobody looks at the refs of a push that may run.
+// endLease lets the time pass in which only the push itself touches its refs.
 func (w *world) endLease() {
 	w.t.Helper()
 	for name, err := range w.store.List(w.t.Context(), store.Quarantines()) {

@@ -12,8 +12,8 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// What is wrong with a new configuration may be a profile that the one in force
-// does not have.
+// The fix for a rejected configuration may be in a profile that the one in force does
+// not have.
 func TestAProfileOfARejectedFileIsMended(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(1)
@@ -27,7 +27,7 @@ func TestAProfileOfARejectedFileIsMended(t *testing.T) {
 	p.until("in its second generation", func() bool { return w.ready().Generation == 2 && w.ready().Config == ok })
 }
 
-// A pipe in the place of the configuration keeps nobody waiting.
+// A pipe instead of the configuration file does not block the broker.
 func TestAPipeIsNoConfiguration(t *testing.T) {
 	w := newWorld(t)
 	p := w.start()
@@ -42,7 +42,7 @@ func TestAPipeIsNoConfiguration(t *testing.T) {
 	p.until("content with the file", func() bool { return w.ready().Config == ok })
 }
 
-// SIGHUP has the App read again, and costs nothing where that fails.
+// SIGHUP makes the App be read again; if that fails, the App stays in use.
 func TestAnAppThatCannotBeReadAgainStays(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(2)

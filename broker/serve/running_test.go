@@ -27,7 +27,7 @@ import (
 	"github.com/gatepass/gatepass/test/freeport"
 )
 
-// certify writes a certificate for 127.0.0.1, and returns what trusts it.
+// certify writes a certificate for 127.0.0.1, and returns a pool that trusts it.
 func (w *world) certify(name string) *x509.CertPool {
 	w.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -54,8 +54,8 @@ func (w *world) certify(name string) *x509.CertPool {
 	return pool
 }
 
-// A browser that is led to any answer of the broker, an error or a refusal among them,
-// must not run it, frame it, guess its type or keep it.
+// A browser that is led to any answer of the broker, errors and refusals included, must
+// not run it, frame it, guess its type or store it.
 func TestEveryAnswerHasTheHeadersForBrowsers(t *testing.T) {
 	w := newWorld(t)
 	w.write("broker.yaml", strings.Replace(testConfig, "limits: {", "operators: [{name: me, socket: {uid: 4242}}]\nlimits: {", 1))
@@ -116,7 +116,8 @@ func TestEveryAnswerHasTheHeadersForBrowsers(t *testing.T) {
 				return read(client.Do(r))
 			}
 			got := ask()
-			// The answer to a body that is too long may come while that is still written.
+			// The answer to a body that is too long may come while the body is still
+			// written.
 			for try := 0; errors.Is(got.err, syscall.EPIPE) && try < 50; try++ {
 				got = ask()
 			}
@@ -139,7 +140,7 @@ func TestEveryAnswerHasTheHeadersForBrowsers(t *testing.T) {
 	p.end(syscall.SIGTERM)
 }
 
-// freePort is one that nobody listens at.
+// freePort returns a port that no server listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
 	address, err := freeport.Address()
@@ -155,8 +156,8 @@ func overTLS(pool *x509.CertPool, most uint16) *http.Client {
 	}}
 }
 
-// Where a proxy in between handles HTTP/2 badly, the configuration takes it away, and a
-// reload is enough.
+// If a proxy handles HTTP/2 badly, the configuration disables it, and a reload is
+// enough.
 func TestWithoutHTTP2(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(1)
@@ -250,7 +251,7 @@ func TestUnderSystemd(t *testing.T) {
 		}
 		return string(buf[:n])
 	}
-	// The request is there before the broker is.
+	// The request comes before the broker runs.
 	early := make(chan answer, 1)
 	go func() { early <- w.token("acme/r0", "read") }()
 	p := &process{Cmd: exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh", os.Args[0], "--config", w.path("broker.yaml")), w: w, log: new(lockedBuffer), done: make(chan struct{})}
@@ -294,7 +295,7 @@ func TestAWorkspaceThatAsksTooOften(t *testing.T) {
 	p.until("under its new limits", func() bool { return w.token("acme/r0", "read").status == 200 })
 }
 
-// Spans and copies of the audit log go where they are to go, without a secret.
+// Spans and copies of the audit log are sent to their places, without a secret.
 func TestTelemetry(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(1)

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// Who can change what the broker goes by decides who is given tokens, and who can read
-// its secrets speaks in its name, or in GitHub's. --check and the start refuse both, and
-// say what to do: doing it is enough.
+// A user who can change the broker's files decides who gets tokens, and a user who can
+// read its secrets can speak in its name, or in GitHub's. --check and the start refuse
+// both, and the hint in the error is enough to fix it.
 func TestFilesThatOthersCanUseAreRefused(t *testing.T) {
 	w := newWorld(t)
 	w.certify("broker")
@@ -97,11 +97,11 @@ func TestFilesThatOthersCanUseAreRefused(t *testing.T) {
 	}
 }
 
-// publicKey is one for ES256, the base point of the curve.
+// publicKey is a key for ES256: the base point of the curve.
 const publicKey = `{"kty": "EC", "crv": "P-256", "kid": "1", "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY", "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}`
 
-// Without a file of keys each caller that it is for is answered with 503. The broker
-// starts, since the file may come later, and --check says it.
+// Without its file of keys, a rule answers its callers 503. The broker still starts,
+// because the file may appear later, and --check reports it.
 func TestCheckReadsTheFilesOfKeys(t *testing.T) {
 	w := newWorld(t)
 	w.write("empty", "")
@@ -123,7 +123,7 @@ func TestCheckReadsTheFilesOfKeys(t *testing.T) {
 		"mtls: {bundle_file: @DIR@/jwks.json, trust_domain: prod.example}": "read the authorities of callers @DIR@/jwks.json: ",
 	} {
 		rule := "  - " + proof + "\n    workspace: x\n    profile: agent\n"
-		w.write("broker.yaml", testConfig+rule+rule) // what is wrong with both is said once
+		w.write("broker.yaml", testConfig+rule+rule) // an error of both rules is reported once
 		out, err := w.command("--check", "--config", w.path("broker.yaml")).CombinedOutput()
 		want = strings.ReplaceAll(want, "@DIR@/", w.path("")+"/")
 		warned := strings.Count(string(out), "warning: ")
@@ -133,7 +133,8 @@ func TestCheckReadsTheFilesOfKeys(t *testing.T) {
 	}
 }
 
-// A store that others can use is not read by the broker, which would give nothing.
+// --check warns of a store that others can use: the broker would refuse to read it, and
+// give nothing.
 func TestCheckWarnsOfAStoreThatOthersCanUse(t *testing.T) {
 	w := newWorld(t)
 	w.write("broker.yaml", testConfig)
@@ -155,8 +156,7 @@ func TestCheckWarnsOfAStoreThatOthersCanUse(t *testing.T) {
 	}
 }
 
-// A secret that is missing a letter or all of them would refuse every delivery, once
-// GitHub sends one.
+// A truncated or empty secret would refuse every delivery, once GitHub sends one.
 func TestCheckSaysThatTheWebhooksSecretIsTooShort(t *testing.T) {
 	w := newWorld(t)
 	w.write("broker.yaml", testConfig+"webhook: {secret_file: @DIR@/secret}\n")
@@ -169,7 +169,7 @@ func TestCheckSaysThatTheWebhooksSecretIsTooShort(t *testing.T) {
 	}
 }
 
-// A directory of links, as package managers make them, is as good as the file, if no
+// A directory of links, as package managers make them, is as good as a file, if no
 // other user can change a link.
 func TestLinksOnTheWayToTheConfiguration(t *testing.T) {
 	w := newWorld(t)

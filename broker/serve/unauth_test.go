@@ -17,9 +17,9 @@ import (
 	"github.com/gatepass/gatepass/broker/revoke"
 )
 
-// Somebody without an identity chooses path, query, host, headers and body. Whatever
-// they are, and however many requests come, the audit log gets few lines, all of them
-// small, stays writable, and shows the operators what others asked.
+// A caller without identity chooses path, query, host, headers and body. Whatever they
+// are, and however many requests come, the audit log gets few, short lines, stays
+// writable, and shows operators what others asked.
 func TestStrangersNeitherFillNorBlindTheAuditLog(t *testing.T) {
 	const burst = 10
 	w := newWorld(t)
@@ -74,7 +74,7 @@ func TestStrangersNeitherFillNorBlindTheAuditLog(t *testing.T) {
 	}
 }
 
-// auditLines are those of the audit log, which has to hold.
+// auditLines returns the lines of the audit log, which must be valid.
 func (w *world) auditLines() [][]byte {
 	w.t.Helper()
 	if _, err := audit.Verify(w.path("audit.jsonl")); err != nil {

@@ -28,7 +28,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// asProgram makes this test binary be gatepass-broker.
+// asProgram makes this test binary run as gatepass-broker.
 const asProgram = "GATEPASS_BROKER_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A world is a GitHub, a store with an App in it, and a configuration.
+// A world is a GitHub, a store with an App, and a configuration.
 type world struct {
 	t     *testing.T
 	gh    *fakegithub.Server
@@ -73,7 +73,7 @@ const profile = "metadata: {name: agent}\nspec: {sourceAccess: {github: {allowed
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gpb") // short, because sockets are in it
+	dir, err := os.MkdirTemp("", "gpb") // short, because socket paths are in it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func (w *world) write(name, text string) {
 	}
 }
 
-// A process is a gatepass-broker that runs.
+// A process is a running gatepass-broker.
 type process struct {
 	*exec.Cmd
 	w    *world
@@ -154,7 +154,7 @@ type process struct {
 	done chan struct{} // closed when it has ended
 }
 
-// lockedBuffer is written and read at once.
+// lockedBuffer can be written and read concurrently.
 type lockedBuffer struct {
 	mu  sync.Mutex // guards the rest
 	buf bytes.Buffer
@@ -172,14 +172,14 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// command is the program with arguments.
+// command returns a command that runs the program with arguments.
 func (w *world) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env, cmd.Dir = w.env, w.dir
 	return cmd
 }
 
-// start starts the broker and waits until it is alive.
+// start starts the broker and waits until it runs.
 func (w *world) start() *process {
 	w.t.Helper()
 	p := w.launch()
@@ -203,7 +203,7 @@ func (w *world) launch() *process {
 }
 
 func (p *process) kill() {
-	_ = p.Process.Kill() // it may have ended
+	_ = p.Process.Kill() // it may have ended already
 	<-p.done
 }
 
@@ -221,7 +221,7 @@ func (p *process) end(s syscall.Signal) int {
 	return p.ProcessState.ExitCode()
 }
 
-// until waits for something, at most a minute.
+// until waits until isSo, for at most a minute.
 func (p *process) until(what string, isSo func() bool) {
 	p.w.t.Helper()
 	for range 1200 {
@@ -249,7 +249,7 @@ func overSocket(path string) *http.Client {
 	}}
 }
 
-// An answer is what the broker says; status is 0 where there was none.
+// An answer is the broker's answer; status is 0 without one.
 type answer struct {
 	status int
 	body   string

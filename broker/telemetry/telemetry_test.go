@@ -25,7 +25,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// collector takes what is sent, and answers the first times with other statuses.
+// collector accepts what is sent; the first times it answers other statuses.
 type collector struct {
 	*httptest.Server
 	mu     sync.Mutex // guards the rest
@@ -56,7 +56,7 @@ func newCollector(t *testing.T, fail ...int) *collector {
 	return c
 }
 
-// away is the status of a collector that ends a connection without an answer.
+// away is the status of a collector that closes a connection without an answer.
 const away = 0
 
 // answer refuses a request. The caller holds mu.
@@ -76,7 +76,7 @@ func finish(t *testing.T, what interface{ Close(context.Context) }) {
 	what.Close(ctx)
 }
 
-// tracesTo are sent to a URL, by the standard variable.
+// tracesTo returns Traces that are sent to a URL, by the standard variable.
 func tracesTo(t *testing.T, address string) *Traces {
 	t.Helper()
 	all, err := NewTraces(func(name string) string {
@@ -146,7 +146,7 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// What a caller says of its trace is no link unless it is one.
+// A malformed traceparent makes no link.
 func TestCallers(t *testing.T) {
 	for text, want := range map[string]int{
 		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01":   1,
@@ -179,7 +179,7 @@ func TestTracesThatAreOff(t *testing.T) {
 	Copies(nil).Send(nil, audit.Record{})
 }
 
-// record is a line of the audit log that refuses something.
+// record returns a line of the audit log about a refusal.
 func record() audit.Record {
 	return audit.Record{Seq: 7, Hash: "abc", Entry: broker.Entry{Time: time.Unix(1, 5).UTC(), Kind: "request", Workspace: "sb-1", Decision: broker.Refused}}
 }
@@ -211,7 +211,7 @@ func TestCopiesAreTriedAgain(t *testing.T) {
 }
 
 func TestWhatIsDroppedIsCounted(t *testing.T) {
-	for _, status := range []int{400, 307} { // a redirect would have the headers sent elsewhere
+	for _, status := range []int{400, 307} { // a redirect would send the headers elsewhere
 		c := newCollector(t, status, status)
 		all := copiesTo(t, config.Audit{OTLP: c.URL, CloudEvents: c.URL})
 		all.Send([]byte(`{}`), record())
@@ -222,7 +222,7 @@ func TestWhatIsDroppedIsCounted(t *testing.T) {
 	}
 }
 
-// A collector that does not answer holds nobody up, and what does not fit is counted.
+// A collector that hangs delays nothing, and what does not fit is counted.
 func TestCollectorThatHangs(t *testing.T) {
 	hang := make(chan struct{})
 	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))

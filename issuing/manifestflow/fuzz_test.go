@@ -21,7 +21,7 @@ func port(t *testing.T, s *Server) int {
 	return n
 }
 
-// No query but one with the state and one code ends the waiting.
+// Only a query with the state and one code ends the waiting.
 func FuzzCallback(f *testing.F) {
 	permissions, err := mint.Verbs("clone")
 	if err != nil {

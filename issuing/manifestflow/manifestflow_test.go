@@ -38,7 +38,7 @@ func open(t *testing.T, f Flow) *Server {
 	return s
 }
 
-// A browser keeps cookies and follows redirects.
+// A browser has cookies and follows redirects.
 type browser struct {
 	t *testing.T
 	*http.Client
@@ -58,7 +58,7 @@ type reply struct {
 	status int
 	header http.Header
 	body   string
-	path   string // where redirects led
+	path   string // where redirects ended
 }
 
 func (b browser) do(method, url string, header http.Header) reply {
@@ -89,7 +89,7 @@ func (b browser) get(url string) reply {
 	return b.do(http.MethodGet, url, http.Header{})
 }
 
-// entered is a browser that has opened the page.
+// entered returns a browser that has opened the page.
 func entered(t *testing.T, s *Server) browser {
 	t.Helper()
 	b := newBrowser(t)

@@ -140,7 +140,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// A key that takes long to fetch is waited for without any script.
+// The page waits for a slow key without any script.
 func TestTheBrowserIsToldToAskAgain(t *testing.T) {
 	s := open(t, aFlow(t))
 	s.hold, s.linger = time.Millisecond, time.Minute

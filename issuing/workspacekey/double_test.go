@@ -18,9 +18,9 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// An account is AWS as far as this package asks it, and stricter than an emulator: a
-// parameter is encrypted only by a key that there is, that is enabled and whose
-// policy is for it.
+// An account is the part of AWS that this package uses, and stricter than an emulator:
+// it encrypts a parameter only with a key that exists, is enabled and whose policy
+// allows it.
 type account struct {
 	t *testing.T
 	*httptest.Server
@@ -30,10 +30,10 @@ type account struct {
 	aliases    map[string]string // to keys
 	parameters map[string]parameter
 	calls      []string
-	refused    map[string]string // operations, and the code of AWS's
-	lost       int               // the call that is cut off; 0 for none
-	after      bool              // it is carried out
-	slow       int               // writes for which a new key is not there yet
+	refused    map[string]string // AWS's error code, by operation
+	lost       int               // the number of the call that is cut off; 0 for none
+	after      bool              // the cut call is still carried out
+	slow       int               // number of writes for which a new key does not exist yet
 }
 
 type kmsKey struct {
@@ -55,7 +55,7 @@ func newAccount(t *testing.T) *account {
 	return a
 }
 
-// isolate takes this machine's own AWS away.
+// isolate hides this machine's own AWS settings.
 func isolate(t *testing.T) {
 	t.Helper()
 	none := filepath.Join(t.TempDir(), "none")
@@ -69,7 +69,7 @@ func isolate(t *testing.T) {
 	}
 }
 
-// open is one process's store.
+// open opens the store as another process would.
 func (a *account) open() *Store { return openAt(a.t, a.URL) }
 
 func openAt(t *testing.T, endpoint string) *Store {
@@ -153,7 +153,7 @@ func (a *account) do(operation string, in map[string]any) any {
 	return a.about(operation, text("KeyId"), in)
 }
 
-// about are the operations on one key.
+// about does an operation on one key.
 func (a *account) about(operation, name string, in map[string]any) any {
 	id := name
 	if strings.HasPrefix(name, "alias/") {
@@ -224,7 +224,7 @@ func (a *account) put(name, value, kind, key string, overwrite bool) any {
 	return map[string]any{"Version": 1}
 }
 
-// mayUse reports whether a key's policy is for the parameter, through Parameter Store.
+// mayUse reports whether a key's policy allows the parameter, through Parameter Store.
 func (a *account) mayUse(id, name string) bool {
 	k := a.keys[id]
 	if k == nil || k.state != "Enabled" {
@@ -250,7 +250,7 @@ func (a *account) mayUse(id, name string) bool {
 	return false
 }
 
-// count is how many keys are in a state.
+// count returns how many keys are in a state.
 func (a *account) count(state string) (n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

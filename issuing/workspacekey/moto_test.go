@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// The emulator is somebody else's reading of AWS's protocol.
+// The emulator is an independent implementation of AWS's protocol.
 func TestAgainstTheEmulator(t *testing.T) {
 	endpoint := os.Getenv("GATEPASS_TEST_AWS_ENDPOINT")
 	if endpoint == "" {

@@ -17,8 +17,8 @@ var _ store.Preparer = (*Store)(nil)
 
 var _ store.Ledger = (*Store)(nil)
 
-// life is what a run does to a workspace: its lock, its record, its token, and all of
-// it gone again.
+// life does what a run does to a workspace: writes its lock, its record and its token,
+// and deletes all of it.
 func life(ctx context.Context, t *testing.T, s store.Store) error {
 	t.Helper()
 	for _, text := range []string{"lock", "workspace", "github-tokens/acme", "github-token", "superseded/0011223344556677"} {
@@ -29,7 +29,7 @@ func life(ctx context.Context, t *testing.T, s store.Store) error {
 	return nil
 }
 
-// end is the order in which a workspace is destroyed.
+// end destroys a workspace in the usual order.
 func end(ctx context.Context, t *testing.T, s store.Store) error {
 	t.Helper()
 	for _, text := range []string{"github-tokens/acme", "github-token", "superseded/0011223344556677", "key-being-made", "workspace", "lock"} {
@@ -40,8 +40,8 @@ func end(ctx context.Context, t *testing.T, s store.Store) error {
 	return nil
 }
 
-// A workspace's tokens are encrypted with a key of its own, which comes and goes with
-// it, and which costs one call in the life of a process.
+// A workspace's tokens are encrypted with its own key, which is made and deleted with
+// it, and costs one call per process.
 func TestTheKeyOfAWorkspace(t *testing.T) {
 	a := newAccount(t)
 	s := a.open()
@@ -70,14 +70,14 @@ func TestTheKeyOfAWorkspace(t *testing.T) {
 	if len(a.aliases) != 0 || a.count("PendingDeletion") != 1 || len(a.parameters) != 1 {
 		t.Errorf("afterwards there are the aliases %v, the keys %v and the parameters %v, want nothing but the App's", a.aliases, a.keys, a.parameters)
 	}
-	// A workspace of the same name begins anew.
+	// A new workspace of the same name gets a new key.
 	if err := life(t.Context(), t, s); err != nil || a.count("Enabled") != 1 {
 		t.Errorf("again = %v with %d keys, want another one", err, a.count("Enabled"))
 	}
 }
 
-// A run that is cut off at any call, before or after AWS carried it out, leaves at
-// most one key, and the next run goes on with that.
+// A run that is cut off at any call, before or after AWS carried it out, leaves at most
+// one key, and the next run uses that.
 func TestTheKeyThroughCrashes(t *testing.T) {
 	for at := 1; ; at++ {
 		for _, after := range []bool{false, true} {
@@ -109,7 +109,7 @@ func TestTheKeyThroughCrashes(t *testing.T) {
 	}
 }
 
-// A key that was made and never named is ended with its workspace.
+// A key that was made but never named is deleted with its workspace.
 func TestAnUnnamedKeyIsEnded(t *testing.T) {
 	a := newAccount(t)
 	a.refused["CreateAlias"] = "InvalidAliasNameException"
@@ -121,7 +121,7 @@ func TestAnUnnamedKeyIsEnded(t *testing.T) {
 	}
 }
 
-// Replicas of a broker may make a workspace's key at the same time: one key stays.
+// If several replicas make a workspace's key at the same time, one key remains.
 func TestTwoProcessesMakeOneKey(t *testing.T) {
 	a := newAccount(t)
 	var all []error
@@ -149,8 +149,8 @@ func TestANewKeyIsWaitedFor(t *testing.T) {
 	}
 }
 
-// Somebody else's key is not deleted because of its name, and one that cannot be used
-// is an error with what to do before any token is minted.
+// A key that gatepass did not make is not deleted because of its name. One that cannot
+// be used is an error with a hint, before any token is minted.
 func TestKeysOfOthers(t *testing.T) {
 	a := newAccount(t)
 	a.keys["byhand"] = &kmsKey{state: "Enabled", policy: "{}", tags: map[string]string{workspaceTag: "sb-1"}}
@@ -185,7 +185,7 @@ func TestWhatIsNotAllowedIsSaid(t *testing.T) {
 	}
 }
 
-// A lock is written for workspaces that may not exist, and nothing of a token in it.
+// Locks are also written for workspaces that may not exist, and contain no token.
 func TestALockMakesNoKey(t *testing.T) {
 	a := newAccount(t)
 	s := a.open()
@@ -199,8 +199,8 @@ func TestALockMakesNoKey(t *testing.T) {
 	}
 }
 
-// The policy lets nobody use the key but Parameter Store, for this workspace's
-// parameters, and nobody manage it but who IAM allows in this account.
+// The policy allows only Parameter Store to use the key, for this workspace's
+// parameters, and only identities that IAM allows in this account to manage it.
 func TestThePolicyOfAKey(t *testing.T) {
 	a := newAccount(t)
 	text, err := a.open().policy(t.Context(), "sb-1")

@@ -9,7 +9,7 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// The token for GitHub's API can do what the profile says, and move no ref.
+// The token for GitHub's API has the profile's permissions, but cannot move a ref.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -60,7 +60,7 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// A resolver that lies must not lead a token into a private network.
+// A malicious resolver must not send a token into a private network.
 func TestOnlyPublic(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]bool{

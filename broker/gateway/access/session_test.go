@@ -25,7 +25,7 @@ type answer struct {
 	text      string
 }
 
-// post calls the broker with a bearer identity, or as the caller "agent" where there is none.
+// post calls the broker with a bearer token, or as the caller "agent" without one.
 func post(t *testing.T, g *brokertest.Gateway, path, bearer, body string) (a answer) {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))
@@ -37,7 +37,7 @@ func post(t *testing.T, g *brokertest.Gateway, path, bearer, body string) (a ans
 	}
 	w := httptest.NewRecorder()
 	g.Access.Broker.Handler().ServeHTTP(w, r)
-	_ = json.Unmarshal(w.Body.Bytes(), &a) // a problem document has none of it
+	_ = json.Unmarshal(w.Body.Bytes(), &a) // a problem document has none of these fields
 	a.status, a.text = w.Code, w.Body.String()
 	return a
 }
@@ -73,7 +73,7 @@ func TestSession(t *testing.T) {
 			t.Errorf("the renewal of a session for one repository with %s: %d %s, want %d", body, got.status, got.text, want)
 		}
 	}
-	again := post(t, g, api.SessionPath, narrow.Session, "{}") // stays one for one repository
+	again := post(t, g, api.SessionPath, narrow.Session, "{}") // it stays a session for one repository
 	if got := post(t, g, api.SessionPath, again.Session, `{"repo":"acme/other"}`); got.status != 403 {
 		t.Errorf("a renewed session for one repository becomes one for another: %d %s", got.status, got.text)
 	}
@@ -84,7 +84,7 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// A session is for the gateway alone, also where the connection proves an identity.
+// Other calls refuse a gateway session, even if the connection also proves an identity.
 func TestOtherCallsRefuseASession(t *testing.T) {
 	t.Parallel()
 	g := brokertest.NewGateway(t, fakegithub.Options{RESTOnly: true}, profile)
@@ -96,7 +96,7 @@ func TestOtherCallsRefuseASession(t *testing.T) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("Authorization", "Bearer "+session)
-		r.Header.Set("Test-Caller", "agent") // a proof of its own
+		r.Header.Set("Test-Caller", "agent") // another valid proof
 		w := httptest.NewRecorder()
 		g.Access.Broker.Handler().ServeHTTP(w, r)
 		if w.Code != http.StatusUnauthorized || strings.Contains(w.Body.String(), "ghs_") {
@@ -122,7 +122,7 @@ func TestSessionOfABlockedWorkspace(t *testing.T) {
 	}
 }
 
-// Without an audit log there is no session.
+// Without an audit log no session is given.
 func TestSessionThatCannotBeWrittenDown(t *testing.T) {
 	t.Parallel()
 	g := brokertest.NewGateway(t, fakegithub.Options{RESTOnly: true}, profile)

@@ -26,7 +26,7 @@ func pkts(lines ...string) string {
 
 const pushService, fetchService = "# service=git-receive-pack\n", "# service=git-upload-pack\n"
 
-// What GitHub advertises for a push, and everything that git can.
+// What GitHub advertises for a push, and everything that git supports.
 const githubPush = "report-status report-status-v2 delete-refs side-band-64k ofs-delta atomic object-format=sha1 quiet agent=github/spokes-receive-pack-2eb1f1f session-id=a:b push-options push-cert=1700000000-0123 x-new"
 
 func TestReceivePack(t *testing.T) {
@@ -66,7 +66,8 @@ func TestUploadPack(t *testing.T) {
 			"version 0", pkts(fetchService) + "0000" + pkts(oid+" HEAD\x00multi_ack thin-pack symref=HEAD:refs/heads/main filter session-id=x packfile-uris agent=git/1\n"),
 			pkts(fetchService) + "0000" + pkts(oid+" HEAD\x00multi_ack thin-pack symref=HEAD:refs/heads/main filter agent=git/1\n"),
 		},
-		// An empty repository has no ref to carry the capabilities, and could not be cloned.
+		// An empty repository has no ref to carry the capabilities; without them it
+		// could not be cloned.
 		{"version 0 of an empty repository", pkts(fetchService) + "0000" + "0000", pkts(fetchService) + "0000" + "0000"},
 		{"version 1 of an empty repository", pkts(fetchService) + "0000" + pkts("version 1\n") + "0000", pkts(fetchService) + "0000" + pkts("version 1\n") + "0000"},
 	} {
@@ -107,7 +108,8 @@ func TestRefusesWhatIsNoAdvertisement(t *testing.T) {
 	}
 }
 
-// git's own servers, told to advertise everything that they can: bundle-uri since 2.40.
+// git's own servers, configured to advertise everything they support: bundle-uri since
+// 2.40.
 func TestWhatGitAdvertises(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("missing: git")
@@ -151,7 +153,7 @@ func TestWhatGitAdvertises(t *testing.T) {
 	}
 }
 
-// Whatever a server sends, clients are shown known capabilities only.
+// Whatever a server sends, clients see known capabilities only.
 func FuzzUploadPack(f *testing.F) {
 	f.Add([]byte(pkts(fetchService) + "0000" + pkts("version 2\n", "fetch=shallow new\n", "bundle-uri\n") + "0000"))
 	f.Add([]byte(pkts(fetchService) + "0000" + pkts("version 1", oid+" HEAD\x00filter new")))

@@ -20,8 +20,8 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// gitThrough leads what is not Git LFS to the double with a token of its own: packs are
-// not what is tested here.
+// gitThrough passes everything except Git LFS to the double, with its own token: packs
+// are not tested here.
 func (w *world) gitThrough() http.Handler {
 	w.t.Helper()
 	target, err := url.Parse(w.URL())
@@ -30,7 +30,7 @@ func (w *world) gitThrough() http.Handler {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(w.CAPEM())
-	w.batch("download", "x") // makes the token of the installation known
+	w.batch("download", "x") // so that GitHub knows the installation's token
 	token, err := w.MintFor(w.Tokens()[0].InstallationID, nil, fakegithub.Permissions{"contents": "write"})
 	if err != nil {
 		w.t.Fatal(err)
@@ -44,12 +44,12 @@ func (w *world) gitThrough() http.Handler {
 	}
 }
 
-// A checkout is a folder, a git with git-lfs, and a helper that answers with a session of
-// the gateway.
+// A checkout is a folder, git with git-lfs, and a helper that answers with a gateway
+// session.
 type checkout struct {
 	w         *world
 	dir, home string
-	more      map[string]string // of the environment
+	more      map[string]string // additions to the environment
 }
 
 func (w *world) checkout() *checkout {
@@ -72,7 +72,7 @@ func (c *checkout) run(args ...string) (string, error) {
 	cmd.Dir = c.dir
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + c.home, "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C", "NO_PROXY=*", "SESSION=" + c.w.session,
-		"GIT_ASKPASS=" + filepath.Join(c.home, "asked"), // a prompt would fail
+		"GIT_ASKPASS=" + filepath.Join(c.home, "asked"), // makes a prompt fail
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.more)) {
 		cmd.Env = append(cmd.Env, name+"="+c.more[name])
@@ -123,7 +123,7 @@ func newClientWorld(t *testing.T, profile string) *world {
 	return w
 }
 
-// onlyProgress is all that git-lfs may print: some versions know no --quiet.
+// onlyProgress matches all that git-lfs may print: some versions have no --quiet.
 var onlyProgress = regexp.MustCompile(`\A(Uploading LFS objects:[^\n]*\n)?\z`)
 
 // gatepass install writes these for the gateway.
@@ -165,7 +165,7 @@ func TestGitLFSPushesWithoutAnExtraLine(t *testing.T) {
 	}
 }
 
-// Without what gatepass install writes, a push works as well.
+// A push also works without what gatepass install writes.
 func TestGitLFSPushesWithoutAnyConfiguration(t *testing.T) {
 	t.Parallel()
 	w := newClientWorld(t, pusher)
@@ -208,8 +208,7 @@ func TestGitLFSSaysWhyAnUploadIsDenied(t *testing.T) {
 	}
 }
 
-// Whatever git-lfs prints, there is no token of GitHub's and no address of its storage in
-// it.
+// Nothing that git-lfs prints contains a GitHub token or a storage address.
 func TestGitLFSSeesNothingOfGitHub(t *testing.T) {
 	t.Parallel()
 	w := newClientWorld(t, pusher)
@@ -242,7 +241,7 @@ func TestGitLFSSeesNothingOfGitHub(t *testing.T) {
 	}
 }
 
-// An address that has ended has git-lfs ask for the batch again.
+// If an address has expired, git-lfs asks for the batch again.
 func TestGitLFSAsksAgainWhenAnAddressHasEnded(t *testing.T) {
 	t.Parallel()
 	w := newClientWorld(t, pusher)

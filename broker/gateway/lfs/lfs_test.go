@@ -108,7 +108,7 @@ func flipped(text string, at int) string {
 	return text[:at] + other + text[at+1:]
 }
 
-// What the policy says now decides, not what it said when the address was made.
+// The policy of now decides, not the one when the address was made.
 func TestAnAddressDoesNotOutliveThePolicy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pusher)
@@ -279,7 +279,8 @@ func TestLocksAreForwardedForWorkspacesThatPush(t *testing.T) {
 	}
 }
 
-// A public repository outside of the profile is read without a token, and only read.
+// A public repository outside of the profile is read without a token, and can only be
+// read.
 func TestPublicRepositoriesAreReadWithoutAToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, `{allowedRepos: [acme/widgets], permissions: [clone], publicRead: ["*"]}`)

@@ -21,7 +21,7 @@ func isLFS(r fakegithub.Request) bool {
 	return strings.Contains(r.Path, "/info/lfs/") || strings.Contains(r.Path, "/alambic/") || strings.HasSuffix(r.Path, "/verify")
 }
 
-// A reader without a known length, so that its body is chunked.
+// A chunked is a reader without a known length, so that its body is sent chunked.
 type chunked struct{ io.Reader }
 
 func TestUploadsHaveTheSizeOfTheBatch(t *testing.T) {
@@ -89,7 +89,7 @@ func TestTheStorageCannotMisleadTheWorkspace(t *testing.T) {
 	}
 }
 
-// storageURL is where GitHub would have an object downloaded.
+// storageURL returns the address at GitHub's storage for an object.
 func (w *world) storageURL(t *testing.T, content string) string {
 	t.Helper()
 	href := w.batch("download", content).href(t, "download")
@@ -117,7 +117,7 @@ func TestGitHubsRefusalsOfABatchReachTheWorkspace(t *testing.T) {
 	if got := w.batch("download", "x"); got.status != 502 {
 		t.Errorf("a batch whose answer breaks off = %d %s, want 502", got.status, got.raw)
 	}
-	w.Advance(2 * time.Minute) // the token is no longer new
+	w.Advance(2 * time.Minute) // so that the token is no longer new
 	w.session = w.Session("")
 	w.Fail(isBatch, fakegithub.Status(401), 1)
 	if got := w.batch("download", "x"); got.status != 503 || got.header.Get("WWW-Authenticate") != "" {
@@ -125,7 +125,7 @@ func TestGitHubsRefusalsOfABatchReachTheWorkspace(t *testing.T) {
 	}
 }
 
-// GitHub's servers learn of a new token late.
+// Some of GitHub's servers learn of a new token late.
 func TestANewTokenIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, pusher)
@@ -186,7 +186,7 @@ func TestRefusalsAreWrittenDown(t *testing.T) {
 	}
 }
 
-// stalled sends the beginning of an upload, and nothing more.
+// stalled sends the beginning of an upload, and then nothing.
 func (w *world) stalled(href string, size int) net.Conn {
 	w.t.Helper()
 	r := w.request("PUT", href, strings.NewReader(strings.Repeat("x", size)))

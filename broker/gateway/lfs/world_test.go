@@ -21,25 +21,25 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// The profiles of the workspace sb-agent.
+// The profiles of workspace sb-agent.
 const (
 	pusher = `{allowedRepos: [acme/widgets], allowedRefs: ["agent/**"], permissions: [push]}`
 	cloner = `{allowedRepos: [acme/widgets], permissions: [clone]}`
 )
 
-// A world is a gateway that serves Git LFS only, before a double of GitHub.
+// A world is a gateway that serves Git LFS only, with a double of GitHub.
 type world struct {
 	*brokertest.Gateway
 	t       *testing.T
 	handler *Handler
 	server  *httptest.Server
 	session string
-	git     http.Handler // what is not Git LFS; nil is not found
+	git     http.Handler // serves everything except Git LFS; nil means not found
 
 	mu    sync.Mutex // guards the rest
 	cut   []context.CancelCauseFunc
 	moved []int64
-	full  error // what the next transfers are refused with
+	full  error // the error that refuses the next transfers
 }
 
 func newWorld(t *testing.T, profile string) *world {
@@ -99,7 +99,7 @@ func (w *world) url(repo, path string) string {
 	return w.server.URL + "/" + repo + ".git/info/lfs/" + path
 }
 
-// call sends a message of the LFS API as the workspace.
+// call sends an LFS API message as the workspace.
 func (w *world) call(method, url, body string) answered {
 	w.t.Helper()
 	return w.send(w.request(method, url, strings.NewReader(body)))
@@ -152,7 +152,7 @@ func oidOf(content string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// href is that of an action for the first object.
+// href returns the address of an action for the first object.
 func (r answered) href(t *testing.T, kind string) string {
 	t.Helper()
 	return r.action(t, kind).Href
@@ -174,7 +174,7 @@ func (w *world) store(content string) {
 	}
 }
 
-// sealed makes an address of the gateway for a transfer.
+// sealed returns the gateway's address for a transfer.
 func (w *world) sealed(t transfer) string {
 	w.t.Helper()
 	c := call{Handler: w.handler, base: w.url("acme/widgets", "")[:len(w.url("acme/widgets", ""))-1]}
@@ -196,7 +196,7 @@ func (w *world) verify(batch answered, body string) answered {
 	return w.send(r)
 }
 
-// checkHidden fails where something of GitHub's storage or its tokens is shown.
+// checkHidden fails if shown contains a storage address or a token of GitHub.
 func (w *world) checkHidden(what string, shown []byte) {
 	w.t.Helper()
 	secrets := []string{strings.TrimPrefix(w.StorageURL(), "https://"), strings.TrimPrefix(w.URL(), "https://"), "X-Amz-", "x-amz-", "AWS4-HMAC", "RemoteAuth", "alambic"}
@@ -207,7 +207,7 @@ func (w *world) checkHidden(what string, shown []byte) {
 	}
 }
 
-// tokens are those that the gateway has for the workspace, which tests may see.
+// tokens returns the tokens that the gateway has for the workspace.
 func (w *world) tokens() (secrets []string) {
 	w.t.Helper()
 	c, err := w.Access.Caller(w.request("GET", w.server.URL, nil), "")

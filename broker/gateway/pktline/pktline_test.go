@@ -52,7 +52,7 @@ func TestReaderRefuses(t *testing.T) {
 	}
 }
 
-// A packet over the limit costs no memory: its payload is not read.
+// A packet over the limit needs no memory: its payload is not read.
 func TestReaderLeavesWhatIsTooLong(t *testing.T) {
 	in := bytes.NewReader(Append(nil, strings.Repeat("x", MaxPayload)))
 	r := &Reader{MaxPayload: 50, from: in}
@@ -77,7 +77,7 @@ func TestAppendBandParts(t *testing.T) {
 	}
 }
 
-// The two readers agree, in pieces of whatever size.
+// Both readers agree, whatever the size of the pieces.
 func FuzzFeed(f *testing.F) {
 	f.Add([]byte("0009hello00000001"), 1)
 	f.Add([]byte("0009hello000"), 3)

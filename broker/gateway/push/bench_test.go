@@ -8,7 +8,7 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
-// manyOf is a head of n commands, with names of about size bytes.
+// manyOf returns a head of n commands, with names of about size bytes.
 func manyOf(n, size int) string {
 	lines := make([]string, n)
 	for i := range lines {
@@ -19,7 +19,7 @@ func manyOf(n, size int) string {
 	return pkts(lines...) + "0000"
 }
 
-// An ordinary push costs some dozen allocations, and one of many refs a handful for each.
+// An ordinary push needs some dozen allocations, and one with many refs a few for each.
 func TestAllocations(t *testing.T) {
 	guard := refs.Guard{Policy: policyOf(t, entry("agent/sb-1/**"), entry("main")), Ancestry: FastForwards}
 	for _, c := range []struct {
@@ -51,8 +51,8 @@ func BenchmarkReadRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkDecide has an ordinary push, the largest, the longest names, and those that cost
-// the most with a rule that tries many ways to match them.
+// BenchmarkDecide measures an ordinary push, the largest, the longest names, and the
+// names that cost the most with a slow rule.
 func BenchmarkDecide(b *testing.B) {
 	ordinary := policyOf(b, entry("agent/sb-1/**"), entry("release/*"), entry("main"), entry("**/fix-*"), entry("refs/tags/v*"))
 	for _, c := range []struct {

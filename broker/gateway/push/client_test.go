@@ -19,14 +19,14 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
-// A fence is the smallest gateway: git's own server behind what this package decides.
+// A fence is the smallest gateway: git's own server behind this package's decisions.
 type fence struct {
 	t         *testing.T
 	scratch   *scratch
 	guard     refs.Guard
-	without   string       // a capability that the server does not have
-	forwarded atomic.Int32 // pushes that git's server was sent
-	outcomes  []Outcome    // of the last of them
+	without   string       // a capability that the server lacks
+	forwarded atomic.Int32 // number of pushes that git's server got
+	outcomes  []Outcome    // of the last push
 }
 
 func (f *fence) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -113,7 +113,7 @@ func newCloneOf(t *testing.T, format string) *clone {
 	return c
 }
 
-// git runs in the clone, and returns what it printed, trailing spaces taken away, and
+// git runs git in the clone. It returns its output, without trailing spaces, and
 // whether it exited with 0.
 func (c *clone) git(args ...string) (string, bool) {
 	c.t.Helper()
@@ -138,7 +138,7 @@ func (c *clone) grow(size int64) {
 	c.git("commit", "-q", "-m", "noise")
 }
 
-// The whole of what a person or an agent sees.
+// The full output that a person or an agent sees.
 func TestGitPrintsTheRefusal(t *testing.T) {
 	t.Parallel()
 	c := newClone(t)
@@ -178,7 +178,7 @@ func TestGitPushes(t *testing.T) {
 		name, args, without string
 		prepare             func()
 		prints              string
-		outcome             string // empty: refused by the fence
+		outcome             string // empty means that the fence refused it
 	}{
 		{"a new branch", "push origin HEAD:refs/heads/agent/new", plain, nil, "* [new branch]      HEAD -> agent/new", "ok"},
 		{"a branch forward, and a tag", "push origin HEAD:agent/x HEAD:refs/tags/v2", plain, nil, "* [new tag]", "ok ok"},
@@ -214,7 +214,7 @@ func TestGitPushes(t *testing.T) {
 	}
 }
 
-// git asks for no push options where it is shown none, so none has to be refused.
+// git requests no push options if they are not advertised, so none must be refused.
 func TestGitSeesNoPushOptions(t *testing.T) {
 	t.Parallel()
 	c := newClone(t)

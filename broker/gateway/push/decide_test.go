@@ -22,7 +22,7 @@ func policyOf(t testing.TB, entries ...refs.Entry) *refs.Policy {
 
 func entry(ref string, allow ...refs.Verb) refs.Entry { return refs.Entry{Ref: ref, Allow: allow} }
 
-// requestOf is a request of commands such as "create refs/heads/x".
+// requestOf returns a request with commands such as "create refs/heads/x".
 func requestOf(commands ...string) *Request {
 	q := &Request{Capabilities: Capabilities{flags: ReportStatus | SideBand64k}}
 	for _, c := range commands {
@@ -37,7 +37,7 @@ func TestDecide(t *testing.T) {
 	policy := policyOf(t, entry("agent/**"), entry("dev/*", "create", "delete"), entry("forced", "force"), entry("refs/tags/v*", "create"))
 	for _, c := range []struct {
 		commands []string
-		want     []string // a part of each reason; nil allows
+		want     []string // part of each reason; nil means allowed
 	}{
 		{[]string{"create refs/heads/agent/x"}, nil},
 		{[]string{"update refs/heads/agent/x/y", "create refs/tags/v1", "delete refs/heads/dev/x"}, nil},
@@ -81,7 +81,7 @@ func TestDecideRefusesWithoutAPolicy(t *testing.T) {
 	}
 }
 
-// Without ancestry every change is a forced one, as for the guard.
+// Without ancestry every change is a forced one, as in the guard.
 func TestDecideAsksTheAncestry(t *testing.T) {
 	q := requestOf("update refs/heads/agent/x")
 	guard := refs.Guard{Policy: policyOf(t, entry("agent/**"))}
@@ -94,7 +94,7 @@ func TestDecideAsksTheAncestry(t *testing.T) {
 	checkReasons(t, "FastForwards", Decide(t.Context(), guard, q), nil)
 }
 
-// A push made to match slowly ends with its request.
+// A push whose names are slow to match ends with its request.
 func TestDecideEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
@@ -167,7 +167,7 @@ func TestATagLikeABranchOfTheSamePush(t *testing.T) {
 	checkReasons(t, "branch and tag v1", v, []string{"another ref", "a branch of the same name"})
 }
 
-// The texts that people read, and that programs may search for.
+// The texts that people read, and programs may search for.
 func TestAnswer(t *testing.T) {
 	policy := policyOf(t, entry("agent/sb-1/**", "create", "update", "force", "delete"), entry("release/*"))
 	q := requestOf("update refs/heads/main", "create refs/heads/agent/sb-1/x")
@@ -191,7 +191,7 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// The example in an answer is allowed by the policy that it explains.
+// The policy allows the example in its answer.
 func TestTheExampleCanBePushed(t *testing.T) {
 	for _, c := range []struct {
 		entries []refs.Entry
@@ -213,7 +213,7 @@ func TestTheExampleCanBePushed(t *testing.T) {
 	}
 }
 
-// Nothing that comes from outside breaks a line of the answer, or makes it too long.
+// Text from outside cannot break a line of the answer, or make it too long.
 func TestAnswerEscapesAndCuts(t *testing.T) {
 	q := requestOf("update refs/heads/main")
 	v := Refuse(nil, q, "a\nok refs/heads/main\x1b[31m"+strings.Repeat("é", 1000))

@@ -12,10 +12,10 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 )
 
-// Heads as git's own server takes them apart, which this package has to be stricter than.
+// Heads as git's own server parses them. This package must be stricter.
 
 // TestWhatGitLetsThrough shows what each refusal is for: git moves a ref that another
-// reading of the same bytes does not name, or takes an end that is none.
+// reading of the same bytes does not name, or accepts a malformed end.
 func TestWhatGitLetsThrough(t *testing.T) {
 	t.Parallel()
 	s := newScratch(t)
@@ -50,15 +50,15 @@ func TestWhatGitLetsThrough(t *testing.T) {
 	}
 }
 
-// pushes are bodies that git takes; those with a mark move what they name.
+// pushes are bodies that git accepts; those with a mark move what they name.
 var pushes = []string{
 	pkts(commitA+" "+commitB+" refs/heads/agent/x\x00 report-status") + "0000" + emptyPack,
 	pkts(commitA+" "+commitC+" refs/heads/agent/x\x00 report-status-v2 side-band-64k quiet object-format=sha1 agent=git/2.39.5", zero+" "+commitB+" refs/heads/new", commitA+" "+zero+" refs/tags/v1") + "0000" + emptyPack,
 	pkts(commitA+" "+zero+" refs/heads/main\x00 report-status delete-refs") + "0000",
 	pkts("shallow "+commitA+"\n", commitA+" "+commitB+" refs/heads/main\x00 report-status atomic") + "0000" + emptyPack,
 	pkts(commitA+" "+commitB+" refs/heads/agent/x\x00report-status agent=go-git/5.x\n") + "0000" + emptyPack,
-	pkts(commitB+" "+commitC+" refs/heads/agent/x\x00 report-status") + "0000" + emptyPack, // not what is there
-	pkts(zero+" "+oidX+" refs/heads/agent/y\x00 report-status") + "0000" + emptyPack,       // an object that is not there
+	pkts(commitB+" "+commitC+" refs/heads/agent/x\x00 report-status") + "0000" + emptyPack, // not the current object
+	pkts(zero+" "+oidX+" refs/heads/agent/y\x00 report-status") + "0000" + emptyPack,       // an object that does not exist
 	"0000",
 }
 
@@ -78,9 +78,9 @@ func TestGitMovesWhatWasRead(t *testing.T) {
 	}
 }
 
-// checkMoves holds, for a body that is accepted, that git's server moves a ref only to where
-// a command that was read moves it, whether it gets the body or what is written in place of
-// its head; and that it does the same for both. It reports whether there was such a body.
+// checkMoves checks, for an accepted body, that git's server moves a ref only to where
+// a command that was read moves it, both with the original body and with the rewritten
+// head, and does the same for both. It reports whether the body was accepted.
 func checkMoves(t *testing.T, s *scratch, body []byte) (accepted bool) {
 	t.Helper()
 	in := bytes.NewReader(body)
@@ -103,7 +103,7 @@ func checkMoves(t *testing.T, s *scratch, body []byte) (accepted bool) {
 	return true
 }
 
-// A lenient reading of a head: what receive-pack of git 2.39 does, in its order.
+// A lenient parses a head as receive-pack of git 2.39 does, in its order.
 type lenient struct {
 	commands []Command
 	died     bool
@@ -135,7 +135,7 @@ func readAsGit(in string) lenient {
 	}
 }
 
-// gitPacket reads a packet as packet_read does: digits of any case, 65,520 bytes and more.
+// gitPacket reads a packet like packet_read: digits of any case, 65,520 bytes and more.
 func gitPacket(in *string) (line string, special, ok bool) {
 	if len(*in) < 4 {
 		return "", false, false
@@ -163,9 +163,9 @@ func gitCommand(text string) (Command, bool) {
 
 var githubCommand = regexp.MustCompile(`^([0-9a-f]{40,64}) ([0-9a-f]{40,64}) (.+)`)
 
-// readAsGitHub is what the receive-pack of GitHub does (spokes-receive-pack 2eb1f1f): the
-// first NUL of all lines begins the capabilities, an id may have any length from 40 to 64,
-// and a ref ends at a line break.
+// readAsGitHub parses like GitHub's receive-pack (spokes-receive-pack 2eb1f1f): the
+// first NUL of any line begins the capabilities, an id may have any length from 40 to
+// 64, and a ref ends at a line break.
 func readAsGitHub(in string) (commands []Command, ok bool) {
 	hasCapabilities := false
 	for {
@@ -203,7 +203,7 @@ func readAsGitHub(in string) (commands []Command, ok bool) {
 	}
 }
 
-// TestWhatGitHubLetsThrough shows heads that GitHub reads in another way than git.
+// TestWhatGitHubLetsThrough shows heads that GitHub reads differently from git.
 func TestWhatGitHubLetsThrough(t *testing.T) {
 	for name, want := range map[string]string{
 		"a NUL in a later command": "refs/heads/agent/x refs/heads/main\x00/agent",
@@ -224,8 +224,8 @@ func TestWhatGitHubLetsThrough(t *testing.T) {
 	}
 }
 
-// The model of git's reading is not of this package, and not made up: it names what git's
-// server moves.
+// The model of git's parser is checked against git's server, independently of this
+// package.
 func TestTheModelReadsAsGitDoes(t *testing.T) {
 	t.Parallel()
 	s := newScratch(t)
@@ -244,8 +244,8 @@ func TestTheModelReadsAsGitDoes(t *testing.T) {
 	}
 }
 
-// checkReadings holds that everybody reads the same commands in a head that is accepted:
-// this package, git, GitHub, and go-git where it can read it.
+// checkReadings checks that all parsers read the same commands in an accepted head:
+// this package, git, GitHub, and go-git if it can read it.
 func checkReadings(t testing.TB, body []byte) {
 	t.Helper()
 	in := bytes.NewReader(body)
@@ -270,7 +270,7 @@ func checkReadings(t testing.TB, body []byte) {
 	}
 	theirs := packp.NewReferenceUpdateRequest()
 	if q.IsProbe() || theirs.Decode(bytes.NewReader(q.encode())) != nil {
-		return // go-git reads no probes, two shallow lines, and no SHA-256
+		return // go-git reads no probes, no two shallow lines, and no SHA-256
 	}
 	for i, c := range theirs.Commands {
 		if got := (Command{c.Old.String(), c.New.String(), c.Name.String()}); i >= len(q.Commands) || got != q.Commands[i] {
@@ -289,29 +289,30 @@ func seeds(f *testing.F) {
 	f.Add([]byte(pkts("shallow "+oid64, zero64+" "+oid64+" refs/heads/x\x00 report-status object-format=sha256") + "0000"))
 }
 
-// FuzzReadings is fast: no process is started.
+// FuzzReadings is fast, because it starts no process.
 func FuzzReadings(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, body []byte) { checkReadings(t, body) })
 }
 
-// FuzzReadingsOfLines does the same with lines that are put into packets, so that what
-// changes is what the lines say.
+// FuzzReadingsOfLines does the same with lines that it puts into packets, so that the
+// fuzzer changes what the lines say.
 func FuzzReadingsOfLines(f *testing.F) {
 	lineSeeds(f)
 	f.Fuzz(func(t *testing.T, lines string) { checkReadings(t, []byte(fromLines(lines))) })
 }
 
-// FuzzMoves has git's own server take what is accepted, and the same with a head written
-// anew.
+// FuzzMoves gives accepted bodies to git's own server, and the same with a rewritten
+// head.
 func FuzzMoves(f *testing.F) {
 	lineSeeds(f)
 	s := newScratch(f)
 	f.Fuzz(func(t *testing.T, lines string) { checkMoves(t, s, []byte(fromLines(lines))) })
 }
 
-// fromLines makes a body of lines that end with "|": each becomes a packet, but for those
-// that begin with "!", which stand as they are. A, B, C and Z in ids stand for the commits.
+// fromLines makes a body from lines that end with "|". Each becomes a packet, except
+// those that begin with "!", which are copied unchanged. A, B, C and Z in ids mean the
+// commits.
 func fromLines(lines string) string {
 	ids := strings.NewReplacer("<A>", commitA, "<B>", commitB, "<C>", commitC, "<Z>", zero, "<P>", emptyPack, "<N>", "\x00")
 	var body strings.Builder

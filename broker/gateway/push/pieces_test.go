@@ -10,7 +10,7 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 )
 
-// A composer makes pushes of pieces: most are as clients send them, some as an attacker
+// A composer makes pushes from pieces: most as clients send them, some as an attacker
 // would.
 type composer struct{ *rand.Rand }
 
@@ -67,7 +67,7 @@ func (c composer) capabilities() string {
 	return text.String()
 }
 
-// TestRandomPushes holds that git's own server moves nothing but what was read and allowed.
+// TestRandomPushes checks that git's own server moves only what was read and allowed.
 func TestRandomPushes(t *testing.T) {
 	t.Parallel()
 	s := newScratch(t)
@@ -85,7 +85,7 @@ func TestRandomPushes(t *testing.T) {
 	}
 }
 
-// FuzzMovesOfPieces goes on with it.
+// FuzzMovesOfPieces does the same with a fuzzer.
 func FuzzMovesOfPieces(f *testing.F) {
 	s := newScratch(f)
 	f.Add(uint64(1))
@@ -96,7 +96,7 @@ func FuzzMovesOfPieces(f *testing.F) {
 	})
 }
 
-// FuzzReadingsOfPieces does without git's server, and so is fast.
+// FuzzReadingsOfPieces is fast, because it uses no git server.
 func FuzzReadingsOfPieces(f *testing.F) {
 	f.Add(uint64(1))
 	f.Fuzz(func(t *testing.T, seed uint64) {
@@ -104,7 +104,7 @@ func FuzzReadingsOfPieces(f *testing.F) {
 	})
 }
 
-// BenchmarkReadingsOfPieces does the same without the fuzzer's bookkeeping: -benchtime
+// BenchmarkReadingsOfPieces does the same without the fuzzer's overhead: -benchtime
 // 10000000x is ten million pushes.
 func BenchmarkReadingsOfPieces(b *testing.B) {
 	c, accepted := composer{rand.New(rand.NewPCG(rand.Uint64(), 3))}, 0
@@ -118,8 +118,8 @@ func BenchmarkReadingsOfPieces(b *testing.B) {
 	b.ReportMetric(float64(accepted)/float64(b.N), "accepted/op")
 }
 
-// checkFence holds that what is forwarded moves only what the policy allows, by a reading of
-// the policy that is as plain as can be.
+// checkFence checks that a forwarded push moves only what the policy allows, by a very
+// simple reading of the policy.
 func checkFence(t *testing.T, q *Request, moved map[string]string) {
 	t.Helper()
 	guard := refs.Guard{Policy: policyOf(t, entry("agent/*", "create", "update", "delete")), Ancestry: FastForwards}

@@ -31,7 +31,7 @@ func pkts(lines ...string) string {
 	return string(to)
 }
 
-// body is a push of one command with capabilities, and further lines.
+// body returns a push of one command with capabilities, and more lines.
 func body(ref, capabilities string, more ...string) string {
 	return pkts(append([]string{oidX + " " + oidY + " " + ref + "\x00" + capabilities}, more...)...) + "0000"
 }
@@ -45,7 +45,7 @@ func read(t testing.TB, text string) *Request {
 	return q
 }
 
-// The heads that real clients send.
+// Heads that real clients send.
 func TestReadRequestUnderstands(t *testing.T) {
 	x := Command{oidX, oidY, "refs/heads/x"}
 	for _, c := range []struct {
@@ -104,7 +104,7 @@ func TestReadRequestUnderstands(t *testing.T) {
 	}
 }
 
-// refused are heads that some server reads in a way of its own, and other nonsense.
+// refused are heads that some servers read differently, and other malformed ones.
 var refused = []struct{ name, in string }{
 	{"a NUL in a later command", body("refs/heads/agent/x", caps, oidX+" "+oidY+" refs/heads/main\x00/agent")},
 	{"capabilities on a later command", body("refs/heads/x", caps, oidX+" "+oidY+" refs/heads/y\x00 report-status")},
@@ -169,7 +169,7 @@ func TestReadRequestRefuses(t *testing.T) {
 	}
 }
 
-// The objections are told to the client for every ref, so the head is read.
+// The client gets the objection for every ref, so the head is read.
 func TestReadRequestObjects(t *testing.T) {
 	for _, c := range []struct{ capabilities, want string }{
 		{" report-status push-options", "push options"},
@@ -226,7 +226,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// A gigabyte of head costs no more than its limit: the rest is not read.
+// A gigabyte of head needs no more memory than the limit: the rest is not read.
 func TestLimitOfTheHeadIsWhereReadingEnds(t *testing.T) {
 	endless := &counted{from: &repeated{text: pkts("shallow " + oidX + "\n")}}
 	if _, err := ReadRequest(endless, Limits{}); err == nil || endless.n > 1<<20 {
@@ -254,8 +254,8 @@ func TestEncodeIsCanonical(t *testing.T) {
 	checkCanonical(t, read(t, in))
 }
 
-// checkCanonical holds that reading what was written gives the same request, and that
-// writing that gives the same bytes.
+// checkCanonical checks that an encoded request is read back unchanged, and encodes to
+// the same bytes.
 func checkCanonical(t testing.TB, q *Request) {
 	t.Helper()
 	first := q.encode()
@@ -268,7 +268,7 @@ func checkCanonical(t testing.TB, q *Request) {
 	}
 }
 
-// repeated is text without end.
+// repeated is an endless text.
 type repeated struct {
 	text string
 	at   int

@@ -73,7 +73,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// Which of GitHub's checks refused a push, as GitHub is seen to say it.
+// Which of GitHub's checks refused a push, by GitHub's observed texts.
 func TestClass(t *testing.T) {
 	for _, c := range []struct{ name, reason, progress, want string }{
 		{"a workflow file", "refusing to allow a GitHub App to create or update workflow `.github/workflows/x.yml` without `workflows` permission", "", "workflow"},
@@ -86,7 +86,7 @@ func TestClass(t *testing.T) {
 		{"a code in a name", "pre-receive hook declined", "branch XGH0131:\n", ""},
 		{"a code in another name", "pre-receive hook declined", "branch GH013\n", ""},
 	} {
-		for _, size := range []int{len(c.progress) + 1, 7} { // of the pieces that the text comes in
+		for _, size := range []int{len(c.progress) + 1, 7} { // size of the pieces of text
 			q := requestOf("update refs/heads/a")
 			q.Capabilities.flags = ReportStatus | SideBand64k
 			r := NewReport(q)
@@ -119,7 +119,7 @@ func TestReportInABandThatIsNotWhole(t *testing.T) {
 	}
 }
 
-// outcomes feeds an answer to a Report, in small pieces, and returns what it makes of it.
+// outcomes feeds an answer to a Report, in small pieces, and returns the outcomes.
 func outcomes(q *Request, answer string) string {
 	r := NewReport(q)
 	for len(answer) > 0 {
@@ -129,7 +129,7 @@ func outcomes(q *Request, answer string) string {
 	return texts(r.Outcomes())
 }
 
-// texts are outcomes in the order of their commands.
+// texts returns outcomes as text, in the order of their commands.
 func texts(outcomes []Outcome) string {
 	var all []string
 	for _, o := range outcomes {
@@ -142,7 +142,8 @@ func texts(outcomes []Outcome) string {
 	return strings.Join(all, " ")
 }
 
-// Whatever a server answers, a ref is OK only where an ok with its name is in it.
+// Whatever a server answers, a ref is OK only if the answer contains an ok with its
+// name.
 func FuzzReport(f *testing.F) {
 	whole := pkts("unpack ok\n", "ok refs/heads/a\n", "ng refs/heads/b no\n") + "0000"
 	f.Add([]byte(whole), false)
@@ -168,7 +169,7 @@ func FuzzReport(f *testing.F) {
 	})
 }
 
-// clientBand is what a client that checks nothing takes for the report.
+// clientBand returns what a client without checks takes for the report.
 func clientBand(text string) string {
 	var report strings.Builder
 	for _, packet := range clientPackets(text) {
@@ -187,7 +188,7 @@ func clientLines(report string) map[string]bool {
 	return lines
 }
 
-// clientPackets takes text apart with strconv, unlike package pktline.
+// clientPackets parses packets with strconv, independently of package pktline.
 func clientPackets(text string) (packets []string) {
 	for len(text) >= 4 {
 		n, err := strconv.ParseUint(text[:4], 16, 16)
@@ -203,7 +204,7 @@ func clientPackets(text string) (packets []string) {
 	return packets
 }
 
-// GitHub's answers as they are seen, each line of which reaches the client as it is.
+// GitHub's observed answers. The client gets each line unchanged.
 func TestNotes(t *testing.T) {
 	const (
 		workflow = "refusing to allow a GitHub App to create or update workflow `.github/workflows/x.yml` without `workflows` permission"

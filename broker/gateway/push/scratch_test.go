@@ -11,22 +11,22 @@ import (
 	"testing"
 )
 
-// The commits of a scratch repository: they are the same in every run, so that a corpus can
-// name them. commitB follows commitA; commitC has another history.
+// The commits of a scratch repository. They are the same in every run, so that a corpus
+// can name them. commitB follows commitA; commitC has another history.
 const (
 	commitA = "51795900e899aa75f9e474c68e4a6f03d4e92ff9"
 	commitB = "f4fa2edb8f6f243c96769909b984e795992e9e9e"
 	commitC = "2b71b07a44f26c677323d0ae965ab6e3403c1116"
 )
 
-// emptyPack is a pack of no objects, for pushes of commits that the server has.
+// emptyPack is a pack without objects, for pushes of commits that the server has.
 const emptyPack = "PACK\x00\x00\x00\x02\x00\x00\x00\x00\x02\x9d\x08\x82\x3b\xd8\xa8\xea\xb5\x10\xad\x6a\xc7\x5c\x82\x3c\xfd\x3e\xd3\x1e"
 
-// A scratch is a bare repository that git's own receive-pack serves. Its branches main and
-// agent/x, and its tag v1, are at commitA.
+// A scratch is a bare repository served by git's own receive-pack. Its branches main
+// and agent/x, and its tag v1, are at commitA.
 type scratch struct {
 	dir    string
-	packed []byte // packed-refs as they were made
+	packed []byte // packed-refs as first written
 }
 
 func newScratch(t testing.TB) *scratch { return newScratchOf(t, "sha1") }
@@ -48,7 +48,7 @@ func newScratchOf(t testing.TB, format string) *scratch {
 	return s
 }
 
-// configure adds to the configuration what no test is about.
+// configure adds settings that the tests are not about.
 func (s *scratch) configure(t testing.TB) {
 	t.Helper()
 	file, err := os.OpenFile(filepath.Join(s.dir, "config"), os.O_APPEND|os.O_WRONLY, 0)
@@ -62,7 +62,7 @@ func (s *scratch) configure(t testing.TB) {
 	}
 }
 
-// gitEnv is an environment in which git reads no configuration of this machine.
+// gitEnv returns an environment in which git reads no configuration of this machine.
 func gitEnv() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C",
@@ -87,15 +87,15 @@ func (s *scratch) git(t testing.TB, stdin string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// receive has git's own server take body, in the state that the repository was made in. It
-// returns the answer, and the refs that moved with what they are afterwards.
+// receive gives body to git's own server, with the repository in its first state. It
+// returns the answer, and the refs that moved with their new objects.
 func (s *scratch) receive(t testing.TB, body []byte) (answer []byte, moved map[string]string) {
 	t.Helper()
 	s.reset(t)
 	before := s.refs(t)
 	cmd := exec.Command("git", "receive-pack", "--stateless-rpc", s.dir)
 	cmd.Env, cmd.Stdin = gitEnv(), bytes.NewReader(body)
-	answer, _ = cmd.Output() // it fails for most of what it is given
+	answer, _ = cmd.Output() // it fails for most inputs
 	moved = map[string]string{}
 	after := s.refs(t)
 	for ref, oid := range after {
@@ -126,7 +126,8 @@ func (s *scratch) reset(t testing.TB) {
 	}
 }
 
-// refs reads the refs from their files: another process for it would take most of the time.
+// refs reads the refs from their files, because another process would take most of the
+// time.
 func (s *scratch) refs(t testing.TB) map[string]string {
 	t.Helper()
 	all := map[string]string{}

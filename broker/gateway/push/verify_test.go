@@ -19,7 +19,7 @@ func TestFastForwardOnly(t *testing.T) {
 	}{
 		{[]string{"update refs/heads/agent/x"}, []int{0}},
 		{[]string{"create refs/heads/agent/x", "update refs/heads/agent/y", "delete refs/heads/agent/z", "update refs/heads/agent/a/b"}, []int{1, 3}},
-		{[]string{"update refs/heads/agent/own/x"}, nil}, // rules add up
+		{[]string{"update refs/heads/agent/own/x"}, nil}, // permissions of several rules add up
 		{[]string{"update refs/heads/both"}, nil},
 		{[]string{"update refs/tags/v1"}, nil},
 	} {
@@ -28,7 +28,7 @@ func TestFastForwardOnly(t *testing.T) {
 			t.Errorf("FastForwardOnly of %q (allowed: %v) = %d, want %d", c.commands, v.Allowed(), got, c.want)
 		}
 	}
-	// A client that says that nothing changes is not believed.
+	// A client that claims that nothing changes is not believed.
 	q := requestOf("update refs/heads/agent/x")
 	q.Commands[0].New = q.Commands[0].Old
 	if got := Decide(t.Context(), refs.Guard{Policy: policy, Ancestry: FastForwards}, q).FastForwardOnly(); len(got) != 1 {
@@ -69,7 +69,7 @@ func TestResults(t *testing.T) {
 	if got := pkts("\x02some\n") + string(pktline.AppendBand(nil, pktline.Report, []byte(want))) + "0000"; got != text {
 		t.Errorf("Results = %q, want %q", text, got)
 	}
-	// What it writes means the same to who reads reports.
+	// A reader of reports must read the same.
 	if got := outcomes(q, text); got != `ok refused:gatepass: no\x1b[1m\nok refs/heads/b refused:gatepass: no reason was given` {
 		t.Errorf("the report says %s", got)
 	}

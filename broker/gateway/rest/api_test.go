@@ -22,7 +22,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A gate is the API of a gateway, listening, and a client of it.
+// A gate is a listening gateway with its API, and a client.
 type gate struct {
 	*brokertest.Gateway
 	t   *testing.T
@@ -49,14 +49,14 @@ func newGateWith(t *testing.T, profile string, o fakegithub.Options) *gate {
 	return g
 }
 
-// An answer is what a client gets.
+// An answer is what the client gets.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// message is that of an error in GitHub's form.
+// message returns the message of an error in GitHub's form.
 func (a answer) message() string {
 	var p problem
 	_ = json.Unmarshal([]byte(a.body), &p)
@@ -91,8 +91,8 @@ func (g *gate) do(r *http.Request) answer {
 	return answer{resp.StatusCode, resp.Header, string(data)}
 }
 
-// script has the API answer by a handler instead of the double, which still makes the
-// tokens. seen are the requests that it got.
+// script makes a handler answer the API instead of the double, which still mints the
+// tokens. seen returns the requests that it got.
 func (g *gate) script(handle http.HandlerFunc) (seen func() []*http.Request) {
 	g.t.Helper()
 	var mu sync.Mutex // guards requests
@@ -130,7 +130,7 @@ func (g *gate) checkNoToken(a answer) {
 	}
 }
 
-// checkRefused holds a refusal of the gateway's own: its header, and GitHub's form.
+// checkRefused checks a refusal by the gateway: its header, and GitHub's form.
 func (g *gate) checkRefused(name string, a answer, status int, text string) {
 	g.t.Helper()
 	g.checkNoToken(a)
@@ -173,7 +173,8 @@ func TestARepositoryIsForwardedInBothLayouts(t *testing.T) {
 	}
 }
 
-// What identifies the caller, leads elsewhere or is a cookie stays behind, both ways.
+// Headers that identify the caller or lead elsewhere, and cookies, are not forwarded in
+// either direction.
 func TestHeadersBothWays(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
@@ -221,7 +222,8 @@ func TestHeadersBothWays(t *testing.T) {
 	}
 }
 
-// A session for one repository opens that one only, by its name and by its id.
+// A session for one repository gives access to that one only, by its name and by its
+// id.
 func TestOtherRepositoriesAreNotFound(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
@@ -264,7 +266,7 @@ func TestOtherRepositoriesAreNotFound(t *testing.T) {
 	}
 }
 
-// DELETE /installation/token would end a token that other workspaces have, too.
+// DELETE /installation/token would revoke a token that other workspaces use, too.
 func TestTheAppsOwnPathsAreRefused(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
@@ -339,7 +341,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	} {
 		got := change(c.change)
 		if c.name == "a host that is none" && got.body == "400 Bad Request: malformed Host header" {
-			continue // net/http refuses it itself
+			continue // net/http refuses it
 		}
 		g.checkRefused(c.name, got, c.status, c.text)
 	}
@@ -348,8 +350,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	}
 }
 
-// What the gateway forwards is refused by GitHub in GitHub's words, and cannot be taken
-// for the gateway's.
+// When GitHub refuses a forwarded request, its own words are passed on, and cannot be
+// taken for the gateway's.
 func TestGitHubsRefusalsStayGitHubs(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
@@ -406,7 +408,7 @@ func TestCompressedAnswersAreDecompressed(t *testing.T) {
 	g.checkRefused("another coding", g.ask(session, http.MethodGet, "/api/v3/repos/acme/widgets", ""), http.StatusBadGateway, "cannot be decompressed")
 }
 
-// A client must not take half of an answer for all of it.
+// A client must not take half an answer for a whole one.
 func TestACutOffAnswerIsCutOff(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"application/json", "text/plain"} {
@@ -424,7 +426,7 @@ func TestACutOffAnswerIsCutOff(t *testing.T) {
 		r.Header.Set("Authorization", "token "+g.Session("acme/widgets"))
 		resp, err := http.DefaultClient.Do(r)
 		if err != nil {
-			continue // the status was not sent yet
+			continue // the status had not been sent yet
 		}
 		if data, err := io.ReadAll(resp.Body); err == nil {
 			t.Errorf("%s: a cut off answer ends as if it were whole: %s", kind, data)
@@ -433,7 +435,7 @@ func TestACutOffAnswerIsCutOff(t *testing.T) {
 	}
 }
 
-// The broker itself says what gh asks an Enterprise Server for, unless GitHub is one.
+// The broker itself answers what gh asks an Enterprise Server, unless GitHub is one.
 func TestMeta(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
@@ -482,8 +484,8 @@ func TestUserIsTheBot(t *testing.T) {
 	}
 }
 
-// GitHub's servers learn of a token one after the other: the first request of a workspace
-// must not fail for that, and GraphQL is always a POST.
+// Some of GitHub's servers learn of a token late: a workspace's first request must not
+// fail because of that, and GraphQL is always a POST.
 func TestAFreshTokensLagIsHidden(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
@@ -512,7 +514,7 @@ func TestAFreshTokensLagIsHidden(t *testing.T) {
 	}
 }
 
-// A workspace that asks with the ETag it has spends nothing, as at GitHub.
+// As at GitHub, a request with a current ETag costs nothing.
 func TestNotModifiedIsFree(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
@@ -567,7 +569,8 @@ func TestRateLimitIsTheWorkspaces(t *testing.T) {
 	if !strings.Contains(got.body, `"core":{"limit":3,"used":3,"remaining":0,`) || len(seen()) != 3 {
 		t.Errorf("/rate_limit: %s; GitHub was asked %d times", got.body, len(seen()))
 	}
-	// Points of GraphQL are counted apart, as GitHub does, and a query as what it may fetch.
+	// GraphQL points are counted separately, as at GitHub; a query counts what it may
+	// fetch.
 	got = g.ask(session, http.MethodPost, "/api/graphql", `{"query":"{a(first:100){b(first:100){c}}}"}`)
 	if got.status != http.StatusOK || got.header.Get("X-RateLimit-Remaining") != "2" || got.header.Get("X-RateLimit-Resource") != "graphql" {
 		t.Errorf("a query of one point: %d, %v", got.status, got.header)

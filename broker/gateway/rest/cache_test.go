@@ -18,8 +18,8 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// versioned answers with what it is told to, by its ETag and compressed, and says of each
-// request whether it was answered 304.
+// versioned answers with the current version, its ETag, and compressed, and counts
+// answers of 304.
 func versioned(version *atomic.Int64, notModified *atomic.Int64) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		etag := fmt.Sprintf(`W/"%d %s"`, version.Load(), r.Header.Get("Authorization")[:14])
@@ -40,8 +40,8 @@ func versioned(version *atomic.Int64, notModified *atomic.Int64) http.HandlerFun
 	}
 }
 
-// gh and octokit keep no answers. So the broker asks for them whether something changed,
-// which costs nothing of the installation's hour, nor of the workspace's.
+// gh and octokit do not cache. So the broker asks GitHub whether an answer changed,
+// which costs nothing of the installation's hourly limit or the workspace's.
 func TestAnAnswerThatStillHoldsIsFree(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
@@ -71,7 +71,7 @@ func TestAnAnswerThatStillHoldsIsFree(t *testing.T) {
 	}
 }
 
-// What one may see is never an answer to somebody else, nor to another question.
+// A cached answer is never given to another workspace, or for another request.
 func TestAnAnswerIsOfOneTokenAndOneQuestion(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
@@ -113,7 +113,7 @@ func TestAnAnswerIsOfOneTokenAndOneQuestion(t *testing.T) {
 	if notModified.Load() != 0 {
 		t.Errorf("%d answers were taken for others", notModified.Load())
 	}
-	// A new token may open less.
+	// A new token may give less access.
 	g.SetProfile("{allowedRepos: [acme/widgets], permissions: {issues: read}}")
 	before := len(seen())
 	ask(g.Session("acme/widgets"), http.MethodGet, path)
@@ -125,7 +125,7 @@ func TestAnAnswerIsOfOneTokenAndOneQuestion(t *testing.T) {
 	}
 }
 
-// What is not whole, too long, or must not be stored is not kept.
+// An answer that is incomplete, too long, or has no-store is not cached.
 func TestWhatIsNotKept(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -215,7 +215,8 @@ func TestTheCacheIsBounded(t *testing.T) {
 	}
 }
 
-// A workspace goes on at a third of what GitHub lets the whole installation do in a minute.
+// A workspace may go on at a third of the pace that GitHub allows the whole
+// installation.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b budget
@@ -247,8 +248,8 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// One agent that polls at full speed takes nothing from another: neither the installation's
-// hour, nor its minute, nor time.
+// One agent at full speed takes nothing from another: not of the hourly limit, not of
+// the limit per minute, and no time.
 func TestOneCallerAtFullSpeed(t *testing.T) {
 	g := newGateWith(t, working, fakegithub.Options{RESTOnly: true, Delay: 20 * time.Millisecond, RateLimit: 80, PointsPerMinute: fakegithub.SecondaryLimit})
 	quiet := func() (median time.Duration) {

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// withStorage gives the scripted API a storage host beside it. at is where the API
-// redirects to; "" is the file of the storage.
+// withStorage adds a storage host to the scripted API. The API redirects to the URL in
+// to; at first this is the storage's file.
 func (g *gate) withStorage(store http.HandlerFunc) (to *atomic.Value, storage *url.URL) {
 	g.t.Helper()
 	server := httptest.NewTLSServer(store)
@@ -27,7 +27,7 @@ func (g *gate) withStorage(store http.HandlerFunc) (to *atomic.Value, storage *u
 		http.Redirect(w, r, to.Load().(string), http.StatusFound)
 	})
 	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate()) // that of every server of httptest
+	roots.AddCert(server.Certificate()) // the certificate of every httptest server
 	g.Access.Upstream.Trust(roots)
 	storage, err := url.Parse(server.URL)
 	if err != nil {
@@ -90,7 +90,7 @@ func TestDownloadsAreFetchedByTheBroker(t *testing.T) {
 	for _, c := range []struct {
 		name, to string
 		status   int
-		text     string // of the refusal; "" where there is none
+		text     string // part of the refusal; "" means none
 	}{
 		{"a redirect within the storage", storage.String() + "/again", 200, ""},
 		{"a circle", storage.String() + "/loop", 502, "too often"},
@@ -122,8 +122,8 @@ func TestDownloadsAreFetchedByTheBroker(t *testing.T) {
 	g.checkRefused("of a change", g.ask(session, http.MethodPost, logs, "{}"), http.StatusBadGateway, "out of its API")
 }
 
-// An artifact of 300 MB goes through without being held.
-func TestLargeDownloadsTakeNoMemory(t *testing.T) { // not in parallel: it measures the heap of all
+// An artifact of 300 MB is passed on without being held in memory.
+func TestLargeDownloadsTakeNoMemory(t *testing.T) { // not in parallel: it measures the heap of the whole process
 	const size = 300 << 20
 	g := newGate(t, working)
 	piece := make([]byte, 1<<20)

@@ -9,12 +9,12 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub/hub"
 )
 
-// generous is a profile with every permission that a call which moves refs can take, but
-// for deployments: see TestDeploymentsMoveRefsWhereTheProfileNamesThem.
+// generous is a profile with every permission of calls that move refs, except
+// deployments: see TestDeploymentsMoveRefsWhereTheProfileNamesThem.
 const generous = "{allowedRepos: [acme/widgets], permissions: {contents: write, issues: write, pull_requests: write, actions: write, checks: write, statuses: write, " +
 	"security_events: write, administration: write, merge_queues: write, workflows: write, pages: write, environments: write}}"
 
-// newHubGate is a gate before a double with the whole API of GitHub.
+// newHubGate makes a gate with a double that has all of GitHub's API.
 func newHubGate(t *testing.T, profile string) (*gate, *hub.Hub) {
 	t.Helper()
 	g := newGate(t, profile)
@@ -54,8 +54,8 @@ func (g *gate) move(h *hub.Hub, session string, m hub.Move) (answer, bool) {
 	return got, !maps.Equal(before, g.refs(h))
 }
 
-// The token is the fence: each call of GitHub's API that moves a ref reaches GitHub, fails
-// there, and moves nothing, whatever else the profile gives.
+// The token is the protection: each call of GitHub's API that moves a ref reaches
+// GitHub, fails there, and moves nothing, whatever else the profile allows.
 func TestNoCallMovesARef(t *testing.T) {
 	t.Parallel()
 	g, h := newHubGate(t, generous)
@@ -72,8 +72,8 @@ func TestNoCallMovesARef(t *testing.T) {
 	}
 }
 
-// A deployment merges the default branch into the branch that it is of: the one way past
-// the fence, for profiles that name the permission.
+// A deployment merges the default branch into its branch. This is the only way to move
+// a ref, and only for profiles that name the permission.
 func TestDeploymentsMoveRefsWhereTheProfileNamesThem(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

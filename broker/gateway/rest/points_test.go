@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The first is the example of GitHub's documentation.
+// The first one is the example in GitHub's documentation.
 func TestPoints(t *testing.T) {
 	for _, c := range []struct {
 		name, query, variables string

@@ -11,8 +11,8 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// What changes something is written down before GitHub is asked, and again with what
-// GitHub answered. Queries, bodies and reads are not.
+// A change is recorded before GitHub is asked, and again with GitHub's answer. Queries,
+// bodies and reads are not.
 func TestChangesAreWrittenDownBeforeAndAfter(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
@@ -71,7 +71,7 @@ func TestChangesAreWrittenDownBeforeAndAfter(t *testing.T) {
 	}
 }
 
-// A change that cannot be written down does not happen.
+// A change that cannot be recorded does not happen.
 func TestWithoutTheAuditLogNothingChanges(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)
@@ -93,7 +93,7 @@ func TestWithoutTheAuditLogNothingChanges(t *testing.T) {
 	}
 }
 
-// A workspace that was blocked gets nothing, with a session that has not ended.
+// A blocked workspace gets nothing, even with a session that has not expired.
 func TestABlockedWorkspaceGetsNothing(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, working)

@@ -82,8 +82,8 @@ func TestEverythingElseInJSONStays(t *testing.T) {
 	}
 }
 
-// A list of 50 MB is copied in pieces: memory is that of one buffer, and time is linear
-// where every other byte is a backslash, too.
+// A list of 50 MB is copied in pieces: it needs the memory of one buffer, and linear
+// time even if every other byte is a backslash.
 func TestLargeAnswersAreCopiedInPieces(t *testing.T) {
 	item := `{"url":"https://api.github.com/x","n":1234567890123456789012,"body":"` + strings.Repeat(`\n\"`, 250) + `"},`
 	n := 50 << 20 / len(item)
@@ -103,7 +103,7 @@ func TestLargeAnswersAreCopiedInPieces(t *testing.T) {
 	if want := n / 2 * 2 * (len(item) + longer); out.n != want {
 		t.Errorf("%d bytes came out, want %d", out.n, want)
 	}
-	if perItem := allocated / float64(n/2); perItem > 2 { // of io.WriteString
+	if perItem := allocated / float64(n/2); perItem > 2 { // from io.WriteString
 		t.Errorf("%.1f allocations for each item, want none of the copy", perItem)
 	}
 }
@@ -115,7 +115,7 @@ func (w *lengthWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// GraphQL answers 200 to what it refuses, so that its errors are looked for.
+// GraphQL answers 200 to what it refuses, so the errors in its answer are looked for.
 func TestErrorsOfGraphQLAreSeen(t *testing.T) {
 	for _, c := range []struct {
 		in   string
@@ -157,8 +157,8 @@ func TestLinksLeadBack(t *testing.T) {
 	}
 }
 
-// FuzzJSON holds, for any valid document and any cut into pieces, that it stays valid and
-// that nothing but the URLs of its keys changes.
+// FuzzJSON checks, for valid documents cut into any pieces, that they stay valid and
+// that only the URLs of URL keys change.
 func FuzzJSON(f *testing.F) {
 	f.Add(`{"url":"https://api.github.com/x","a_url":["https://api.github.com"],"b":"\"url\""}`, 3)
 	f.Add(`[{"x_url":"https:\/\/api.github.com\/"},1e400,"\u0075rl",{"url" :"https://uploads.github.com{?a}"}]`, 1)
@@ -176,7 +176,7 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// pieces reads text in pieces of a size.
+// pieces reads text in pieces of a fixed size.
 type pieces struct {
 	text string
 	size int
@@ -191,13 +191,13 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// reference does the same with another reader of JSON: encoding/json says where strings
-// are, and which of them are keys.
+// reference does the same with another JSON reader: encoding/json finds the strings and
+// keys.
 func reference(in string) string {
 	d := json.NewDecoder(strings.NewReader(in))
 	d.UseNumber()
 	var out strings.Builder
-	var isObject, isKey []bool // of the objects and lists around
+	var isObject, isKey []bool // of the open objects and lists
 	at, key := 0, ""
 	for {
 		token, err := d.Token()

@@ -9,8 +9,8 @@ import (
 
 var widgets = gitname.Repo{Owner: "acme", Name: "widgets"}
 
-// Both layouts say the same: below /api/v3 on the broker's name, and at the root of
-// api.NAME, as GitHub Enterprise Server and github.com have it.
+// Both layouts mean the same: below /api/v3 on the broker's name, and at the root of
+// api.NAME, as at GitHub Enterprise Server and github.com.
 func TestBothLayoutsHaveTheSameTargets(t *testing.T) {
 	for _, c := range []struct {
 		path string // below the base

@@ -21,7 +21,7 @@ func (who callerIdentity) claims() map[string]any {
 	return claims
 }
 
-// The elements of an answer
+// The elements of STS's answer
 // (https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html).
 const (
 	namespace = "https://sts.amazonaws.com/doc/2011-06-15/"
@@ -147,7 +147,7 @@ func identityOf(arn, userID, account string) (callerIdentity, error) {
 func CheckClaims(claims map[string]any) error {
 	arn, isText := claims["arn"].(string)
 	if !isText {
-		return nil // the rule sees that it is missing
+		return nil // the rule reports that it is missing
 	}
 	parts := partsOfARN(arn)
 	if parts == nil {

@@ -98,7 +98,7 @@ func TestPrincipals(t *testing.T) {
 	}
 }
 
-// Rules that ask for a role find none where there is none.
+// Rules that check role do not match identities without a role.
 func TestAUserHasNoRole(t *testing.T) {
 	const declared = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 	user := ststest.Principal{Account: "123456789012", ARN: "arn:aws:iam::123456789012:user/me", UserID: "AIDAIOSFODNN7EXAMPLE"}

@@ -1,13 +1,13 @@
-// Package aws identifies callers by their AWS credentials, which no caller sends: the caller
-// signs a call of STS GetCallerIdentity, and the broker makes that call and reads whose
-// signature it was.
+// Package aws identifies callers by their AWS credentials. The caller sends only a
+// signature of an STS GetCallerIdentity call; the broker makes that call, and STS
+// answers whose signature it is.
 //
-// The caller chooses no part of the call. The broker builds it itself ([api.AWSCall]): host,
-// method, path, body and headers are fixed, the region is one of a list, and the broker's
-// server ID and a nonce are signed with the rest. A signature over anything else is a
-// signature over another call, and AWS refuses it. The answer is accepted only in the form
-// that AWS documents, so that no text that a caller can choose is read as a name (as in
-// CVE-2020-16250).
+// The caller chooses no part of the call. The broker builds it itself ([api.AWSCall]):
+// host, method, path, body and headers are fixed, the region must be in a list, and the
+// signature also covers the broker's server ID and a nonce. A signature of anything
+// else does not fit this call, and AWS refuses it. The answer is accepted only in the
+// form that AWS documents, so that no text that a caller chooses is taken for an
+// identity (as in CVE-2020-16250).
 package aws
 
 import (
@@ -27,21 +27,21 @@ import (
 	"github.com/gatepass/gatepass/internal/httpclient"
 )
 
-// Method is the method of callers with an AWS identity.
+// Method is the method name of callers with an AWS identity.
 const Method = "aws"
 
 const (
 	retryAfter = 3 * time.Second
 	callWait   = 10 * time.Second
-	clockSkew  = 5 * time.Minute // AWS's own bound for this service
+	clockSkew  = 5 * time.Minute // AWS's own limit for STS
 	maxAnswer  = 16 << 10        // bytes
-	maxCalls   = 32              // of STS at a time
+	maxCalls   = 32              // concurrent calls of STS
 )
 
 // Settings say which proofs are accepted.
 type Settings struct {
-	ServerID string   `yaml:"server_id"` // what callers call this broker, best its host name
-	Regions  []string `yaml:"regions"`   // whose STS is asked; "aws-global" is the endpoint of none
+	ServerID string   `yaml:"server_id"` // callers' name for this broker, best its host name
+	Regions  []string `yaml:"regions"`   // regions whose STS is called; "aws-global" is the global endpoint
 }
 
 // Check returns what is wrong with the settings.
@@ -66,9 +66,9 @@ func (s Settings) Check() error {
 type Identifier struct {
 	settings Settings
 	nonces   *Nonces
-	calls    fairshare.Pool // that are under way
+	calls    fairshare.Pool // calls in progress
 
-	// Transport calls STS. No configuration changes it.
+	// Transport calls STS. It is not configurable.
 	Transport http.RoundTripper
 	Now       func() time.Time // nil means time.Now
 }

@@ -64,7 +64,7 @@ func (w *world) nonce() string {
 
 var parts = regexp.MustCompile(`Signature=([0-9a-f]{64})\z`)
 
-// sign makes a proof; change is what an attacker signs in place of the call.
+// sign makes a proof; change is what an attacker signs instead of the call.
 func (w *world) sign(region, server, nonce string, change func(*http.Request)) api.AWSProof {
 	w.t.Helper()
 	r, signing, err := api.AWSCall(w.t.Context(), region, server, nonce)
@@ -105,7 +105,7 @@ func (w *world) identify(p api.AWSProof) (broker.Caller, error) {
 	w.t.Helper()
 	c, err := w.Identify(w.t.Context(), w.request(p))
 	if err == nil {
-		err = c.UseProof(w.t.Context()) // as a policy does where a rule is for the caller
+		err = c.UseProof(w.t.Context()) // as a policy does when a rule matches the caller
 	}
 	if err != nil {
 		return broker.Caller{}, err
@@ -144,8 +144,8 @@ func TestWhoIsIdentified(t *testing.T) {
 	}
 }
 
-// Whatever a caller signs beside the one call, AWS does not find it in the
-// broker's.
+// If a caller signs anything other than the one call, AWS does not accept it in the
+// broker's call.
 func TestOtherCallsAreNotThisOne(t *testing.T) {
 	w := newWorld(t)
 	for _, c := range []struct {
@@ -175,7 +175,7 @@ func TestOtherCallsAreNotThisOne(t *testing.T) {
 		got, err := w.identify(w.sign("eu-west-1", serverID, w.nonce(), c.change))
 		checkRefused(t, c.name, got, err, "AWS does not accept the signature")
 	}
-	// A proof for another broker, as one that is evil would hand it on.
+	// A proof for another broker, as a malicious broker would pass it on.
 	got, err := w.identify(w.sign("eu-west-1", "evil.example", w.nonce(), nil))
 	checkRefused(t, "a proof for another broker", got, err, "AWS does not accept the signature")
 }
@@ -267,7 +267,7 @@ func TestProofsThatAreNone(t *testing.T) {
 	}
 }
 
-// What a caller sends besides the proof never reaches AWS.
+// AWS never gets other headers of the caller than the proof's.
 func TestHeadersOfTheCallerStayHere(t *testing.T) {
 	w := newWorld(t)
 	r := w.request(w.sign("eu-west-1", serverID, w.nonce(), nil))
@@ -283,7 +283,7 @@ func TestHeadersOfTheCallerStayHere(t *testing.T) {
 	}
 }
 
-// An outage of AWS is not the caller's fault.
+// An outage of AWS is not reported as the caller's fault.
 func TestOutagesAreTold(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"a 500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },

@@ -13,8 +13,8 @@ import (
 	"github.com/gatepass/gatepass/test/ststest"
 )
 
-// emulated sends what is for STS to the emulator, which verifies no signature
-// and calls its XML a web page.
+// emulated sends STS calls to the emulator, which verifies no signature and says that
+// its XML is a web page.
 type emulated struct{ at *url.URL }
 
 func (e emulated) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -28,7 +28,7 @@ func (e emulated) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// The emulator is somebody else's reading of AWS's answers.
+// The emulator is an independent implementation of AWS's answers.
 func TestAgainstTheEmulator(t *testing.T) {
 	endpoint := os.Getenv("GATEPASS_TEST_AWS_ENDPOINT")
 	if endpoint == "" {
@@ -55,7 +55,7 @@ func TestAgainstTheEmulator(t *testing.T) {
 	}
 }
 
-// assume has the emulator make a role's session.
+// assume makes the emulator create a session of a role.
 func assume(t *testing.T, endpoint string) (key string, p ststest.Principal) {
 	t.Helper()
 	form := url.Values{

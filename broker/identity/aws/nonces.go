@@ -18,15 +18,15 @@ const (
 	NonceLife = time.Minute
 
 	purpose   = "nonce"
-	nonceSkew = 5 * time.Second // between the clocks of replicas
-	nonceSize = 8 + 16          // when it was made, and random bytes
+	nonceSkew = 5 * time.Second // allowed between the clocks of replicas
+	nonceSize = 8 + 16          // the time it was made, and random bytes
 )
 
 // Nonces are texts that a proof must contain, so that it cannot have been made earlier.
 // Replicas recognise each other's nonces by the signature, and used ones by Replay.
 type Nonces struct {
 	Keys   *identity.Keyset
-	Replay identity.ReplayCache // with the store of all replicas
+	Replay identity.ReplayCache // with the store that all replicas share
 	Now    func() time.Time     // nil means time.Now
 }
 
@@ -37,7 +37,7 @@ func (n *Nonces) now() time.Time {
 	return n.Now()
 }
 
-// Endpoint is GET /v1/nonce.
+// Endpoint serves GET /v1/nonce.
 func (n *Nonces) Endpoint() broker.Endpoint {
 	return broker.Endpoint{Name: "nonce", Serve: func(w http.ResponseWriter, r *http.Request, _ string) error {
 		if r.Method != http.MethodGet {

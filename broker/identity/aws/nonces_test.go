@@ -21,7 +21,7 @@ func checkBusy(t *testing.T, name string, err error) {
 	}
 }
 
-// Calls that are over make room for others.
+// Calls that have ended make room for others.
 func TestProofsAtATimeAreBounded(t *testing.T) {
 	w := newWorld(t)
 	for n := range maxCalls + 1 {
@@ -30,7 +30,7 @@ func TestProofsAtATimeAreBounded(t *testing.T) {
 		}
 	}
 	for range maxCalls {
-		w.calls.Acquire("192.0.2.1", 1, func() {}) // where w's requests come from
+		w.calls.Acquire("192.0.2.1", 1, func() {}) // the address of w's requests
 	}
 	asked := len(w.sts.Calls())
 	_, err := w.identify(w.sign("eu-west-1", serverID, w.nonce(), nil))
@@ -40,7 +40,7 @@ func TestProofsAtATimeAreBounded(t *testing.T) {
 	}
 }
 
-// half answers with the beginning of what is right.
+// half answers with the beginning of a correct answer.
 type half struct{}
 
 func (half) RoundTrip(*http.Request) (*http.Response, error) {
@@ -65,8 +65,8 @@ func TestNoncesNeedTheirKeys(t *testing.T) {
 	}
 }
 
-// A nonce of a replica whose clock is a little ahead is good; one from further on is
-// not, nor is what was sealed for a nonce and is none.
+// A nonce of a replica whose clock is a little ahead is valid. One from further ahead
+// is not, nor is a text that was sealed as a nonce but is none.
 func TestNoncesOfAnotherTime(t *testing.T) {
 	w := newWorld(t)
 	clock := w.clock.Truncate(time.Second)
@@ -96,7 +96,7 @@ func TestNoncesOfAnotherTime(t *testing.T) {
 	}
 }
 
-// An address that has all calls of STS under way loses one to another that comes.
+// An address that has all running calls of STS loses one to another address.
 func TestNobodyHasAllCalls(t *testing.T) {
 	w := newWorld(t)
 	end := make(chan struct{})
@@ -112,7 +112,7 @@ func TestNobodyHasAllCalls(t *testing.T) {
 	}
 	full := time.Now()
 	for one, ok := w.calls.Acquire("192.0.2.1", 1, func() {}); ok && time.Since(full) < time.Minute; one, ok = w.calls.Acquire("192.0.2.1", 1, func() {}) {
-		one() // httptest's requests come from this address
+		one() // requests of httptest come from this address
 		time.Sleep(time.Millisecond)
 	}
 	if _, err := w.identify(w.sign("eu-west-1", serverID, w.nonce(), nil)); err == nil || !strings.Contains(err.Error(), "too many proofs") {
@@ -133,7 +133,7 @@ func TestNobodyHasAllCalls(t *testing.T) {
 	}
 }
 
-// hanging is an STS that does not answer in China.
+// hanging is an STS that hangs in China.
 type hanging struct {
 	end  <-chan struct{}
 	next http.RoundTripper

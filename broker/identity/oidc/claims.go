@@ -12,13 +12,13 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// registered are the claims that decide (RFC 7519, section 4.1).
+// registered are the claims with a defined meaning (RFC 7519, section 4.1).
 var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
 
 // lastDate is the end of the year 9999, in seconds since 1970.
 const lastDate = 253402300799
 
-// maxText bounds what is shown of a token, in bytes.
+// maxText is how many bytes of a token's text an error shows.
 const maxText = 200
 
 func clip(text string) string { return usererr.Cut(text, maxText) }

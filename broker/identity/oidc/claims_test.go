@@ -23,8 +23,8 @@ func TestDates(t *testing.T) {
 	}
 }
 
-// What holds once is remembered for as long as it is taken: the tolerance for clocks
-// is part of that.
+// A verified token is remembered for as long as it is accepted, the clock tolerance
+// included.
 func TestUntilWhenATokenIsTaken(t *testing.T) {
 	now := time.Unix(1700000000, 0)
 	s := Settings{Audience: "b", ClockSkew: 2 * time.Minute, MaxAge: time.Hour}
@@ -38,7 +38,7 @@ func TestUntilWhenATokenIsTaken(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		exp, iat time.Duration
-		want     string // of the error; "" where it is taken
+		want     string // part of the error; "" means accepted
 	}{
 		{"fresh", time.Minute, 0, ""},
 		{"over, but for the clocks", -2*time.Minute + time.Second, -time.Hour, ""},

@@ -28,10 +28,10 @@ const maxBody = 256 << 10
 // redirects are not followed.
 type server struct {
 	caFile  string        // "" means the system's authorities
-	timeout time.Duration // for a whole exchange
+	timeout time.Duration // for a whole request
 
 	mu     sync.Mutex // guards what follows
-	roots  []byte     // as client trusts them
+	roots  []byte     // those that client trusts
 	client *http.Client
 }
 
@@ -68,7 +68,7 @@ func (s *server) dial() (*http.Client, error) {
 	return s.client, nil
 }
 
-// capped bounds what is read of answers.
+// capped limits the size of answers.
 type capped struct{ next http.RoundTripper }
 
 func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -79,7 +79,7 @@ func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// CloseIdleConnections is for [http.Client.CloseIdleConnections].
+// CloseIdleConnections lets [http.Client.CloseIdleConnections] work.
 func (c capped) CloseIdleConnections() {
 	if t, ok := c.next.(*http.Transport); ok {
 		t.CloseIdleConnections()
@@ -132,8 +132,8 @@ func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The type of a JWK Set (RFC 7517, section 8.5.1), which a Kubernetes API server
-	// insists on; others say that it is JSON.
+	// The type of a JWK Set (RFC 7517, section 8.5.1). Kubernetes API servers require
+	// it; others use JSON's.
 	r.Header.Set("Accept", "application/jwk-set+json, application/json")
 	response, err := client.Do(r)
 	if err != nil {
@@ -146,7 +146,7 @@ func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	return io.ReadAll(response.Body)
 }
 
-// shortened keeps a server's text from filling the log.
+// shortened shortens a server's text, so that it cannot fill the log.
 func shortened(err error) error { return errors.New(clip(err.Error())) }
 
 // CheckFiles reads the configured files, and returns in one line which cannot be used.

@@ -10,8 +10,8 @@ import (
 	"github.com/gatepass/gatepass/broker"
 )
 
-// Whatever comes, taking it apart ends, and what is taken apart has one spelling:
-// put together again it is the same.
+// Parsing ends for every input, and a parsed token has one spelling: put together
+// again, it is the same.
 func FuzzParse(f *testing.F) {
 	for _, token := range []string{
 		"", "eyJ", "eyJ.eyJ.eyJ", "ey" + strings.Repeat(".", 100), "eyJhbGciOiJub25lIn0.e30.", "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIn0.AA",
@@ -36,7 +36,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// What this reader takes, encoding/json takes, and understands alike.
+// Everything that this reader accepts, encoding/json accepts and reads in the same way.
 func FuzzDecodeObject(f *testing.F) {
 	for _, text := range []string{`{}`, `{"a":1,"a":2}`, `{"a":{"b":[1,"c",true,null]}}`, `{"a":"\ud800"}`, `{} {}`, `[]`, `{"a":`, `{"a" "b"}`, `{"a":[}`, "{\"a\":\"\xff\"}"} {
 		f.Add([]byte(text))

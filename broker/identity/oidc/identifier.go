@@ -1,10 +1,10 @@
-// Package oidc identifies callers by a JSON Web Token of an OpenID Connect issuer: a CI
-// job, a pod, a role of a cloud.
+// Package oidc identifies callers by a JSON Web Token of an OpenID Connect issuer, such
+// as a CI service, a Kubernetes cluster or a cloud.
 //
-// The configuration names the issuer. The token of another issuer is not looked at any
-// further. The token is parsed twice, here and by go-oidc, and both must agree: this package
-// refuses what two parsers could read differently (a claim given twice, text that is not
-// Unicode, headers that change what is signed).
+// The configuration names the issuer; tokens of other issuers are not examined. A token
+// is parsed twice, here and by go-oidc, and both must agree. This package refuses what
+// two parsers could read differently: repeated claims, text that is not Unicode,
+// headers that change what is signed.
 package oidc
 
 import (
@@ -29,7 +29,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Method is the method of callers that are proved here.
+// Method is the method name of callers with a token of an issuer.
 const Method = "oidc"
 
 // An Identifier accepts tokens of one issuer for one audience. It caches the issuer's keys.
@@ -37,8 +37,8 @@ type Identifier struct {
 	settings Settings
 	now      func() time.Time
 	keys     *keyring
-	review   *reviewer             // nil where nobody is asked
-	replay   *identity.ReplayCache // nil where tokens may be shown again
+	review   *reviewer             // nil if no TokenReview is configured
+	replay   *identity.ReplayCache // nil if tokens may be used repeatedly
 	verified verifiedCache
 }
 
@@ -151,15 +151,15 @@ const (
 
 var (
 	defaultAlgorithms = []string{"RS256", "ES256"}
-	// allAlgorithms are signatures of a public key (RFC 7518, section 3.1, and
-	// RFC 8037). "none" and the HMACs are not among them, and cannot be allowed.
+	// allAlgorithms are the signatures with a public key (RFC 7518, section 3.1, and
+	// RFC 8037). "none" and HMACs are missing, so they cannot be allowed.
 	allAlgorithms = []string{"RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"}
 )
 
 // Settings say which tokens are accepted. Issuer and Audience must be set.
 type Settings struct {
-	Issuer   string `yaml:"issuer"`   // as in the claim iss, to the letter
-	Audience string `yaml:"audience"` // the one audience of a token
+	Issuer   string `yaml:"issuer"`   // exactly as in the claim iss
+	Audience string `yaml:"audience"` // the token's only audience
 	// Algorithms are the allowed signatures; none means RS256 and ES256.
 	Algorithms []string `yaml:"algorithms"`
 	// JWKSFile has the issuer's keys if the issuer cannot be reached. It is read again as
@@ -173,14 +173,14 @@ type Settings struct {
 	// SingleUse accepts each token (its jti) once. git asks several times in one job, so this
 	// is for callers that fetch a token for each request.
 	SingleUse   bool    `yaml:"single_use"`
-	TokenReview *Review `yaml:"token_review"` // nil means nobody is asked
+	TokenReview *Review `yaml:"token_review"` // nil means that no server is asked
 }
 
 // Key identifies the settings.
 func (s Settings) Key() string {
 	text, err := json.Marshal(s)
 	if err != nil {
-		panic(err) // texts, numbers and truths have a JSON form
+		panic(err) // strings, numbers and booleans always have a JSON form
 	}
 	return string(text)
 }

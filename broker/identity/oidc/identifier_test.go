@@ -43,7 +43,8 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
-// What is another's, or no token at all, is for other identifiers to look at.
+// A token of another issuer, and a text that is no token, are left to other
+// identifiers.
 func TestNoProof(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, nil)
@@ -173,7 +174,7 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// Keys that a token brings along make a good one neither better nor worse.
+// Keys inside a token make no difference.
 func TestOwnKeysAreNotLookedAt(t *testing.T) {
 	i := newIssuer(t)
 	token := signRSA(rsaKey(), map[string]any{"alg": "RS256", "kid": "rsa", "jku": i.URL + "/evil", "x5u": i.URL + "/evil", "x5t": "AAAA"}, i.claims(nil))
@@ -182,8 +183,7 @@ func TestOwnKeysAreNotLookedAt(t *testing.T) {
 	}
 }
 
-// Subjects are what they are: no case, form or prefix of Unicode makes one of
-// another.
+// Subjects are exact: no case, form or prefix of Unicode turns one into another.
 func TestSubjectsAreExact(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, nil)
@@ -202,7 +202,7 @@ func TestSubjectsAreExact(t *testing.T) {
 	}
 }
 
-// A rule decides about the whole subject: a cut one would end where its writer likes.
+// A rule sees the whole subject: an attacker could choose where a cut one ends.
 func TestSubjectsAreWhole(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, nil)
@@ -234,8 +234,8 @@ func TestTwoAuthorizationHeaders(t *testing.T) {
 	}
 }
 
-// Rules for several audiences and issuers share a broker: each token finds the
-// rule that it is for, and no rule takes another's.
+// Rules for several audiences and issuers share a broker: each token matches its own
+// rule, and no other.
 func TestResolve(t *testing.T) {
 	i, other := newIssuer(t), newIssuer(t)
 	p := &broker.Policy{Rules: []broker.Rule{

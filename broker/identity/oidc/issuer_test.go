@@ -31,13 +31,13 @@ import (
 	"github.com/gatepass/gatepass/test/storetest"
 )
 
-// audience is what the tokens of these tests are for.
+// audience is the audience of the tokens in these tests.
 const audience = "gatepass"
 
-// start is when the tests happen.
+// start is the time of the tests.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// keys that take long to make are made once.
+// Keys that take long to make are made once.
 var (
 	rsaKey      = sync.OnceValue(func() *rsa.PrivateKey { return newRSA(2048) })
 	otherRSAKey = sync.OnceValue(func() *rsa.PrivateKey { return newRSA(2048) })
@@ -58,16 +58,16 @@ func newRSA(bits int) *rsa.PrivateKey {
 	return k
 }
 
-// An issuer publishes keys over https and signs what it is told to.
+// An issuer publishes keys over https and signs what the test says.
 type issuer struct {
 	*httptest.Server
 	caFile string
-	store  storetest.Memory // of all replicas
+	store  storetest.Memory // shared by all replicas
 
 	mu    sync.Mutex // guards what follows
 	clock time.Time
 	keys  map[string]any              // public, by kid
-	serve map[string]http.HandlerFunc // in the place of what a path has
+	serve map[string]http.HandlerFunc // handlers that replace a path's answer
 	asked map[string]int              // by path
 }
 
@@ -76,7 +76,7 @@ const (
 	keysPath      = "/keys"
 )
 
-// newIssuer has the keys "rsa" and "ec".
+// newIssuer makes an issuer with the keys "rsa" and "ec".
 func newIssuer(t *testing.T) *issuer {
 	t.Helper()
 	i := &issuer{clock: start, serve: map[string]http.HandlerFunc{}, asked: map[string]int{}}
@@ -140,7 +140,7 @@ func (i *issuer) pass(d time.Duration) {
 	i.clock = i.clock.Add(d)
 }
 
-// answer has a path answer otherwise; nil is as before.
+// answer replaces a path's answer; nil restores it.
 func (i *issuer) answer(path string, h http.HandlerFunc) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -153,14 +153,15 @@ func (i *issuer) publish(keys map[string]any) {
 	i.keys = keys
 }
 
-// times is how often a path was asked for.
+// times returns how often a path was requested.
 func (i *issuer) times(path string) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.asked[path]
 }
 
-// identifier trusts the issuer; change may say otherwise.
+// identifier returns an Identifier that trusts the issuer; change modifies its
+// settings.
 func (i *issuer) identifier(t *testing.T, change func(*Settings)) *Identifier {
 	t.Helper()
 	s := Settings{Issuer: i.URL, Audience: audience, CAFile: i.caFile}
@@ -174,7 +175,7 @@ func (i *issuer) identifier(t *testing.T, change func(*Settings)) *Identifier {
 	return identifier
 }
 
-// claims are those of a token that is good, changed; a nil takes one away.
+// claims returns the claims of a valid token, changed; a nil removes one.
 func (i *issuer) claims(changed map[string]any) map[string]any {
 	now := i.now().Unix()
 	c := map[string]any{"iss": i.URL, "aud": audience, "sub": "job 7", "iat": now, "nbf": now, "exp": now + 300, "jti": rand.Text()}
@@ -186,7 +187,7 @@ func (i *issuer) claims(changed map[string]any) map[string]any {
 	return c
 }
 
-// token is signed with the RSA key.
+// token returns a token signed with the RSA key.
 func (i *issuer) token(changed map[string]any) string {
 	return signRSA(rsaKey(), map[string]any{"alg": "RS256", "kid": "rsa", "typ": "JWT"}, i.claims(changed))
 }
@@ -222,7 +223,7 @@ func signingInput(header, claims []byte) string { return segment(header) + "." +
 
 func segment(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
 
-// marshal leaves text as it is, for what no encoder writes.
+// marshal returns JSON; it leaves text unchanged, for forms that no encoder writes.
 func marshal(v any) []byte {
 	if text, ok := v.(string); ok {
 		return []byte(text)
@@ -234,7 +235,7 @@ func marshal(v any) []byte {
 	return data
 }
 
-// identify shows a token.
+// identify sends a token.
 func identify(ctx context.Context, by *Identifier, token string) (broker.Caller, error) {
 	r := httptest.NewRequest(http.MethodPost, "/v1/token", nil)
 	if token != "" {
@@ -244,7 +245,7 @@ func identify(ctx context.Context, by *Identifier, token string) (broker.Caller,
 	defer cancel()
 	c, err := by.Identify(ctx, r)
 	if err == nil {
-		err = c.UseProof(ctx) // as a policy does where a rule is for the caller
+		err = c.UseProof(ctx) // as a policy does when a rule matches the caller
 	}
 	return c, err
 }

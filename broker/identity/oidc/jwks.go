@@ -20,13 +20,13 @@ import (
 const (
 	maxKeys    = 100
 	minRSABits = 2048
-	maxRSABits = 8192 // a larger one costs too much to ask
+	maxRSABits = 8192 // verifying with a larger one costs too much
 )
 
-// A keySet is what an issuer publishes.
+// A keySet is the keys that an issuer publishes.
 type keySet struct {
 	keys     []jose.JSONWebKey
-	unusable map[string]error // why, by id, of keys that no signature is verified with
+	unusable map[string]error // by key id: why a key cannot be used
 }
 
 // parseKeys parses a JWK Set (RFC 7517, section 5). Keys that cannot verify signatures are
@@ -66,7 +66,7 @@ func parseKey(text []byte) (jose.JSONWebKey, error) {
 		return jose.JSONWebKey{}, errors.New("it is no JSON object")
 	}
 	var k jose.JSONWebKey
-	_ = json.Unmarshal(members["kid"], &k.KeyID) // one without is found by ""
+	_ = json.Unmarshal(members["kid"], &k.KeyID) // a key without an id is found by ""
 	nameless := jose.JSONWebKey{KeyID: k.KeyID}
 	for _, name := range []string{"x5c", "x5u", "x5t", "x5t#S256"} {
 		delete(members, name)
@@ -100,7 +100,7 @@ func isStrong(key any) bool {
 // uses the only key that fits. The error says why there is none.
 func (s keySet) suiting(kid, alg string) ([]crypto.PublicKey, error) {
 	var fit []crypto.PublicKey
-	var other error // why a key of the id is not for the token
+	var other error // why a key with the id does not fit the token
 	for _, k := range s.keys {
 		switch {
 		case kid != "" && k.KeyID != kid:

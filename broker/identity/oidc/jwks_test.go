@@ -26,7 +26,7 @@ func TestHowManyKeysThereMayBe(t *testing.T) {
 	}
 }
 
-// Keys that are not for signatures are passed over, and those that can be are kept.
+// Keys that are not for signatures are skipped, and the others are used.
 func TestWhatKeysAreFor(t *testing.T) {
 	for use, want := range map[string]int{"sig": 1, "": 1, "enc": 0, "x": 0} {
 		set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &ecKey().PublicKey, Use: use}}}
@@ -56,9 +56,9 @@ func TestHowStrongAKeyIs(t *testing.T) {
 	}
 }
 
-// A key of a set that cannot be used spoils none of the others, and a token that is
-// signed with it is refused with why, for the broker's log alone (rancher/rancher#49880:
-// a certificate that Go cannot parse, which nobody needs).
+// A key of a set that cannot be used does not affect the others. A token signed with it
+// is refused, with the reason only in the broker's log (rancher/rancher#49880: a
+// certificate that Go cannot parse, and that is not needed).
 func TestASetWithKeysThatCannotBeUsed(t *testing.T) {
 	i := newIssuer(t)
 	good := string(marshal(jose.JSONWebKey{Key: &rsaKey().PublicKey, KeyID: "rsa"}))
@@ -90,7 +90,7 @@ func TestASetWithKeysThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// A set of which no key can be used is refused with what is wrong with each.
+// If no key of a set can be used, the error says what is wrong with each.
 func TestASetWithoutAKeyThatCanBeUsed(t *testing.T) {
 	_, err := parseKeys([]byte(`{"keys":[{"kty":"oct","k":"AAAA","kid":"one"},{"kty":"RSA","kid":"two"}]}`))
 	if err == nil || !strings.Contains(err.Error(), `key "one" cannot be used`) || !strings.Contains(err.Error(), `key "two"`) {
@@ -98,8 +98,8 @@ func TestASetWithoutAKeyThatCanBeUsed(t *testing.T) {
 	}
 }
 
-// A token without kid is for the one key that is for its algorithm. Of several none is
-// tried: which one is meant is the signer's to say.
+// A token without kid uses the one key that fits its algorithm. If several fit, none is
+// tried: the signer must say which one.
 func TestATokenWithoutKeyID(t *testing.T) {
 	for _, c := range []struct {
 		name string

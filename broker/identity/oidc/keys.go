@@ -16,22 +16,23 @@ import (
 )
 
 const (
-	// lookAfter is how old keys are when new ones are looked for meanwhile.
+	// lookAfter is the age from which the keys are fetched again in the background.
 	lookAfter = 5 * time.Minute
-	// freshFor is how old keys are when a token waits for that look: a key that
-	// the issuer takes back is refused after that.
+	// freshFor is the age from which a token waits for that fetch. So a key that the
+	// issuer withdraws is refused after this time.
 	freshFor  = 15 * time.Minute
 	staleWait = 2 * time.Second
-	// knownFor is how long keys are used while the issuer cannot be had.
+	// knownFor is how long keys are used while the issuer cannot be reached.
 	knownFor = 24 * time.Hour
-	// tryAgain is between two loads, whatever ids of keys tokens name.
+	// tryAgain is the least time between two fetches, whatever key ids tokens name.
 	tryAgain = 10 * time.Second
 	loadWait = 10 * time.Second
 
-	// maxWaiting is how many tokens wait for a load. Who sent them is not known yet.
+	// maxWaiting is how many tokens may wait for a fetch. Their senders are not known
+	// yet.
 	maxWaiting = 64
 
-	retryAfter = 15 * time.Second // what callers are told
+	retryAfter = 15 * time.Second // for callers
 )
 
 // errCrowded reports that too many requests wait for the keys.
@@ -47,9 +48,9 @@ type keyring struct {
 
 	mu      sync.Mutex // guards what follows
 	known   keySet
-	loaded  time.Time     // known, from the issuer
-	tried   time.Time     // the last load's beginning
-	running chan struct{} // closed at the end of a load; nil when none runs
+	loaded  time.Time     // when known was fetched
+	tried   time.Time     // when the last load began
+	running chan struct{} // closed when the load in progress ends; nil if there is none
 	failure error         // of the last load
 }
 
@@ -72,7 +73,7 @@ func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.
 	case len(keys) == 0:
 		crowded = k.wait(ctx, from, loading, loadWait+time.Second)
 	case age > freshFor && failure == nil:
-		_ = k.wait(ctx, from, loading, staleWait) // there are keys
+		_ = k.wait(ctx, from, loading, staleWait) // on a timeout the known keys are used
 	}
 	keys, why, _, failure := k.look(kid, alg)
 	if len(keys) > 0 {
@@ -130,7 +131,7 @@ func (k *keyring) start(ctx context.Context) <-chan struct{} {
 		return k.running
 	}
 	k.tried, k.running = now, make(chan struct{})
-	go k.run(context.WithoutCancel(ctx)) // for all who wait, whoever began it
+	go k.run(context.WithoutCancel(ctx)) // for all callers that wait, even if this one is canceled
 	return k.running
 }
 
@@ -158,11 +159,11 @@ func unavailable(detail string, err error) error {
 }
 
 const (
-	// heldTime is how long a signature that held is believed, to the letter of
-	// the token. What the token claims, its end above all, is looked at each
-	// time; a key that the issuer withdraws counts for so much longer.
+	// heldTime is how long a verified token is not verified again. Its claims, such as
+	// its expiry, are still checked each time. A key that the issuer withdraws is
+	// accepted for this much longer.
 	heldTime = 30 * time.Second
-	maxHeld  = 20_000 // tokens; more are verified each time
+	maxHeld  = 20_000 // tokens; beyond it, tokens are verified each time
 )
 
 // verifiedCache remembers tokens whose signature was valid a moment ago: git sends the same

@@ -17,7 +17,7 @@ import (
 	"github.com/gatepass/gatepass/test/clocktest"
 )
 
-// isUnavailable reports a refusal that says to come back.
+// isUnavailable reports whether err is a refusal that says to retry.
 func isUnavailable(err error) bool {
 	r, ok := errors.AsType[*broker.Refusal](err)
 	return ok && r.Status == http.StatusServiceUnavailable && r.RetryAfter > 0 && r.Err != nil
@@ -25,8 +25,8 @@ func isUnavailable(err error) bool {
 
 func down(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusBadGateway) }
 
-// Keys that are known are used while their issuer is down, for a day and no
-// longer, and no check is left out meanwhile.
+// While their issuer is down, known keys are used for a day and no longer, and no check
+// is skipped.
 func TestOutage(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, nil)
@@ -57,7 +57,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// An issuer that cannot be had from the beginning is not the caller's mistake.
+// An issuer that was never reachable is not reported as the caller's fault.
 func TestNoKeysAtAll(t *testing.T) {
 	for name, change := range map[string]func(*issuer){
 		"keys down":      func(i *issuer) { i.answer(keysPath, down) },
@@ -112,8 +112,8 @@ func TestNoKeysAtAll(t *testing.T) {
 	}
 }
 
-// While an issuer does not answer, tokens of keys that nobody knows wait for it, and
-// not more of them than are let.
+// While an issuer does not answer, a limited number of tokens with unknown keys wait
+// for it.
 func TestFewWaitForAnIssuer(t *testing.T) {
 	i := newIssuer(t)
 	end := make(chan struct{})
@@ -147,8 +147,8 @@ func TestStrangersCertificate(t *testing.T) {
 	}
 }
 
-// A new key is found by its id, at once; ids that nobody has make us ask once in
-// ten seconds, however many there are.
+// A new key is found by its id at once. Unknown ids cause one fetch in ten seconds,
+// however many there are.
 func TestRotation(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, nil)
@@ -181,8 +181,8 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// A key that its issuer took back is refused after a quarter of an hour, though
-// nobody asked for another.
+// A key that its issuer withdrew is refused after a quarter of an hour, even if no
+// token named another key.
 func TestKeysAreTakenBack(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, nil)
@@ -196,7 +196,7 @@ func TestKeysAreTakenBack(t *testing.T) {
 	}
 }
 
-// A slow issuer makes tokens wait that nobody can tell about, and no others.
+// A slow issuer delays only tokens that need its answer.
 func TestSlowIssuer(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, nil)
@@ -214,7 +214,7 @@ func TestSlowIssuer(t *testing.T) {
 		}
 		return time.Since(begun)
 	}
-	// This machine may be late, too, but not each time.
+	// This machine may be slow, too, but not each time.
 	if best := min(took(), took(), took()); best > staleWait/2 {
 		t.Errorf("with keys that are known: Identify took %s", best)
 	}
@@ -224,7 +224,7 @@ func TestSlowIssuer(t *testing.T) {
 	}
 }
 
-// A file in the issuer's place is read again, and the issuer never asked.
+// A file instead of the issuer is read again, and the issuer is never asked.
 func TestKeysFromAFile(t *testing.T) {
 	i := newIssuer(t)
 	path := filepath.Join(t.TempDir(), "keys.json")
@@ -271,8 +271,8 @@ func TestKeysAreForAlgorithms(t *testing.T) {
 	}
 }
 
-// A signature that held is believed for half a minute, to the letter of the
-// token, and nothing but the signature.
+// A verified token is not verified again for half a minute; everything but the
+// signature is still checked.
 func TestASignatureIsBelievedForAMoment(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, func(s *Settings) { s.ClockSkew = time.Second })
@@ -319,8 +319,8 @@ func TestHeldIsBounded(t *testing.T) {
 	}
 }
 
-// A key that the issuer took back while the broker was suspended is not believed
-// afterwards: neither are keys as fresh as they were, nor is what was signed with it.
+// A key that the issuer withdrew while the broker was suspended is not accepted
+// afterwards: neither the keys nor tokens verified with them count as fresh.
 func TestKeysAfterSleep(t *testing.T) {
 	i := newIssuer(t)
 	now := time.Now()

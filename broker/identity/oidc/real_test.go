@@ -10,12 +10,12 @@ import (
 	"github.com/gatepass/gatepass/test/kubernetestest"
 )
 
-// A realCluster is an API server, and a namespace in it with a broker's account,
-// which may review tokens.
+// A realCluster is an API server, and a namespace with a broker's account that may
+// review tokens.
 type realCluster struct {
 	*kubernetestest.Cluster
 	namespace, caFile, brokerToken string
-	ahead                          atomic.Int64 // of the broker's clock, in nanoseconds
+	ahead                          atomic.Int64 // offset of the broker's clock, in nanoseconds
 }
 
 func newRealCluster(t *testing.T) *realCluster {
@@ -25,7 +25,7 @@ func newRealCluster(t *testing.T) *realCluster {
 	c.caFile = c.File("ca.pem", string(c.CA))
 	c.brokerToken = c.File("token", c.Token(c.namespace, "broker", nil))
 	c.Grant("system:auth-delegator", kubernetestest.Fields{"kind": "ServiceAccount", "name": "broker", "namespace": c.namespace})
-	// Brokers ask for the issuer's keys without a token.
+	// Brokers fetch the issuer's keys without a token.
 	c.Grant("system:service-account-issuer-discovery", kubernetestest.Fields{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:unauthenticated"})
 	return c
 }
@@ -42,7 +42,7 @@ func (c *realCluster) identifier(t *testing.T, tokenFile string) *Identifier {
 	return by
 }
 
-// token is one of an account for an audience, bound to an object or to nothing.
+// token returns an account's token for an audience, bound to an object or to nothing.
 func (c *realCluster) token(account, audience string, bound kubernetestest.Fields) string {
 	spec := kubernetestest.Fields{"audiences": []string{audience}}
 	if bound != nil {
@@ -51,7 +51,7 @@ func (c *realCluster) token(account, audience string, bound kubernetestest.Field
 	return c.Token(c.namespace, account, spec)
 }
 
-// pod makes one, which no kubelet runs, and returns what a token is bound to.
+// pod makes a pod that no kubelet runs, and returns the object to bind a token to.
 func (c *realCluster) pod(name, account string) kubernetestest.Fields {
 	made := c.Call(http.MethodPost, "/api/v1/namespaces/"+c.namespace+"/pods", kubernetestest.Fields{
 		"metadata": kubernetestest.Fields{"name": name},
@@ -60,8 +60,8 @@ func (c *realCluster) pod(name, account string) kubernetestest.Fields {
 	return kubernetestest.Fields{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": made["metadata"].(kubernetestest.Fields)["uid"]}
 }
 
-// untilRefused asks until a token is refused. The server itself believes in a
-// token for ten seconds after it has looked.
+// untilRefused asks until a token is refused. The server itself caches a review for ten
+// seconds.
 func (c *realCluster) untilRefused(t *testing.T, by *Identifier, what, token string) {
 	t.Helper()
 	for until := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
@@ -77,12 +77,12 @@ func (c *realCluster) untilRefused(t *testing.T, by *Identifier, what, token str
 	}
 }
 
-// A pod's token is good while its pod and its account are there.
+// A pod's token is valid while its pod and its account exist.
 func TestRealTokenReview(t *testing.T) {
 	c := newRealCluster(t)
 	by := c.identifier(t, c.brokerToken)
 	subject := "system:serviceaccount:" + c.namespace + ":"
-	c.Token(c.namespace, "runner", nil) // a pod's account has to be there first
+	c.Token(c.namespace, "runner", nil) // a pod's account must exist first
 	tokens := map[string]string{
 		"of a pod that is deleted":      c.token("runner", audience, c.pod("p", "runner")),
 		"of an account that is deleted": c.token("leaver", audience, nil),
@@ -130,8 +130,8 @@ func TestRealTokenReviewOfAnotherAudience(t *testing.T) {
 	}
 }
 
-// A broker that may not ask, or whose own token is none, lets nobody in, and does
-// not say that the caller was wrong.
+// A broker that may not ask, or has no valid token of its own, accepts no caller, and
+// does not blame the caller.
 func TestRealTokenReviewIsForbidden(t *testing.T) {
 	c := newRealCluster(t)
 	token := c.token("runner", audience, nil)

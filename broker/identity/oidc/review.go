@@ -24,7 +24,7 @@ import (
 type Review struct {
 	URL       string `yaml:"url"`
 	CAFile    string `yaml:"ca_file"`
-	TokenFile string `yaml:"token_file"` // who asks; may create tokenreviews
+	TokenFile string `yaml:"token_file"` // the broker's own token, which may create tokenreviews
 }
 
 const (
@@ -33,8 +33,8 @@ const (
 
 	reviewPath = "/apis/authentication.k8s.io/v1/tokenreviews"
 	reviewWait = 5 * time.Second
-	// reviewedFor is how long an answer stands: so long a token outlives its pod,
-	// and up to ten seconds more, for which the API server keeps its own.
+	// reviewedFor is how long an answer is cached. A token outlives its pod by that,
+	// and by up to ten seconds more, because the API server caches as well.
 	reviewedFor = 10 * time.Second
 	maxReviews  = 10_000
 )
@@ -88,13 +88,13 @@ func (v *reviewer) check(ctx context.Context, token claimed) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.known) >= maxReviews {
-		clear(v.known) // they are of ten seconds
+		clear(v.known) // they are at most ten seconds old
 	}
 	v.known[id] = last
 	return last.err
 }
 
-// A tokenReview is what is asked and answered
+// A tokenReview is the request and the answer
 // (https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/).
 type tokenReview struct {
 	APIVersion string       `json:"apiVersion"`

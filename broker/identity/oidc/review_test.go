@@ -12,12 +12,12 @@ import (
 	"testing"
 )
 
-// A cluster answers TokenReviews as a Kubernetes API server does: 201 with the
-// review that was sent and a status. It takes nothing that is not spelt so.
+// A cluster answers TokenReviews as a Kubernetes API server does: 201 with the review
+// that was sent and a status. It accepts only the exact form.
 type cluster struct {
 	t  *testing.T
 	mu sync.Mutex // guards what follows
-	// status is what it says of any token.
+	// status is its answer for any token.
 	status map[string]any
 	code   int
 	asked  int
@@ -67,7 +67,7 @@ func stands() map[string]any {
 	}
 }
 
-// newCluster has an issuer that is an API server, too.
+// newCluster makes an issuer that is also an API server.
 func newCluster(t *testing.T) (*issuer, *cluster, *Identifier) {
 	i := newIssuer(t)
 	c := &cluster{t: t, code: http.StatusCreated, status: stands()}
@@ -122,7 +122,7 @@ func TestTokenReviewRefuses(t *testing.T) {
 	}
 }
 
-// A cluster that cannot be asked lets nobody in, and is asked again.
+// While a cluster cannot be asked, no caller is accepted; then it is asked again.
 func TestTokenReviewOutage(t *testing.T) {
 	i, c, by := newCluster(t)
 	token := i.token(map[string]any{"sub": account})
@@ -143,7 +143,7 @@ func TestTokenReviewOutage(t *testing.T) {
 	}
 }
 
-// Nobody is asked about a token whose signature does not hold.
+// The cluster is not asked about a token whose signature is invalid.
 func TestForgedTokensAreNotReviewed(t *testing.T) {
 	i, c, by := newCluster(t)
 	forged := signRSA(otherRSAKey(), map[string]any{"alg": "RS256", "kid": "rsa"}, i.claims(map[string]any{"sub": account}))

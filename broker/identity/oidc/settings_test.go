@@ -42,7 +42,7 @@ func TestSingleUse(t *testing.T) {
 	}
 }
 
-// A call that gives nothing costs no token, and may be made with one that is spent.
+// A call that gives nothing does not use up a token, and accepts a used one.
 func TestSingleUseIsForWhatIsGiven(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, func(s *Settings) { s.SingleUse = true })
@@ -63,7 +63,8 @@ func TestSingleUseIsForWhatIsGiven(t *testing.T) {
 	}
 }
 
-// What one replica has taken, no other takes, nor the same one after a restart.
+// A token used at one replica is refused at all others, and at the same one after a
+// restart.
 func TestSingleUseAtAllReplicas(t *testing.T) {
 	i := newIssuer(t)
 	once := func(s *Settings) { s.SingleUse = true }
@@ -89,7 +90,7 @@ func TestSingleUseAtAllReplicas(t *testing.T) {
 	}
 }
 
-// A store that does not answer takes no token, and does not say that it was used.
+// If the store does not answer, the token is not accepted, and is not reported as used.
 func TestSingleUseWithoutItsStore(t *testing.T) {
 	i := newIssuer(t)
 	by := i.identifier(t, func(s *Settings) { s.SingleUse = true })
@@ -131,7 +132,7 @@ func TestSettings(t *testing.T) {
 		"http":               {func(s *Settings) { s.Issuer = "http://issuer.example" }, "want https://"},
 		"a query":            {func(s *Settings) { s.Issuer += "?a=b" }, "want https://"},
 		"a password":         {func(s *Settings) { s.Issuer = "https://a:b@issuer.example" }, "want https://"},
-		"a pattern":          {func(s *Settings) { s.Issuer = "https://*" }, ""}, // a host nobody has
+		"a pattern":          {func(s *Settings) { s.Issuer = "https://*" }, ""}, // a host that does not exist
 		"no audience":        {func(s *Settings) { s.Audience = "" }, "audience is missing"},
 		"HMAC":               {func(s *Settings) { s.Algorithms = []string{"HS256"} }, `algorithm "HS256"`},
 		"none":               {func(s *Settings) { s.Algorithms = []string{"RS256", "none"} }, `algorithm "none"`},

@@ -35,7 +35,7 @@ type claimed struct {
 // parse parses a token. Text that does not look like one is another kind of proof:
 // broker.ErrNoProof.
 func parse(raw string) (claimed, error) {
-	if !strings.HasPrefix(raw, "ey") { // base64 of an object's brace and what may follow it
+	if !strings.HasPrefix(raw, "ey") { // base64 of a JSON object's beginning
 		return claimed{}, broker.ErrNoProof
 	}
 	if len(raw) > maxToken {
@@ -190,7 +190,7 @@ func decodeElements(dec *json.Decoder, depth int) (any, error) {
 	return list, closed(dec)
 }
 
-// closed reads the end of an object or a list.
+// closed reads the end of an object or list.
 func closed(dec *json.Decoder) error {
 	if _, err := dec.Token(); err != nil {
 		return errNoObject
