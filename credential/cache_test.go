@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gatepass/gatepass/test/clocktest"
 )
 
 // issuer is a source that gives tok-1, tok-2, … for an hour each.
@@ -336,4 +338,13 @@ func TestAFetchLastsAsLongAsItsAskerWaits(t *testing.T) {
 			t.Errorf("Token of a source that takes 50 s, for an asker that waits a minute = %v, %v, want tok-1", tok, err)
 		}
 	})
+}
+
+// A token that expires an hour from now does so even if the machine sleeps meanwhile.
+func TestATokenEndsWhileTheMachineSleeps(t *testing.T) {
+	now := time.Now()
+	token := NewToken("ghs_x", now.Add(time.Hour))
+	if left := token.Expiry.Sub(clocktest.Slept(now, 2*time.Hour)); left > -59*time.Minute {
+		t.Errorf("after two hours of sleep %v are left, want none", left)
+	}
 }

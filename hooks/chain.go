@@ -1,15 +1,22 @@
 package hooks
 
 import (
+	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gatepass/gatepass/hooks/refs"
 )
 
 // A Hook is one call of a client hook by git.
@@ -156,4 +163,98 @@ func (m mark) covers(event string, git, parent int) bool {
 
 func (m mark) next(event string, git int) mark {
 	return mark{event, git, os.Getpid(), m.depth + 1}
+}
+
+// Become replaces this process with the shell that runs the shim's script. It returns
+// only if there is no hook to run, or with an error. args are the program's name and
+// the arguments from git.
+func (s Shim) Become(args []string) error {
+	if !hasOwn(s.Event) {
+		return nil
+	}
+	return syscall.Exec("/bin/sh", append([]string{"sh", "-c", s.Text()}, args...), os.Environ())
+}
+
+// hasOwn reports whether the repository may have its own hook. It looks in the same
+// places as the script, to avoid starting the script for nothing.
+func hasOwn(event string) bool {
+	common := os.Getenv("GIT_COMMON_DIR")
+	dir := cmp.Or(common, os.Getenv("GIT_DIR"), ".git")
+	if file := firstLine(dir); file != "" {
+		dir = strings.TrimPrefix(file, "gitdir: ")
+	}
+	if shared := firstLine(filepath.Join(dir, "commondir")); shared != "" && common == "" {
+		if !filepath.IsAbs(shared) {
+			shared = filepath.Join(dir, shared)
+		}
+		dir = shared
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(dir, "hooks", event))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// firstLine returns the first line of a file; "" if it cannot be read.
+func firstLine(path string) string {
+	text, _ := os.ReadFile(path)
+	line, _, _ := strings.Cut(string(text), "\n")
+	return line
+}
+
+const (
+	maxWalked = 200_000   // commits read by one walk
+	maxSteps  = 5_000_000 // parents followed in them, for all changes together
+)
+
+// walk proves fast-forwards of many changes with a single git: it lists the commits of
+// the new tips that the old ones lack, with parents, and follows the parents. A proof
+// is a chain of parents from the new commit to the old one. A missing proof means
+// nothing: the chain may pass through commits that another old tip has too.
+func walk(ctx context.Context, changes []refs.Change) map[refs.Change]bool {
+	var in bytes.Buffer
+	for _, c := range changes {
+		fmt.Fprintf(&in, "%s\n^%s\n", c.New, c.Old)
+	}
+	cmd := offlineGit(ctx, "rev-list", "--ignore-missing", "--parents", fmt.Sprintf("--max-count=%d", maxWalked), "--stdin")
+	cmd.Stdin = &in
+	out, err := cmd.Output()
+	if err != nil {
+		return nil
+	}
+	parents := make(map[string][]string)
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		commit := strings.Fields(lines.Text())
+		parents[commit[0]] = commit[1:]
+	}
+	proven := make(map[refs.Change]bool, len(changes))
+	steps := maxSteps
+	for _, c := range changes {
+		proven[c] = reaches(parents, c, &steps)
+	}
+	return proven
+}
+
+// reaches reports whether the parents of c.New lead to c.Old, within the remaining
+// steps.
+func reaches(parents map[string][]string, c refs.Change, steps *int) bool {
+	seen := map[string]bool{c.New: true}
+	for todo := []string{c.New}; len(todo) > 0; {
+		commit := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, parent := range parents[commit] {
+			if *steps--; *steps < 0 {
+				return false
+			}
+			if parent == c.Old {
+				return true
+			}
+			if !seen[parent] {
+				seen[parent] = true
+				todo = append(todo, parent)
+			}
+		}
+	}
+	return false
 }

@@ -1,7 +1,9 @@
 package hooks
 
 import (
+	"errors"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/gatepass/gatepass/internal/gitname"
@@ -98,4 +100,56 @@ func withoutPort(host string) string {
 		return host[:colon]
 	}
 	return host
+}
+
+// ErrMirror refuses a mirror push. Such a push deletes every remote ref that does not
+// exist locally, and git does not report these deletions to the hook.
+var ErrMirror = errors.New("a mirror push deletes refs that git does not show to hooks")
+
+// Mirrors returns an error that wraps [ErrMirror] if the push that called this program
+// is a mirror push, according to its arguments, which are visible only on Linux, or to
+// the remote's settings.
+func (r *Repository) Mirrors(remote string) error {
+	if args, ok := pusher(r.above); ok && asksForMirror(args) {
+		return mirrorError{"push the refs you mean by name, without --mirror"}
+	}
+	if slices.Contains(r.mirrors, remote) {
+		return mirrorError{"unset remote." + RedactURL(remote) + ".mirror and push the refs you mean by name"}
+	}
+	return nil
+}
+
+// mirrorError adds what the user can do.
+type mirrorError struct{ do string }
+
+func (e mirrorError) Error() string { return ErrMirror.Error() + "; " + e.do }
+func (e mirrorError) Unwrap() error { return ErrMirror }
+
+// RedactURL returns a remote's name or URL without parts that may be secret: user,
+// password, query and fragment. Of a URL that it cannot parse with certainty, it
+// returns only the scheme.
+func RedactURL(s string) string {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return redactShort(s)
+	}
+	u, err := url.Parse(s)
+	if err != nil || strings.Contains(u.Path, "@") || strings.Contains(scheme, "@") || u.User == nil && strings.Contains(rest, "@") {
+		return strings.TrimRight(scheme[strings.LastIndexByte(scheme, '@')+1:], ":") + "://…"
+	}
+	if u.User == nil && u.RawQuery == "" && u.Fragment == "" {
+		return scheme + "://" + rest
+	}
+	u.User, u.RawQuery, u.Fragment, u.RawFragment = nil, "", "", ""
+	return u.String()
+}
+
+// redactShort redacts names, paths and host:path, in which only a leading
+// "user:password@" can be secret; "git@host:path" has none.
+func redactShort(s string) string {
+	user, host, ok := strings.Cut(s, "@")
+	if ok && strings.Contains(user, ":") {
+		return host[strings.LastIndexByte(host, '@')+1:]
+	}
+	return s
 }

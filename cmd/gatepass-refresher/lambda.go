@@ -1,18 +1,24 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log"
+	"maps"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambda/messages"
-
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
+	"github.com/gatepass/gatepass/store"
 )
 
 // runtimeAPI is the variable that AWS Lambda sets for its functions
@@ -105,4 +111,175 @@ func invocation(ctx context.Context) (whole context.Context, stop <-chan struct{
 	left := time.Until(deadline)
 	reserve, answer := min(left/reserveShare, maxReserve), min(left/answerShare, maxAnswer)
 	return term(ctx, left-reserve, reserve-answer)
+}
+
+// maxPayload is the largest payload that Lambda accepts, in bytes
+// (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+const maxPayload = 6 << 20
+
+// A request says what to refresh. The zero request refreshes the whole ledger.
+type request struct {
+	workspace string // "" for all
+	force     bool
+	frozen    *frozen // what the payload says about the workspace
+}
+
+// frozen is what a payload says about its workspace, as it was when the schedule was
+// made. If the ledger has a record, the record counts instead.
+type frozen struct {
+	parameter    string // where the workspace reads its token; "" if the payload does not say
+	repositories []string
+	verbs        []string          // permissions, as a list
+	levels       map[string]string // or as a map
+}
+
+// A form is one kind of payload.
+type form struct {
+	known, needs []string
+	read         func(fields) (request, error)
+}
+
+// forms are the payloads that are understood. The content of an event is ignored: its
+// arrival is what counts.
+var forms = []form{
+	{
+		known: []string{"version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"},
+		needs: []string{"detail-type", "source"},
+		read:  func(fields) (request, error) { return request{}, nil },
+	},
+	{known: []string{"workspace", "force"}, needs: []string{"workspace"}, read: readWorkspace},
+	{
+		known: []string{"sandbox_id", "installation_id", "ssm_parameter_name", "kms_key_arn", "allowed_repos", "permissions"},
+		needs: []string{"sandbox_id"}, read: readFrozen,
+	},
+}
+
+// parsePayload reads the payload of an invocation: nothing, {} or an EventBridge event
+// for the whole ledger, or an object that names one workspace.
+func parsePayload(data []byte) (request, error) {
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 {
+		return request{}, nil
+	}
+	all, err := parseObject(data)
+	if err != nil || len(all) == 0 {
+		return request{}, err
+	}
+	for _, f := range forms {
+		if !slices.ContainsFunc(f.needs, func(key string) bool { return all[key] != nil }) {
+			continue
+		}
+		if err := f.check(all); err != nil {
+			return request{}, err
+		}
+		return f.read(all)
+	}
+	return request{}, errors.New("it is of no known form; send {} for all workspaces, or {\"workspace\": \"ID\"}")
+}
+
+func (f form) check(all fields) error {
+	for _, key := range f.needs {
+		if all[key] == nil {
+			return fmt.Errorf("%s is missing", key)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if !slices.Contains(f.known, key) {
+			return fmt.Errorf("unknown key %q beside %s; known are %s", key, f.needs[0], strings.Join(f.known, ", "))
+		}
+	}
+	return nil
+}
+
+// fields are an object's values as raw JSON.
+type fields map[string]json.RawMessage
+
+// parseObject reads one JSON object. It refuses a key that occurs twice.
+func parseObject(data []byte) (fields, error) {
+	if len(data) > maxPayload || !utf8.Valid(data) {
+		return nil, errors.New("it is too long, or no text")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return nil, errors.New("it is no JSON object")
+	}
+	all := fields{}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return nil, errors.New("it is no JSON")
+		}
+		name, value := key.(string), json.RawMessage{}
+		if err := dec.Decode(&value); err != nil {
+			return nil, errors.New("it is no JSON")
+		}
+		if all[name] != nil {
+			return nil, fmt.Errorf("%q is given twice", name)
+		}
+		all[name] = value
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, errors.New("it is no JSON")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the JSON object")
+	}
+	return all, nil
+}
+
+func readWorkspace(all fields) (q request, err error) {
+	if q.workspace, err = all.workspace("workspace"); err != nil {
+		return request{}, err
+	}
+	if value := all["force"]; value != nil && json.Unmarshal(value, &q.force) != nil {
+		return request{}, errors.New("force is true or false")
+	}
+	return q, nil
+}
+
+func readFrozen(all fields) (request, error) {
+	id, err := all.workspace("sandbox_id")
+	if err != nil {
+		return request{}, err
+	}
+	if given := or(all["installation_id"], "0"); json.Unmarshal(given, new(json.Number)) != nil && json.Unmarshal(given, new(string)) != nil {
+		return request{}, errors.New("installation_id is a number or a text")
+	}
+	f := &frozen{}
+	if _, err := all.text("kms_key_arn"); err != nil {
+		return request{}, err
+	}
+	if f.parameter, err = all.text("ssm_parameter_name"); err != nil {
+		return request{}, err
+	}
+	if json.Unmarshal(or(all["allowed_repos"], "null"), &f.repositories) != nil {
+		return request{}, errors.New("allowed_repos is a list of owner/repo")
+	}
+	given := or(all["permissions"], "null")
+	if json.Unmarshal(given, &f.verbs) != nil && json.Unmarshal(given, &f.levels) != nil {
+		return request{}, errors.New(`permissions is a list of verbs, or a mapping such as {"contents": "write"}`)
+	}
+	return request{workspace: id, frozen: f}, nil
+}
+
+func (all fields) workspace(key string) (string, error) {
+	id, err := all.text(key)
+	if err != nil {
+		return "", err
+	}
+	return id, store.CheckWorkspace(id)
+}
+
+func (all fields) text(key string) (text string, err error) {
+	if json.Unmarshal(or(all[key], "null"), &text) != nil {
+		return "", fmt.Errorf("%s is a text", key)
+	}
+	return text, nil
+}
+
+func or(value json.RawMessage, otherwise string) json.RawMessage {
+	if value == nil {
+		return json.RawMessage(otherwise)
+	}
+	return value
 }

@@ -4,14 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda/messages"
-
+	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
@@ -109,4 +111,154 @@ func TestLambdaFails(t *testing.T) {
 	if !ok || refused.Type != passIsFailed || !strings.Contains(refused.Message, "gatepass app key check") {
 		t.Errorf("Invoke = %v, want a failed pass", err)
 	}
+}
+
+const scheduled = `{"version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event", "source": "aws.events",
+	"account": "123456789012", "time": "2026-11-25T10:00:00Z", "region": "us-east-1",
+	"resources": ["arn:aws:events:us-east-1:123456789012:rule/gatepass"], "detail": {}}`
+
+func TestParsePayload(t *testing.T) {
+	for _, c := range []struct {
+		name, payload, workspace string
+		force                    bool
+	}{
+		{"nothing is everybody", "", "", false},
+		{"so is an empty object", " {}\n", "", false},
+		{"and EventBridge's clock", scheduled, "", false},
+		{"and the Scheduler's, whose detail is a text", `{"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": "{}"}`, "", false},
+		{"one workspace", `{"workspace": "sb-1"}`, "sb-1", false},
+		{"and all its tokens", `{"workspace": "sb-1", "force": true}`, "sb-1", true},
+		{"a schedule's", `{"sandbox_id": "sb-1"}`, "sb-1", false},
+	} {
+		q, err := parsePayload([]byte(c.payload))
+		if err != nil || q.workspace != c.workspace || q.force != c.force {
+			t.Errorf("%s: parsePayload = %+v, %v, want %q, force %v", c.name, q, err, c.workspace, c.force)
+		}
+	}
+}
+
+// The first system sent permissions as a list and read them as a map, and crashed for
+// weeks. Both forms are read, and both kinds of installation ids.
+func TestParsePayloadOfSchedules(t *testing.T) {
+	for _, c := range []struct{ permissions, installation, want string }{
+		{`["clone", "push"]`, `12345`, "contents: write"},
+		{`["clone"]`, `"12345"`, "contents: read"},
+		{`{"contents": "write", "issues": "read"}`, `"12345"`, "contents: write, issues: read"},
+		{`["fetch", "comment"]`, `""`, "contents: read, issues: write"},
+		{`["fetch"]`, `null`, "contents: read"},
+	} {
+		payload := `{"sandbox_id": "sb-1", "installation_id": ` + c.installation + `, "ssm_parameter_name": "/sandbox/sb-1/github-token",
+			"kms_key_arn": "arn:aws:kms:us-east-1:123456789012:key/1", "allowed_repos": ["acme/widgets", "Acme/Widgets", "globex/*"], "permissions": ` + c.permissions + `}`
+		q, err := parsePayload([]byte(payload))
+		if err != nil || q.workspace != "sb-1" || q.frozen == nil || q.frozen.parameter != "/sandbox/sb-1/github-token" {
+			t.Errorf("parsePayload(%s) = %+v, %v", payload, q, err)
+			continue
+		}
+		p, err := q.frozen.profile()
+		if err != nil {
+			t.Errorf("profile of %s: %v", payload, err)
+			continue
+		}
+		levels := p.Permissions.Levels()
+		var texts []string
+		for _, name := range slices.Sorted(maps.Keys(levels)) {
+			texts = append(texts, name+": "+levels[name])
+		}
+		if got := strings.Join(texts, ", "); got != c.want || len(p.Repositories) != 2 {
+			t.Errorf("permissions %s are %q with %d repositories, want %q with 2", c.permissions, got, len(p.Repositories), c.want)
+		}
+	}
+}
+
+// A payload from which a record is made must be complete: GitHub reads an empty list as
+// everything.
+func TestFrozenRefuses(t *testing.T) {
+	for _, c := range []struct{ payload, want string }{
+		{`{"sandbox_id": "sb-1", "permissions": ["clone"]}`, "names no allowed_repos"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": [], "permissions": ["clone"]}`, "names no allowed_repos"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme"], "permissions": ["clone"]}`, "repository pattern"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"]}`, "no permission verbs"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"], "permissions": []}`, "no permission verbs"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"], "permissions": {}}`, "no permissions are decided"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"], "permissions": ["own"]}`, "unknown permission verb"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"], "permissions": {"contents": "all"}}`, "the level"},
+	} {
+		q, err := parsePayload([]byte(c.payload))
+		if err != nil {
+			t.Errorf("parsePayload(%s): %v", c.payload, err)
+			continue
+		}
+		if p, err := q.frozen.profile(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("profile of %s = %+v, %v, want an error with %q", c.payload, p, err, c.want)
+		}
+	}
+}
+
+func TestParsePayloadRefuses(t *testing.T) {
+	for _, c := range []struct{ payload, want string }{
+		{`null`, "no JSON object"},
+		{`[]`, "no JSON object"},
+		{`"{}"`, "no JSON object"},
+		{`{`, "no JSON"},
+		{`{} {}`, "something follows"},
+		{`{"workspace": "sb-1", "workspace": "sb-2"}`, `"workspace" is given twice`},
+		{`{"Workspace": "sb-1"}`, "no known form"},
+		{`{"force": true}`, "no known form"},
+		{`{"workspace": "sb-1", "owner": "acme"}`, `unknown key "owner"`},
+		{`{"workspace": "sb-1", "sandbox_id": "sb-1"}`, `unknown key "sandbox_id"`},
+		{`{"workspace": "../sb-1"}`, "an id is"},
+		{`{"workspace": ""}`, "an id is"},
+		{`{"workspace": null}`, "an id is"},
+		{`{"workspace": 7}`, "workspace is a text"},
+		{`{"workspace": "sb-1", "force": "yes"}`, "force is true or false"},
+		{`{"source": "aws.events"}`, "detail-type is missing"},
+		{`{"detail-type": "x", "source": "y", "workspace": "sb-1"}`, `unknown key "workspace"`},
+		{`{"sandbox_id": "sb-1", "installation_id": {}}`, "installation_id is"},
+		{`{"sandbox_id": "sb-1", "permissions": "clone"}`, "permissions is"},
+		{`{"sandbox_id": "sb-1", "permissions": [1]}`, "permissions is"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": "acme/x"}`, "allowed_repos is"},
+		{`{"sandbox_id": "sb-1", "ssm_parameter_name": []}`, "ssm_parameter_name is"},
+		{`{"sandbox_id": "sb-1", "kms_key_arn": 1}`, "kms_key_arn is"},
+		{"{\"workspace\": \"\xff\"}", "no text"},
+	} {
+		q, err := parsePayload([]byte(c.payload))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("parsePayload(%s) = %+v, %v, want an error with %q", c.payload, q, err, c.want)
+		}
+	}
+}
+
+// A parsed payload names a valid workspace, and means what any JSON reader finds in it.
+func FuzzParsePayload(f *testing.F) {
+	for _, seed := range []string{
+		"", "{}", scheduled, `{"workspace": "sb-1", "force": true}`, `{"sandbox_id": "sb-1", "installation_id": "1", "permissions": {"contents": "read"}}`,
+		`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"], "permissions": ["clone"], "ssm_parameter_name": "/x"}`, `{"workspace": "a", "workspace": "b"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		q, err := parsePayload(data)
+		if err != nil {
+			if q.workspace != "" || q.force || q.frozen != nil {
+				t.Errorf("parsePayload(%q) = %+v beside an error", data, q)
+			}
+			return
+		}
+		var any map[string]any
+		if len(strings.TrimSpace(string(data))) > 0 && json.Unmarshal(data, &any) != nil {
+			t.Fatalf("parsePayload(%q) takes what is no JSON", data)
+		}
+		if q.workspace == "" {
+			if q.force || q.frozen != nil || any["workspace"] != nil || any["sandbox_id"] != nil {
+				t.Errorf("parsePayload(%q) = %+v, want one workspace", data, q)
+			}
+			return
+		}
+		if err := store.CheckWorkspace(q.workspace); err != nil {
+			t.Errorf("parsePayload(%q) names %v", data, err)
+		}
+		if any["workspace"] != q.workspace && any["sandbox_id"] != q.workspace {
+			t.Errorf("parsePayload(%q) = %q, which it does not say", data, q.workspace)
+		}
+	})
 }

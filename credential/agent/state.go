@@ -1,6 +1,11 @@
 package agent
 
-import "time"
+import (
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
 
 // State is an agent's status.
 type State struct {
@@ -44,4 +49,23 @@ type Grant struct {
 	// Author is the author of the workspace's commits, "NAME <EMAIL>", in the answer to
 	// Session. It is "" if the broker does not say.
 	Author string `json:"author,omitzero"`
+}
+
+// Sockets lists the sockets of this user's agents, in the directories that [Locate]
+// uses. Agents that were killed leave theirs behind.
+func Sockets(getenv func(string) string) []string {
+	var list []string
+	for _, dir := range candidates(getenv) {
+		entries, err := os.ReadDir(dir)
+		if err != nil || makePrivate(dir) != nil {
+			continue
+		}
+		for _, entry := range entries {
+			if strings.HasSuffix(entry.Name(), ".sock") {
+				list = append(list, dir+"/"+entry.Name())
+			}
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }

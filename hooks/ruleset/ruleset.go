@@ -7,7 +7,10 @@
 package ruleset
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatepass/gatepass/hooks/refs"
@@ -128,4 +131,68 @@ func (a area) allowing(p *refs.Policy, verb refs.Verb) []string {
 		}
 	}
 	return exclude
+}
+
+// An Actor is a user, team or app that may bypass a ruleset.
+type Actor struct {
+	ID   *int64 `json:"actor_id"`
+	Type string `json:"actor_type"`
+	Mode string `json:"bypass_mode"`
+}
+
+// The types of actors: those with an id, and the two without.
+var (
+	numbered = []string{"Integration", "RepositoryRole", "Team", "User"}
+	single   = []string{"OrganizationAdmin", "DeployKey"}
+)
+
+// ParseActor parses "TYPE:ID", such as "Team:42", or the bare "OrganizationAdmin" and
+// "DeployKey".
+func ParseActor(s string) (Actor, error) {
+	kind, id, found := strings.Cut(s, ":")
+	if !found && slices.Contains(single, kind) {
+		return Actor{Type: kind, Mode: "always"}, nil
+	}
+	n, err := strconv.ParseInt(id, 10, 64)
+	if err != nil || n <= 0 || !slices.Contains(numbered, kind) {
+		return Actor{}, errors.New("want TYPE:ID with one of " + strings.Join(numbered, ", ") + ", or one of " + strings.Join(single, ", "))
+	}
+	return Actor{ID: &n, Type: kind, Mode: "always"}, nil
+}
+
+// general are the limits of every export.
+var general = []string{
+	"the rulesets hold for everyone who pushes to the repository, not for this workspace alone; whom they shall not hold, name with --bypass",
+	"they know branches and tags only: other refs, such as refs/notes/, GitHub leaves to the token's permissions",
+}
+
+// unsaid returns what the rulesets cannot express of r.
+func unsaid(r *refs.Rule) []string {
+	branches, tags := patterns(r.Full, "heads"), patterns(r.Full, "tags")
+	var notes []string
+	note := func(format string, args ...any) {
+		notes = append(notes, "rule "+r.Ref+": "+fmt.Sprintf(format, args...))
+	}
+	switch {
+	case lost(r.Full):
+		note("a ** that is only some of the first part cannot be said; the server refuses refs that the guard lets through")
+	case len(branches)+len(tags) == 0:
+		note("it names neither branches nor tags; nothing is exported for it")
+	case !strings.HasPrefix(r.Full, "refs/heads/") && !strings.HasPrefix(r.Full, "refs/tags/"):
+		note("of its refs only the branches and tags are exported")
+	}
+	if len(branches) > 0 && r.Allows(refs.Force) && !r.Allows(refs.Update) {
+		note("GitHub cannot allow force without update; where no other rule allows update, neither may be done on the server")
+	}
+	return notes
+}
+
+// lost reports whether within cannot convert the pattern, or one of the patterns that
+// it includes.
+func lost(full string) bool {
+	first, rest, more := strings.Cut(strings.TrimPrefix(full, "refs/"), "/")
+	if first == "**" {
+		return more && lost("refs/"+rest)
+	}
+	return strings.Contains(first, "**")
 }

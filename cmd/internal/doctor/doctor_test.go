@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/internal/gitconfig"
 	"github.com/gatepass/gatepass/internal/gitsafety"
+	"github.com/gatepass/gatepass/internal/version"
 )
 
 // ward is a machine for the doctor: an empty home and one directory on PATH.
@@ -205,5 +207,21 @@ func TestAnswerShowsNoToken(t *testing.T) {
 func TestMessagesOfPrograms(t *testing.T) {
 	if got := firstOf([]byte("\nfatal: https://me:hunter2@x\nmore\n"), nil).Error(); strings.Contains(got, "hunter2") || strings.Contains(got, "more") {
 		t.Errorf("firstOf = %q, want one line without the password", got)
+	}
+}
+
+// An agent of the previous version goes on as that version.
+func TestAnAgentOfTheVersionBeforeIsNamed(t *testing.T) {
+	for name, c := range map[string]struct {
+		agent agent.State
+		level Level
+		text  string
+	}{
+		"this version": {agent.State{PID: 7, Version: version.String()}, OK, "process 7, version " + version.String()},
+		"replaced":     {agent.State{PID: 7, Version: version.String(), Program: "/bin/a", Replaced: true}, Warning, "/bin/a was replaced since"},
+	} {
+		if f := ageOf(c.agent); f.Level != c.level || !strings.Contains(f.Text, c.text) || (f.Mend == "") != (c.level == OK) {
+			t.Errorf("%s: %+v, want %s and %q", name, f, c.level, c.text)
+		}
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/redact"
@@ -13,6 +15,92 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
+
+// gatherPool calls gatherApp for every App except the first.
+func (c *Checkup) gatherPool(ctx context.Context) ([]appFacts, error) {
+	names, err := store.PoolApps(ctx, c.Store)
+	if err != nil {
+		return nil, err
+	}
+	var all []appFacts
+	for _, name := range names {
+		all = append(all, c.gatherApp(ctx, name))
+	}
+	return all, nil
+}
+
+// gatherApp asks GitHub once who the App of that name is, and where it is installed.
+func (c *Checkup) gatherApp(ctx context.Context, name string) (f appFacts) {
+	f.name = name
+	of, err := store.OfApp(c.Store, name)
+	if err != nil {
+		f.err = err
+		return f
+	}
+	app, watch, err := c.openApp(ctx, of)
+	if err != nil {
+		f.err = err
+		return f
+	}
+	f.github, f.opened = app.GitHub, app
+	if f.signerURL, f.err = issuing.SignerURL(ctx, of); f.err != nil {
+		return f
+	}
+	if f.proof, f.refused = app.Prove(ctx); f.refused == nil {
+		f.found, f.foundErr = issuing.Found(ctx, app.App)
+		f.proof.IsPublic = app.Public(ctx, f.proof.App)
+	}
+	f.clock = watch.read()
+	f.rate, f.hasRate = app.Rate()
+	f.stored, f.storedErr = issuing.StoredInstallations(ctx, of)
+	return f
+}
+
+// openApp opens the App of a store. of is the store as that App sees it.
+func (c *Checkup) openApp(ctx context.Context, of store.Store) (*issuing.App, *clockWatch, error) {
+	app, err := issuing.LoadApp(ctx, of, c.GitHub)
+	if err != nil {
+		return nil, nil, err
+	}
+	watch := &clockWatch{base: http.DefaultTransport, now: c.now}
+	if c.Client != nil && c.Client.Transport != nil {
+		watch.base = c.Client.Transport
+	}
+	app.Client, app.Now = &http.Client{Transport: watch}, c.now
+	return app, watch, nil
+}
+
+// A clockWatch compares this machine's clock with the Date of each answer.
+type clockWatch struct {
+	base http.RoundTripper
+	now  func() time.Time
+
+	mu   sync.Mutex // guards last
+	last reading
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (w *clockWatch) RoundTrip(r *http.Request) (*http.Response, error) {
+	sent := w.now()
+	resp, err := w.base.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	took := w.now().Sub(sent)
+	theirs, err := http.ParseTime(strings.TrimSpace(resp.Header.Get("Date")))
+	if err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.last = reading{sent.Add(took / 2).Sub(theirs.Add(500 * time.Millisecond)), true} // a Date has no fractions of a second
+	}
+	return resp, nil
+}
+
+func (w *clockWatch) read() reading {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}
 
 func (f *facts) judgeStore() []Finding {
 	s := f.store
@@ -161,4 +249,82 @@ func (a appFacts) judgeRate() Finding {
 		Level: Warning, Text: text + " until " + a.rate.Reset.UTC().Format(time.RFC3339) + ": tokens that can wait are left to later",
 		Mend: "see what else asks GitHub as this App; profiles that name repositories ask less than those with wildcards",
 	}
+}
+
+// judgeInstallations compares what GitHub and the store have with what the ledger's
+// workspaces need.
+func (f *facts) judgeInstallations() []Finding {
+	a := f.app
+	switch {
+	case a.err != nil || a.refused != nil:
+		return nil // reported already
+	case a.foundErr != nil:
+		return []Finding{f.trouble(Warning, "where the App is installed is not known", a.foundErr, "run gatepass doctor again")}
+	case a.storedErr != nil:
+		return []Finding{f.trouble(Failure, "where the App is installed cannot be read from the store", a.storedErr, "gatepass app discover --force")}
+	}
+	needs := f.ledger.needs()
+	st := issuing.Assess(a.github, a.proof, a.found, a.stored, needs)
+	needs.Asked = a.proof.App.Permissions
+	var found []Finding
+	for _, p := range st.Problems {
+		found = append(found, Finding{Level: Failure, Text: p.Text, Mend: p.Mend})
+	}
+	found = append(found, unneeded(st, needs)...)
+	if known := accounts(st, func(i issuing.Installed) bool { return i.State == issuing.Known }); len(known) > 0 {
+		found = append([]Finding{{Level: OK, Text: "the App is installed on " + these(known) + ", and the store knows it"}}, found...)
+	}
+	return found
+}
+
+// unneeded reports installations whose problems do not affect today's workspaces.
+func unneeded(st issuing.Status, needs issuing.Needs) []Finding {
+	var found []Finding
+	for _, i := range st.Installations {
+		_, reach := needs.Of(i.Account)
+		if reach != issuing.None {
+			continue
+		}
+		switch {
+		case i.State == issuing.Stale && !i.IsOtherCase(), i.State == issuing.Changed:
+			found = append(found, Finding{
+				Level: Warning, Text: i.Account + ": " + i.Note + " (no workspace needs it)", Mend: "gatepass app discover --prune --force",
+			})
+		case i.State == issuing.Suspended && i.Stored != 0:
+			found = append(found, Finding{
+				Level: Warning, Text: i.Account + ": the installation is suspended " + i.Note + " (no workspace needs it)", Mend: "have it unsuspended: " + i.Settings,
+			})
+		}
+	}
+	return append(found, unknown(st, needs)...)
+}
+
+// unknown reports installations that the store does not have. A workspace that names
+// the account finds its installation by itself; a workspace for all accounts does not.
+func unknown(st issuing.Status, needs issuing.Needs) []Finding {
+	isMissed := func(i issuing.Installed) bool {
+		_, reach := needs.Of(i.Account)
+		return i.State == issuing.New && reach == issuing.Covered
+	}
+	isNew := func(i issuing.Installed) bool { return i.State == issuing.New && !isMissed(i) }
+	var found []Finding
+	if missed := accounts(st, isMissed); len(missed) > 0 {
+		found = append(found, Finding{
+			Level: Warning, Text: "the store does not know that the App is installed on " + these(missed), Mend: "gatepass app discover",
+		})
+	}
+	if others := accounts(st, isNew); len(others) > 0 {
+		found = append(found, Finding{Level: OK, Text: "the App is installed on " + these(others) + " too, which gatepass app discover would add"})
+	}
+	return found
+}
+
+func accounts(st issuing.Status, is func(issuing.Installed) bool) []string {
+	var logins []string
+	for _, i := range st.Installations {
+		if is(i) {
+			logins = append(logins, i.Account)
+		}
+	}
+	return logins
 }

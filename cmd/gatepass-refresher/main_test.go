@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
@@ -169,5 +171,17 @@ func TestProgramEndsInOrder(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil || w.token("sb-1") == before || !strings.Contains(out.String(), `"refreshed":1`) {
 		t.Errorf("the program: %v, a new token: %v\n%s", err, w.token("sb-1") != before, &out)
+	}
+}
+
+// The log contains text from GitHub and workspaces, and people read it on terminals.
+// slog leaves DEL in text, and direction-changing characters in JSON.
+func TestTheLogIsHarmless(t *testing.T) {
+	for _, form := range []string{"text", "json"} {
+		var out bytes.Buffer
+		newLogger(&out, form).Info("a\u202eb", slog.String("error", "a\x7f"), slog.String("workspace", "\u2066\u200b\u009b31m"))
+		if text := strings.TrimSuffix(out.String(), "\n"); strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) || !strings.Contains(text, `\u202e`) {
+			t.Errorf("%s: the log has %q", form, text)
+		}
 	}
 }
