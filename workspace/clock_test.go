@@ -28,7 +28,7 @@ func offBy(t *testing.T, test func(t *testing.T, ahead time.Duration)) {
 }
 
 // A machine whose clock was wrong treated each new token as expired, deleted it and
-// minted another with every pass: live tokens in no record
+// minted another with every round: live tokens in no record
 // (sanitizers/octomachinery#75). The times in the record are by GitHub's clock, on
 // every machine.
 func TestAWrongClockLosesNoToken(t *testing.T) {
@@ -41,18 +41,18 @@ func TestAWrongClockLosesNoToken(t *testing.T) {
 		c.checkLive(2, 0)
 		for range 3 { // each a process of its own
 			time.Sleep(5 * time.Minute)
-			if sum, err := (&Pass{Issuer: c.runOff(ahead)}).Run(t.Context()); err != nil || sum.Due != 0 || sum.Minted != 0 || sum.Expired != 0 {
-				t.Errorf("the pass = %+v, %v, want nothing due", sum, err)
+			if sum, err := (&Round{Issuer: c.runOff(ahead)}).Run(t.Context()); err != nil || sum.Due != 0 || sum.Minted != 0 || sum.Expired != 0 {
+				t.Errorf("the round = %+v, %v, want nothing due", sum, err)
 			}
 		}
 		c.checkLive(2, 0)
 		time.Sleep(25 * time.Minute)
-		if sum, err := (&Pass{Issuer: c.runOff(ahead)}).Run(t.Context()); err != nil || sum.Minted != 2 {
-			t.Errorf("the pass = %+v, %v, want both replaced before they end", sum, err)
+		if sum, err := (&Round{Issuer: c.runOff(ahead)}).Run(t.Context()); err != nil || sum.Minted != 2 {
+			t.Errorf("the round = %+v, %v, want both replaced before they end", sum, err)
 		}
 		// A machine with the right clock continues where the other stopped.
-		if sum, err := (&Pass{Issuer: c.runOff(0)}).Run(t.Context()); err != nil || sum.Due != 0 {
-			t.Errorf("the pass of another machine = %+v, %v, want nothing due", sum, err)
+		if sum, err := (&Round{Issuer: c.runOff(0)}).Run(t.Context()); err != nil || sum.Due != 0 {
+			t.Errorf("the round of another machine = %+v, %v, want nothing due", sum, err)
 		}
 		if lost, err := c.runOff(ahead).Destroy(t.Context(), "sb-1"); err != nil || len(lost) != 0 {
 			t.Errorf("Destroy = %v, %v", lost, err)
@@ -127,7 +127,7 @@ func TestWithoutGitHubWhatIsLongOverGoes(t *testing.T) {
 	})
 }
 
-// One answer of GitHub pauses the whole pass: the others are left to the next pass
+// One answer of GitHub pauses the whole round: the others are left to the next round
 // without a request each (scala-steward-org/scala-steward#2355).
 func TestASecondaryLimitHoldsBackThePass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -145,9 +145,9 @@ func TestASecondaryLimitHoldsBackThePass(t *testing.T) {
 		}
 		before := asked()
 		c.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.SecondaryRateLimited(-1), -1)
-		sum, err := (&Pass{Issuer: i, Workers: 1}).Run(t.Context())
+		sum, err := (&Round{Issuer: i, Workers: 1}).Run(t.Context())
 		if err != nil || sum.Failed != 0 || sum.Deferred != len(ids) || asked()-before != 1 {
-			t.Errorf("the pass = %+v, %v after %d requests, want all left to the next after one", sum, err, asked()-before)
+			t.Errorf("the round = %+v, %v after %d requests, want all left to the next after one", sum, err, asked()-before)
 		}
 	})
 }

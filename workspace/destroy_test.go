@@ -222,20 +222,20 @@ func TestRefreshWhatIsDamaged(t *testing.T) {
 	c.checkLive(1, 1)
 }
 
-// A damaged record is reported, with what to do, and does not stop the pass over the
+// A damaged record is reported, with what to do, and does not stop the round over the
 // others.
 func TestPassOverWhatIsDamaged(t *testing.T) {
 	c := newCrowd(t, 5000)
 	c.settle(3, "acme/widgets")
 	c.damage("sb-1", "workspace")
 	failed := map[string]error{}
-	sum, err := (&Pass{Issuer: c.run(&mortal{}), Force: true, Each: func(r Result) {
+	sum, err := (&Round{Issuer: c.run(&mortal{}), Force: true, Each: func(r Result) {
 		if r.Err != nil {
 			failed[r.Workspace] = r.Err
 		}
 	}}).Run(t.Context())
 	if err != nil || sum.Workspaces != 3 || sum.Minted != 2 || len(failed) != 1 || !strings.Contains(failed["sb-1"].Error(), "gatepass workspace destroy sb-1") {
-		t.Errorf("the pass = %+v, %v, and %v failed, want two minted and sb-1 named", sum, err, failed)
+		t.Errorf("the round = %+v, %v, and %v failed, want two minted and sb-1 named", sum, err, failed)
 	}
 }
 

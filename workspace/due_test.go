@@ -56,7 +56,7 @@ func odd(t *testing.T, r *rand.Rand) (*Record, []mint.Installation) {
 }
 
 // The time that a store has for a record's next turn is neither later nor earlier than
-// a pass over all records would find.
+// a round over all records would find.
 func TestTheIndexSaysWhatAPassWouldFind(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(14, 4))
@@ -65,7 +65,7 @@ func TestTheIndexSaysWhatAPassWouldFind(t *testing.T) {
 		made, installed := odd(t, r)
 		now := noon
 		i := &Issuer{Now: func() time.Time { return now }, Margin: time.Duration(1+r.IntN(50)) * time.Minute, Grace: time.Duration(1+r.IntN(30)) * time.Minute}
-		w := (&Pass{Issuer: i}).worker()
+		w := (&Round{Issuer: i}).worker()
 		due := made.due(i.ledger().want(made, nil))
 		for ; now.Before(noon.Add(100 * time.Minute)); now = now.Add(30 * time.Second) {
 			_, isDue := w.look(made, installed)
@@ -84,10 +84,10 @@ func TestTheIndexSaysWhatAPassWouldFind(t *testing.T) {
 	}
 }
 
-// duesOf returns the workspaces that a pass would work on.
+// duesOf returns the workspaces that a round would work on.
 func duesOf(t *testing.T, i *Issuer) (ids []string, sum Summary) {
 	t.Helper()
-	w := (&Pass{Issuer: i}).worker()
+	w := (&Round{Issuer: i}).worker()
 	items, err := w.due(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -99,8 +99,8 @@ func duesOf(t *testing.T, i *Issuer) (ids []string, sum Summary) {
 	return ids, w.sum
 }
 
-// Over hours in which all kinds of things happen, passes that ask the index find the
-// same workspaces as passes over all records.
+// Over hours in which all kinds of things happen, rounds that ask the index find the
+// same workspaces as rounds over all records.
 func TestPassesByTheIndexFindWhatIsDue(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t, 0)
@@ -147,14 +147,14 @@ func TestPassesByTheIndexFindWhatIsDue(t *testing.T) {
 		if dues += len(byAll); sum.IsPart {
 			parts++
 		}
-		made, err := (&Pass{Issuer: run(s)}).Run(t.Context())
+		made, err := (&Round{Issuer: run(s)}).Run(t.Context())
 		if err != nil || made.Soonest.Before(c.Now()) {
-			t.Fatalf("step %d: the pass = %+v, %v", step, made, err)
+			t.Fatalf("step %d: the round = %+v, %v", step, made, err)
 		}
 		c.Advance(5 * time.Minute)
 	}
 	if parts < 40 || dues < 50 {
-		t.Errorf("%d passes asked the index, and %d times a workspace was due, want most and many", parts, dues)
+		t.Errorf("%d rounds asked the index, and %d times a workspace was due, want most and many", parts, dues)
 	}
 }
 
@@ -185,35 +185,35 @@ func (c *city) destroyHalf(i *Issuer, id string) {
 	}
 }
 
-// A pass with nothing due reads only the records that are due next, and the block list
+// A round with nothing due reads only the records that are due next, and the block list
 // once.
 func TestAPassReadsWhatIsDue(t *testing.T) {
 	c, s := countedCity(t, 500)
 	crowd := crowd{c}
 	crowd.settle(40, "acme/widgets")
 	c.Advance(newInstallation)
-	pass := func() (Summary, []string) {
+	round := func() (Summary, []string) {
 		s.take()
 		i := c.run(&mortal{})
 		i.Store = s
-		sum, err := (&Pass{Issuer: i}).Run(t.Context())
+		sum, err := (&Round{Issuer: i}).Run(t.Context())
 		if err != nil || !sum.IsPart {
-			t.Fatalf("the pass = %+v, %v", sum, err)
+			t.Fatalf("the round = %+v, %v", sum, err)
 		}
 		return sum, s.take()
 	}
 	for range 2 {
-		sum, calls := pass()
+		sum, calls := round()
 		calls = slices.DeleteFunc(calls, func(call string) bool { return strings.Contains(call, "config/github/installations") })
 		if want := []string{"list broker/barred", "due sandbox", "due sandbox"}; !slices.Equal(calls, want) || sum.Due != 0 || sum.Workspaces != 0 {
-			t.Errorf("a pass with nothing due = %+v, and calls %q, want %q", sum, calls, want)
+			t.Errorf("a round with nothing due = %+v, and calls %q, want %q", sum, calls, want)
 		}
 		if sum.Soonest.Sub(c.Now()) < 30*time.Minute {
 			t.Errorf("the first token ends in %s, want what is due next", sum.Soonest.Sub(c.Now()))
 		}
 	}
 	c.Advance(20 * time.Minute)
-	sum, calls := pass()
+	sum, calls := round()
 	blocks := 0
 	for _, call := range calls {
 		if call == "list broker/barred" {
@@ -221,18 +221,18 @@ func TestAPassReadsWhatIsDue(t *testing.T) {
 		}
 	}
 	if sum.Minted != 40 || sum.Failed != 0 || blocks != 1 {
-		t.Errorf("a pass with all due = %+v, and reads the block list %d times, want 40 minted, once", sum, blocks)
+		t.Errorf("a round with all due = %+v, and reads the block list %d times, want 40 minted, once", sum, blocks)
 	}
 }
 
 // The block list is read once, and still nothing is minted for a workspace whose tokens
-// were withdrawn after the pass began.
+// were withdrawn after the round began.
 func TestABlockDuringAPassHolds(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.settle(3, "acme/widgets")
 	c.Advance(45 * time.Minute)
 	others := c.run(&mortal{})
-	p := &Pass{Issuer: c.run(&mortal{}), Workers: 1}
+	p := &Round{Issuer: c.run(&mortal{}), Workers: 1}
 	done := []string{}
 	p.Each = func(r Result) {
 		if done = append(done, r.Workspace); len(done) > 1 {
@@ -245,7 +245,7 @@ func TestABlockDuringAPassHolds(t *testing.T) {
 	}
 	sum, err := p.Run(t.Context())
 	if err != nil || sum.Minted != 1 || len(c.Tokens()) != 0 {
-		t.Errorf("the pass = %+v, %v, and %d tokens are alive, want one minted before the block, and none alive", sum, err, len(c.Tokens()))
+		t.Errorf("the round = %+v, %v, and %d tokens are alive, want one minted before the block, and none alive", sum, err, len(c.Tokens()))
 	}
 }
 
@@ -258,12 +258,12 @@ func TestAPassReportsWhatTheIndexCannotRead(t *testing.T) {
 	i := c.run(&mortal{})
 	i.Store = c.store
 	var bad []string
-	sum, err := (&Pass{Issuer: i, Each: func(r Result) {
+	sum, err := (&Round{Issuer: i, Each: func(r Result) {
 		if r.Err != nil && !errors.Is(r.Err, ErrBusy) {
 			bad = append(bad, r.Workspace)
 		}
 	}}).Run(t.Context())
 	if err != nil || sum.Minted != 1 || !slices.Equal(bad, []string{"sb-0"}) {
-		t.Errorf("the pass = %+v, %v, and %q failed, want sb-0", sum, err, bad)
+		t.Errorf("the round = %+v, %v, and %q failed, want sb-0", sum, err, bad)
 	}
 }

@@ -136,7 +136,7 @@ func TestARecordWithoutEventsIsAsBefore(t *testing.T) {
 	}
 }
 
-// A pass that fails leaves its reason in the record for the command line. A later pass
+// A round that fails leaves its reason in the record for the command line. A later round
 // that succeeds removes it, and the reason never gets too long for a store's entry.
 func TestThePassKeepsTheLastError(t *testing.T) {
 	c := newCity(t)
@@ -145,7 +145,7 @@ func TestThePassKeepsTheLastError(t *testing.T) {
 		t.Fatal(err)
 	}
 	up := c.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Status(http.StatusForbidden), -1)
-	if sum, err := (&Pass{Issuer: i, Force: true}).Run(t.Context()); err != nil || sum.Failed != 1 {
+	if sum, err := (&Round{Issuer: i, Force: true}).Run(t.Context()); err != nil || sum.Failed != 1 {
 		t.Fatalf("Run = %+v, %v, want one that failed", sum, err)
 	}
 	r, err := i.Load(t.Context(), "sb-1")
@@ -161,7 +161,7 @@ func TestThePassKeepsTheLastError(t *testing.T) {
 		t.Errorf("conclude keeps %d bytes, want at most %d", len(r.LastError.Why), maxWhy)
 	}
 	up()
-	if sum, err := (&Pass{Issuer: i, Force: true}).Run(t.Context()); err != nil || sum.Refreshed != 1 {
+	if sum, err := (&Round{Issuer: i, Force: true}).Run(t.Context()); err != nil || sum.Refreshed != 1 {
 		t.Fatalf("Run = %+v, %v, want it refreshed", sum, err)
 	}
 	if r, err := i.Load(t.Context(), "sb-1"); err != nil || r.LastError != nil || r.Condition(c.Now()) != Ready {

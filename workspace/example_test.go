@@ -51,7 +51,7 @@ spec:
       allowedRefs: ["agent/**"]
 `
 
-// A workspace gets its token, a later pass replaces the token before it expires, and
+// A workspace gets its token, a later round replaces the token before it expires, and
 // destroying the workspace revokes it.
 func Example() {
 	issuer, gh := newIssuer()
@@ -69,7 +69,7 @@ func Example() {
 	fmt.Println(record.Condition(issuer.Time()), record.Owners(), len(gh.Tokens()))
 
 	gh.Advance(45 * time.Minute)
-	done, err := (&workspace.Pass{Issuer: issuer}).Run(ctx)
+	done, err := (&workspace.Round{Issuer: issuer}).Run(ctx)
 	fmt.Println(done.Due, done.Refreshed, done.Minted, err)
 
 	lost, err := issuer.Destroy(ctx, "sb-1a2b3c")

@@ -55,17 +55,17 @@ func TestTwoSystemsAtOnce(t *testing.T) {
 		theirs = c.inherit() // as its schedule does
 		_, err = i.Refresh(t.Context(), "sb-1", false)
 		says("Refresh", err)
-		sum, err := (&Pass{Issuer: i, Force: true}).Run(t.Context())
+		sum, err := (&Round{Issuer: i, Force: true}).Run(t.Context())
 		if err != nil || sum.Failed != 1 {
-			t.Errorf("a pass counts %+v, %v, want it failed", sum, err)
+			t.Errorf("a round counts %+v, %v, want it failed", sum, err)
 		}
 	}
-	if sum, err := (&Pass{Issuer: i}).Run(t.Context()); err != nil || sum.Due != 0 {
-		t.Errorf("a pass counts %+v, %v, want nothing due: the token of our own lasts", sum, err)
+	if sum, err := (&Round{Issuer: i}).Run(t.Context()); err != nil || sum.Due != 0 {
+		t.Errorf("a round counts %+v, %v, want nothing due: the token of our own lasts", sum, err)
 	}
 	i.Adopt = true
-	if sum, err := (&Pass{Issuer: i}).Run(t.Context()); err != nil || sum.Refreshed != 1 {
-		t.Errorf("a pass that adopts counts %+v, %v, want one refreshed", sum, err)
+	if sum, err := (&Round{Issuer: i}).Run(t.Context()); err != nil || sum.Refreshed != 1 {
+		t.Errorf("a round that adopts counts %+v, %v, want one refreshed", sum, err)
 	}
 	if c.isLive(theirs) || !c.isLive(c.onlyRead()) {
 		t.Error("the other's token is alive, or the workspace reads a dead one")

@@ -115,7 +115,7 @@ func isOn(installed []mint.Installation, owner string) bool {
 	return slices.ContainsFunc(installed, func(in mint.Installation) bool { return strings.EqualFold(in.Account.Login, owner) })
 }
 
-// stored returns the installations in the store. The runs of a pass read them once.
+// stored returns the installations in the store. The runs of a round read them once.
 func (m minter) stored(ctx context.Context) ([]mint.Installation, error) {
 	l := m.learned
 	if l == nil {
@@ -134,7 +134,7 @@ func (m minter) stored(ctx context.Context) ([]mint.Installation, error) {
 }
 
 // storedFor returns the installations in the store, or at least those that the record
-// needs. A pass lists them once for all its runs. A single run reads them by name,
+// needs. A round lists them once for all its runs. A single run reads them by name,
 // because listing reads everything in some stores.
 func (m minter) storedFor(ctx context.Context, r *Record) ([]mint.Installation, error) {
 	if m.learned != nil || slices.ContainsFunc(r.Repositories, mint.Pattern.Everything) {
@@ -184,7 +184,7 @@ func (m minter) complete(ctx context.Context, r *Record, installed []mint.Instal
 	return k, nil
 }
 
-// find returns the installation on an account according to GitHub. The runs of a pass
+// find returns the installation on an account according to GitHub. The runs of a round
 // ask only once.
 func (m minter) find(ctx context.Context, owner string) (mint.Installation, error) {
 	l := m.learned
@@ -294,11 +294,11 @@ func storedInstallations(ctx context.Context, s store.Store) (all []mint.Install
 	}), changed, nil
 }
 
-// maxOutages is the number of consecutive requests without an answer after which a pass
+// maxOutages is the number of consecutive requests without an answer after which a round
 // takes GitHub as down.
 const maxOutages = 5
 
-// learned is what the runs of one pass learn about an App and share: its installations,
+// learned is what the runs of one round learn about an App and share: its installations,
 // and what is not worth asking GitHub again. Without it, an uninstalled App would cost
 // a request for every workspace, and an outage of GitHub a minute for each. A nil
 // learned records nothing.
@@ -310,7 +310,7 @@ type learned struct {
 	asked    map[string]mint.Installation // owners, in lower case, found by asking GitHub
 	failed   map[string]error             // owners that are not worth asking about again
 	failing  error                        // why GitHub mints no token of this App
-	until    time.Time                    // failing applies until then; zero means for the whole pass
+	until    time.Time                    // failing applies until then; zero means for the whole round
 	outages  int                          // consecutive requests without an answer
 }
 
@@ -378,7 +378,7 @@ func (l *learned) remember(owner string, err error, now time.Time) {
 	case mint.BadKey, mint.Unsigned:
 		l.failing, l.until = err, time.Time{}
 	case mint.RateLimited:
-		l.failing = &usererr.Error{Op: "refresh", Reason: "left to the next pass: " + failure.Message, Err: ErrDeferred}
+		l.failing = &usererr.Error{Op: "refresh", Reason: "left to the next round: " + failure.Message, Err: ErrDeferred}
 		l.until = now.Add(max(failure.RetryAfter, time.Minute))
 	case mint.Unavailable:
 		if l.outages++; l.outages >= maxOutages {

@@ -277,8 +277,8 @@ func TestANewTokenIsNotTakenForRevoked(t *testing.T) {
 		}
 		c.checkLive(1, 0)
 		time.Sleep(20 * time.Second)
-		if sum, err := (&Pass{Issuer: i}).Run(t.Context()); err != nil || sum.Revoked != 1 {
-			t.Errorf("a pass = %+v, %v, want the destruction finished", sum, err)
+		if sum, err := (&Round{Issuer: i}).Run(t.Context()); err != nil || sum.Revoked != 1 {
+			t.Errorf("a round = %+v, %v, want the destruction finished", sum, err)
 		}
 		c.checkLive(0, 0)
 		c.checkNames()

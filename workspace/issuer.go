@@ -46,13 +46,13 @@ type Issuer struct {
 	Patience  time.Duration    // how long to wait for another run to finish; 0 means not at all
 	Waiting   func(id string)  // called once when a run begins to wait; may be nil
 
-	shared *shared // by the runs of a pass over all workspaces; nil outside of a pass
+	shared *shared // by the runs of a round over all workspaces; nil outside of a round
 }
 
-// shared is what the runs of one pass share.
+// shared is what the runs of one round share.
 type shared struct {
 	apps   apps          // with what the runs learned about each App
-	blocks *store.Blocks // as they were when the pass began; written before runs begin
+	blocks *store.Blocks // as they were when the round began; written before runs begin
 }
 
 // Create makes the workspace's tokens as the profile says, or finishes what an earlier
@@ -209,7 +209,7 @@ func (i *Issuer) ledger() ledger {
 
 func (i *Issuer) locks() locks { return locks{i.Store, i.clock(), i.Patience, i.Waiting} }
 
-// apps returns the Apps of the pass, or this run's own.
+// apps returns the Apps of the round, or this run's own.
 func (i *Issuer) apps() apps {
 	if i.shared != nil {
 		return i.shared.apps

@@ -270,14 +270,14 @@ func (t Token) jitter(most time.Duration) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// due returns when a pass has something to do for the workspace, by its record alone
+// due returns when a round has something to do for the workspace, by its record alone
 // and with the margin and grace of want: now, or a later time. The zero time means
-// never. A store that is Indexed stores it with the record, so that a pass reads only
-// what is due. It is never later than the time at which a pass with that margin and
+// never. A store that is Indexed stores it with the record, so that a round reads only
+// what is due. It is never later than the time at which a round with that margin and
 // grace finds the workspace due.
 //
 // Blocks do not count: a workspace without a token because it is blocked is due now, so
-// that the first pass after the block finds it.
+// that the first round after the block finds it.
 func (r *Record) due(want Want) time.Time {
 	if r.Destroying || r.LastError != nil && r.LastError.Foreign {
 		return want.Now

@@ -42,7 +42,7 @@ type apps struct {
 }
 
 // rateOf returns the requests left for an installation's App; ok is false if that is
-// not known. Call it only in a pass.
+// not known. Call it only in a round.
 func (a apps) rateOf(installation int64) (r mint.Rate, ok bool) {
 	if a.pool == nil {
 		return a.minters[0].App.Rate()
@@ -56,7 +56,7 @@ func (a apps) rateOf(installation int64) (r mint.Rate, ok bool) {
 }
 
 // changed returns when the latest of the store's installations was written. Call it
-// only in a pass.
+// only in a round.
 func (a apps) changed() time.Time {
 	var last time.Time
 	for _, m := range a.minters {
@@ -214,7 +214,7 @@ func isPassedOver(err error) bool {
 }
 
 // mayMint returns why an App is not asked for a token that the record needs: it cannot
-// be used, GitHub refused it in this pass, or it lacks a permission.
+// be used, GitHub refused it in this round, or it lacks a permission.
 func (a apps) mayMint(ctx context.Context, q tokenRequest, p place) error {
 	if p.Unready != nil {
 		return passed{p.Unready}
@@ -249,7 +249,7 @@ type minter struct {
 	PoolApp
 	clock   ledgerClock
 	catalog *mint.Catalog
-	learned *learned // what the runs of a pass share; nil for a single run
+	learned *learned // what the runs of a round share; nil for a single run
 }
 
 // A tokenRequest is one owner's token that a run needs.
@@ -272,7 +272,7 @@ type unresolved struct{ error }
 
 func (u unresolved) Unwrap() []error { return []error{u.error, errUnresolved} }
 
-// fulfil has the token minted, unless the pass has learned that GitHub would refuse it.
+// fulfil has the token minted, unless the round has learned that GitHub would refuse it.
 func (m minter) fulfil(ctx context.Context, q tokenRequest, installed []mint.Installation, moved string) error {
 	if m.Unready != nil {
 		return unresolved{m.Unready}

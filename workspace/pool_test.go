@@ -383,9 +383,9 @@ func TestAPassGoesOnWithoutTheFirstApp(t *testing.T) {
 	i.Unready = fmt.Errorf("its key cannot be opened")
 	i.App = &mint.App{URL: "https://github.test", Client: &http.Client{Transport: l.Transport()}, Now: l.Now}
 	l.ResetRequests()
-	sum, err := (&Pass{Issuer: i}).Run(t.Context())
+	sum, err := (&Round{Issuer: i}).Run(t.Context())
 	if err != nil || sum.Minted != 60 || sum.Failed != 0 {
-		t.Errorf("Pass = %+v, %v, want 60 tokens by the other two", sum, err)
+		t.Errorf("Round = %+v, %v, want 60 tokens by the other two", sum, err)
 	}
 	if others := l.Count(func(r fakegithub.Request) bool { return strings.HasPrefix(r.Path, "/app/installations/") && !isMint(r) }); others > 4 {
 		t.Errorf("GitHub was asked %d times about installations, want at most once for each App, and again where it was asked long ago", others)
@@ -409,7 +409,7 @@ func TestEachAppHasAReserve(t *testing.T) {
 		}
 	}
 	rate, _ := l.own[1].Rate()
-	w := (&Pass{Issuer: l.issuer()}).worker()
+	w := (&Round{Issuer: l.issuer()}).worker()
 	if _, err := w.due(t.Context()); err != nil {
 		t.Fatal(err)
 	}

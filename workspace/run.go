@@ -23,7 +23,7 @@ type run struct {
 	ledger ledger
 	apps   apps
 	audit  func(Event)
-	blocks *store.Blocks // as they were when the pass began; nil outside of a pass over all workspaces
+	blocks *store.Blocks // as they were when the round began; nil outside of a round over all workspaces
 
 	record *Record
 	held   *heldTokens
@@ -37,9 +37,9 @@ type run struct {
 	failed       []string // owners whose token this run could not mint
 }
 
-// maxRounds limits how often a run plans: after what one round mints, the next may have
+// maxPlans limits how often a run plans: after what one plan mints, the next may have
 // to clean up.
-const maxRounds = 3
+const maxPlans = 3
 
 // reconcile does what Plan returns until nothing is left to do, so that the workspace
 // is in the state of its record. If one owner's token cannot be minted, the others
@@ -80,7 +80,7 @@ func (r *run) reconcile(ctx context.Context, since time.Time) error {
 func (r *run) converge(ctx context.Context, want Want) (err error) {
 	tried := map[string]bool{}
 	var left []Step
-	for range maxRounds {
+	for range maxPlans {
 		want.Now, want.Doubt = r.ledger.clock.now(), r.ledger.clock.doubt()
 		steps := slices.DeleteFunc(Plan(r.record, r.held.held(), want), func(s Step) bool { return s.Do == Mint && tried[s.Owner] })
 		if steps, left = withoutLeft(steps); len(steps) == 0 {
@@ -189,7 +189,7 @@ func (r *run) conclude(ctx context.Context, why error) error {
 	return err
 }
 
-// readBlocks returns the blocks. Those that the pass read are used if they do not block
+// readBlocks returns the blocks. Those that the round read are used if they do not block
 // the workspace and each of its owners has a live token: then no run has withdrawn any
 // before this one, and an operator who blocks later withdraws the new ones. In any
 // other case it reads them now.

@@ -137,7 +137,7 @@ func TestARunMintsOnceForAnOwner(t *testing.T) {
 	}
 }
 
-// With the longest margin the next pass leaves a new token alone.
+// With the longest margin the next round leaves a new token alone.
 func TestTheLongestMarginLeavesNewTokensAlone(t *testing.T) {
 	for k := range 50 {
 		tok := token("acme", Delivered, time.Duration(k).String(), time.Hour)

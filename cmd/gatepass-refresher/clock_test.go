@@ -20,7 +20,7 @@ func TestAClockThatIsOffIsSaid(t *testing.T) {
 		r.monitor = newMonitor(time.Minute)
 		made, err := w.refresh(r, request{})
 		if err != nil || !strings.HasPrefix(made.Clock, c.want) || !strings.Contains(made.String(), c.want) {
-			t.Errorf("the pass = %v, %v, want %q", made.String(), err, c.want)
+			t.Errorf("the round = %v, %v, want %q", made.String(), err, c.want)
 		}
 		if log := w.log.String(); !strings.Contains(log, c.want) || !strings.Contains(log, `"level":"WARN"`) {
 			t.Errorf("the log is %s, want a warning", log)
@@ -43,7 +43,7 @@ func TestPassesWithAClockThatIsOff(t *testing.T) {
 		r := w.refresher("--interval", "5m", "--listen", "none")
 		for range 3 {
 			if made, err := w.refresh(r, request{}); err != nil || made.Failed != 0 {
-				t.Fatalf("the pass = %+v, %v", made, err)
+				t.Fatalf("the round = %+v, %v", made, err)
 			}
 		}
 		want := 2

@@ -60,7 +60,7 @@ func TestTheDocsSayWhatAPassCosts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	line := fmt.Sprintf("| a pass with nothing due, for an App that is installed twice | %d | %d | %d |\n", s.writes, s.deletes, s.reads)
+	line := fmt.Sprintf("| a round with nothing due, for an App that is installed twice | %d | %d | %d |\n", s.writes, s.deletes, s.reads)
 	if !strings.Contains(string(docs), line) {
 		t.Errorf("docs/refresher.md lacks the line\n%s", line)
 	}

@@ -168,7 +168,7 @@ func TestTheAlarmsReadTheLog(t *testing.T) {
 		value := s.Properties(metric)["MetricTransformations"].([]any)[0].(map[string]any)["MetricValue"].(string)
 		for _, selector := range regexp.MustCompile(`\$\.([a-z_]+)`).FindAllStringSubmatch(pattern+value, -1) {
 			if _, ok := line[selector[1]]; !ok {
-				t.Errorf("%s looks for %s, which the line of a pass does not have", metric, selector[1])
+				t.Errorf("%s looks for %s, which the line of a round does not have", metric, selector[1])
 			}
 		}
 	}

@@ -51,8 +51,8 @@ func TestLoopForHours(t *testing.T) {
 		if err := r.loop(ctx); err != nil {
 			t.Fatalf("loop = %v", err)
 		}
-		if passes := w.log.count("pass"); passes < 65 || passes > 80 {
-			t.Errorf("%d passes in 6 hours, want about 72", passes)
+		if rounds := w.log.count("pass"); rounds < 65 || rounds > 80 {
+			t.Errorf("%d rounds in 6 hours, want about 72", rounds)
 		}
 		// A token is replaced when 15 to 25 minutes are left of its hour.
 		if n := w.asked(); n < 3*8 || n > 3*12 {
@@ -92,7 +92,7 @@ func TestLoopRetriesSooner(t *testing.T) {
 		}
 		cancel()
 		if err := <-done; err != nil || w.log.count("pass") != 2 {
-			t.Errorf("loop = %v after %d passes, want 2", err, w.log.count("pass"))
+			t.Errorf("loop = %v after %d rounds, want 2", err, w.log.count("pass"))
 		}
 	})
 }

@@ -31,17 +31,17 @@ so again and again. Where AWS Lambda starts it, it answers invocations.
   --margin D          replace a token that has less left than this (default $GATEPASS_MARGIN or 20m)
   --grace D           revoke a replaced token after this; 0 for at once (default $GATEPASS_GRACE or 20m)
   --workers N         workspaces at once (default $GATEPASS_WORKERS or 20)
-  --timeout D         begin no further workspace after this; the next pass does (default 15m)
+  --timeout D         begin no further workspace after this; the next round does (default 15m)
   --payload FILE      do what this payload of the Lambda function says; - is standard input
   --adopt             make a workspace that a payload describes and the ledger does not know, and
                       replace live tokens that gatepass did not write (or $GATEPASS_ADOPT)
-  --interval D        stay, and make a pass every D, give or take a tenth
+  --interval D        stay, and make a round every D, give or take a tenth
   --listen ADDRESS    serve /healthz, /readyz and /metrics while it stays (default 127.0.0.1:9464); none for nowhere
   --json              print the summary as JSON
   --log-format FORM   json or text (default $GATEPASS_LOG_FORMAT or json)
   --version           print the version
 
-Exit code 0: all is well, or left to the next pass; 1: something failed; 2: usage.
+Exit code 0: all is well, or left to the next round; 1: something failed; 2: usage.
 `
 
 func main() {

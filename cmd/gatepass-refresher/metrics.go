@@ -18,7 +18,7 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 
-	passes, failures      *prometheus.CounterVec
+	rounds, failures      *prometheus.CounterVec
 	took                  prometheus.Summary
 	minted, revoked, lost prometheus.Counter
 	workspaces            *prometheus.GaugeVec
@@ -40,10 +40,10 @@ func newMetrics(interval time.Duration, started time.Time) *metrics {
 	}
 	m := &metrics{
 		registry:   registry,
-		passes:     counters("gatepass_refresher_passes_total", "Passes by result: ok, partial (single workspaces failed), failed (as a whole).", "result"),
-		took:       r.NewSummary(prometheus.SummaryOpts{Name: "gatepass_refresher_pass_duration_seconds", Help: "How long passes took."}),
-		workspaces: gauges("gatepass_refresher_workspaces", "Workspaces in the last pass by what became of them; known and expired are counted beside the others, known only where the store has no index.", "state"),
-		succeeded:  gauges("gatepass_refresher_last_success_timestamp_seconds", "When the last pass ended that did not fail as a whole; before the first one, when the program started.").WithLabelValues(),
+		rounds:     counters("gatepass_refresher_passes_total", "Rounds by result: ok, partial (single workspaces failed), failed (as a whole).", "result"),
+		took:       r.NewSummary(prometheus.SummaryOpts{Name: "gatepass_refresher_pass_duration_seconds", Help: "How long rounds took."}),
+		workspaces: gauges("gatepass_refresher_workspaces", "Workspaces in the last round by what became of them; known and expired are counted beside the others, known only where the store has no index.", "state"),
+		succeeded:  gauges("gatepass_refresher_last_success_timestamp_seconds", "When the last round ended that did not fail as a whole; before the first one, when the program started.").WithLabelValues(),
 		ahead:      gauges("gatepass_clock_ahead_seconds", "How far this machine's clock is ahead of GitHub's; less than 0 where it is behind.").WithLabelValues(),
 		minted:     counters("gatepass_tokens_minted_total", "Tokens that GitHub made.").WithLabelValues(),
 		revoked:    counters("gatepass_tokens_revoked_total", "Tokens that were revoked.").WithLabelValues(),
@@ -56,11 +56,11 @@ func newMetrics(interval time.Duration, started time.Time) *metrics {
 	m.appUsable = gauges("gatepass_app_usable", "Whether the App of that name in the store could be opened with its key.", "app")
 	m.appLimit = gauges("gatepass_app_rate_limit", "Requests that GitHub takes from the App in an hour.", "app")
 	m.appRemaining = gauges("gatepass_app_rate_limit_remaining", "Requests that GitHub still takes from the App in this hour.", "app")
-	gauges("gatepass_refresher_interval_seconds", "How often a pass is made.").WithLabelValues().Set(interval.Seconds())
+	gauges("gatepass_refresher_interval_seconds", "How often a round is made.").WithLabelValues().Set(interval.Seconds())
 	m.succeeded.Set(exposition.Seconds(started))
 	m.report(report{})
 	for _, result := range []string{passOK, passPartial, passFailed} {
-		m.passes.WithLabelValues(result) // 0 from the start, like the reasons below
+		m.rounds.WithLabelValues(result) // 0 from the start, like the reasons below
 	}
 	for _, reason := range append(slices.Collect(maps.Values(reasons)), reasonOther, reasonWider) {
 		m.failures.WithLabelValues(reason)

@@ -89,7 +89,7 @@ func (m *monitor) end(made report, app *mint.App, err error) {
 	case made.Failed > 0:
 		result = passPartial
 	}
-	m.metrics.passes.WithLabelValues(result).Inc()
+	m.metrics.rounds.WithLabelValues(result).Inc()
 	m.metrics.took.Observe(m.time().Sub(m.begun).Seconds())
 	m.begun, m.err, m.hasEnded = time.Time{}, err, true
 	if err == nil {
@@ -118,12 +118,12 @@ func (m *monitor) alive() error {
 		return nil
 	}
 	if since := m.time().Sub(m.begun); since > hangs*m.interval {
-		return fmt.Errorf("a pass has been running for %s", since.Round(time.Second))
+		return fmt.Errorf("a round has been running for %s", since.Round(time.Second))
 	}
 	return nil
 }
 
-var errFirst = errors.New("the first pass has not ended yet")
+var errFirst = errors.New("the first round has not ended yet")
 
 // ready returns an error if tokens are not being refreshed, and otherwise a note for
 // people.

@@ -42,15 +42,15 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	check("at the start", "/healthz", 200, "ok")
-	check("at the start", "/readyz", 503, "the first pass has not ended yet")
+	check("at the start", "/readyz", 503, "the first round has not ended yet")
 	m.begin(*now)
 	*now = now.Add(15 * time.Minute)
 	check("in a long pass", "/healthz", 200, "ok")
 	*now = now.Add(time.Second)
-	check("in one that hangs", "/healthz", 503, "a pass has been running for 15m1s")
+	check("in one that hangs", "/healthz", 503, "a round has been running for 15m1s")
 	m.end(report{}, nil, nil)
-	check("after a pass", "/healthz", 200, "ok")
-	check("after a pass", "/readyz", 200, "ok")
+	check("after a round", "/healthz", 200, "ok")
+	check("after a round", "/readyz", 200, "ok")
 	*now = now.Add(time.Hour)
 	check("between two passes", "/healthz", 200, "ok")
 	m.begin(*now)
@@ -103,7 +103,7 @@ func TestMetrics(t *testing.T) {
 		`gatepass_refresher_pass_duration_seconds_sum`:          1.5,
 		`gatepass_refresher_pass_duration_seconds_count`:        2,
 		`gatepass_refresher_workspaces{state="known"}`:          7,
-		`gatepass_refresher_workspaces{state="failed"}`:         1, // of the last pass that could read the ledger
+		`gatepass_refresher_workspaces{state="failed"}`:         1, // of the last round that could read the ledger
 		`gatepass_refresher_interval_seconds`:                   300,
 		`gatepass_refresher_last_success_timestamp_seconds`:     healthy,
 		`gatepass_tokens_minted_total`:                          2,

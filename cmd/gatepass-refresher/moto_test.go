@@ -165,7 +165,7 @@ func TestRecordedCallsAreAllowed(t *testing.T) {
 func TestRecordedCallsOfWorkspaceKeysAreAllowed(t *testing.T) {
 	c := newCloud(t, "WorkspaceKeys="+strings.ReplaceAll(t.Name(), "/", "-")+"-"+time.Now().Format("150405")+"-", "Adopt=true")
 	if made := c.lambda.report("{}"); made.Refreshed != 2 {
-		t.Fatalf("a pass = %+v, want two refreshed", made)
+		t.Fatalf("a round = %+v, want two refreshed", made)
 	}
 	mark, err := store.KeyMark("sb-3")
 	if err != nil {
@@ -215,7 +215,7 @@ func TestRecordedCallsInATableAreAllowed(t *testing.T) {
 	c := newCloud(t, "Table="+table, "TablePolicyArn=arn:aws:iam::123456789012:policy/gatepass", "Adopt=true")
 	before := c.token("sb-1")
 	if made := c.lambda.report("{}"); made.Refreshed != 2 || made.Failed != 0 {
-		t.Fatalf("a pass = %+v, want two refreshed", made)
+		t.Fatalf("a round = %+v, want two refreshed", made)
 	}
 	if made := c.lambda.report(`{"sandbox_id": "sb-3", "allowed_repos": ["octo/widgets"], "permissions": ["clone"]}`); made.Refreshed != 1 {
 		t.Errorf("a workspace that is new = %+v, want it made", made)
@@ -232,7 +232,7 @@ func TestRecordedCallsInATableAreAllowed(t *testing.T) {
 		}
 	}
 	if made := c.lambda.report("{}"); made.Due != 0 || made.Failed != 0 {
-		t.Errorf("a pass by the index = %+v, want nothing due", made)
+		t.Errorf("a round by the index = %+v, want nothing due", made)
 	}
 	if after := c.token("sb-1"); after == before || !strings.HasPrefix(after, "ghs_") {
 		t.Error("the token in the store is not a new one")

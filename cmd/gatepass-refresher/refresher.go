@@ -52,7 +52,7 @@ func newRefresher(o options, getenv func(string) string, log *slog.Logger) (*ref
 func (r *refresher) refresh(ctx context.Context, stop <-chan struct{}, q request) (report, error) {
 	begun := time.Now()
 	r.monitor.begin(begun)
-	made, app, err := r.pass(ctx, stop, q)
+	made, app, err := r.round(ctx, stop, q)
 	if err != nil {
 		made.Error = usererr.Escape(err.Error())
 	}
@@ -68,7 +68,7 @@ func (r *refresher) refresh(ctx context.Context, stop <-chan struct{}, q request
 	return made, err
 }
 
-func (r *refresher) pass(ctx context.Context, stop <-chan struct{}, q request) (report, *mint.App, error) {
+func (r *refresher) round(ctx context.Context, stop <-chan struct{}, q request) (report, *mint.App, error) {
 	issuer, app, err := r.apps.Issuer(ctx)
 	if err != nil {
 		return report{}, nil, err
@@ -83,7 +83,7 @@ func (r *refresher) pass(ctx context.Context, stop <-chan struct{}, q request) (
 		r.logEvent(e)
 		r.monitor.event(e)
 	}
-	p := &workspace.Pass{
+	p := &workspace.Round{
 		Issuer: issuer, Only: q.workspace, Workers: r.options.workers, Force: q.force, Stop: stop,
 		Each: made.add,
 	}

@@ -34,7 +34,7 @@ func TestRefreshLogsWhatItDoes(t *testing.T) {
 		}
 	}
 	if again, err := w.refresh(r, request{}); err != nil || again.Due != 0 || again.Minted != 0 || w.asked() != 2 {
-		t.Errorf("another pass = %+v, %v, want nothing due", again, err)
+		t.Errorf("another round = %+v, %v, want nothing due", again, err)
 	}
 }
 
@@ -45,7 +45,7 @@ func TestNoTokenIsEverLogged(t *testing.T) {
 	w.settle("sb-1", "sb-2", "sb-3")
 	r := w.refresher("--grace", "0", "--adopt")
 	var shown []string
-	pass := func(q request) {
+	round := func(q request) {
 		made, err := w.refresh(r, q)
 		r.logFailures(made)
 		shown = append(shown, made.String())
@@ -57,18 +57,18 @@ func TestNoTokenIsEverLogged(t *testing.T) {
 		}
 	}
 	w.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Truncate(60), 1)
-	pass(request{})
+	round(request{})
 	w.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), 1)
-	pass(request{force: true})
+	round(request{force: true})
 	w.RemoveKey(w.app.ID, &testKey.PublicKey)
-	pass(request{force: true})
+	round(request{force: true})
 	if err := w.AddKey(w.app.ID, &testKey.PublicKey); err != nil {
 		t.Fatal(err)
 	}
 	only, _ := store.OnlyToken("sb-9")
 	w.put(only, w.token("sb-1")) // as another system would deliver it
-	pass(request{workspace: "sb-9", frozen: &frozen{repositories: []string{"octo/widgets"}, verbs: []string{"push"}}})
-	pass(request{workspace: "nobody"})
+	round(request{workspace: "sb-9", frozen: &frozen{repositories: []string{"octo/widgets"}, verbs: []string{"push"}}})
+	round(request{workspace: "nobody"})
 	text := w.log.String() + strings.Join(shown, "\n")
 	for _, want := range []string{"token_generated", "token_generation_failed", "token_revoked", "token_lost", "workspace_created", "workspace_failed", "the ledger does not know it"} {
 		if !strings.Contains(text, want) {

@@ -125,7 +125,7 @@ func (r *report) String() string {
 	for _, part := range []struct {
 		n    int
 		what string
-	}{{r.Refreshed, "refreshed"}, {r.Failed, "failed"}, {r.Busy, "in another run's hands"}, {r.Deferred, "left to the next pass"}} {
+	}{{r.Refreshed, "refreshed"}, {r.Failed, "failed"}, {r.Busy, "in another run's hands"}, {r.Deferred, "left to the next round"}} {
 		if part.n > 0 {
 			fmt.Fprintf(&b, ", %d %s", part.n, part.what)
 		}

@@ -31,7 +31,7 @@ const dueIndex = "due"
 
 // A partition of DynamoDB takes 1,000 writes and 3,000 reads a second, whatever the table
 // takes. Entries of workspaces are spread by the workspace's id; those of one workspace
-// stay together, so that one call lists them. The index is read in each pass and written
+// stay together, so that one call lists them. The index is read in each round and written
 // less: it has fewer shards. The numbers can never change.
 const (
 	workspaceShards = 16

@@ -113,7 +113,7 @@ func swapsSayWhenDue(t *testing.T, s store.Store, name string) {
 	checkDue(t, s, store.Everything(), minutes(60), 0)
 }
 
-// A pass deletes what is due, or writes it with another time, while it goes over it.
+// A round deletes what is due, or writes it with another time, while it goes over it.
 func dueMayChange(t *testing.T, open func() store.Store) {
 	s := open()
 	const n = 53

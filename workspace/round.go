@@ -14,18 +14,18 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// The defaults of a Pass.
+// The defaults of a Round.
 const (
 	defaultWorkers = 20
 	reservePart    = 10 // this part of the rate limit is reserved for urgent requests: a tenth
 )
 
-// A Pass goes over the ledger once and refreshes every workspace with something due,
+// A Round goes over the ledger once and refreshes every workspace with something due,
 // starting with the tokens that expire first. It reads the store and GitHub as they are
 // now. In a store that is Indexed, it reads only records that are due, by the margin
 // and grace of the Issuer that wrote each last; it reads all records if Force is set or
 // an installation is new.
-type Pass struct {
+type Round struct {
 	Issuer  *Issuer      // configured as for one workspace
 	Only    string       // the one workspace to refresh, due or not; "" means all
 	New     *Profile     // with Only: creates that workspace if the ledger does not know it; may be nil
@@ -44,11 +44,11 @@ type Result struct {
 	Err       error // nil on success
 }
 
-// IsLeft reports whether the workspace was left to another run or a later pass, which
+// IsLeft reports whether the workspace was left to another run or a later round, which
 // may succeed without a change.
 func (r Result) IsLeft() bool { return errors.Is(r.Err, ErrBusy) || isDeferral(r.Err) }
 
-// A Summary is what a pass found and did.
+// A Summary is what a round found and did.
 type Summary struct {
 	Workspaces int  // in the ledger; 1 if there was only one to refresh
 	IsPart     bool // Workspaces are only those that the store's index says are due
@@ -56,11 +56,11 @@ type Summary struct {
 	Refreshed  int  // of those due: successful
 	Failed     int  // of those due: with an error
 	Busy       int  // of those due: held by another run
-	Deferred   int  // of those due: left to a later pass
+	Deferred   int  // of those due: left to a later round
 	Minted     int  // tokens
 	Revoked    int  // tokens
 	Lost       int  // tokens that may be alive and whose value is lost
-	Expired    int  // workspaces with a token that expired before the pass
+	Expired    int  // workspaces with a token that expired before the round
 	// Soonest is the first expiry of all delivered tokens; zero for none. If IsPart is
 	// set, it is the first of those that were due or are due next.
 	Soonest time.Time
@@ -78,10 +78,10 @@ type item struct {
 	isUnknown bool // the ledger does not know it
 }
 
-// Run makes the pass. The error is about the ledger as a whole, or reports that ctx
+// Run makes the round. The error is about the ledger as a whole, or reports that ctx
 // ended before everything was done; the summary counts errors of single workspaces. The
 // error wraps [store.ErrNotFound] if the ledger does not know the Only workspace.
-func (p *Pass) Run(ctx context.Context) (Summary, error) {
+func (p *Round) Run(ctx context.Context) (Summary, error) {
 	w := p.worker()
 	begun := w.issuer.clock().machine()
 	w.issuer.Sync(ctx) // what is due depends on the clock
@@ -93,21 +93,21 @@ func (p *Pass) Run(ctx context.Context) (Summary, error) {
 	return w.sum, err
 }
 
-// worker holds what one pass shares: the repositories and installations that it has
+// worker holds what one round shares: the repositories and installations that it has
 // read, and what is not worth asking again.
 type worker struct {
-	pass   *Pass
+	round  *Round
 	issuer *Issuer
 
-	blocks store.Blocks // as they were when the pass began
+	blocks store.Blocks // as they were when the round began
 
 	mu  sync.Mutex // guards sum, and Each
 	sum Summary
 }
 
-func (p *Pass) worker() *worker {
+func (p *Round) worker() *worker {
 	own := *p.Issuer
-	w := &worker{pass: p, issuer: &own}
+	w := &worker{round: p, issuer: &own}
 	own.Catalog = new(mint.Catalog)
 	if p.Only == "" {
 		own.shared = &shared{apps: own.apps()}
@@ -137,7 +137,7 @@ func (w *worker) count(e Event) {
 
 // due reads the ledger, and keeps an item for each record with something due.
 func (w *worker) due(ctx context.Context) ([]item, error) {
-	if w.pass.Only != "" {
+	if w.round.Only != "" {
 		return w.only(ctx)
 	}
 	installed, err := w.issuer.apps().stored(ctx)
@@ -171,10 +171,10 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 // only checks one workspace. A user asked for it, so it also repairs what the record
 // does not show, such as a missing token.
 func (w *worker) only(ctx context.Context) ([]item, error) {
-	r, err := w.issuer.Load(ctx, w.pass.Only)
-	if errors.Is(err, store.ErrNotFound) && w.pass.New != nil {
+	r, err := w.issuer.Load(ctx, w.round.Only)
+	if errors.Is(err, store.ErrNotFound) && w.round.New != nil {
 		w.sum.Workspaces, w.sum.Due = 1, 1
-		return []item{{id: w.pass.Only, isUnknown: true}}, nil
+		return []item{{id: w.round.Only, isUnknown: true}}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -205,7 +205,7 @@ func (w *worker) look(r *Record, installed []mint.Installation) (ends time.Time,
 	}
 	isLeft := r.LastError != nil && r.LastError.Foreign
 	steps := slices.DeleteFunc(Plan(r, held, want), r.canWait)
-	isDue = w.pass.Force || r.Destroying || len(steps) > 0 || want.Adopt && isLeft
+	isDue = w.round.Force || r.Destroying || len(steps) > 0 || want.Adopt && isLeft
 	if !isDue {
 		w.sum.note(ends)
 	}
@@ -226,7 +226,7 @@ func (s *Summary) note(ends time.Time) {
 
 // work refreshes the items, a limited number at the same time.
 func (w *worker) work(ctx context.Context, items []item) error {
-	workers := w.pass.Workers
+	workers := w.round.Workers
 	if workers <= 0 {
 		workers = defaultWorkers
 	}
@@ -276,16 +276,16 @@ func (w *worker) refresh(ctx context.Context, it item) (Result, time.Time) {
 
 func (w *worker) run(ctx context.Context, it item) (*Record, error) {
 	if it.isUnknown {
-		return w.issuer.Create(ctx, it.id, w.pass.New, 0)
+		return w.issuer.Create(ctx, it.id, w.round.New, 0)
 	}
-	return w.issuer.Refresh(ctx, it.id, w.pass.Force)
+	return w.issuer.Refresh(ctx, it.id, w.round.Force)
 }
 
-const timeIsOver = "the time of this pass is over"
+const timeIsOver = "the time of this round is over"
 
 func (w *worker) isStopped() bool {
 	select {
-	case <-w.pass.Stop:
+	case <-w.round.Stop:
 		return true
 	default:
 		return false
@@ -299,11 +299,11 @@ func (w *worker) canWait(it item) bool {
 	return ok && rate.Remaining <= rate.Limit/reservePart && rate.Reset.After(w.issuer.Time()) && it.ends.After(rate.Reset.Add(time.Minute))
 }
 
-// ErrDeferred reports that a workspace was left to a later pass.
-var ErrDeferred = errors.New("left to the next pass")
+// ErrDeferred reports that a workspace was left to a later round.
+var ErrDeferred = errors.New("left to the next round")
 
 func deferred(why string) error {
-	return &usererr.Error{Op: "refresh", Reason: "left to the next pass: " + why, Err: ErrDeferred}
+	return &usererr.Error{Op: "refresh", Reason: "left to the next round: " + why, Err: ErrDeferred}
 }
 
 func (w *worker) finish(r Result, ends time.Time) {
@@ -320,20 +320,20 @@ func (w *worker) finish(r Result, ends time.Time) {
 	default:
 		w.sum.Failed++
 	}
-	if w.pass.Each != nil {
-		w.pass.Each(r)
+	if w.round.Each != nil {
+		w.round.Each(r)
 	}
 }
 
-// isDeferral reports whether the next pass may succeed without a change.
+// isDeferral reports whether the next round may succeed without a change.
 func isDeferral(err error) bool {
 	failure, ok := errors.AsType[*mint.Error](err)
 	return errors.Is(err, ErrDeferred) || ok && failure.Kind == mint.RateLimited
 }
 
-// newInstallation is how long after an installation was written a pass reads all
+// newInstallation is how long after an installation was written a round reads all
 // records, because "*" in a record includes that installation. It is longer than the
-// time between two passes.
+// time between two rounds.
 const newInstallation = DefaultMargin
 
 // records yields the records that may have something due: those in the store's index,
@@ -341,7 +341,7 @@ const newInstallation = DefaultMargin
 func (w *worker) records(ctx context.Context) iter.Seq2[Found, error] {
 	index, ok := w.issuer.Store.(store.Indexed)
 	now := w.issuer.Time()
-	if !ok || w.pass.Force || now.Sub(w.issuer.shared.apps.changed()) < newInstallation {
+	if !ok || w.round.Force || now.Sub(w.issuer.shared.apps.changed()) < newInstallation {
 		return Records(ctx, w.issuer.Store)
 	}
 	w.sum.IsPart = true

@@ -34,11 +34,11 @@ func (c crowd) settle(n int, repositories string) {
 	}
 }
 
-func (c crowd) pass() Summary {
+func (c crowd) round() Summary {
 	c.t.Helper()
-	sum, err := (&Pass{Issuer: c.run(&mortal{})}).Run(c.t.Context())
+	sum, err := (&Round{Issuer: c.run(&mortal{})}).Run(c.t.Context())
 	if err != nil {
-		c.t.Fatalf("Pass = %+v, %v", sum, err)
+		c.t.Fatalf("Round = %+v, %v", sum, err)
 	}
 	return sum
 }
@@ -54,24 +54,24 @@ func TestPassMintsWhatIsDueAndNoMore(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.settle(30, "acme/widgets")
 	c.ResetRequests()
-	if sum := c.pass(); sum.Workspaces != 30 || sum.Due != 0 || c.asked() != 0 {
-		t.Errorf("a pass over fresh workspaces = %+v, %d mints, want nothing due", sum, c.asked())
+	if sum := c.round(); sum.Workspaces != 30 || sum.Due != 0 || c.asked() != 0 {
+		t.Errorf("a round over fresh workspaces = %+v, %d mints, want nothing due", sum, c.asked())
 	}
 	c.Advance(45 * time.Minute)
-	sum := c.pass()
+	sum := c.round()
 	if sum.Due != 30 || sum.Refreshed != 30 || sum.Minted != 30 || c.asked() != 30 || sum.Expired != 0 {
-		t.Errorf("a pass = %+v, %d mints, want one for each of 30", sum, c.asked())
+		t.Errorf("a round = %+v, %d mints, want one for each of 30", sum, c.asked())
 	}
 	if left := sum.Soonest.Sub(c.Now()); left < 59*time.Minute {
 		t.Errorf("the first token ends in %s, want an hour", left)
 	}
-	forced, err := (&Pass{Issuer: c.run(&mortal{}), Force: true}).Run(t.Context())
+	forced, err := (&Round{Issuer: c.run(&mortal{}), Force: true}).Run(t.Context())
 	if err != nil || forced.Minted != 30 || forced.Revoked != 0 {
-		t.Errorf("a forced pass = %+v, %v, want 30 new tokens", forced, err)
+		t.Errorf("a forced round = %+v, %v, want 30 new tokens", forced, err)
 	}
 	c.Advance(DefaultGrace)
-	if sum := c.pass(); sum.Revoked != 30 || sum.Minted != 0 || len(c.Tokens()) != 30 {
-		t.Errorf("a pass after the grace = %+v, want 30 superseded tokens revoked", sum)
+	if sum := c.round(); sum.Revoked != 30 || sum.Minted != 0 || len(c.Tokens()) != 30 {
+		t.Errorf("a round after the grace = %+v, want 30 superseded tokens revoked", sum)
 	}
 }
 
@@ -81,8 +81,8 @@ func TestPassListsAnInstallationOnce(t *testing.T) {
 	c.settle(12, "acme/*")
 	c.Advance(45 * time.Minute)
 	c.ResetRequests()
-	if sum := c.pass(); sum.Refreshed != 12 || sum.Minted != 12 {
-		t.Errorf("a pass = %+v, want 12 refreshed", sum)
+	if sum := c.round(); sum.Refreshed != 12 || sum.Minted != 12 {
+		t.Errorf("a round = %+v, want 12 refreshed", sum)
 	}
 	lists := c.Count(func(r fakegithub.Request) bool { return strings.HasSuffix(r.Path, "/installation/repositories") })
 	if c.asked() != 13 || lists != 1 {
@@ -113,13 +113,13 @@ func TestPassLearns(t *testing.T) {
 				c.break_(city)
 				city.ResetRequests()
 				var texts []string
-				p := &Pass{Issuer: city.run(&mortal{}), Workers: 3, Each: func(r Result) { texts = append(texts, fmt.Sprint(r.Err)) }}
+				p := &Round{Issuer: city.run(&mortal{}), Workers: 3, Each: func(r Result) { texts = append(texts, fmt.Sprint(r.Err)) }}
 				sum, err := p.Run(t.Context())
 				if err != nil || sum.Due != 40 || sum.Refreshed != 0 || sum.Minted != 0 {
-					t.Errorf("the pass = %+v, %v, want 40 that fail", sum, err)
+					t.Errorf("the round = %+v, %v, want 40 that fail", sum, err)
 				}
 				if c.want == "" && sum.Deferred != 40 {
-					t.Errorf("the pass = %+v, want all left to the next", sum)
+					t.Errorf("the round = %+v, want all left to the next", sum)
 				}
 				if n := city.Count(func(fakegithub.Request) bool { return true }); n > c.most {
 					t.Errorf("GitHub was asked %d times, want at most %d", n, c.most)
@@ -157,7 +157,7 @@ func (c crowd) each(owner string, do func(int64) error) {
 func TestPassKeepsAReserve(t *testing.T) {
 	c := newCrowd(t, 50)
 	i := c.run(&mortal{})
-	w := (&Pass{Issuer: i}).worker()
+	w := (&Round{Issuer: i}).worker()
 	now := c.Now()
 	i.App.Self(t.Context()) // to get an answer with the limit
 	rate, ok := i.App.Rate()
@@ -195,10 +195,10 @@ func TestPassGoesOn(t *testing.T) {
 		t.Fatal("Destroy is done, want an error")
 	}
 	results := map[string]error{}
-	p := &Pass{Issuer: c.run(&mortal{}), Force: true, Each: func(r Result) { results[r.Workspace] = r.Err }}
+	p := &Round{Issuer: c.run(&mortal{}), Force: true, Each: func(r Result) { results[r.Workspace] = r.Err }}
 	sum, err := p.Run(ctx)
 	if err != nil || sum.Failed != 1 || sum.Busy != 1 || sum.Refreshed != 2 || sum.Minted != 1 {
-		t.Errorf("the pass = %+v, %v, want one failed, one busy, two done", sum, err)
+		t.Errorf("the round = %+v, %v, want one failed, one busy, two done", sum, err)
 	}
 	if results["sb-0"] == nil || !errors.Is(results["sb-1"], ErrBusy) || results["sb-2"] != nil || results["sb-3"] != nil {
 		t.Errorf("results = %v", results)
@@ -213,14 +213,14 @@ func TestPassEndsWithItsTime(t *testing.T) {
 	c.settle(5, "acme/widgets")
 	c.Advance(45 * time.Minute)
 	ctx, cancel := context.WithCancel(t.Context())
-	p := &Pass{Issuer: c.run(&mortal{}), Workers: 1, Each: func(Result) { cancel() }}
+	p := &Round{Issuer: c.run(&mortal{}), Workers: 1, Each: func(Result) { cancel() }}
 	sum, err := p.Run(ctx)
 	if !errors.Is(err, context.Canceled) || sum.Refreshed != 1 || sum.Deferred != 4 {
 		t.Errorf("Run = %+v, %v, want one done and four deferred", sum, err)
 	}
 }
 
-// A pass that has to stop finishes what it has begun.
+// A round that has to stop finishes what it has begun.
 func TestPassStops(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.settle(5, "acme/widgets")
@@ -232,7 +232,7 @@ func TestPassStops(t *testing.T) {
 			close(stop)
 		}
 	}
-	sum, err := (&Pass{Issuer: i, Workers: 1, Stop: stop}).Run(t.Context())
+	sum, err := (&Round{Issuer: i, Workers: 1, Stop: stop}).Run(t.Context())
 	if err != nil || sum.Refreshed != 1 || sum.Deferred != 4 || sum.Failed != 0 || sum.Minted != 1 {
 		t.Errorf("Run = %+v, %v, want one finished and four deferred", sum, err)
 	}
@@ -246,7 +246,7 @@ func TestPassGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	i := c.run(&mortal{})
 	i.App.Client = &http.Client{Transport: giveUp{cancel}}
-	sum, err := (&Pass{Issuer: i, Workers: 1}).Run(ctx)
+	sum, err := (&Round{Issuer: i, Workers: 1}).Run(ctx)
 	if !errors.Is(err, context.Canceled) || sum.Deferred != 3 || sum.Failed != 0 {
 		t.Errorf("Run = %+v, %v, want all deferred", sum, err)
 	}
@@ -261,7 +261,7 @@ func (g giveUp) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// A pass over one workspace works on it whether its record has something due or not.
+// A round over one workspace works on it whether its record has something due or not.
 func TestPassOverOne(t *testing.T) {
 	c := newCrowd(t, 0)
 	c.settle(3, "acme/widgets")
@@ -270,20 +270,20 @@ func TestPassOverOne(t *testing.T) {
 	if err := c.store.Delete(ctx, token); err != nil {
 		t.Fatal(err)
 	}
-	sum, err := (&Pass{Issuer: c.run(&mortal{}), Only: "sb-1"}).Run(ctx)
+	sum, err := (&Round{Issuer: c.run(&mortal{}), Only: "sb-1"}).Run(ctx)
 	if err != nil || sum.Workspaces != 1 || sum.Due != 1 || sum.Refreshed != 1 || sum.Minted != 1 || sum.Soonest.IsZero() {
-		t.Errorf("a pass over sb-1 = %+v, %v, want its lost token replaced", sum, err)
+		t.Errorf("a round over sb-1 = %+v, %v, want its lost token replaced", sum, err)
 	}
-	if sum, err := (&Pass{Issuer: c.run(&mortal{}), Only: "sb-1"}).Run(ctx); err != nil || sum.Minted != 0 || sum.Refreshed != 1 {
+	if sum, err := (&Round{Issuer: c.run(&mortal{}), Only: "sb-1"}).Run(ctx); err != nil || sum.Minted != 0 || sum.Refreshed != 1 {
 		t.Errorf("another = %+v, %v, want nothing minted", sum, err)
 	}
-	if sum, err := (&Pass{Issuer: c.run(&mortal{}), Only: "sb-9"}).Run(ctx); !errors.Is(err, store.ErrNotFound) || sum.Due != 0 {
-		t.Errorf("a pass over an unknown workspace = %+v, %v, want ErrNotFound", sum, err)
+	if sum, err := (&Round{Issuer: c.run(&mortal{}), Only: "sb-9"}).Run(ctx); !errors.Is(err, store.ErrNotFound) || sum.Due != 0 {
+		t.Errorf("a round over an unknown workspace = %+v, %v, want ErrNotFound", sum, err)
 	}
 	for range 2 { // the second time, the record counts
-		sum, err = (&Pass{Issuer: c.run(&mortal{}), Only: "sb-9", New: profile(t, "octo/widgets")}).Run(ctx)
+		sum, err = (&Round{Issuer: c.run(&mortal{}), Only: "sb-9", New: profile(t, "octo/widgets")}).Run(ctx)
 		if err != nil || sum.Due != 1 || sum.Refreshed != 1 {
-			t.Errorf("a pass that makes it = %+v, %v, want it well", sum, err)
+			t.Errorf("a round that makes it = %+v, %v, want it well", sum, err)
 		}
 	}
 	if r, err := c.run(&mortal{}).Load(ctx, "sb-9"); err != nil || len(r.Tokens) != 1 || r.Tokens[0].Owner != "octo" {
@@ -298,8 +298,8 @@ func TestPassOverAThousand(t *testing.T) {
 	c.settle(1000, "acme/widgets")
 	c.Advance(45 * time.Minute)
 	c.ResetRequests()
-	if sum := c.pass(); sum.Minted != 1000 || c.asked() != 1000 || sum.Failed != 0 {
-		t.Errorf("a pass = %+v, %d mints, want 1000", sum, c.asked())
+	if sum := c.round(); sum.Minted != 1000 || c.asked() != 1000 || sum.Failed != 0 {
+		t.Errorf("a round = %+v, %d mints, want 1000", sum, c.asked())
 	}
 }
 
@@ -319,7 +319,7 @@ func (c *counts) add(call string) {
 
 func (c counts) String() string { return fmt.Sprintf("| %d | %d | %d |", c.writes, c.deletes, c.reads) }
 
-// costs returns the calls that passes every five minutes make for a workspace, by what
+// costs returns the calls that rounds every five minutes make for a workspace, by what
 // they do.
 func costs(t *testing.T, repositories string, grace time.Duration, isPlain bool) (mint, end counts) {
 	t.Helper()
@@ -330,12 +330,12 @@ func costs(t *testing.T, repositories string, grace time.Duration, isPlain bool)
 		s.take()
 		i := c.run(&mortal{isPlain: isPlain})
 		i.Grace = grace
-		sum, err := (&Pass{Issuer: i}).Run(t.Context())
+		sum, err := (&Round{Issuer: i}).Run(t.Context())
 		if err != nil || sum.Failed > 0 || sum.Expired > 0 {
-			t.Fatalf("the pass = %+v, %v", sum, err)
+			t.Fatalf("the round = %+v, %v", sum, err)
 		}
 		var own counts
-		isOwn := false // calls before the lock belong to the pass
+		isOwn := false // calls before the lock belong to the round
 		for _, call := range s.take() {
 			if isOwn = isOwn || strings.HasSuffix(call, "/lock"); isOwn {
 				own.add(call)
