@@ -24,6 +24,9 @@ type Change struct {
 	// isTaken means that access was removed, so tokens are revoked. Otherwise access
 	// was given, so cached refusals are dropped.
 	isTaken bool
+	// apps are the client ID and the number of the App that the event is about; empty means
+	// all Apps. Tokens of other Apps keep their access.
+	apps []string
 }
 
 // IsNothing reports whether the event changes nothing.
@@ -114,8 +117,12 @@ func (c Change) text() string {
 	return text
 }
 
-// isMeant reports whether a token gives access to a changed repository.
+// isMeant reports whether a token gives access to a changed repository by an App that the
+// event is about. A token that does not say its App may be of that App.
 func (c Change) isMeant(v broker.Vended) bool {
+	if len(c.apps) > 0 && v.Token.App != "" && !slices.Contains(c.apps, v.Token.App) {
+		return false
+	}
 	return slices.ContainsFunc(v.Token.Repositories, func(full string) bool {
 		owner, name, _ := strings.Cut(full, "/")
 		return c.touches(owner, name)

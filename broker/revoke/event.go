@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatepass/gatepass/api"
@@ -17,7 +18,9 @@ import (
 type payload struct {
 	Action       string `json:"action"`
 	Installation struct {
-		Account account `json:"account"`
+		Account  account `json:"account"`
+		AppID    int64   `json:"app_id"`
+		ClientID string  `json:"client_id"`
 	} `json:"installation"`
 	Account    account      `json:"account"` // of installation_target
 	Repository repository   `json:"repository"`
@@ -131,7 +134,7 @@ func installationEvent(p payload) (Change, error) {
 		return Change{}, nil
 	}
 	owner, err := p.Installation.Account.owner()
-	return Change{owner: owner, isTaken: isTaken}, err
+	return Change{owner: owner, isTaken: isTaken, apps: p.apps()}, err
 }
 
 func repositoriesEvent(p payload) (Change, error) {
@@ -141,9 +144,18 @@ func repositoriesEvent(p payload) (Change, error) {
 		return Change{repositories: names}, err
 	case "removed":
 		names, err := fullNames(p.Removed)
-		return Change{repositories: names, isTaken: true}, err
+		return Change{repositories: names, isTaken: true, apps: p.apps()}, err
 	}
 	return Change{}, nil
+}
+
+// apps returns the client ID and the number of the installation's App: a store may have
+// either. It returns nothing where the event does not have both.
+func (p payload) apps() []string {
+	if p.Installation.AppID == 0 || p.Installation.ClientID == "" {
+		return nil
+	}
+	return []string{p.Installation.ClientID, strconv.FormatInt(p.Installation.AppID, 10)}
 }
 
 // targetEvent is about a renamed account. A profile with the old name now matches no

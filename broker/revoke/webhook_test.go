@@ -80,6 +80,10 @@ func TestEvents(t *testing.T) {
 		isDropped         bool // the next request gets another
 	}{
 		{"uninstalled", "installation", `{"action":"deleted","installation":{"account":{"login":"Acme"}}}`, true, true},
+		{"uninstalled, of this App", "installation", `{"action":"deleted","installation":{"app_id":APP,"client_id":"CLIENT","account":{"login":"acme"}}}`, true, true},
+		{"uninstalled, of another App", "installation", `{"action":"deleted","installation":{"app_id":999,"client_id":"Iv23liOther","account":{"login":"acme"}}}`, false, false},
+		{"uninstalled, of an App that is not known", "installation", `{"action":"deleted","installation":{"app_id":999,"account":{"login":"acme"}}}`, true, true},
+		{"taken from another App", "installation_repositories", `{"action":"removed","installation":{"app_id":999,"client_id":"Iv23liOther"},"repositories_removed":[{"full_name":"acme/widgets"}]}`, false, false},
 		{"suspended", "installation", `{"action":"suspend","installation":{"account":{"login":"acme"}}}`, true, true},
 		{"installed", "installation", `{"action":"created","installation":{"account":{"login":"acme"}}}`, false, false},
 		{"unsuspended", "installation", `{"action":"unsuspend","installation":{"account":{"login":"acme"}}}`, false, false},
@@ -99,9 +103,10 @@ func TestEvents(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
+			body := strings.NewReplacer("APP", strconv.FormatInt(b.AppID, 10), "CLIENT", b.ClientID).Replace(c.body)
 			token := b.MustToken("ci", "acme/widgets", "read")
 			other := b.MustToken("ci", "octo/widgets", "read")
-			wantCode(t, "the delivery", b.tell("1", c.event, c.body), 204)
+			wantCode(t, "the delivery", b.tell("1", c.event, body), 204)
 			isAlive := slices.Contains(b.alive(), fakegithub.Hash(token))
 			if isAlive == c.isRevoked || !slices.Contains(b.alive(), fakegithub.Hash(other)) {
 				t.Errorf("the token is alive: %v, want %v, and octo's to stay", isAlive, !c.isRevoked)
