@@ -277,3 +277,25 @@ func TestWhatWatchersAreToldAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A deletion whose answer was lost was repeated, found nothing, and passed for done, though the
+// standby had not heard of it: after a failover the entry was back.
+func TestARepeatedDeletionWaitsForTheStandby(t *testing.T) {
+	server := migrated(t)
+	s := openStore(t, server.URL(""))
+	name := store.BlockedApp()
+	if err := s.Delete(t.Context(), name); err != nil {
+		t.Fatalf("Delete = %v without a standby", err)
+	}
+	server.Exec("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'away'")
+	server.Exec("postgres", "SELECT pg_reload_conf()")
+	deadline := time.Now().Add(10 * time.Second)
+	for server.Query("SELECT current_setting('synchronous_standby_names')") != "away" && time.Now().Before(deadline) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := s.Delete(ctx, name); err == nil {
+		t.Error("Delete = nil while the standby is away, want an error")
+	}
+}

@@ -173,7 +173,16 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.change(ctx, what, name, deleteEntry, []any{s.prefix, name.String()})
+	deleted, err := s.change(ctx, what, name, deleteEntry, []any{s.prefix, name.String()})
+	if err != nil || deleted {
+		return err
+	}
+	// A deletion whose answer was lost may not have reached the standby yet. This statement
+	// writes a record behind it, and so is answered once the standby has both.
+	_, err = ask(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {
+		_, err = pool.Exec(ctx, "SELECT pg_logical_emit_message(true, 'gatepass', '')")
+		return none, err
+	})
 	return err
 }
 
