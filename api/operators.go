@@ -107,13 +107,13 @@ type Explanation struct {
 	RepositoryID int64             `json:"repository_id,omitempty"` // the id that it must have; 0 means any
 	Permissions  map[string]string `json:"permissions,omitempty"`   // those that the token would have
 
-	Rules  []RuleVerdict `json:"rules,omitempty"`  // up to the rule that decides
-	GitHub *GitHubView   `json:"github,omitempty"` // nil if the policy refuses
-	Untold []string      `json:"untold,omitempty"` // what only a real request would show
+	Rules  []RuleResult `json:"rules,omitempty"`  // up to the rule that decides
+	GitHub *GitHubView  `json:"github,omitempty"` // nil if the policy refuses
+	Untold []string     `json:"untold,omitempty"` // what only a real request would show
 }
 
-// A RuleVerdict says whether one rule matches the caller.
-type RuleVerdict struct {
+// A RuleResult says whether one rule matches the caller.
+type RuleResult struct {
 	Rule    string `json:"rule"`
 	Matches bool   `json:"matches"`
 	Note    string `json:"note,omitempty"`

@@ -46,15 +46,15 @@ type Log struct {
 	hash string // the hash of line seq; noHash before the first
 	last line
 
-	synced   uint64        // all lines up to this number are on disk
-	flight   chan struct{} // closed when the sync in progress ends; nil if there is none
-	later    *time.Timer
-	lost     int64     // bytes of whole lines that another program removed from the file, until a head records it
-	gone     [2]uint64 // first and last removed line that was not yet on disk
-	astray   error     // why the log still writes to a renamed file; nil if the file is in its place
-	trouble  error     // why the last attempt failed; nil if it succeeded
-	refused  uint64    // entries refused since the last success
-	isClosed bool
+	synced    uint64        // all lines up to this number are on disk
+	flight    chan struct{} // closed when the sync in progress ends; nil if there is none
+	later     *time.Timer
+	lost      int64     // bytes of whole lines that another program removed from the file, until a head records it
+	gone      [2]uint64 // first and last removed line that was not yet on disk
+	displaced error     // why the log still writes to a renamed file; nil if the file is in its place
+	trouble   error     // why the last attempt failed; nil if it succeeded
+	refused   uint64    // entries refused since the last success
+	isClosed  bool
 }
 
 // file is the part of os.File that a Log uses.
@@ -96,13 +96,13 @@ func (l *Log) open() error {
 		l.file, l.size, l.seq, l.hash = f, end.size, end.seq, end.hash
 		switch {
 		case end.size == 0 && len(end.torn) == 0:
-			err = l.put(content{Entry: entry(KindHead, "the log begins"), Note: Note{Version: version.String()}})
+			err = l.writeLine(content{Entry: entry(KindHead, "the log begins"), Note: Note{Version: version.String()}})
 		case len(end.torn) > 0:
 			err = l.repair(f, end)
 		}
 	}
 	if err == nil {
-		err = l.settle(f)
+		err = l.syncFile(f)
 	}
 	if err != nil {
 		return errors.Join(bare(err), f.Close())
@@ -110,8 +110,8 @@ func (l *Log) open() error {
 	return nil
 }
 
-// settle syncs the file and its directory.
-func (l *Log) settle(f *os.File) error {
+// syncFile syncs the file and its directory.
+func (l *Log) syncFile(f *os.File) error {
 	if err := errors.Join(setAppend(f), f.Sync(), syncFolder(l.path)); err != nil {
 		return err
 	}
@@ -134,20 +134,20 @@ func (l *Log) repair(f *os.File, end end) error {
 	if end.seq == 0 {
 		kind = KindHead // every file starts with a head
 	}
-	return l.put(content{Entry: entry(kind, detail), Note: Note{Torn: end.torn, Version: version.String()}})
+	return l.writeLine(content{Entry: entry(kind, detail), Note: Note{Torn: end.torn, Version: version.String()}})
 }
 
-// put appends one line. If that fails, it removes all of the line again. The caller
+// writeLine appends one line. If that fails, it removes all of the line again. The caller
 // holds mu, or is alone.
-func (l *Log) put(c content) error {
+func (l *Log) writeLine(c content) error {
 	text, hash, err := encode(l.seq+1, l.hash, c)
 	if err != nil {
 		return err
 	}
 	if n, err := l.file.Write(text); err != nil || n < len(text) {
-		return errors.Join(orShort(err), l.cutBack())
+		return errors.Join(shortWrite(err), l.truncateLine())
 	}
-	if err := l.landed(int64(len(text))); err != nil {
+	if err := l.checkWritten(int64(len(text))); err != nil {
 		return err
 	}
 	l.last = line{text[:len(text)-1], Record{Seq: l.seq + 1, Prev: l.hash, Entry: c.Entry, Note: c.Note, Hash: hash}}
@@ -156,14 +156,14 @@ func (l *Log) put(c content) error {
 	return nil
 }
 
-// tell passes the last written line to Copy. The caller holds mu.
-func (l *Log) tell() {
+// copyLast passes the last written line to Copy. The caller holds mu.
+func (l *Log) copyLast() {
 	if l.Copy != nil {
 		l.Copy(l.last.text, l.last.record)
 	}
 }
 
-func orShort(err error) error {
+func shortWrite(err error) error {
 	if err == nil {
 		return io.ErrShortWrite
 	}
@@ -203,7 +203,7 @@ func (l *Log) append(e broker.Entry) (uint64, error) {
 		l.refused++
 		return 0, err
 	}
-	l.tell()
+	l.copyLast()
 	l.syncLater()
 	return l.seq, nil
 }
@@ -216,7 +216,7 @@ func (l *Log) add(c content) error {
 		err = l.rotateAt(l.MaxSize)
 	}
 	if err == nil {
-		err = l.put(c)
+		err = l.writeLine(c)
 	}
 	return err
 }
@@ -240,11 +240,11 @@ func (l *Log) fail(err error) {
 // holds mu.
 func (l *Log) recover() error {
 	if l.trouble != nil {
-		if err := l.cutBack(); err != nil { // the failed attempt may not have removed its line
+		if err := l.truncateLine(); err != nil { // the failed attempt may not have removed its line
 			return err
 		}
 	}
-	if err := l.stay(); err != nil || l.trouble == nil {
+	if err := l.checkPlace(); err != nil || l.trouble == nil {
 		return err
 	}
 	n := Note{Refused: l.refused, Trouble: l.trouble.Error()}
@@ -253,14 +253,14 @@ func (l *Log) recover() error {
 	}
 	detail := fmt.Sprintf("the log could not be written; %d entries were refused", l.refused)
 	size, seq, hash := l.size, l.seq, l.hash
-	if err := l.put(content{Entry: entry(KindRecovered, detail), Note: n}); err != nil {
+	if err := l.writeLine(content{Entry: entry(KindRecovered, detail), Note: n}); err != nil {
 		return err
 	}
 	if err := l.file.Sync(); err != nil {
 		l.size, l.seq, l.hash = size, seq, hash
-		return errors.Join(err, l.cutBack())
+		return errors.Join(err, l.truncateLine())
 	}
-	l.tell()
+	l.copyLast()
 	l.synced, l.trouble, l.refused = l.seq, nil, 0
 	return nil
 }
@@ -284,7 +284,7 @@ func (l *Log) Ready() error {
 		l.fail(err)
 		return bare(err)
 	}
-	return bare(l.astray)
+	return bare(l.displaced)
 }
 
 // Close syncs the file and closes it. Later Writes return an error.
@@ -312,7 +312,7 @@ func (l *Log) sync(seq uint64) error {
 			return l.trouble
 		}
 		if l.flight == nil {
-			l.fly()
+			l.syncNow()
 			continue
 		}
 		wait := l.flight
@@ -326,9 +326,9 @@ func (l *Log) sync(seq uint64) error {
 	return nil
 }
 
-// fly syncs what has been written so far. The caller holds mu; fly releases it during
+// syncNow syncs what has been written so far. The caller holds mu; syncNow releases it during
 // the sync.
-func (l *Log) fly() {
+func (l *Log) syncNow() {
 	f, upTo := l.file, l.seq
 	l.flight = make(chan struct{})
 	l.mu.Unlock()

@@ -26,7 +26,7 @@ func (l *Log) Reopen() error {
 	if err != nil {
 		l.fail(err)
 	}
-	if err = errors.Join(err, l.astray); err != nil {
+	if err = errors.Join(err, l.displaced); err != nil {
 		return usererr.Wrap("go on in another audit log "+l.path, bare(err), "move away what is there")
 	}
 	return nil
@@ -37,10 +37,10 @@ func (l *Log) rotateAt(size int64) error {
 	if size <= 0 || l.size < size {
 		return nil
 	}
-	if l.astray != nil { // the log writes to a renamed file, which another program rotates
+	if l.displaced != nil { // the log writes to a renamed file, which another program rotates
 		return nil
 	}
-	return l.setAside(goesOn)
+	return l.setAside(continued)
 }
 
 // setAside renames the file and begins another. The caller holds mu.
@@ -52,12 +52,12 @@ func (l *Log) setAside(detail string) error {
 	if err := os.Rename(l.path, name); err != nil {
 		return err
 	}
-	return l.follow(name, detail)
+	return l.beginNext(name, detail)
 }
 
-// follow begins the next file. Until it succeeds, the log writes to the old file. The
+// beginNext begins the next file. Until it succeeds, the log writes to the old file. The
 // caller holds mu.
-func (l *Log) follow(oldName, detail string) error {
+func (l *Log) beginNext(oldName, detail string) error {
 	if err := l.file.Sync(); err != nil {
 		return err
 	}
@@ -74,14 +74,14 @@ func (l *Log) follow(oldName, detail string) error {
 	}
 	old, oldSize, oldSynced := l.file, l.size, l.synced
 	l.file, l.size, l.synced = next, 0, l.seq
-	if err := l.begin(detail, oldName); err != nil {
+	if err := l.writeHead(detail, oldName); err != nil {
 		if isGone(old) { // a deleted file takes disk space while it is open
-			return errors.Join(err, old.Close(), l.settle(next))
+			return errors.Join(err, old.Close(), l.syncFile(next))
 		}
 		l.file, l.size, l.synced = old, oldSize, oldSynced
 		return errors.Join(err, next.Close())
 	}
-	if err := l.settle(next); err != nil {
+	if err := l.syncFile(next); err != nil {
 		l.fail(err)
 	}
 	return old.Close()
@@ -91,14 +91,14 @@ func (l *Log) follow(oldName, detail string) error {
 // written.
 var errEmptied = errors.New("somebody cut the file off while it was written; rotate it by renaming it")
 
-// goesOn is the detail in the next file's head.
-const goesOn = "the log goes on from another file"
+// continued is the detail in the next file's head.
+const continued = "the log goes on from another file"
 
-// stay checks, before a line is written, whether the file is still in its place and has
+// checkPlace checks, before a line is written, whether the file is still in its place and has
 // its expected size. Rotation by copytruncate empties the file; its next line is then a
 // head that continues the chain. A file whose size changed otherwise is renamed, and
 // another begun. The caller holds mu.
-func (l *Log) stay() error {
+func (l *Log) checkPlace() error {
 	ours, err := l.file.Stat()
 	if err != nil {
 		return err
@@ -108,25 +108,25 @@ func (l *Log) stay() error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	case err != nil || !os.SameFile(ours, there):
-		return l.comeBack(ours)
+		return l.reopenPath(ours)
 	}
-	l.astray = nil
+	l.displaced = nil
 	switch size := ours.Size(); {
 	case size == 0:
-		return l.goOn()
+		return l.continueFile()
 	case size != l.size:
-		l.lose(l.size - size)
+		l.countLost(l.size - size)
 		return l.setAside("somebody changed the file, which has another name now")
 	}
 	return nil
 }
 
-// comeBack begins a file at the log's path. If that fails, the log goes on in the old
+// reopenPath begins a file at the log's path. If that fails, the log goes on in the old
 // file, unless that has been deleted or changed. The caller holds mu.
-func (l *Log) comeBack(ours fs.FileInfo) error {
-	l.astray = l.follow("", goesOn)
-	if l.astray != nil && (links(ours) == 0 || ours.Size() != l.size) {
-		return l.astray
+func (l *Log) reopenPath(ours fs.FileInfo) error {
+	l.displaced = l.beginNext("", continued)
+	if l.displaced != nil && (links(ours) == 0 || ours.Size() != l.size) {
+		return l.displaced
 	}
 	return nil
 }
@@ -146,20 +146,20 @@ func isGone(f file) bool {
 	return err == nil && links(info) == 0
 }
 
-// goOn writes a head into a file that was emptied, or has none yet. The caller holds
+// continueFile writes a head into a file that was emptied, or has none yet. The caller holds
 // mu.
-func (l *Log) goOn() error {
-	l.lose(l.size)
+func (l *Log) continueFile() error {
+	l.countLost(l.size)
 	l.size = 0
 	if l.lost == 0 {
-		return l.begin(goesOn, "")
+		return l.writeHead(continued, "")
 	}
-	return l.begin("somebody emptied the file", "")
+	return l.writeHead("somebody emptied the file", "")
 }
 
-// lose records that lines were removed from the file; the next head says so. The caller
+// countLost records that lines were removed from the file; the next head says so. The caller
 // holds mu.
-func (l *Log) lose(bytes int64) {
+func (l *Log) countLost(bytes int64) {
 	if bytes == 0 {
 		return // an earlier attempt has recorded it
 	}
@@ -169,24 +169,24 @@ func (l *Log) lose(bytes int64) {
 	}
 }
 
-// begin writes the head of a file. The caller holds mu.
-func (l *Log) begin(detail, oldName string) error {
+// writeHead writes the head of a file. The caller holds mu.
+func (l *Log) writeHead(detail, oldName string) error {
 	n := Note{File: oldName, Lost: max(l.lost, 0), Version: version.String()}
 	if l.lost > 0 && l.gone[1] == l.seq {
 		n.Uncertain = l.gone[0]
 	}
-	if err := l.put(content{Entry: entry(KindHead, detail), Note: n}); err != nil {
+	if err := l.writeLine(content{Entry: entry(KindHead, detail), Note: n}); err != nil {
 		return err
 	}
 	l.lost = 0
-	l.tell()
+	l.copyLast()
 	return nil
 }
 
-// landed checks, after a write of n bytes, that they directly follow the lines before.
+// checkWritten checks, after a write of n bytes, that they directly follow the lines before.
 // If they do not, it removes them where it can and returns errEmptied. The caller holds
 // mu.
-func (l *Log) landed(n int64) error {
+func (l *Log) checkWritten(n int64) error {
 	info, err := l.file.Stat()
 	if err != nil || info.Size() == l.size+n {
 		return err
@@ -197,9 +197,9 @@ func (l *Log) landed(n int64) error {
 	return errors.Join(errEmptied, err)
 }
 
-// cutBack removes the rest of a line that could not be written. It never makes the file
+// truncateLine removes the rest of a line that could not be written. It never makes the file
 // longer: that would fill a file that was emptied with zero bytes. The caller holds mu.
-func (l *Log) cutBack() error {
+func (l *Log) truncateLine() error {
 	info, err := l.file.Stat()
 	if err != nil || info.Size() <= l.size {
 		return err

@@ -187,7 +187,7 @@ func NewTester(f *File) (*Tester, error) {
 	t := &Tester{current: new(Given)}
 	var err error
 	t.policy, err = f.PolicyBy(func(c Caller) (broker.Identifier, error) {
-		b := believer{current: t.current, method: c.Method()}
+		b := assumedIdentity{current: t.current, method: c.Method()}
 		if c.OIDC != nil {
 			b.issuer, b.audience = c.OIDC.Issuer, c.OIDC.Audience
 		}
@@ -202,15 +202,15 @@ func NewTester(f *File) (*Tester, error) {
 	return t, nil
 }
 
-// A believer takes the identity in a case as proved if its method, issuer and audience
+// An assumedIdentity takes the identity in a case as proved if its method, issuer and audience
 // are those of the rule. It makes the caller with the same code as the real identifier.
-type believer struct {
+type assumedIdentity struct {
 	current                               *Given
 	method, issuer, audience, trustDomain string
 }
 
 // Identify implements [broker.Identifier].
-func (b believer) Identify(context.Context, *http.Request) (broker.Caller, error) {
+func (b assumedIdentity) Identify(context.Context, *http.Request) (broker.Caller, error) {
 	g := b.current
 	if g.Method != b.method || g.Issuer != b.issuer {
 		return broker.Caller{}, broker.ErrNoProof
@@ -243,7 +243,7 @@ func (b believer) Identify(context.Context, *http.Request) (broker.Caller, error
 }
 
 // check returns an error for claims that no proof of the method can have.
-func (b believer) check(claims map[string]any) error {
+func (b assumedIdentity) check(claims map[string]any) error {
 	switch b.method {
 	case oidc.Method:
 		return oidc.Settings{Audience: b.audience}.CheckClaims(claims)

@@ -63,7 +63,7 @@ func Compile(text string) (*Condition, error) {
 	}
 	ast, issues := env.Compile(text)
 	if issues.Err() != nil {
-		return nil, places(issues)
+		return nil, compileErrors(issues)
 	}
 	if !ast.OutputType().IsExactType(cel.BoolType) {
 		return nil, fmt.Errorf("the expression is of type %s, want bool: compare it with something", ast.OutputType())
@@ -75,8 +75,8 @@ func Compile(text string) (*Condition, error) {
 	return &Condition{text: text, ast: ast, program: program}, nil
 }
 
-// places returns the compiler's messages as one line.
-func places(issues *cel.Issues) error {
+// compileErrors returns the compiler's messages as one line.
+func compileErrors(issues *cel.Issues) error {
 	var bad []error
 	for i, e := range issues.Errors() {
 		if i == maxShown {
@@ -160,9 +160,9 @@ func (c *Condition) Claims() []string {
 	return slices.Compact(names)
 }
 
-// Loose returns the patterns in calls of matches that can match a part of a text: CEL's
+// LoosePatterns returns the patterns in calls of matches that can match a part of a text: CEL's
 // matches does not require a whole match.
-func (c *Condition) Loose() []string {
+func (c *Condition) LoosePatterns() []string {
 	var patterns []string
 	c.visit(func(e expression) {
 		if pattern, ok := e.pattern(); ok && !isWhole(pattern) {

@@ -125,12 +125,12 @@ func (t *Texts) UnmarshalYAML(node *yaml.Node) error {
 // An opener opens a file; kind names it in errors.
 type opener func(kind, path string) (*os.File, error)
 
-func trusted(kind, path string) (*os.File, error) {
+func openTrusted(kind, path string) (*os.File, error) {
 	return trustedfile.Open(kind, path, trustedfile.Writing)
 }
 
-// anybodys opens any file. It does not block on a pipe that has no writer.
-func anybodys(_, path string) (*os.File, error) {
+// openAny opens any file. It does not block on a pipe that has no writer.
+func openAny(_, path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
@@ -138,9 +138,9 @@ func anybodys(_, path string) (*os.File, error) {
 // than root and this one can change or replace, and secret files that they can read,
 // including those that are only read later. The error is one line.
 func Load(path string) (*File, error) {
-	f, err := loadBy(trusted, path)
+	f, err := loadBy(openTrusted, path)
 	if err == nil {
-		err = f.distrusted()
+		err = f.checkFileModes()
 	}
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func Load(path string) (*File, error) {
 }
 
 // LoadDraft is Load for a file that is only examined: other users may own or change it.
-func LoadDraft(path string) (*File, error) { return loadBy(anybodys, path) }
+func LoadDraft(path string) (*File, error) { return loadBy(openAny, path) }
 
 func loadBy(open opener, path string) (*File, error) {
 	what := "read the broker's configuration " + path
@@ -176,7 +176,7 @@ func loadBy(open opener, path string) (*File, error) {
 // ProfilesOf returns the profiles setting of a file, even if the rest of the file is
 // wrong. ok is false if it cannot be read.
 func ProfilesOf(path string) (patterns []string, ok bool) {
-	data, err := opener(trusted).read("the broker's configuration", path)
+	data, err := opener(openTrusted).read("the broker's configuration", path)
 	if err != nil {
 		return nil, false
 	}
@@ -191,7 +191,7 @@ func ProfilesOf(path string) (patterns []string, ok bool) {
 func (open opener) read(kind, path string) ([]byte, error) {
 	f, err := open(kind, path)
 	if err != nil {
-		return nil, bare(err)
+		return nil, withoutPath(err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
@@ -201,8 +201,8 @@ func (open opener) read(kind, path string) ([]byte, error) {
 	return data, err
 }
 
-// bare removes the path from a file error; the caller's message names it.
-func bare(err error) error {
+// withoutPath removes the path from a file error; the caller's message names it.
+func withoutPath(err error) error {
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		return pathErr.Err
 	}

@@ -15,9 +15,9 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// proofs makes and shares the identifiers that need more than their rule: keys, nonces,
+// sharedIdentifiers makes and shares the identifiers that need more than their rule: keys, nonces,
 // authorities.
-type proofs struct {
+type sharedIdentifiers struct {
 	// Keys sign sessions and nonces. Without them, proofs by either are refused.
 	Keys *identity.Keyset
 
@@ -69,8 +69,8 @@ func (c Caller) proofMethod() string {
 	return ""
 }
 
-// Asked returns the claims that the method's settings require.
-func (c Caller) Asked() broker.Exactly {
+// RequiredClaims returns the claims that the method's settings require.
+func (c Caller) RequiredClaims() broker.Exactly {
 	switch {
 	case c.Socket != nil:
 		return c.Socket.Match()
@@ -83,7 +83,7 @@ func (c Caller) Asked() broker.Exactly {
 }
 
 // proof returns the identifier of a rule; nil for other methods than these.
-func (p *proofs) proof(c Caller) broker.Identifier {
+func (p *sharedIdentifiers) proof(c Caller) broker.Identifier {
 	switch {
 	case c.AWS != nil:
 		return p.ofAWS(*c.AWS)
@@ -96,7 +96,7 @@ func (p *proofs) proof(c Caller) broker.Identifier {
 }
 
 // Sessions returns the identifier that all join rules share, for [identity.Exchanger].
-func (p *proofs) Sessions() *identity.SessionIdentifier {
+func (p *sharedIdentifiers) Sessions() *identity.SessionIdentifier {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.session == nil {
@@ -106,7 +106,7 @@ func (p *proofs) Sessions() *identity.SessionIdentifier {
 }
 
 // store returns the store in which replicas record used proofs; nil if there is none.
-func (p *proofs) store() store.Store {
+func (p *sharedIdentifiers) store() store.Store {
 	if p.Keys == nil {
 		return nil
 	}
@@ -114,7 +114,7 @@ func (p *proofs) store() store.Store {
 }
 
 // Nonces returns the nonces that all aws rules share.
-func (p *proofs) Nonces() *aws.Nonces {
+func (p *sharedIdentifiers) Nonces() *aws.Nonces {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.nonces == nil {
@@ -123,7 +123,7 @@ func (p *proofs) Nonces() *aws.Nonces {
 	return p.nonces
 }
 
-func (p *proofs) ofAWS(s aws.Settings) *aws.Identifier {
+func (p *sharedIdentifiers) ofAWS(s aws.Settings) *aws.Identifier {
 	nonces := p.Nonces()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,7 +137,7 @@ func (p *proofs) ofAWS(s aws.Settings) *aws.Identifier {
 	return p.aws[key]
 }
 
-func (p *proofs) ofMTLS(s identity.MTLSSettings) *identity.MTLSIdentifier {
+func (p *sharedIdentifiers) ofMTLS(s identity.MTLSSettings) *identity.MTLSIdentifier {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.ID = ""
@@ -153,7 +153,7 @@ func (p *proofs) ofMTLS(s identity.MTLSSettings) *identity.MTLSIdentifier {
 // ClientCAs returns the authorities of all mtls rules; nil if there are none. A
 // listener calls it for every connection, because the files may change. It accepts
 // clients without a certificate ([crypto/tls.VerifyClientCertIfGiven]).
-func (p *proofs) ClientCAs() *x509.CertPool {
+func (p *sharedIdentifiers) ClientCAs() *x509.CertPool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return identity.Pool(slices.Collect(maps.Values(p.mtls))...)

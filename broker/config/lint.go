@@ -82,14 +82,14 @@ func (l *linter) patterns(c Caller) {
 			l.add(Warning, "colon", "claim sub: a wildcard in %q goes over colons, into parts that the caller may choose; write [^:]+, or match the claims that sub is made of", pattern)
 		}
 	}
-	for _, pattern := range conditionOf(c).Loose() {
+	for _, pattern := range conditionOf(c).LoosePatterns() {
 		l.add(Warning, "anchor", "cel: matches(%q) is content with a part of the text; write ^ and $ around it", pattern)
 	}
 }
 
 // issuer finds rules that accept too many tokens of an issuer.
 func (l *linter) issuer(c Caller) {
-	known, asked := issuerOf(c), asks(c)
+	known, asked := issuerOf(c), checkedClaims(c)
 	has := func(names []string) bool {
 		return slices.ContainsFunc(names, func(n string) bool { return asked[n] })
 	}
@@ -117,8 +117,8 @@ func (l *linter) audience(c Caller, known issuer) {
 	}
 }
 
-// asks returns the claims that a rule checks, by its claims or its condition.
-func asks(c Caller) map[string]bool {
+// checkedClaims returns the claims that a rule checks, by its claims or its condition.
+func checkedClaims(c Caller) map[string]bool {
 	asked := map[string]bool{}
 	for path := range c.Claims {
 		asked[path] = c.Claims[path].Pattern != ".*"
@@ -189,7 +189,7 @@ func covers(wide, narrow Caller) bool {
 	}
 	asked := claimsOf(narrow)
 	for path, claim := range claimsOf(wide) {
-		if !follows(claim, asked[path]) {
+		if !implies(claim, asked[path]) {
 			return false
 		}
 	}
@@ -203,15 +203,15 @@ func claimsOf(c Caller) map[string]Claim {
 	for path, claim := range c.Claims {
 		all[path] = claim
 	}
-	for path, text := range c.Asked() {
+	for path, text := range c.RequiredClaims() {
 		all[path] = Claim{Text: text}
 	}
 	return all
 }
 
-// follows reports whether every text that matches narrow matches wide. The zero Claim
+// implies reports whether every text that matches narrow matches wide. The zero Claim
 // means that the claim is not checked.
-func follows(wide, narrow Claim) bool {
+func implies(wide, narrow Claim) bool {
 	switch {
 	case narrow == Claim{}:
 		return false
@@ -229,20 +229,20 @@ func follows(wide, narrow Claim) bool {
 // contradiction returns why a rule can match no caller, or "" if it can. It ignores the
 // other rules.
 func contradiction(c Caller) string {
-	asked := c.Asked()
+	asked := c.RequiredClaims()
 	if c.OIDC != nil {
 		asked = broker.Exactly{"iss": c.OIDC.Issuer, "aud": c.OIDC.Audience}
 	}
 	for _, path := range sortedKeys(asked) {
-		if claim, isAsked := c.Claims[path]; isAsked && !follows(claim, Claim{Text: asked[path]}) {
-			return fmt.Sprintf("its claim %s is not %q, which %s says", path, asked[path], wordOf(c))
+		if claim, isAsked := c.Claims[path]; isAsked && !implies(claim, Claim{Text: asked[path]}) {
+			return fmt.Sprintf("its claim %s is not %q, which %s says", path, asked[path], methodKey(c))
 		}
 	}
 	return ""
 }
 
-// wordOf returns what the file calls a rule's method.
-func wordOf(c Caller) string {
+// methodKey returns what the file calls a rule's method.
+func methodKey(c Caller) string {
 	if c.Join != nil {
 		return "its name"
 	}

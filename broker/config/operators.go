@@ -37,10 +37,10 @@ func (w Webhook) Secret() (string, error) {
 	what := "read the webhook's secret " + w.SecretFile
 	data, err := trustedfile.Read("the webhook's secret", w.SecretFile, trustedfile.ReadingAndWriting, maxSecret)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", usererr.Wrap(what, bare(err), "write the secret that the App's settings have")
+		return "", usererr.Wrap(what, withoutPath(err), "write the secret that the App's settings have")
 	}
 	if err != nil {
-		return "", usererr.Wrap(what, bare(err), "")
+		return "", usererr.Wrap(what, withoutPath(err), "")
 	}
 	return strings.TrimRight(string(data), "\r\n"), nil
 }
@@ -69,7 +69,7 @@ func (o Operator) check() error {
 	if err := o.checkProof(); err != nil {
 		return err
 	}
-	if len(o.Claims)+len(o.Asked()) == 0 {
+	if len(o.Claims)+len(o.RequiredClaims()) == 0 {
 		return errors.New("it is for everybody who proves anything; write claims, or the uid of a socket")
 	}
 	return o.checkAsked()

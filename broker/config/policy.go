@@ -92,7 +92,7 @@ func (c Caller) match() (broker.All, error) {
 		}
 		patterns[path] = compiled
 	}
-	all := broker.All{exact, patterns, c.Asked()}
+	all := broker.All{exact, patterns, c.RequiredClaims()}
 	if c.CEL != "" {
 		compiled, err := Compile(c.CEL)
 		if err != nil {
@@ -109,7 +109,7 @@ func patternError(err error) error { return errors.New("the pattern is no expres
 // that keys and nonces are not lost.
 type Identifiers struct {
 	Socket identity.SocketIdentifier
-	proofs
+	sharedIdentifiers
 
 	oidc map[string]*oidc.Identifier // by their settings
 }
@@ -204,18 +204,18 @@ func hostOf(github string) string {
 	return u.Host
 }
 
-// named is a file that the configuration names.
-type named struct {
+// namedFile is a file that the configuration names.
+type namedFile struct {
 	kind, path string
 	refused    fs.FileMode // modes that group and others must not have
 }
 
-// distrusted returns an error that lists the named files that another user could use
+// checkFileModes returns an error that lists the named files that another user could use
 // against the broker. It ignores missing files and files that cannot be opened: the
 // code that reads them reports those.
-func (f *File) distrusted() error {
+func (f *File) checkFileModes() error {
 	var bad []error
-	for _, one := range f.named() {
+	for _, one := range f.namedFiles() {
 		if one.path == "" {
 			continue
 		}
@@ -256,8 +256,8 @@ func (c Caller) checkFiles() error {
 	return nil
 }
 
-func (f *File) named() []named {
-	files := []named{
+func (f *File) namedFiles() []namedFile {
+	files := []namedFile{
 		{"the certificate", f.TLS.CertFile, trustedfile.Writing},
 		{"the certificate's key", f.TLS.KeyFile, trustedfile.ReadingAndWriting},
 		{"upstream_ca", f.Upstream.CAFile, trustedfile.Writing},
@@ -265,23 +265,23 @@ func (f *File) named() []named {
 		{"the webhook's secret", f.Webhook.SecretFile, trustedfile.ReadingAndWriting},
 	}
 	for _, c := range f.Callers {
-		files = append(files, c.named()...)
+		files = append(files, c.namedFiles()...)
 	}
 	for _, o := range f.Operators {
-		files = append(files, o.Caller.named()...)
+		files = append(files, o.Caller.namedFiles()...)
 	}
 	return files
 }
 
-func (c Caller) named() (files []named) {
+func (c Caller) namedFiles() (files []namedFile) {
 	if c.OIDC != nil {
-		files = append(files, named{"the issuer's keys", c.OIDC.JWKSFile, trustedfile.Writing}, named{"the issuer's authorities", c.OIDC.CAFile, trustedfile.Writing})
+		files = append(files, namedFile{"the issuer's keys", c.OIDC.JWKSFile, trustedfile.Writing}, namedFile{"the issuer's authorities", c.OIDC.CAFile, trustedfile.Writing})
 		if r := c.OIDC.TokenReview; r != nil {
-			files = append(files, named{"the cluster's authorities", r.CAFile, trustedfile.Writing}, named{"the broker's own token", r.TokenFile, trustedfile.ReadingAndWriting})
+			files = append(files, namedFile{"the cluster's authorities", r.CAFile, trustedfile.Writing}, namedFile{"the broker's own token", r.TokenFile, trustedfile.ReadingAndWriting})
 		}
 	}
 	if c.MTLS != nil {
-		files = append(files, named{"the authorities", c.MTLS.CAFile, trustedfile.Writing}, named{"the bundle", c.MTLS.BundleFile, trustedfile.Writing})
+		files = append(files, namedFile{"the authorities", c.MTLS.CAFile, trustedfile.Writing}, namedFile{"the bundle", c.MTLS.BundleFile, trustedfile.Writing})
 	}
 	return files
 }

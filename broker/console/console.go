@@ -135,14 +135,14 @@ func (c *Console) operators(name string, by methods) http.Handler {
 		}
 		who, err := c.Server.Policy().Operator(r.Context(), r)
 		if err != nil {
-			return c.stranger(r, id, err)
+			return c.refuseUnauth(r, id, err)
 		}
 		return handle(request{r, w, id, who})
 	}))
 }
 
-// stranger refuses a caller that is not an operator.
-func (c *Console) stranger(r *http.Request, id string, err error) error {
+// refuseUnauth refuses a caller that is not an operator.
+func (c *Console) refuseUnauth(r *http.Request, id string, err error) error {
 	return c.Server.RefuseUnauth(r, id, r.Method+" "+r.URL.Path, err)
 }
 
@@ -169,8 +169,8 @@ func queryOf(r *http.Request, known ...string) (url.Values, error) {
 	return q, nil
 }
 
-// readable shows a problem document as a page to a person in a browser.
-func (c *Console) readable(next http.Handler) http.Handler {
+// problemPages shows a problem document as a page to a person in a browser.
+func (c *Console) problemPages(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		held := &problemHolder{ResponseWriter: w}
 		next.ServeHTTP(held, r)

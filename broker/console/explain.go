@@ -27,7 +27,7 @@ func (c *Console) explain(w http.ResponseWriter, r *http.Request, id string) err
 	case http.MethodPost:
 		who, err := c.Server.Policy().Operator(r.Context(), r)
 		if err != nil {
-			return c.stranger(r, id, err)
+			return c.refuseUnauth(r, id, err)
 		}
 		return c.explainOther(request{r, w, id, who})
 	}
@@ -37,7 +37,7 @@ func (c *Console) explain(w http.ResponseWriter, r *http.Request, id string) err
 func (c *Console) explainSelf(w http.ResponseWriter, r *http.Request, id string) error {
 	who, err := c.Server.Policy().Resolve(broker.KeepProofs(r.Context()), r)
 	if err != nil {
-		return c.stranger(r, id, err)
+		return c.refuseUnauth(r, id, err)
 	}
 	q, err := queryOf(r, "host", "repo", "operation", "repository_id")
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *Console) explainSelf(w http.ResponseWriter, r *http.Request, id string)
 			return err
 		}
 	}
-	return api.WriteJSON(w, http.StatusOK, c.explained(r.Context(), who, ask))
+	return api.WriteJSON(w, http.StatusOK, c.explanation(r.Context(), who, ask))
 }
 
 func (c *Console) explainOther(r request) error {
@@ -77,7 +77,7 @@ func (c *Console) explainOther(r request) error {
 		e := api.Explanation{Reason: refused.Reason, Detail: refused.Detail, Policy: policy.Hash, Rules: verdictsOf(verdicts), Untold: []string{untoldProof}}
 		return api.WriteJSON(r.w, http.StatusOK, e)
 	}
-	e := c.explained(r.Context(), who, ask)
+	e := c.explanation(r.Context(), who, ask)
 	e.Rules, e.Untold = verdictsOf(verdicts), append(e.Untold, untoldProof)
 	return api.WriteJSON(r.w, http.StatusOK, e)
 }
@@ -94,10 +94,10 @@ func idIn(q url.Values) (int64, error) {
 	return id, nil
 }
 
-func verdictsOf(verdicts []broker.RuleResult) []api.RuleVerdict {
-	var out []api.RuleVerdict
+func verdictsOf(verdicts []broker.RuleResult) []api.RuleResult {
+	var out []api.RuleResult
 	for _, v := range verdicts {
-		out = append(out, api.RuleVerdict(v))
+		out = append(out, api.RuleResult(v))
 	}
 	return out
 }
@@ -111,9 +111,9 @@ const (
 	untoldRevoked = "whether the workspace is blocked: the store could not be read"
 )
 
-// explained returns what the policy, the block list and GitHub say, in the order in
+// explanation returns what the policy, the block list and GitHub say, in the order in
 // which a request meets them.
-func (c *Console) explained(ctx context.Context, w broker.Workspace, r api.TokenRequest) api.Explanation {
+func (c *Console) explanation(ctx context.Context, w broker.Workspace, r api.TokenRequest) api.Explanation {
 	e := api.Explanation{Policy: w.Policy.Hash, Rule: w.Rule, Workspace: w.ID, Repository: r.Repo.String()}
 	if w.Profile != nil {
 		e.Profile = w.Profile.Name
@@ -142,7 +142,7 @@ func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation
 	e.GitHub = &api.GitHubView{}
 	found, err := c.App.InstallationFor(ctx, s.Repo.Owner, s.Repo.Name)
 	if err != nil {
-		c.absent(ctx, s, err, e)
+		c.explainMissing(ctx, s, err, e)
 		return
 	}
 	e.GitHub.Installation, e.GitHub.Account, e.GitHub.Reaches, e.GitHub.Suspended = found.ID, found.Account.Login, true, found.Suspended()
@@ -161,8 +161,8 @@ func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation
 	}
 }
 
-// absent explains why no installation covers the repository.
-func (c *Console) absent(ctx context.Context, s broker.Scope, err error, e *api.Explanation) {
+// explainMissing explains why no installation covers the repository.
+func (c *Console) explainMissing(ctx context.Context, s broker.Scope, err error, e *api.Explanation) {
 	failure, ok := errors.AsType[*mint.Error](err)
 	e.Reason = broker.ReasonGitHub
 	switch {

@@ -38,7 +38,7 @@ var (
 	pageText string
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-		"left": left, "clock": clock, "since": clockSince, "short": short, "pair": pair, "plain": usererr.Escape, "who": who, "list": list, "part": part, "mark": func() template.HTML { return brand.Mark },
+		"left": left, "clock": clock, "since": clockSince, "short": short, "pair": pair, "plain": usererr.Escape, "who": subjectOf, "list": list, "part": part, "mark": func() template.HTML { return brand.Mark },
 	}).Parse(pageText))
 )
 
@@ -74,7 +74,7 @@ func (c *Console) serveStyle(w http.ResponseWriter, r *http.Request) {
 // browser serves a path to browsers. It refuses forms of other pages, and shows errors
 // as pages.
 func (c *Console) browser(name string, handle func(request) error) http.Handler {
-	return c.readable(c.csrf.Handler(c.Server.Handle(name, func(w http.ResponseWriter, r *http.Request, id string) error {
+	return c.problemPages(c.csrf.Handler(c.Server.Handle(name, func(w http.ResponseWriter, r *http.Request, id string) error {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policyOfPages)
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -110,11 +110,11 @@ func sameOrigin(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Site") == "same-origin" || r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") != ""
 }
 
-// changing identifies the operator and reads the form of a request that changes
+// readForm identifies the operator and reads the form of a request that changes
 // something.
-func (c *Console) changing(r *request) error {
+func (c *Console) readForm(r *request) error {
 	if err := c.operator(r); err != nil {
-		return c.stranger(r.Request, r.id, err)
+		return c.refuseUnauth(r.Request, r.id, err)
 	}
 	r.Body = http.MaxBytesReader(r.w, r.Body, maxTarget)
 	if r.ParseForm() != nil {
@@ -230,10 +230,10 @@ func (c *Console) showLogin(r request, status int, wrong string) error {
 	return c.show(r, status, view{Title: "Sign in", Login: &loginView{wrong}})
 }
 
-// notIn shows the login form to callers without a proof of identity.
-func (c *Console) notIn(r request, err error) error {
+// loginOr shows the login form to callers without a proof of identity.
+func (c *Console) loginOr(r request, err error) error {
 	if broker.RefusalOf(err).Status != http.StatusUnauthorized {
-		return c.stranger(r.Request, r.id, err)
+		return c.refuseUnauth(r.Request, r.id, err)
 	}
 	return c.showLogin(r, http.StatusUnauthorized, "")
 }
@@ -241,7 +241,7 @@ func (c *Console) notIn(r request, err error) error {
 // askRevoke asks for confirmation before a target is revoked.
 func (c *Console) askRevoke(r request) error {
 	if err := c.operator(&r); err != nil {
-		return c.notIn(r, err)
+		return c.loginOr(r, err)
 	}
 	t, err := formTarget(r.URL.Query().Get)
 	if err != nil {
@@ -315,7 +315,7 @@ func formTarget(get func(string) string) (broker.Target, error) {
 }
 
 func (c *Console) doRevoke(r request) error {
-	if err := c.changing(&r); err != nil {
+	if err := c.readForm(&r); err != nil {
 		return err
 	}
 	t, err := formTarget(r.PostForm.Get)
@@ -331,14 +331,14 @@ func (c *Console) doRevoke(r request) error {
 }
 
 func (c *Console) doUnblock(r request) error {
-	if err := c.changing(&r); err != nil {
+	if err := c.readForm(&r); err != nil {
 		return err
 	}
 	t, err := formTarget(r.PostForm.Get)
 	if err != nil {
 		return err
 	}
-	if err := c.Revoker.Lift(r.Context(), r.actor(), t); err != nil {
+	if err := c.Revoker.Unblock(r.Context(), r.actor(), t); err != nil {
 		return err
 	}
 	return seeOther(r, PagePath+"?unblocked")

@@ -29,11 +29,11 @@ type Recorder struct {
 	refused []broker.Entry // oldest first
 	pushes  []broker.Entry // reported by workspaces, oldest first
 	gateway []broker.Entry // through the gateway, with their outcome, oldest first
-	seen    map[string]sighting
-	before  map[string]sighting // the generation before; two generations bound seen
+	seen    map[string]lastRequest
+	before  map[string]lastRequest // the generation before; two generations bound seen
 }
 
-type sighting struct {
+type lastRequest struct {
 	at   time.Time
 	rule string
 }
@@ -104,9 +104,9 @@ func (r *Recorder) note(e broker.Entry) {
 		return
 	}
 	if r.seen == nil || len(r.seen) >= maxSeen {
-		r.before, r.seen = r.seen, map[string]sighting{}
+		r.before, r.seen = r.seen, map[string]lastRequest{}
 	}
-	r.seen[e.Workspace] = sighting{e.Time, e.Rule}
+	r.seen[e.Workspace] = lastRequest{e.Time, e.Rule}
 }
 
 // Refused returns the last refusals, latest first.
@@ -138,7 +138,7 @@ func latestFirst(list []broker.Entry) []broker.Entry {
 }
 
 // lastSeen returns when a workspace last made a request, and the rule that matched.
-func (r *Recorder) lastSeen(workspace string) sighting {
+func (r *Recorder) lastSeen(workspace string) lastRequest {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s, ok := r.seen[workspace]; ok {

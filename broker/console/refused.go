@@ -35,7 +35,7 @@ func fold(entries []broker.Entry) foldedList {
 	var groups []group
 	at := map[alike]int{}
 	for _, e := range entries {
-		key := alike{e.Workspace, who(e), e.Host, e.Repository, e.Ref, e.Operation, e.Reason, e.Detail, e.Outcome}
+		key := alike{e.Workspace, subjectOf(e), e.Host, e.Repository, e.Ref, e.Operation, e.Reason, e.Detail, e.Outcome}
 		if i, known := at[key]; known {
 			groups[i].Times++
 			groups[i].First = e.Time
@@ -48,9 +48,8 @@ func fold(entries []broker.Entry) foldedList {
 	return foldedList{groups[:n], groups[n:], len(entries)}
 }
 
-// who returns who an entry is about: the workspace, or what is known about a caller
-// without identity.
-func who(e broker.Entry) string {
+// subjectOf names the sender in an entry: the workspace, else its address or subject.
+func subjectOf(e broker.Entry) string {
 	for _, text := range []string{e.Workspace, e.Subject, e.Remote} {
 		if text != "" {
 			return text
@@ -117,7 +116,7 @@ type entryView struct {
 // showEntry shows the entries that a row links to.
 func (c *Console) showEntry(r request) error {
 	if err := c.operator(&r); err != nil {
-		return c.notIn(r, err)
+		return c.loginOr(r, err)
 	}
 	v := &entryView{Request: r.URL.Query().Get("request")}
 	for _, list := range [][]broker.Entry{c.Recorder.Refused(), c.Recorder.Pushes(), c.Recorder.Gateway()} {

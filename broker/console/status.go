@@ -94,7 +94,7 @@ type rateView struct {
 // others.
 func (c *Console) showStatus(r request) error {
 	if err := c.operator(&r); err != nil {
-		return c.notIn(r, err)
+		return c.loginOr(r, err)
 	}
 	q, err := parseQuery(r.URL.Query())
 	if err != nil {

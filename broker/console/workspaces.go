@@ -225,7 +225,7 @@ func (c *Console) unblockTarget(r request) error {
 }
 
 func (c *Console) unblock(r request, t broker.Target) error {
-	if err := c.Revoker.Lift(r.Context(), r.actor(), t); err != nil {
+	if err := c.Revoker.Unblock(r.Context(), r.actor(), t); err != nil {
 		return err
 	}
 	r.w.WriteHeader(http.StatusNoContent)

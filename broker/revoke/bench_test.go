@@ -52,7 +52,7 @@ func (b *bench) revoke(t broker.Target, pending int) api.Revocation {
 // lift removes a block.
 func (b *bench) lift(t broker.Target) {
 	b.T.Helper()
-	if err := b.revoker.Lift(b.T.Context(), night, t); err != nil {
+	if err := b.revoker.Unblock(b.T.Context(), night, t); err != nil {
 		b.T.Fatalf("Lift(%s) = %v", t, err)
 	}
 }

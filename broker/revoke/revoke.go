@@ -144,8 +144,8 @@ func (r *Revoker) Revoke(ctx context.Context, by Actor, t broker.Target) (api.Re
 	return s.answer(t), nil
 }
 
-// Lift removes the block of a target, after it has recorded that in the audit log.
-func (r *Revoker) Lift(ctx context.Context, by Actor, t broker.Target) error {
+// Unblock removes the block of a target, after it has recorded that in the audit log.
+func (r *Revoker) Unblock(ctx context.Context, by Actor, t broker.Target) error {
 	if err := t.Check(); err != nil {
 		return broker.BadRequest(err.Error())
 	}

@@ -363,7 +363,7 @@ func TestTheJournalRunsOut(t *testing.T) {
 	if n := len(b.alive()); n != 0 {
 		t.Errorf("%d tokens are alive, want none", n)
 	}
-	wantRefusal("Lift", b.revoker.Lift(t.Context(), night, workspaceTarget("sb-1")))
+	wantRefusal("Unblock", b.revoker.Unblock(t.Context(), night, workspaceTarget("sb-1")))
 	b.Journal.Fail(nil)
 	wantCode(t, "the workspace", b.Token("sb-1", "acme/widgets", "read"), 403)
 }

@@ -54,13 +54,13 @@ func (a *app) get(ctx context.Context) (*issuing.App, error) {
 		a.load(ctx)
 	}
 	if a.app == nil {
-		return nil, unusable(a.err)
+		return nil, noApp(a.err)
 	}
 	return a.app, nil
 }
 
-// unusable returns the refusal of a request that needs an App.
-func unusable(why error) error {
+// noApp returns the refusal of a request that needs an App.
+func noApp(why error) error {
 	return &broker.Refusal{
 		Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: loadAgain, Err: why,
 		Detail: "the broker has no GitHub App that it can use; its operator has to look",
@@ -70,18 +70,18 @@ func unusable(why error) error {
 // refusal returns why the App cannot be used. It does not wait for a read.
 func (a *app) refusal() error {
 	if !a.mu.TryLock() {
-		return unusable(errUnread) // it is being read now
+		return noApp(errUnread) // it is being read now
 	}
 	defer a.mu.Unlock()
-	return unusable(a.err)
+	return noApp(a.err)
 }
 
-// called returns the App's name for people.
-func (a *app) called() string { return cmp.Or(a.name, store.FirstApp) }
+// displayName returns the App's name for people.
+func (a *app) displayName() string { return cmp.Or(a.name, store.FirstApp) }
 
-// learn remembers GitHub's answer about an installation.
-func (a *app) learn(i mint.Installation, err error) {
-	a.doubt(err)
+// remember remembers GitHub's answer about an installation.
+func (a *app) remember(i mint.Installation, err error) {
+	a.rereadIfRejected(err)
 	if err == nil {
 		a.installed.Store(strings.ToLower(i.Account.Login), i.ID)
 	}
@@ -98,7 +98,7 @@ func (a *app) installationOn(owner string) int64 {
 func (a *app) load(ctx context.Context) {
 	defer func() { a.tried = time.Now() }()
 	was := a.err
-	got, err := a.readProved(ctx)
+	got, err := a.readTested(ctx)
 	if err != nil {
 		a.err = err
 		if was == nil || was.Error() != err.Error() {
@@ -106,11 +106,11 @@ func (a *app) load(ctx context.Context) {
 		}
 		return
 	}
-	a.take(got)
+	a.use(got)
 }
 
-// take puts an App into use. The caller holds mu.
-func (a *app) take(got *issuing.App) {
+// use puts an App into use. The caller holds mu.
+func (a *app) use(got *issuing.App) {
 	got.Inherit(a.latest.Load())
 	got.Inherit(a.own.Load())
 	a.latest.Store(got.App)
@@ -120,18 +120,18 @@ func (a *app) take(got *issuing.App) {
 	a.log.Info("the GitHub App is loaded", "app", got.ID, "github", got.GitHub)
 }
 
-func (a *app) readProved(ctx context.Context) (*issuing.App, error) {
+func (a *app) readTested(ctx context.Context) (*issuing.App, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadWait)
 	defer cancel()
 	got, err := a.read(ctx)
 	if err == nil {
-		err = prove(ctx, got)
+		err = tryKey(ctx, got)
 	}
 	return got, err
 }
 
-// prove makes the key sign something that is not a JWT.
-func prove(ctx context.Context, a *issuing.App) error {
+// tryKey makes the key sign something that is not a JWT.
+func tryKey(ctx context.Context, a *issuing.App) error {
 	public, err := a.Key.PublicKey(ctx)
 	if err != nil {
 		return err
@@ -144,9 +144,9 @@ func prove(ctx context.Context, a *issuing.App) error {
 	return mint.CheckSignature(public, digest, signature)
 }
 
-// doubt makes the next get read the App again if GitHub does not accept its key,
+// rereadIfRejected makes the next get read the App again if GitHub does not accept its key,
 // because the key may have been rotated.
-func (a *app) doubt(err error) {
+func (a *app) rereadIfRejected(err error) {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok || e.Kind != mint.BadKey && e.Kind != mint.Unsigned {
 		return
@@ -161,12 +161,12 @@ func (a *app) doubt(err error) {
 
 // renew reads the App again. Until that succeeds, the current one stays in use.
 func (a *app) renew(ctx context.Context) {
-	got, err := a.readProved(ctx)
+	got, err := a.readTested(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
 	case err == nil:
-		a.take(got)
+		a.use(got)
 	case a.app != nil:
 		a.log.Error("the GitHub App cannot be read again, and stays as it was", "error", err.Error())
 	default:
@@ -178,8 +178,8 @@ func (a *app) renew(ctx context.Context) {
 // they are told at once when to retry.
 const maxQueue = 2 * time.Second
 
-// asking returns the App for a request to GitHub, or the rate limit that blocks it.
-func (a *app) asking(ctx context.Context) (*issuing.App, error) {
+// forRequest returns the App for a request to GitHub, or the rate limit that blocks it.
+func (a *app) forRequest(ctx context.Context) (*issuing.App, error) {
 	app, err := a.get(ctx)
 	if err != nil {
 		return nil, err
@@ -192,34 +192,34 @@ func (a *app) asking(ctx context.Context) (*issuing.App, error) {
 
 // InstallationFor implements [broker.Minter].
 func (a *app) InstallationFor(ctx context.Context, owner, name string) (mint.Installation, error) {
-	app, err := a.asking(ctx)
+	app, err := a.forRequest(ctx)
 	if err != nil {
 		return mint.Installation{}, err
 	}
 	i, err := app.InstallationFor(ctx, owner, name)
-	a.doubt(err)
+	a.rereadIfRejected(err)
 	return i, err
 }
 
 // InstallationForID implements [broker.Minter].
 func (a *app) InstallationForID(ctx context.Context, repository int64) (mint.Installation, error) {
-	app, err := a.asking(ctx)
+	app, err := a.forRequest(ctx)
 	if err != nil {
 		return mint.Installation{}, err
 	}
 	i, err := app.InstallationForID(ctx, repository)
-	a.doubt(err)
+	a.rereadIfRejected(err)
 	return i, err
 }
 
 // Mint implements [broker.Minter].
 func (a *app) Mint(ctx context.Context, g mint.Grant) (mint.Minted, error) {
-	app, err := a.asking(ctx)
+	app, err := a.forRequest(ctx)
 	if err != nil {
 		return mint.Minted{}, err
 	}
 	m, err := app.Mint(ctx, g)
-	a.doubt(err)
+	a.rereadIfRejected(err)
 	return m, err
 }
 

@@ -164,7 +164,7 @@ func (a *apps) Members(ctx context.Context, owner string) []broker.Member {
 	}
 	var members []broker.Member
 	for _, one := range all {
-		m := broker.Member{Seat: mint.Seat{Name: one.called()}}
+		m := broker.Member{Seat: mint.Seat{Name: one.displayName()}}
 		is := one.usable.Load()
 		if is == nil {
 			m.Err = one.refusal()
@@ -183,7 +183,7 @@ func (a *apps) Members(ctx context.Context, owner string) []broker.Member {
 func (a *apps) Seats(owner string) (seats []mint.Seat) {
 	for _, one := range a.all() {
 		if is := one.usable.Load(); is != nil {
-			seats = append(seats, mint.Seat{App: is.App, Installation: one.installationOn(owner), Name: one.called()})
+			seats = append(seats, mint.Seat{App: is.App, Installation: one.installationOn(owner), Name: one.displayName()})
 		}
 	}
 	return seats
@@ -198,21 +198,21 @@ type bound struct {
 // InstallationFor implements [broker.Minter].
 func (b bound) InstallationFor(ctx context.Context, owner, name string) (mint.Installation, error) {
 	i, err := b.is.InstallationFor(ctx, owner, name)
-	b.from.learn(i, err)
+	b.from.remember(i, err)
 	return i, err
 }
 
 // InstallationForID implements [broker.Minter].
 func (b bound) InstallationForID(ctx context.Context, repository int64) (mint.Installation, error) {
 	i, err := b.is.InstallationForID(ctx, repository)
-	b.from.learn(i, err)
+	b.from.remember(i, err)
 	return i, err
 }
 
 // Mint implements [broker.Minter].
 func (b bound) Mint(ctx context.Context, g mint.Grant) (mint.Minted, error) {
 	m, err := b.is.Mint(ctx, g)
-	b.from.doubt(err)
+	b.from.rereadIfRejected(err)
 	return m, err
 }
 
@@ -245,7 +245,7 @@ func firstInstalled(all []*app, ask func(*app) (mint.Installation, error)) (foun
 func (a *apps) Apps() []console.App {
 	var views []console.App
 	for _, one := range a.all() {
-		v := console.App{Name: one.called(), GitHub: one}
+		v := console.App{Name: one.displayName(), GitHub: one}
 		if is := one.usable.Load(); is != nil {
 			v.ClientID = is.ID
 		} else {

@@ -107,12 +107,12 @@ func (c *configuration) apply(ctx context.Context, f *config.File) error {
 	return nil
 }
 
-// look reads the files again if they changed, or if isAsked. If they are wrong, the
+// reload reads the files again if they changed, or if isAsked. If they are wrong, the
 // last good policy stays in force, and the error is logged once.
-func (c *configuration) look(ctx context.Context, isAsked bool) {
+func (c *configuration) reload(ctx context.Context, isAsked bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := states(c.path, c.profiles)
+	now := stampsOf(c.path, c.profiles)
 	if maps.Equal(now, c.seen) && !isAsked {
 		return
 	}
@@ -178,8 +178,8 @@ func (c *configuration) warnOfRestart(f *config.File) {
 	}
 }
 
-// states returns the states of the configuration's files, by path.
-func states(path string, profiles []string) map[string]filestamp.Stamp {
+// stampsOf returns the states of the configuration's files, by path.
+func stampsOf(path string, profiles []string) map[string]filestamp.Stamp {
 	paths := []string{path}
 	for _, pattern := range profiles {
 		found, _ := filepath.Glob(pattern) // a malformed pattern finds nothing
@@ -225,8 +225,8 @@ func proxyLogin(path string) (string, error) {
 // githubWait is the timeout of one call of GitHub's API.
 const githubWait = 30 * time.Second
 
-// clientBy returns the client for minting, with a route.
-func clientBy(r access.Route) *http.Client {
+// clientWith returns the client for minting, with a route.
+func clientWith(r access.Route) *http.Client {
 	t := httpclient.Transport()
 	t.DisableCompression = false // lists of installations with their permissions are long
 	r.Apply(t)

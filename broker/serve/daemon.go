@@ -55,9 +55,9 @@ type daemon struct {
 
 // serve runs the broker from start to end.
 func serve(ctx context.Context, path string, getenv func(string) string, stderr io.Writer, signals <-chan os.Signal) error {
-	collectLess(getenv)
+	setGC(getenv)
 	d := &daemon{getenv: getenv}
-	seen := states(path, nil) // the profiles are not known yet; the first look reads everything again
+	seen := stampsOf(path, nil) // the profiles are not known yet; the first look reads everything again
 	f, err := config.Load(path)
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ func (d *daemon) assemble(path string, f *config.File) {
 	}
 	d.app = newApps(d.store, github, d.log)
 	if !f.Upstream.IsZero() {
-		d.app.client = clientBy(d.route)
+		d.app.client = clientWith(d.route)
 	}
 	recorder := &console.Recorder{Next: d.journal}
 	d.broker = broker.New(broker.Config{
@@ -216,9 +216,9 @@ func (d *daemon) wait(ctx context.Context, signals <-chan os.Signal, failed <-ch
 			if s != syscall.SIGHUP {
 				return nil
 			}
-			d.goOn()
+			d.reopenLog()
 			go d.app.renew(ctx) // in the background, so that a second signal does not wait for the store
-			d.config.look(ctx, true)
+			d.config.reload(ctx, true)
 			setLevel(d.config.file(), &d.level)
 		case err := <-failed:
 			return err
@@ -228,8 +228,8 @@ func (d *daemon) wait(ctx context.Context, signals <-chan os.Signal, failed <-ch
 	}
 }
 
-// goOn makes the audit log go on in a new file if the current one was renamed.
-func (d *daemon) goOn() {
+// reopenLog makes the audit log go on in a new file if the current one was renamed.
+func (d *daemon) reopenLog() {
 	err := d.journal.Reopen()
 	was := d.reopenFailed()
 	d.reopen.Store(&err)
@@ -254,8 +254,8 @@ func every(ctx context.Context, interval time.Duration, f func()) {
 // watch checks the configuration's files and the audit log's file for changes.
 func (d *daemon) watch(ctx context.Context) {
 	every(ctx, lookEvery, func() {
-		d.goOn()
-		d.config.look(ctx, false)
+		d.reopenLog()
+		d.config.reload(ctx, false)
 		setLevel(d.config.file(), &d.level)
 	})
 }

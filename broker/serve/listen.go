@@ -30,7 +30,7 @@ func ListenUnix(path string, mode os.FileMode) (net.Listener, error) {
 	}
 	l, err := listenUnix(path)
 	if err != nil {
-		return nil, fmt.Errorf("listen at %s: %w", path, bare(err))
+		return nil, fmt.Errorf("listen at %s: %w", path, withoutAddress(err))
 	}
 	if err := os.Chmod(path, mode); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -53,7 +53,7 @@ func removeStale(path string) error {
 		return errors.Join(fmt.Errorf("another server answers at %s", path), c.Close())
 	}
 	if !isRefused(err) {
-		return fmt.Errorf("%s is there, and whether a server has it cannot be told: %w", path, bare(err))
+		return fmt.Errorf("%s is there, and whether a server has it cannot be told: %w", path, withoutAddress(err))
 	}
 	return os.Remove(path)
 }
@@ -62,13 +62,13 @@ func removeStale(path string) error {
 func ListenTCP(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listen at %s: %w", address, bare(err))
+		return nil, fmt.Errorf("listen at %s: %w", address, withoutAddress(err))
 	}
 	return l, nil
 }
 
-// bare removes the address from a network error; the caller's message names it.
-func bare(err error) error {
+// withoutAddress removes the address from a network error; the caller's message names it.
+func withoutAddress(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err
 	}
@@ -126,14 +126,14 @@ func (l *limited) Accept() (net.Conn, error) {
 			}
 		}
 		if leave, ok := l.room.Acquire(fairshare.Address(c.RemoteAddr().String()), 1, refuse); ok {
-			return counted(c, leave), nil
+			return countedConn(c, leave), nil
 		}
 		refuse()
 	}
 }
 
-// counted returns a connection that calls back when it is closed.
-func counted(c net.Conn, back func()) net.Conn {
+// countedConn returns a connection that calls back when it is closed.
+func countedConn(c net.Conn, back func()) net.Conn {
 	if u, ok := c.(*net.UnixConn); ok {
 		return &unixConn{u, back}
 	}

@@ -159,7 +159,7 @@ func (m *Metrics) Minted(next broker.MintFunc) broker.MintFunc {
 	}
 }
 
-func isTrue(b bool) float64 {
+func boolValue(b bool) float64 {
 	if b {
 		return 1
 	}
@@ -178,16 +178,16 @@ func (d *daemon) gauges() []Gauge {
 		}
 	}
 	return []Gauge{
-		{Name: "ready", Help: "Whether all parts of /readyz are.", Value: func() float64 { return isTrue(d.probe.look(context.Background()).Ready) }},
+		{Name: "ready", Help: "Whether all parts of /readyz are.", Value: func() float64 { return boolValue(d.probe.look(context.Background()).Ready) }},
 		{Name: "tokens_live", Help: "Tokens in memory that work.", Value: d.tokensLive},
 		{Name: "audit_head_seq", Help: "Number of the last line of the audit log.", Value: func() float64 { seq, _ := d.journal.Head(); return float64(seq) }},
-		{Name: "audit_writable", Help: "Whether the audit log can be written.", Value: func() float64 { return isTrue(d.journal.Ready() == nil) }},
+		{Name: "audit_writable", Help: "Whether the audit log can be written.", Value: func() float64 { return boolValue(d.journal.Ready() == nil) }},
 		{Name: "audit_copies_dropped_total", Help: "Copies of audit lines that were not sent.", IsTotal: true, Value: func() float64 { return float64(d.copies.Dropped()) }},
 		{Name: "spans_dropped_total", Help: "Trace spans that were not sent.", IsTotal: true, Value: func() float64 { return float64(d.traces.Dropped()) }},
-		{Name: "blocklist_readable", Help: "Whether the list of what is blocked can be read; while it cannot, nothing is given.", Value: func() float64 { return isTrue(d.broker.Blocklist.Check(context.Background()) == nil) }},
+		{Name: "blocklist_readable", Help: "Whether the list of what is blocked can be read; while it cannot, nothing is given.", Value: func() float64 { return boolValue(d.broker.Blocklist.Check(context.Background()) == nil) }},
 		{Name: "blocklist_read_failures_total", Help: "Readings of the list of what is blocked that failed.", IsTotal: true, Value: func() float64 { return float64(d.broker.Blocklist.FailedReadings()) }},
 		{Name: "config_generation", Help: "How many configurations were in force since the start.", Value: func() float64 { return float64(d.config.current.Load().number) }},
-		{Name: "config_last_reload_success", Help: "Whether the configuration's files are in force.", Value: func() float64 { return isTrue(d.config.problem() == nil) }},
+		{Name: "config_last_reload_success", Help: "Whether the configuration's files are in force.", Value: func() float64 { return boolValue(d.config.problem() == nil) }},
 		{Name: "github_rate_limit", Help: "GitHub's hourly limit of requests; -1 before it has said so.", Value: rate(func(r mint.Rate) float64 { return float64(r.Limit) })},
 		{Name: "github_rate_remaining", Help: "What is left of it; -1 before it has said so.", Value: rate(d.app.leftOf)},
 		{Name: "clock_ahead_seconds", Help: "How far this machine's clock is ahead of GitHub's; less than 0 where it is behind.", Value: d.clockAhead},

@@ -36,11 +36,11 @@ func (c *appCollector) Describe(out chan<- *prometheus.Desc) {
 func (c *appCollector) Collect(out chan<- prometheus.Metric) {
 	for _, one := range c.apps.all() {
 		send := func(d *prometheus.Desc, value float64) {
-			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, one.called())
+			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, one.displayName())
 		}
 		accounts := 0
 		one.installed.Range(func(any, any) bool { accounts++; return true })
-		send(c.usable, isTrue(one.usable.Load() != nil))
+		send(c.usable, boolValue(one.usable.Load() != nil))
 		send(c.accounts, float64(accounts))
 		if r, known := one.Rate(); known {
 			send(c.limit, float64(r.Limit))

@@ -116,7 +116,7 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 		known.Keys = &identity.Keyset{Store: s}
 	}
 	_, err = f.Policy(known)
-	bad = append(bad, err, ambiguous(f))
+	bad = append(bad, err, checkAmbiguity(f))
 	if needsTLS(f) {
 		_, err = LoadCertificate(f.TLS.CertFile, f.TLS.KeyFile)
 		bad = append(bad, err)
@@ -152,9 +152,9 @@ func unusableFolder(s store.Store, url string) []string {
 	return nil
 }
 
-// ambiguous returns an error that names the rules which can make one workspace id for
+// checkAmbiguity returns an error that names the rules which can make one workspace id for
 // two callers, as "gatepass policy lint" does.
-func ambiguous(f *config.File) error {
+func checkAmbiguity(f *config.File) error {
 	var bad []error
 	for _, found := range config.Lint(f) {
 		if found.Check == config.Separator {
@@ -223,8 +223,8 @@ func setLevel(f *config.File, level *slog.LevelVar) {
 // Go's default halves their number for about 20 MB.
 const garbage = 200
 
-// collectLess sets garbage, unless GOGC is set.
-func collectLess(getenv func(string) string) {
+// setGC sets garbage, unless GOGC is set.
+func setGC(getenv func(string) string) {
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
 	}
