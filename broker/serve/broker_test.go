@@ -200,9 +200,8 @@ func (w *world) mints() int {
 	return w.gh.Count(func(r fakegithub.Request) bool { return strings.HasSuffix(r.Path, "/access_tokens") })
 }
 
-// A revoked workspace is refused soon, also after a restart, and its tokens end. A
-// broker that ends leaves its lease to the next; package revoke tests one that is
-// killed.
+// A revoked workspace is refused soon, also after a broker was killed, and its tokens end once
+// the next broker takes the lease, which the killed one had for half a minute.
 func TestRevokedThroughARestart(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(2)
@@ -218,7 +217,7 @@ func TestRevokedThroughARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.until("refusing it", func() bool { return w.token("acme/r0", "write").status == 403 })
-	p.end(syscall.SIGTERM)
+	p.kill()
 	p = w.start()
 	if got := w.token("acme/r0", "write"); got.status != 403 || !strings.Contains(got.body, "sb-1 was revoked") {
 		t.Errorf("after a restart: %d %s", got.status, got.body)
