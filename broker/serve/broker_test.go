@@ -248,7 +248,7 @@ func TestAnUnreadableBlocklist(t *testing.T) {
 	}
 	p.until("refusing", func() bool { return w.token("acme/r0", "write").status == 503 })
 	got := w.token("acme/r1", "write")
-	if got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "list of what is blocked") || w.mints() != minted {
+	if got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "block list") || w.mints() != minted {
 		t.Errorf("a token: %d %v %s after %d mints, want 503 with Retry-After and nothing minted", got.status, got.header, got.body, w.mints())
 	}
 	if ready := w.ready(); ready.Ready || ready.Parts["blocklist"] == ok || ready.Parts["store"] != ok {
