@@ -52,12 +52,12 @@ func (s screen) paint(in style, text string) string {
 	return "\x1b[" + string(in) + "m" + text + "\x1b[0m"
 }
 
-// styles has the style of each word in columns named STATE, RESULT or LEVEL.
+// styles has the style of each word in columns named STATE, RESULT, LEVEL or GUARD.
 var styles = map[string]style{
-	"ready": green, "known": green, "added": green, "passed": green, "taken over": green, "ok": green,
+	"ready": green, "known": green, "added": green, "passed": green, "taken over": green, "allows": green,
 	"pending": yellow, "failing": yellow, "new": yellow, "changed": yellow, "stale": yellow, "theirs": yellow, "warning": yellow,
 	"destroying": yellow, "unchecked": yellow,
-	"expired": red, "suspended": red, "unusable": red, "failed": red, "FAILED": red, "VIOLATED": red, "both": red, "failure": red, "error": red,
+	"expired": red, "suspended": red, "unusable": red, "failed": red, "FAILED": red, "VIOLATED": red, "both": red, "failure": red, "refuses": red,
 }
 
 // A table prints text, which may come from outside, in columns.
@@ -118,7 +118,7 @@ func (t *table) style(row, column int) style {
 		return plainStyle
 	case row == 0:
 		return bold
-	case head == "STATE" || head == "RESULT" || head == "LEVEL":
+	case head == "STATE" || head == "RESULT" || head == "LEVEL" || head == "GUARD":
 		return styles[t.rows[row][column]]
 	}
 	return plainStyle
