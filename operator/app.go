@@ -180,7 +180,7 @@ func (r *AppReconciler) tell(ctx context.Context, app *v1.App, v appView) error 
 	return nil
 }
 
-// fill makes the status that a view stands for.
+// fill writes a view into the status.
 func (r *AppReconciler) fill(app *v1.App, v appView) {
 	s := &app.Status
 	s.ObservedGeneration = app.Generation

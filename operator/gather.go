@@ -217,9 +217,9 @@ func (v *view) permits(policies *tenant.Policies, ask tenant.Ask) {
 	}
 }
 
-// locate finds the installation and its account. Where GitHub does not say, the account
-// of a held token of the same scope stands for it, and else the policies cannot be
-// asked: the verdict stays unknown.
+// locate finds the installation and its account. Where GitHub does not say, it
+// takes the account of a held token of the same scope. Without one, the policies cannot be
+// asked and the verdict stays unknown.
 func (r *Reconciler) locate(ctx context.Context, v *view) error {
 	err := r.findInstallation(ctx, v)
 	if err == nil {
@@ -274,7 +274,7 @@ func (v *view) refusal(err error) plan.Refusal {
 	return refusal
 }
 
-// A mark stands for values, to see whether one of them changed.
+// A mark is a digest of values, to see whether one of them changed.
 type mark [16]byte
 
 func digest(values ...any) mark {

@@ -44,7 +44,7 @@ func (r *Reconciler) tell(v *view, d plan.Decision) {
 	r.Metrics.failed(v.kind, d.Ready.Reason)
 }
 
-// fill makes the status that a decision stands for.
+// fill writes a decision into the status.
 func (r *Reconciler) fill(v *view, d plan.Decision) {
 	s := v.status
 	s.ObservedGeneration = v.object.GetGeneration()

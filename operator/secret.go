@@ -83,7 +83,7 @@ func (w wanted) managed() string {
 	return strings.Join(slices.DeleteFunc(names, func(n string) bool { return n == "annotation/"+annotationManaged }), ",")
 }
 
-// isIntact reports that a Secret is as wanted. What somebody else added does not count.
+// isIntact reports whether a Secret is as wanted. It ignores what other writers added.
 func (w wanted) isIntact(s *corev1.Secret) bool {
 	return string(s.Type) == w.Type && s.DeletionTimestamp == nil &&
 		contains(s.Labels, w.Labels) && contains(s.Annotations, w.Annotations) &&

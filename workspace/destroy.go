@@ -26,7 +26,7 @@ func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err erro
 }
 
 // ErrInUse reports that a workspace is in the ledger and must stay.
-var ErrInUse = errors.New("the ledger knows it, and nobody has begun to destroy it")
+var ErrInUse = errors.New("it is in the ledger, and its destruction has not begun")
 
 // Clear is like Destroy, for a workspace whose destruction has begun or that the ledger
 // does not know. It does not touch any other workspace, even one that was just created,
@@ -105,7 +105,7 @@ func removeAll(ctx context.Context, s store.Store, id string) error {
 	for _, name := range names {
 		switch {
 		case name.IsToken() || name.IsSuperseded() || name.IsVended():
-			return usererr.New("destroy workspace "+id, "somebody delivers tokens to it at the same time", "stop that, and destroy it again")
+			return usererr.New("destroy workspace "+id, "another system delivers tokens to it at the same time", "stop that system for it, and destroy it again")
 		case name.IsRecord() || name.IsLock():
 			continue
 		}

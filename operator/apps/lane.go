@@ -102,8 +102,7 @@ func (l *lane) hold(until time.Time) {
 	}
 }
 
-// refresh forgets what is over: turns of more than a minute ago, and offers that no one
-// took. The credit grows evenly.
+// refresh forgets turns of more than a minute ago, and offers that were not taken in time. The credit grows evenly.
 func (l *lane) refresh(now time.Time) {
 	for len(l.taken) > 0 && now.Sub(l.taken[0]) >= window {
 		l.taken = l.taken[1:]
@@ -152,7 +151,7 @@ func (l *lane) freed(now time.Time) time.Duration {
 	return l.taken[0].Add(window).Sub(now)
 }
 
-// advance offers turns to those who wait, and returns who has one now.
+// advance offers turns to waiting objects, and returns those that have one now.
 func (l *lane) advance(now time.Time) (woken []Key) {
 	l.refresh(now)
 	for l.mayGive(now) {

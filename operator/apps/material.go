@@ -211,9 +211,9 @@ var keyForms = map[v1.Provider]string{
 	v1.ProviderVault: "MOUNT/sign/KEY, as in transit/sign/app",
 }
 
-// SignerURL returns the URL of a key in a KMS as [issuing.OpenSigner] takes it. The
-// key decides nothing but which key it is: who signs, where that is and how Vault is
-// logged in to are the operator's business. vault is the query that says so of Vault.
+// SignerURL returns the URL of a key in a KMS as [issuing.OpenSigner] takes it. key
+// only says which key it is: the operator's own configuration says which service signs,
+// where it is and how to log in to Vault. vault is the query of a Vault URL that says so.
 func SignerURL(provider v1.Provider, key, vault string) (string, error) {
 	u, ok := &url.URL{}, false
 	switch provider {

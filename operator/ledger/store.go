@@ -168,8 +168,8 @@ func (l *Ledger) write(ctx context.Context, s *corev1.Secret) error {
 	return l.secrets.Update(ctx, s)
 }
 
-// merge writes a record that somebody else wrote or deleted meanwhile. No token of
-// either is lost: one that was revoked is revoked a second time, which does no harm.
+// merge writes a record that another writer changed or deleted meanwhile. It keeps the
+// tokens of both: a token that was revoked is revoked a second time, which does no harm.
 func (l *Ledger) merge(ctx context.Context, s *corev1.Secret, owner Owner, ours []Entry) ([]Entry, error) {
 	there := &corev1.Secret{}
 	err := l.secrets.Get(ctx, client.ObjectKeyFromObject(s), there)

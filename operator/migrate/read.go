@@ -102,8 +102,8 @@ func ofUser(u *unstructured.Unstructured) map[string]any {
 }
 
 // trackers are the labels and annotations by which delivery tools know what is theirs.
-// On an object that no manifest of theirs has, they would have it deleted. Those of our
-// own mean something that nobody asked of the old object.
+// On an object that is in none of their manifests, such a mark would have them delete the
+// object. Ours mean something that the old object did not ask for.
 var trackers = []string{v1.Group + "/", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "meta.helm.sh/"}
 
 func without(marks map[string]string) map[string]string {

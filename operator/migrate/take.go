@@ -103,9 +103,9 @@ func ownedMarks(marks map[string]string) map[string]any {
 var accessFields = []string{"installationID", "owner", "permissions", "allPermissions", "repositories", "repositoryIDs", "allRepositories", "appRef"}
 
 // mayRestore returns an error unless the old object of the annotation asks for what the
-// new object asks for and the operator permits. Whoever may write a Token may write its
-// annotation, and must not get an object of github-token-manager by it, which permits
-// everything.
+// new object asks for and the operator permits. A user who may write a Token
+// may write its annotation, and must not get an object of github-token-manager that way:
+// github-token-manager permits everything.
 func mayRestore(o *object) error {
 	const what, do = "make the old object again", "apply its manifest by hand, and run this again"
 	text, err := yaml.Marshal(o.old.Object)

@@ -57,7 +57,7 @@ func (p *planner) inSecret() (Held, bool) {
 }
 
 // deliver writes the newest token, once it is old enough to replace one that works,
-// and mends a Secret that was changed by somebody else.
+// and repairs a Secret that another writer changed.
 func (p *planner) deliver(newest Held) {
 	step := Step{Do: Deliver, Token: newest.ID, Secret: p.in.Target}
 	used, works := p.inSecret()
@@ -111,7 +111,7 @@ func (p *planner) revokeAt(h Held) time.Time {
 	return p.in.Delivered.Add(p.in.RevokeAfter)
 }
 
-// mint asks for a token, unless something stands against it.
+// mint asks for a token, unless something prevents it.
 func (p *planner) mint(hasToken bool) {
 	in := p.in
 	for _, r := range []*Refusal{in.NoWrite, in.NoMint, in.unknownPolicy()} {

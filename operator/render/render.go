@@ -1,10 +1,10 @@
-// Package render says what the Secret of a Token or ClusterToken holds: its type, its
-// data, and the labels and annotations that its spec asks for. It is a function of its
-// arguments.
+// Package render makes the content of the Secret of a Token or ClusterToken: its type, its
+// data, and the labels and annotations that its spec asks for. The result depends only on
+// the arguments.
 //
-// Whoever may write a Token writes templates, so templates are untrusted programs: what
-// they may call, how long they run and how much they write is limited, and nothing of
-// the token gets into an error or an annotation.
+// Users who may write a Token write templates. So templates are untrusted programs: render
+// limits what they may call, how long they run and how much they write, and keeps the token
+// out of errors and annotations.
 package render
 
 import (

@@ -80,9 +80,9 @@ func (r *renderer) fill(data map[string][]byte, field string, templates map[stri
 	return nil
 }
 
-// annotations returns annotations with their templates filled. One that has the token
-// in it is an error: annotations are shown to everybody who may look at the Secret's
-// metadata.
+// annotations returns annotations with their templates filled. An annotation
+// that contains the token is an error: every user who may read the Secret's metadata sees
+// annotations.
 func (r *renderer) annotations(templates map[string]string) (map[string]string, error) {
 	out := map[string]string{}
 	seen := r.public()

@@ -25,8 +25,8 @@ const attempts = 4
 // authorities returns those in the Secret, brought up to date. The first replica that
 // writes decides; the others read again.
 //
-// Who deletes the Secret has the authority replaced: a new one is written beside those
-// that this replica remembers, so that no call is refused meanwhile.
+// If the Secret is deleted, the authority is replaced: this replica writes a new one beside
+// those that it remembers, so that no call is refused meanwhile.
 func (w *Webhook) authorities(ctx context.Context, owners []metav1.OwnerReference) (all authorities, err error) {
 	for range attempts {
 		all, err = w.tryAuthorities(ctx, owners)
