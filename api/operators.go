@@ -16,10 +16,8 @@ const (
 	OpenAPIPath    = "/v1/openapi.json" // GET
 )
 
-// AdmitPath is the earlier name of UnblockPath; in the same way, …/{id}/bar is the
-// earlier name of …/{id}/block.
-//
-// Deprecated: use UnblockPath. The next version will not have it.
+// AdmitPath is the former name of UnblockPath, as …/{id}/bar is of …/{id}/block. The next
+// version will not serve them.
 const AdmitPath = "/v1/admit"
 
 // MaxPage is the most workspaces that one answer lists.

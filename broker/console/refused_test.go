@@ -39,7 +39,7 @@ func TestLongListsFold(t *testing.T) {
 	if l := fold(entries); len(l.Shown) != unfolded || len(l.Rest) != 3 || l.Times != unfolded+3 {
 		t.Errorf("fold = %d and %d of %d, want %d and 3", len(l.Shown), len(l.Rest), l.Times, unfolded)
 	}
-	if l := fold(nil); l.Shown != nil && len(l.Shown) != 0 || l.Rest != nil && len(l.Rest) != 0 {
+	if l := fold(nil); len(l.Shown)+len(l.Rest) != 0 {
 		t.Errorf("fold of nothing = %+v", l)
 	}
 }
