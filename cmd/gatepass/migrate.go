@@ -49,7 +49,7 @@ func (cmd migrateCommands) command() *cli.Command {
 		Usage:       "move from another system for tokens: km, github-token-manager",
 		UsageText:   "gatepass migrate km [PROFILE]\ngatepass migrate github-token-manager [FILE]...",
 		Description: migrateAbout,
-		Subcommands: []*cli.Command{workspaceCommands{cmd.app}.migrateKMCommand(), {
+		Subcommands: []*cli.Command{workspaceCommands(cmd).migrateKMCommand(), {
 			Name: "github-token-manager", Usage: "move from github-token-manager",
 			UsageText:   "gatepass migrate github-token-manager [--dry-run] [--undo] [--wait DURATION] [--kubeconfig FILE]\ngatepass migrate github-token-manager FILE...",
 			Description: migrateGTMAbout,
