@@ -152,8 +152,9 @@ func (l locks) heldFor(ctx context.Context, name store.Name, own string) (time.D
 	}
 	left := held.Until.Sub(l.clock.now())
 	if left > lockTime {
-		// A clock that is ahead wrote it, by a year perhaps. The store's clock says when that
-		// was; it may differ from ours by less than a lock lasts.
+		// A machine whose clock is ahead, perhaps by a year, may have written it. The
+		// store's clock says when that was; it may differ from ours by less than a lock
+		// lasts.
 		left = min(left, entry.Modified.Add(2*lockTime).Sub(l.clock.now()), lockTime)
 	}
 	return max(left, 0), nil

@@ -208,7 +208,8 @@ func TestARunThatSleptDoesNothingMore(t *testing.T) {
 	}
 }
 
-// A run whose clock was a year ahead was killed: its lock kept everybody out for a year.
+// A run whose clock was a year ahead was killed: its lock blocked all other runs for a
+// year.
 func TestALockOfAClockThatIsAhead(t *testing.T) {
 	for _, c := range []struct {
 		name    string

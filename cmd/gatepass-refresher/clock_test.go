@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A wrong clock must do no harm: the run goes by GitHub's clock, and the summary, the
+// A wrong clock must do no harm: the round goes by GitHub's clock, and the summary, the
 // log, /readyz and a metric report how far this machine's clock is off.
 func TestAClockThatIsOffIsSaid(t *testing.T) {
 	for _, c := range []struct {
@@ -34,7 +34,7 @@ func TestAClockThatIsOffIsSaid(t *testing.T) {
 	}
 }
 
-// A refresher with a wrong clock does not mint in each run.
+// A refresher with a wrong clock does not mint in each round.
 func TestPassesWithAClockThatIsOff(t *testing.T) {
 	for _, moved := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
 		w := newWorld(t)

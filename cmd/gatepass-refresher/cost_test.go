@@ -43,7 +43,7 @@ func (s *tallied) List(ctx context.Context, below store.Prefix) iter.Seq2[store.
 	return s.Store.List(ctx, below)
 }
 
-// docs/refresher.md states the true cost of a run.
+// docs/refresher.md states the true cost of a round.
 func TestTheDocsSayWhatAPassCosts(t *testing.T) {
 	docs, err := os.ReadFile("../../docs/refresher.md")
 	if err != nil {

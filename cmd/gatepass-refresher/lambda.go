@@ -34,8 +34,8 @@ const (
 	passIsFailed     = "PassFailed"
 )
 
-// A run stops before its invocation ends. Each part of the time that is kept back is a
-// share of it, so that a short invocation does some work too, and has an upper bound.
+// A round stops before its invocation ends. Each part of the time that is kept back is
+// a share of it, so that a short invocation does some work too, and has an upper bound.
 const (
 	reserveShare = 4 // to finish the workspaces that are in work
 	maxReserve   = 40 * time.Second
@@ -102,7 +102,7 @@ func reply(kind string, err error) error {
 	return messages.InvokeResponse_Error{Type: kind, Message: usererr.Escape(err.Error())}
 }
 
-// invocation returns the deadlines of a run: it ends before its invocation does.
+// invocation returns the deadlines of a round: it ends before its invocation does.
 func invocation(ctx context.Context) (whole context.Context, stop <-chan struct{}, cancel func()) {
 	deadline, ok := ctx.Deadline()
 	if !ok {

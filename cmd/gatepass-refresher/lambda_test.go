@@ -64,7 +64,7 @@ func TestLambdaSaysWhatIsConfiguredWrongly(t *testing.T) {
 	}
 }
 
-// The run ends before the invocation does, and reports what it left.
+// The round ends before the invocation does, and reports what it left.
 func TestLambdaKeepsItsDeadline(t *testing.T) {
 	for _, c := range []struct {
 		name                string
@@ -101,7 +101,7 @@ func TestLambdaKeepsItsDeadline(t *testing.T) {
 	}
 }
 
-// A run that fails as a whole is a failed invocation, which the alarm counts.
+// A round that fails as a whole is a failed invocation, which the alarm counts.
 func TestLambdaFails(t *testing.T) {
 	w := newWorld(t)
 	w.settle("sb-1")

@@ -208,7 +208,7 @@ func isReady(ctx context.Context, url string) bool {
 	return err == nil && answer.StatusCode == http.StatusOK && string(body) == "ok\n"
 }
 
-// A suspend of the machine does not delay the next run by as long.
+// A suspend of the machine does not delay the next round by as long.
 func TestTheLoopAfterSleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now().Round(0)

@@ -1,5 +1,5 @@
-// Command gatepass-refresher replaces workspaces' tokens before they expire: in one run
-// over the ledger, at intervals, or as an AWS Lambda function.
+// Command gatepass-refresher replaces workspaces' tokens before they expire: in one
+// round over the ledger, at intervals, or as an AWS Lambda function.
 package main
 
 import (
@@ -50,7 +50,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// lastWait is how long the workspaces in work may take to finish after the run starts
+// lastWait is how long the workspaces in work may take to finish after the round starts
 // no further one.
 const lastWait = 20 * time.Second
 
@@ -89,7 +89,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 // errReported means that something failed and the error has been printed.
 var errReported = errors.New("something failed")
 
-// once makes one run and reports it.
+// once makes one round and reports it.
 func (r *refresher) once(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
 	q, err := r.asked(stdin)
 	if err != nil {
@@ -152,9 +152,9 @@ func (r *refresher) print(stdout io.Writer, made report) error {
 	return err
 }
 
-// term returns the deadlines of a run. stop closes after soft, or when ctx ends: from
-// then on the run starts no workspace. whole ends after a further wait: the run gives
-// up the workspaces in work.
+// term returns the deadlines of a round. stop closes after soft, or when ctx ends: from
+// then on the round starts no workspace. whole ends after a further wait: the round
+// gives up the workspaces in work.
 func term(ctx context.Context, soft, wait time.Duration) (whole context.Context, stop <-chan struct{}, cancel func()) {
 	begin, cancelBegin := context.WithTimeout(ctx, soft)
 	whole, cancelWhole := context.WithCancel(context.WithoutCancel(ctx))

@@ -13,8 +13,8 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// metrics are counters over all runs, and gauges of the last one. No metric has a label
-// per workspace: there may be thousands, and the log names them.
+// metrics are counters over all rounds, and gauges of the last one. No metric has a
+// label per workspace: there may be thousands, and the log names them.
 type metrics struct {
 	registry *prometheus.Registry
 
@@ -68,7 +68,7 @@ func newMetrics(interval time.Duration, started time.Time) *metrics {
 	return m
 }
 
-// report shows the last run that could read the ledger.
+// report shows the last round that could read the ledger.
 func (m *metrics) report(made report) {
 	for state, n := range map[string]int{
 		"known": made.Workspaces, "due": made.Due, "refreshed": made.Refreshed, "failed": made.Failed,
@@ -91,7 +91,7 @@ func (m *metrics) rated(rate mint.Rate) {
 	m.remaining.WithLabelValues().Set(float64(rate.Remaining))
 }
 
-// appsAre shows each App of the last run.
+// appsAre shows each App of the last round.
 func (m *metrics) appsAre(apps []workspace.PoolApp) {
 	if len(apps) == 0 {
 		return // the store was not read

@@ -15,10 +15,10 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// hangs is the number of intervals after which a run counts as stuck.
+// hangs is the number of intervals after which a round counts as stuck.
 const hangs = 3
 
-// A monitor answers questions about the runs while they go on. A nil monitor records
+// A monitor answers questions about the rounds while they go on. A nil monitor records
 // nothing.
 type monitor struct {
 	interval time.Duration
@@ -26,13 +26,13 @@ type monitor struct {
 	metrics  *metrics
 
 	mu       sync.Mutex // guards the rest
-	begun    time.Time  // when the current run started; zero if none runs
-	err      error      // why the last run failed as a whole
-	hasEnded bool       // at least one run has ended
+	begun    time.Time  // when the current round started; zero if none is running
+	err      error      // why the last round failed as a whole
+	hasEnded bool       // at least one round has ended
 	clock    string     // how far this machine's clock is off; "" if it is right
 }
 
-// The results of runs.
+// The results of rounds.
 const (
 	passOK      = "ok"
 	passPartial = "partial" // single workspaces failed
@@ -75,7 +75,7 @@ func (m *monitor) event(e workspace.Event) {
 	}
 }
 
-// end records the result of a run. app may be nil.
+// end records the result of a round. app may be nil.
 func (m *monitor) end(made report, app *mint.App, err error) {
 	if m == nil {
 		return
@@ -110,7 +110,7 @@ func (m *monitor) end(made report, app *mint.App, err error) {
 	}
 }
 
-// alive returns an error if a run does not end.
+// alive returns an error if a round does not end.
 func (m *monitor) alive() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -127,7 +127,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// A run over the store's index does not know how many workspaces there are, and no
+// A round over the store's index does not know how many workspaces there are, and no
 // metric says it.
 func TestAPassByTheIndexCountsNoWorkspaces(t *testing.T) {
 	m, now := watched(5 * time.Minute)

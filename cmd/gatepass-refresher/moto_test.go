@@ -221,7 +221,7 @@ func TestRecordedCallsInATableAreAllowed(t *testing.T) {
 		t.Errorf("a workspace that is new = %+v, want it made", made)
 	}
 	age := dynamotest.Client(endpoint)
-	for _, owner := range []string{"acme", "octo"} { // after a new installation a run reads all records
+	for _, owner := range []string{"acme", "octo"} { // after a new installation a round reads all records
 		_, err := age.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 			TableName: aws.String(table), UpdateExpression: aws.String("SET written = :written"),
 			Key:                       map[string]types.AttributeValue{"shard": &types.AttributeValueMemberS{Value: "config"}, "entry": &types.AttributeValueMemberS{Value: "config/github/installations/" + owner}},

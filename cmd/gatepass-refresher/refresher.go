@@ -23,9 +23,9 @@ import (
 // workspace.
 const patience = 20 * time.Second
 
-// A refresher runs over the ledger. It keeps the store's client and the App between
-// runs, and reads records and configuration anew for each run. It makes one run at a
-// time.
+// A refresher makes rounds over the ledger. It keeps the store's client and the App
+// between rounds, and reads records and configuration anew for each. It makes one round
+// at a time.
 type refresher struct {
 	options options
 	apps    issuing.Loader
@@ -47,8 +47,8 @@ func newRefresher(o options, getenv func(string) string, log *slog.Logger) (*ref
 	return &refresher{options: o, apps: issuing.Loader{Store: s, GitHub: o.github}, address: address, log: log}, nil
 }
 
-// refresh does what q asks and logs it. It returns an error only if the run failed as a
-// whole, so that no workspace was refreshed.
+// refresh does what q asks and logs it. It returns an error only if the round failed as
+// a whole, so that no workspace was refreshed.
 func (r *refresher) refresh(ctx context.Context, stop <-chan struct{}, q request) (report, error) {
 	begun := time.Now()
 	r.monitor.begin(begun)
@@ -185,10 +185,11 @@ func (r *refresher) checkParameter(q request) error {
 	return nil
 }
 
-// minRetry is the shortest time from the start of a failed run to the next one.
+// minRetry is the shortest time from the start of a failed round to the next one.
 const minRetry = 30 * time.Second
 
-// loop runs at once and then at intervals, until ctx ends. Runs do not overlap.
+// loop makes a round at once and then at intervals, until ctx ends. Rounds do not
+// overlap.
 func (r *refresher) loop(ctx context.Context) error {
 	r.monitor = newMonitor(r.options.interval)
 	if r.options.listen != nowhere {
@@ -207,7 +208,7 @@ func (r *refresher) loop(ctx context.Context) error {
 	}
 }
 
-// turn makes one run of the loop.
+// turn makes one round of the loop.
 func (r *refresher) turn(ctx context.Context) error {
 	ctx, stop, cancel := term(ctx, r.options.timeout, lastWait)
 	defer cancel()
@@ -216,8 +217,8 @@ func (r *refresher) turn(ctx context.Context) error {
 	return err
 }
 
-// next returns the time from the start of a run to the start of the next one: an
-// interval, give or take a tenth, so that many refreshers do not run at the same time.
+// next returns the time from the start of a round to the start of the next one: an
+// interval, give or take a tenth, so that many refreshers do not work at the same time.
 func next(interval time.Duration, hasFailed bool) time.Duration {
 	if hasFailed {
 		interval = min(interval, max(interval/5, minRetry))

@@ -99,7 +99,7 @@ func TestAWorkspaceFromBeforeTheAppHeals(t *testing.T) {
 	}
 }
 
-// Of two runs only the first signs: a KMS charges for each signature.
+// Of two rounds only the first signs: a KMS charges for each signature.
 func TestTheAppIsKept(t *testing.T) {
 	w := newWorld(t)
 	w.settle("sb-1", "sb-2")

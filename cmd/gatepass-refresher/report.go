@@ -17,17 +17,17 @@ import (
 // maxFailures is the largest number of workspaces that a report names.
 const maxFailures = 20
 
-// A report is what a run found and did, as --json prints it and the Lambda function
+// A report is what a round found and did, as --json prints it and the Lambda function
 // answers.
 type report struct {
-	Workspaces int        `json:"workspaces"`        // in the ledger; 1 if the run was for one workspace
+	Workspaces int        `json:"workspaces"`        // in the ledger; 1 if the round was for one workspace
 	IsPart     bool       `json:"is_part,omitempty"` // Workspaces are only those that the store's index says are due
 	Due        int        `json:"due"`               // of them
 	Refreshed  int        `json:"refreshed"`         // of those due, as are the next three
 	Failed     int        `json:"failed"`
 	Busy       int        `json:"busy"`
 	Deferred   int        `json:"deferred"`
-	Expired    int        `json:"expired"` // workspaces with a token that expired before the run
+	Expired    int        `json:"expired"` // workspaces with a token that expired before the round
 	Minted     int        `json:"minted"`  // tokens, as are the next two
 	Revoked    int        `json:"revoked"`
 	Lost       int        `json:"lost"`
@@ -35,14 +35,14 @@ type report struct {
 	Seconds    float64    `json:"seconds"`
 	Unready    string     `json:"unready,omitempty"` // why nothing can be minted
 	Clock      string     `json:"clock,omitempty"`   // how far this machine's clock is off
-	Error      string     `json:"error,omitempty"`   // why the run failed as a whole
+	Error      string     `json:"error,omitempty"`   // why the round failed as a whole
 	Failures   []failure  `json:"failures,omitempty"`
 
 	unready  error // why nothing can be minted
 	first    error // the first of the failures; one that every workspace would get comes before others
 	isBadKey bool  // GitHub refuses the App's key
 
-	apps []workspace.PoolApp // the Apps of the run
+	apps []workspace.PoolApp // the Apps of the round
 }
 
 // A failure is a workspace whose refresh failed.
@@ -93,13 +93,13 @@ func (r *report) count(s workspace.Summary) {
 	}
 }
 
-// verdict returns why the run failed as a whole, or nil. err is the run's own error. A
-// single workspace that fails for a reason of its own does not fail the run, even if
-// nothing else was due.
+// verdict returns why the round failed as a whole, or nil. err is the round's own
+// error. A single workspace that fails for a reason of its own does not fail the round,
+// even if nothing else was due.
 func (r *report) verdict(err error) error {
 	isOver := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	switch {
-	case err != nil && !(isOver && r.Deferred > 0): // the next run does what is deferred
+	case err != nil && !(isOver && r.Deferred > 0): // the next round does what is deferred
 		return err
 	case r.unready != nil:
 		return r.unready
@@ -147,7 +147,7 @@ func (r *report) String() string {
 	return b.String()
 }
 
-// newLogger writes a line for each audit event and for each run. It escapes text that
+// newLogger writes a line for each audit event and for each round. It escapes text that
 // comes from GitHub or a workspace, because logs are read on terminals.
 func newLogger(w io.Writer, form string) *slog.Logger {
 	if form == "text" {
@@ -166,7 +166,7 @@ func (r *refresher) logEvent(e workspace.Event) {
 	r.log.LogAttrs(context.Background(), levels[e.Type], string(e.Type), e.LogValue().Group()...)
 }
 
-// logPass writes the summary line of a run.
+// logPass writes the summary line of a round.
 func (r *refresher) logPass(made report, err error) {
 	attrs := []slog.Attr{
 		slog.Int("due", made.Due), slog.Int("refreshed", made.Refreshed),

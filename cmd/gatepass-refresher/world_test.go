@@ -138,7 +138,7 @@ func (w *world) refresher(args ...string) *refresher {
 	}
 }
 
-// refresh makes one run.
+// refresh makes one round.
 func (w *world) refresh(r *refresher, q request) (report, error) {
 	w.t.Helper()
 	return r.refresh(w.t.Context(), nil, q)
