@@ -153,8 +153,8 @@ func IsJSON(contentType string) bool { return isMedia(contentType, MediaType) }
 // accepts. It ignores what follows the path.
 //
 // A POST request's body is read and measured. A GET request with the query
-// quiet=SECONDS is answered after so many seconds; with pause=SECONDS its answer is
-// sent in two parts, so many seconds apart.
+// quiet=SECONDS is answered after that many seconds; with pause=SECONDS its answer is
+// sent in two parts, with a pause of that length between them.
 const EchoPath = "/v1/echo"
 
 // The limits of an echo.

@@ -168,9 +168,9 @@ func decodeLevels(key string, dec *json.Decoder) (map[string]string, error) {
 var errNotJSON = errors.New("it is not JSON")
 
 // decodeStrict reads one JSON object into a struct. encoding/json ignores the case of
-// keys, and takes the last of repeated keys: it could do something else than a person
-// or a filter before the broker reads in the request. So each key must be written as
-// the struct's tag, and no object may repeat a key, even in another case.
+// keys, and takes the last of repeated keys. So it could read a request differently
+// from a person, or from a filter in front of the broker. Therefore each key must be
+// written as the struct's tag, and no object may repeat a key, even in another case.
 func decodeStrict(data []byte, into any) error {
 	if err := CheckJSON(data, true); err != nil {
 		return err

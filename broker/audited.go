@@ -174,7 +174,8 @@ func journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 	}
 }
 
-// repositoryOf returns the repository ID that GitHub reported for the token, else otherwise.
+// repositoryOf returns the repository ID that GitHub reported for the token, or
+// otherwise if GitHub did not report exactly one.
 func repositoryOf(t credential.Token, otherwise int64) int64 {
 	if len(t.RepositoryIDs) == 1 {
 		return t.RepositoryIDs[0]

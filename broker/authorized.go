@@ -50,8 +50,8 @@ func Authorize(w Workspace, r api.TokenRequest) (Scope, error) {
 	return scope, nil
 }
 
-// sharersOf names who may share a token with the workspace. Two versions of a profile share
-// none.
+// sharersOf returns the For of a scope: workspaces with the same text share tokens. Two
+// versions of a profile share none.
 func sharersOf(w Workspace) string {
 	if w.Profile.Sharing == workspace.ShareNothing {
 		return ownPrefix + w.ID
@@ -62,7 +62,8 @@ func sharersOf(w Workspace) string {
 // authorWorkspace begins the Author of a workspace that has its own tokens.
 const authorWorkspace = "workspace "
 
-// authorOf names who always gets the same App. GitHub shows the App as the author.
+// authorOf returns the Author of a scope: workspaces with the same text always get the
+// same App. GitHub shows the App as the author.
 func authorOf(w Workspace) string {
 	if w.Profile.Sharing == workspace.ShareNothing {
 		return authorWorkspace + w.ID
@@ -123,9 +124,10 @@ func permissionsFor(w Workspace, r api.TokenRequest) (mint.Permissions, error) {
 	return permissions, nil
 }
 
-// authorized refuses what the profile does not allow and who is blocked. It checks the block
-// list again before it answers: a workspace that was blocked meanwhile gets nothing, and its
-// recorded token is found and revoked by whoever blocked it.
+// authorized refuses what the profile does not allow, and blocked workspaces and
+// accounts. It checks the block list again before it answers: a workspace that was
+// blocked meanwhile gets nothing, and the block's revocation finds and revokes its
+// recorded token.
 func authorized(block Blocker, next func(context.Context, Workspace, api.TokenRequest, Scope) (Grant, error)) Vendor {
 	return func(ctx context.Context, w Workspace, r api.TokenRequest) (Grant, error) {
 		scope, err := Authorize(w, r)

@@ -23,7 +23,7 @@ const (
 	// listAgain is how long after a change the list is read a second time: in some
 	// stores, listings lag behind reads.
 	listAgain = 5 * time.Second
-	// listShare limits the time spent on reading the list to one part in so many.
+	// listShare limits the time spent on reading the list to 1/listShare of all time.
 	listShare = 10
 	// listLongest is the timeout of one reading of the list. It also ends if the store
 	// yields nothing for blocksWait.

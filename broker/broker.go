@@ -67,8 +67,8 @@ type Scope struct {
 	// AnyName says that only the repository's ID counts. Repo is then the name in the
 	// profile.
 	AnyName bool
-	// For names who shares the token: all workspaces of one version of a profile, or one
-	// workspace. When the token is revoked, they all lose it.
+	// For identifies the sharers of the token: all workspaces of one version of a
+	// profile, or one workspace. When the token is revoked, they all lose it.
 	For string
 	// Author is For without the profile's version. One author always gets the same App of a
 	// pool.

@@ -185,8 +185,8 @@ func Gated(limit func() int, refused func(), next http.Handler) http.Handler {
 }
 
 // ChargeUnauth counts a request without an identity against its address, and refuses it
-// beyond the limit. Such refusals are counted in metrics and not recorded, so that strangers
-// cannot fill the disk.
+// beyond the limit. Such refusals are counted in metrics and not recorded, so that
+// callers without an identity cannot fill the disk.
 func (b *Broker) ChargeUnauth(r *http.Request) error {
 	return b.limitUnauth(r, (*Limiter).Count)
 }

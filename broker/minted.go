@@ -187,9 +187,9 @@ type Member struct {
 	Err error // why the App cannot be used; nil if it can
 }
 
-// turnKey names who always gets the same App, so that comments, checks and commits keep one
-// author: a workspace that has its own tokens, else all workspaces of a profile in one
-// repository.
+// turnKey returns a key that always gets the same App, so that comments, checks and
+// commits keep one author. A workspace that has its own tokens has its own key; the
+// other workspaces of a profile share one in each repository.
 func (s Scope) turnKey() string {
 	if strings.HasPrefix(s.Author, authorWorkspace) {
 		return s.Author

@@ -156,8 +156,9 @@ func (p *Policy) Resolve(ctx context.Context, r *http.Request) (Workspace, error
 	return Workspace{}, unauthenticated(invalid)
 }
 
-// worse returns the error to answer with: the refusal with the higher status (a proof that
-// cannot be checked now), else a refusal, else the later error.
+// worse returns the error to answer with. A refusal counts more than another error, and
+// a refusal with a higher status (a proof that cannot be checked now) more than one
+// with a lower. Of two other errors it returns the later.
 func worse(earlier, later error) error {
 	was, isRefusal := errors.AsType[*Refusal](earlier)
 	if !isRefusal {

@@ -181,7 +181,7 @@ func operation(c push.Command) string {
 	return string(refs.Update)
 }
 
-// drainFactor limits how much of a refused push is read: so many times MaxPack.
+// drainFactor limits how much of a refused push is read, as a multiple of MaxPack.
 const drainFactor = 2
 
 // refused answers with the verdict, after it has read the rest of the push: a client

@@ -20,7 +20,7 @@ import (
 const (
 	quarantineRefs = "refs/gatepass/"
 
-	lease      = time.Minute        // a push that has not renewed its entry for so long has ended
+	lease      = time.Minute        // a push whose entry was not renewed for this long has ended
 	lateness   = time.Hour          // GitHub carries out a push that it has within this time
 	patience   = 7 * 24 * time.Hour // an entry is given up after this time
 	sweepEvery = 30 * time.Second

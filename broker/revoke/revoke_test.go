@@ -115,7 +115,8 @@ func TestWhoIsHitIsNamed(t *testing.T) {
 	}
 }
 
-// A token that cannot be revoked yet hits the others that share it as soon as it is.
+// The answer also names the other workspaces that share a token while its revocation is
+// pending.
 func TestWhoIsHitIsNamedWhileItIsPending(t *testing.T) {
 	b := newBench(t)
 	for _, id := range []string{"sb-1", "sb-2"} {

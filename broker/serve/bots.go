@@ -23,7 +23,8 @@ const (
 	authorWait  = 2 * time.Second  // for which a session request waits; then it is answered without an author
 )
 
-// bots caches the names of the Apps' bots, as whom the Apps act at GitHub.
+// bots caches the logins of the Apps' bots. GitHub shows an App's actions under its
+// bot's name.
 type bots struct {
 	apps     *apps
 	upstream *access.Upstream

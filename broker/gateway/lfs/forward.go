@@ -26,8 +26,8 @@ type reply struct {
 	retry     time.Duration
 }
 
-// freshFor is how long a new token may be unknown to some of GitHub's servers. Refused
-// calls are retried for so long.
+// freshFor is how long a new token may be unknown to some of GitHub's servers, and how
+// long refused calls are retried.
 const freshFor = time.Minute
 
 var freshWaits = []time.Duration{time.Second, 3 * time.Second, 8 * time.Second}

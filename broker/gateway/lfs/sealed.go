@@ -30,7 +30,7 @@ const (
 	headerKey = "Gatepass-Action"
 )
 
-// A transfer is what a gateway action stands for. The action contains it, encrypted.
+// A transfer is the data of a gateway action. The action contains it, encrypted.
 type transfer struct {
 	Kind         string            `json:"k"` // download, upload or verify
 	Workspace    string            `json:"w"`

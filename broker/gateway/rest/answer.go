@@ -134,8 +134,9 @@ func (c *call) note(resp *http.Response) string {
 // maxNoted bounds a refusal that gets a note, in bytes.
 const maxNoted = 16 << 10
 
-// noted adds a note to GitHub's refusal as one of its errors, which gh prints below the message.
-// The message and all else stay as GitHub wrote them, and a refusal that has errors stays whole.
+// noted adds a note to GitHub's refusal as one of its errors, which gh prints below the
+// message. The rest of the refusal stays as GitHub wrote it. A refusal that already has
+// errors is not changed.
 func noted(body io.Reader, note string) io.Reader {
 	raw, err := io.ReadAll(io.LimitReader(body, maxNoted+1))
 	all := io.MultiReader(bytes.NewReader(raw), body)

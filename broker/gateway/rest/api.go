@@ -35,9 +35,9 @@ type Settings struct {
 // Options are what [New] needs to know. The zero value works.
 type Options struct {
 	Settings func() Settings // returns the settings in force; nil means the defaults
-	// Bot returns the login of an App's bot, such as "gatepass[bot]", as which GET
-	// /user answers; if it is nil, GET /user is forwarded unchanged. app is the client
-	// ID of the App that minted the token; "" if unknown.
+	// Bot returns the login of an App's bot, such as "gatepass[bot]". GET /user answers
+	// with that login; if Bot is nil, GET /user is forwarded unchanged. app is the
+	// client ID of the App that minted the token; "" if unknown.
 	Bot func(ctx context.Context, app string) (login string, err error)
 	// Watched returns a context that ends when a request of the caller for a repository
 	// of owner must end early; its cause is then a [*broker.Refusal]. The caller must

@@ -30,7 +30,7 @@ func (c *call) cost() int {
 	return 5
 }
 
-// turn returns how long a request of so many points must wait, or refuses it.
+// turn returns how long a request that costs points must wait, or refuses it.
 func (b *budget) turn(workspace string, perMinute, points int, now time.Time) (time.Duration, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

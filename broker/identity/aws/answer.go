@@ -118,9 +118,9 @@ func partsOfARN(arn string) []string {
 	return parts
 }
 
-// identityOf compares the three descriptions in AWS's answer. The session of a role counts as
-// the role: whoever may assume a role chooses the session's name. The role's ARN has no path
-// here, as in STS.
+// identityOf compares the three descriptions in AWS's answer. A session of a role
+// counts as the role, because the caller that assumes a role chooses the session's
+// name. The role's ARN has no path here, as in STS.
 func identityOf(arn, userID, account string) (callerIdentity, error) {
 	parts := partsOfARN(arn)
 	if parts == nil || parts[3] != account || !userIDForm.MatchString(userID) {

@@ -99,7 +99,8 @@ func (k *keyring) look(kid, alg string) (keys []crypto.PublicKey, why error, age
 	return keys, why, age, k.failure
 }
 
-// wait waits for the end of a load, at most so long. It returns errCrowded if too many wait.
+// wait waits for the end of a load, for at most the duration most. It returns
+// errCrowded if too many requests wait.
 func (k *keyring) wait(ctx context.Context, from string, loading <-chan struct{}, most time.Duration) error {
 	if loading == nil {
 		return nil
