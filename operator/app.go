@@ -27,23 +27,23 @@ import (
 )
 
 const (
-	appLook    = time.Minute      // an App is looked at this often: nothing tells that its key changed
-	keyLook    = 5 * time.Second  // while its key is missing or wrong; GitHub is not asked each time
-	retryApp   = 15 * time.Second // after GitHub did not answer
-	appTimeout = 15 * time.Second // for GitHub's answer about a key
+	appLook    = time.Minute      // interval between checks of an App: no event reports that its key changed
+	keyLook    = 5 * time.Second  // interval while the key is missing or wrong; GitHub is not asked each time
+	retryApp   = 15 * time.Second // wait after GitHub did not answer
+	appTimeout = 15 * time.Second // timeout for GitHub's answer about a key
 )
 
-// An AppReconciler says in the status of each App whether it can be used, and proves its
-// key to GitHub where it asks for that.
+// An AppReconciler reports in the status of each App whether it can be used, and proves
+// its key to GitHub where the App asks for that.
 type AppReconciler struct {
-	Client   client.Client // Apps and the metadata of namespaces may be cached
+	Client   client.Client // may cache Apps and the metadata of namespaces
 	Events   events.EventRecorder
 	Apps     *apps.Registry
 	Policies func(context.Context) (*tenant.Policies, error)
-	Watches  func(namespace string) bool // the namespaces that are looked after; nil is all
+	Watches  func(namespace string) bool // reports whether a namespace is reconciled; nil means all are
 }
 
-// Permit asks the policies whether an App may sign with its key. It is for Permit of
+// Permit asks the policies whether an App may sign with its key. It serves as Permit of
 // [apps.Registry].
 func (r *AppReconciler) Permit(ctx context.Context, app *v1.App) (denied, err error) {
 	home := tenant.Namespace{Name: app.Namespace}
@@ -62,7 +62,7 @@ func (r *AppReconciler) Permit(ctx context.Context, app *v1.App) (denied, err er
 	return policies.CheckApp(*app, home, r.Apps.GitHub), nil
 }
 
-// Reconcile looks at one App.
+// Reconcile checks one App and writes its status.
 func (r *AppReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	ref := apps.Ref(request.NamespacedName)
 	var app v1.App
@@ -88,12 +88,12 @@ func (r *AppReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ct
 	return ctrl.Result{RequeueAfter: appLook}, nil
 }
 
-// An appView is what was seen of an App.
+// An appView is the result of checking an App.
 type appView struct {
-	ready, keyValid metav1.Condition // keyValid is the zero Condition where the key is not validated
-	slug            string           // "" is not known
-	isStalled       bool             // until somebody changes something
-	again           time.Duration    // when to look again; 0 is as usual
+	ready, keyValid metav1.Condition // keyValid is the zero Condition if the key is not validated
+	slug            string           // "" if unknown
+	isStalled       bool             // only a change of the objects helps
+	again           time.Duration    // when to check again; 0 means the usual interval
 }
 
 func (r *AppReconciler) look(ctx context.Context, ref apps.Ref) (appView, error) {
@@ -124,8 +124,8 @@ func condition(status metav1.ConditionStatus, reason, message string) metav1.Con
 	return metav1.Condition{Status: status, Reason: reason, Message: message}
 }
 
-// notReady is an App that cannot be used. A key that GitHub refused may be one that
-// was not to be validated: a mint found out.
+// notReady returns the view of an App that cannot be used. GitHub may have refused the
+// key of an App that does not ask for validation: a mint found out.
 func notReady(e *apps.NotReady) appView {
 	v := appView{
 		ready:     condition(metav1.ConditionFalse, e.Reason, e.Message),
@@ -141,8 +141,8 @@ func notReady(e *apps.NotReady) appView {
 	return v
 }
 
-// unproved is an App whose key could not be validated. Where GitHub could not be asked,
-// it may be used all the same.
+// unproved returns the view of an App whose key could not be validated. If GitHub could
+// not be asked, the App may be used all the same.
 func unproved(app *apps.App, err error) appView {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok {
@@ -166,7 +166,7 @@ func unproved(app *apps.App, err error) appView {
 	}
 }
 
-// tell writes the status where it differs, and records an Event where it is news.
+// tell writes the status if it differs, and records an Event if Ready changed.
 func (r *AppReconciler) tell(ctx context.Context, app *v1.App, v appView) error {
 	before := app.DeepCopy()
 	r.fill(app, v)
@@ -193,7 +193,7 @@ func (r *AppReconciler) fill(app *v1.App, v appView) {
 	r.set(app, v1.ConditionReconciling, v.ready.Status == metav1.ConditionUnknown, condition(metav1.ConditionTrue, v.ready.Reason, v.ready.Message))
 }
 
-// set has a condition while it is wanted.
+// set adds the condition if it is wanted, and removes it otherwise.
 func (r *AppReconciler) set(app *v1.App, kind string, isWanted bool, c metav1.Condition) {
 	if !isWanted {
 		meta.RemoveStatusCondition(&app.Status.Conditions, kind)
@@ -203,7 +203,7 @@ func (r *AppReconciler) set(app *v1.App, kind string, isWanted bool, c metav1.Co
 	meta.SetStatusCondition(&app.Status.Conditions, c)
 }
 
-// event tells of another state of Ready, and of another reason.
+// event records an Event when the status or the reason of Ready changed.
 func (r *AppReconciler) event(before, after *v1.App) {
 	old, now := meta.FindStatusCondition(before.Status.Conditions, v1.ConditionReady), meta.FindStatusCondition(after.Status.Conditions, v1.ConditionReady)
 	if old != nil && old.Status == now.Status && old.Reason == now.Reason && old.Message == now.Message {
@@ -216,14 +216,15 @@ func (r *AppReconciler) event(before, after *v1.App) {
 	r.Events.Eventf(after, nil, kind, now.Reason, "Validate", "%s", now.Message[:min(len(now.Message), 1000)])
 }
 
-// appWorkers is how many Apps are looked at at once.
+// appWorkers is how many Apps are reconciled at the same time.
 const appWorkers = 4
 
-// tendEvery is how often the registry takes back what was not wanted, and renews logins.
+// tendEvery is how often the registry revokes unwanted tokens and renews logins.
 const tendEvery = 15 * time.Second
 
-// SetupWithManager has the manager reconcile Apps when they change, and when a policy or
-// the labels of their namespace do, and tend the registry. Both only while it leads.
+// SetupWithManager has the manager reconcile an App when the App, a policy, or the
+// labels of its namespace change, and tend the registry. Both run only while this
+// process leads.
 func (r *AppReconciler) SetupWithManager(mgr manager.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).Named("app").
 		For(&v1.App{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -240,7 +241,7 @@ func (r *AppReconciler) SetupWithManager(mgr manager.Manager) error {
 	return mgr.Add(manager.RunnableFunc(r.tend))
 }
 
-// appsOf returns the Apps that a policy or a namespace is about.
+// appsOf returns the Apps that a change of a policy or a namespace affects.
 func (r *AppReconciler) appsOf(ctx context.Context, o client.Object) []ctrl.Request {
 	var within []client.ListOption
 	if _, isPolicy := o.(*v1.TenantPolicy); !isPolicy {
@@ -252,7 +253,7 @@ func (r *AppReconciler) appsOf(ctx context.Context, o client.Object) []ctrl.Requ
 	var list v1.AppList
 	if err := r.Client.List(ctx, &list, within...); err != nil {
 		log.FromContext(ctx).Error(err, "list the Apps that a change concerns")
-		return nil // each is looked at within a minute
+		return nil // each is checked within a minute anyway
 	}
 	var all []ctrl.Request
 	for i := range list.Items {
@@ -261,7 +262,7 @@ func (r *AppReconciler) appsOf(ctx context.Context, o client.Object) []ctrl.Requ
 	return all
 }
 
-// tend looks after the registry until ctx ends.
+// tend tends the registry until ctx ends.
 func (r *AppReconciler) tend(ctx context.Context) error {
 	said := ""
 	for {
@@ -277,9 +278,9 @@ func (r *AppReconciler) tend(ctx context.Context) error {
 	}
 }
 
-// tellOwn logs whether the operator's own App can be used, and what GitHub says to its
-// key where validate_key is set. It has no object whose status would say so. It returns
-// what it said, and says nothing twice.
+// tellOwn logs whether the operator's own App can be used, and GitHub's answer about
+// its key if validate_key is set. The operator's own App has no object with a status.
+// It returns what it logged, and logs nothing twice.
 func (r *AppReconciler) tellOwn(ctx context.Context, said string) string {
 	app, err := r.Apps.Get(ctx, apps.Ref{})
 	if errors.Is(err, apps.ErrNotFound) || ctx.Err() != nil {

@@ -23,21 +23,21 @@ import (
 	"github.com/gatepass/gatepass/operator/tenant"
 )
 
-// A view is all that a reconcile knows of its subject.
+// A view is everything that a reconcile knows about its subject.
 type view struct {
 	*subject
 	memory *memory
 	in     plan.Input
 
-	app          *apps.App // nil where it is missing or not ready
+	app          *apps.App // nil if missing or not ready
 	installation int64
 	account      string
-	live         *corev1.Secret // the Secret, where it was read
-	clock        *mint.App      // knows the time by GitHub's clock; nil takes this machine's
+	live         *corev1.Secret // the Secret, if it was read
+	clock        *mint.App      // provides GitHub's clock; nil means this machine's clock
 }
 
-// now is the time by GitHub's clock: by it tokens live and end, and it is what the
-// status says.
+// now returns the time by GitHub's clock. Token lifetimes and the times in the status
+// use it.
 func (v *view) now() time.Time {
 	if v.clock == nil {
 		return time.Now()
@@ -45,15 +45,15 @@ func (v *view) now() time.Time {
 	return v.clock.Time()
 }
 
-// metadataOf is an empty object of which only the metadata is read.
+// metadataOf returns an empty object for reading metadata only.
 func metadataOf(kind string) *metav1.PartialObjectMetadata {
 	m := &metav1.PartialObjectMetadata{}
 	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
 	return m
 }
 
-// gather finds out what a plan depends on. An error is one of the API server's: the
-// reconcile is tried again.
+// gather reads everything that a plan depends on. An error comes from the API server;
+// the reconcile is then retried.
 func (r *Reconciler) gather(ctx context.Context, s *subject) (*view, error) {
 	v := &view{subject: s, memory: r.memories.of(s.object.GetUID())}
 	v.in = plan.Input{
@@ -86,7 +86,7 @@ func (r *Reconciler) gather(ctx context.Context, s *subject) (*view, error) {
 			return nil, err
 		}
 	}
-	v.in.Now = v.now() // GitHub was asked by now
+	v.in.Now = v.now() // GitHub's clock is known by now
 	v.memory.rest(digest(s.object.GetGeneration(), v.in.Scope, version, namespace.version, appVersion(v.app)))
 	v.in.Failed = v.memory.refusals()
 	return v, r.lookAtSecrets(ctx, v)
@@ -113,7 +113,7 @@ func appVersion(a *apps.App) string {
 	return fmt.Sprintf("%s %s %p", a.Ref, a.ID, a)
 }
 
-// held fills in the tokens of the ledger.
+// held copies the tokens of the ledger into the input.
 func (v *view) held(l *ledger.Ledger) {
 	v.in.Held, v.in.Recorded = nil, l.Has(v.object.GetUID())
 	for _, e := range l.Of(v.object.GetUID()) {
@@ -127,7 +127,7 @@ type seenNamespace struct {
 	version string
 }
 
-// namespace looks at the Secret's namespace.
+// namespace reads the Secret's namespace.
 func (r *Reconciler) namespace(ctx context.Context, v *view) (seenNamespace, error) {
 	name := v.target.Namespace
 	seen := seenNamespace{Namespace: tenant.Namespace{Name: name}}
@@ -171,7 +171,7 @@ func (r *Reconciler) lookAtApp(ctx context.Context, v *view) error {
 	}
 	v.in.Scope = v.memory.scope
 	if held := v.in.Held; v.in.Scope == "" && len(held) > 0 {
-		v.in.Scope = held[0].Scope // without the App, the held tokens stay
+		v.in.Scope = held[0].Scope // without the App, the held tokens are kept
 	}
 	return nil
 }
@@ -196,7 +196,7 @@ func (r *Reconciler) judge(ctx context.Context, v *view, policies *tenant.Polici
 		SecretType: render.Type(*v.shape),
 	}
 	if v.permits(policies, ask); v.in.Verdict == plan.Denied {
-		return nil // GitHub is not asked for what is refused anyway
+		return nil // refused anyway, so GitHub is not asked
 	}
 	if err := r.locate(ctx, v); err != nil {
 		return err
@@ -209,7 +209,8 @@ func (r *Reconciler) judge(ctx context.Context, v *view, policies *tenant.Polici
 	return nil
 }
 
-// permits notes where the policies deny what is asked. An empty owner is not known yet.
+// permits records the policies' verdict on ask, if they deny it. An empty owner means
+// that the owner is not known yet.
 func (v *view) permits(policies *tenant.Policies, ask tenant.Ask) {
 	ask.OwnerUnknown = ask.Owner == ""
 	if err := policies.Check(ask); err != nil {
@@ -260,7 +261,7 @@ func (r *Reconciler) findInstallation(ctx context.Context, v *view) error {
 
 var errNoInstallation = errors.New("neither the token nor its App names an installation: set owner or installationID")
 
-// refusal is what a condition says of an error of GitHub's.
+// refusal returns an error of GitHub as a condition shows it.
 func (v *view) refusal(err error) plan.Refusal {
 	refusal := plan.Refusal{Reason: v1.ReasonFailed, Until: v.in.Now.Add(v.in.RetryInterval)}
 	if errors.Is(err, errNoInstallation) {

@@ -18,7 +18,7 @@ import (
 	"github.com/gatepass/gatepass/operator/tenant"
 )
 
-// lookAtSecrets finds the Secret, and others that belong to the subject.
+// lookAtSecrets finds the Secret, and other Secrets that belong to the subject.
 func (r *Reconciler) lookAtSecrets(ctx context.Context, v *view) error {
 	if err := r.lookAtOthers(ctx, v); err != nil {
 		return err
@@ -32,7 +32,7 @@ func (r *Reconciler) lookAtSecrets(ctx context.Context, v *view) error {
 	return r.read(ctx, v)
 }
 
-// watches reports whether the operator may look at Secrets in a namespace.
+// watches reports whether the operator may access Secrets in a namespace.
 func (r *Reconciler) watches(namespace string) bool {
 	return len(r.WatchNamespaces) == 0 || slices.Contains(r.WatchNamespaces, namespace)
 }
@@ -50,7 +50,7 @@ func (r *Reconciler) lookAtOthers(ctx context.Context, v *view) error {
 	if v.kind != tenant.KindToken || v.target.Name == v.object.GetName() {
 		return nil
 	}
-	named := metadataOf("Secret") // the index has none with the name of its Token
+	named := metadataOf("Secret") // the index omits Secrets with the name of their Token
 	err := r.Cache.Get(ctx, client.ObjectKeyFromObject(v.object), named)
 	if err == nil {
 		v.other(named)
@@ -58,7 +58,7 @@ func (r *Reconciler) lookAtOthers(ctx context.Context, v *view) error {
 	return client.IgnoreNotFound(err)
 }
 
-// other notes a Secret of the subject that is not the one it is to have.
+// other records a Secret that belongs to the subject but is not its target.
 func (v *view) other(secret *metav1.PartialObjectMetadata) {
 	owner := metav1.GetControllerOfNoCopy(secret)
 	ref := plan.Ref{Namespace: secret.Namespace, Name: secret.Name}
@@ -67,7 +67,7 @@ func (v *view) other(secret *metav1.PartialObjectMetadata) {
 	}
 }
 
-// known reports that the Secret has not changed since it was last read or written.
+// known reports whether the Secret is unchanged since it was last read or written.
 func (r *Reconciler) known(ctx context.Context, v *view) (bool, error) {
 	object := metadataOf("Secret")
 	err := r.Cache.Get(ctx, types.NamespacedName(v.target), object)
@@ -81,12 +81,12 @@ func (r *Reconciler) known(ctx context.Context, v *view) (bool, error) {
 	return false, nil
 }
 
-// wish names what is wanted of the Secret, whatever the token.
+// wish returns a mark of the wanted Secret, without the token.
 func (v *view) wish() mark {
 	return digest(v.target.Namespace, v.target.Name, render.Digest(*v.shape))
 }
 
-// read reads the Secret and compares it with what it is to be.
+// read reads the Secret and compares it with the wanted one.
 func (r *Reconciler) read(ctx context.Context, v *view) error {
 	v.live, v.in.Secret = nil, plan.Secret{}
 	live := &corev1.Secret{}
@@ -112,7 +112,7 @@ func (r *Reconciler) compare(v *view, live *corev1.Secret) plan.Secret {
 	id := live.Annotations[annotationToken]
 	token, entry, err := r.token(v, id)
 	if err != nil {
-		return found // another text, or a token that the ledger does not know
+		return found // another text, or a token that the ledger does not have
 	}
 	found.Token = entry.ID
 	w, err := v.want(token)
@@ -120,7 +120,7 @@ func (r *Reconciler) compare(v *view, live *corev1.Secret) plan.Secret {
 	return found
 }
 
-// token returns a held token, and what was recorded of it.
+// token returns a held token and its ledger entry.
 func (r *Reconciler) token(v *view, id string) (render.Token, ledger.Entry, error) {
 	uid := v.object.GetUID()
 	for _, e := range r.Ledger.Of(uid) {
@@ -134,12 +134,12 @@ func (r *Reconciler) token(v *view, id string) (render.Token, ledger.Entry, erro
 	return render.Token{}, ledger.Entry{}, ledger.ErrUnknown
 }
 
-// hostOf is the host that git clones from, by the address of the REST API.
+// hostOf returns the host that git clones from, given the address of the REST API.
 func hostOf(api string) string {
 	host := strings.TrimPrefix(api, "https://")
 	host, path, _ := strings.Cut(host, "/")
 	if path == "" {
-		host = strings.TrimPrefix(host, "api.") // github.com and its data residency; GitHub Enterprise has /api/v3
+		host = strings.TrimPrefix(host, "api.") // github.com and its data residency hosts; GitHub Enterprise uses /api/v3 instead
 	}
 	return host
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/gatepass/gatepass/operator/tenant"
 )
 
-// prefix begins the names of gatepass's metrics. Each is there without it as well, under
-// the name that github-token-manager gave it.
+// prefix begins the names of gatepass's metrics. Each metric is also exported under
+// github-token-manager's name for it.
 const prefix = "gatepass_operator_"
 
 // Metrics are what the operator counts. Make them with NewMetrics.
@@ -22,7 +22,7 @@ type Metrics struct {
 	expiry                                            expiry
 }
 
-// NewMetrics registers the metrics.
+// NewMetrics returns metrics that are registered in in.
 func NewMetrics(in prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		refreshes:      counter(in, "token_refresh_total", "Token refreshes.", "controller", "result"),
@@ -77,7 +77,7 @@ func result(err error) string {
 	return "success"
 }
 
-// controllerName is what the model system calls the controller of a kind.
+// controllerName returns github-token-manager's name for the controller of a kind.
 func controllerName(kind string) string {
 	if kind == tenant.KindClusterToken {
 		return "clustertoken"
@@ -105,7 +105,7 @@ func (m *Metrics) revoked(err error) { m.revocations.add(result(err)) }
 
 func (m *Metrics) failed(kind, reason string) { m.errors.add(controllerName(kind), reason) }
 
-// expires says when the token of an object ends; the zero time takes the series away.
+// expires records when the token of an object ends; the zero time removes the series.
 func (m *Metrics) expires(key apps.Key, at time.Time) {
 	m.expiry.mu.Lock()
 	defer m.expiry.mu.Unlock()
@@ -119,8 +119,8 @@ func (m *Metrics) expires(key apps.Key, at time.Time) {
 	m.expiry.at[key] = at.Unix()
 }
 
-// An expiry collects when tokens end, and how many there are. The series are made when
-// they are asked for: a gauge for each of ten thousand objects would take 20 MB.
+// An expiry collects when tokens end, and how many there are. It makes the series at
+// each scrape: a gauge for each of ten thousand objects would take 20 MB.
 type expiry struct {
 	mu sync.Mutex // guards at
 	at map[apps.Key]int64

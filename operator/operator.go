@@ -1,9 +1,9 @@
-// Package operator watches Tokens and ClusterTokens and keeps a Secret with a fresh
+// Package operator watches Tokens and ClusterTokens and maintains a Secret with a fresh
 // GitHub token for each.
 //
-// A reconcile reads its input (the object, the Secret, the record of live
-// tokens, the policies, the App), asks [plan] what to do, and does it step by step.
-// It never waits: what has to wait is put back into the queue with a time.
+// A reconcile reads its input (the object, the Secret, the record of live tokens, the
+// policies, the App), asks [plan] what to do, and does it step by step. It never waits:
+// an object that has to wait is queued again with a delay.
 package operator
 
 import (
@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Manager is the field manager of all that the operator applies.
+// Manager is the field manager of everything that the operator applies.
 const Manager = client.FieldOwner("gatepass-operator")
 
 // Scheme returns a scheme with the kinds of Kubernetes and of gatepass.
@@ -25,8 +25,8 @@ func Scheme() *runtime.Scheme {
 	return scheme
 }
 
-// What the operator may do. make generate writes deploy/rbac/role.yaml from these
-// lines; the chart's roles are compared with it by a test.
+// The operator's permissions. make generate writes deploy/rbac/role.yaml from these
+// lines; a test compares the chart's roles with it.
 //
 // Its own objects: it never changes a spec. Owner references that block deletion need
 // the right to update finalizers where OwnerReferencesPermissionEnforcement is on.

@@ -12,31 +12,31 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// Options are what the command line says.
+// Options are the options of the command line.
 type Options struct {
 	Kubeconfig string
-	Config     string // the operator's own App; "" looks at the default places
-	Namespace  string // the operator's own, where its records are
-	GitHub     string // as people know it
+	Config     string // configuration of the operator's own App; "" means the default paths
+	Namespace  string // the operator's namespace, where its records are
+	GitHub     string // web address
 
 	MetricsAddress string // "0" is none
-	MetricsSecure  bool   // TLS, and a token that may read /metrics
+	MetricsSecure  bool   // serve TLS, and require a token that may read /metrics
 	ProbeAddress   string
 
-	WebhookAddress       string // "" is no webhook
-	WebhookService       string // name of the Service in Namespace that leads to it
-	WebhookURL           string // instead of the Service, for an API server that reaches none
+	WebhookAddress       string // "" means no webhook
+	WebhookService       string // name of the Service in Namespace that leads to the webhook
+	WebhookURL           string // instead of the Service, for an API server that cannot reach Services
 	WebhookFailurePolicy string // Ignore or Fail
 
 	LeaderElect     bool
-	MintsPerMinute  int      // of each App; 0 is no limit
-	WatchNamespaces []string // the only ones whose Tokens are looked after; empty is all
+	MintsPerMinute  int      // for each App; 0 means no limit
+	WatchNamespaces []string // the only namespaces whose Tokens are reconciled; empty means all
 
-	HTTP    *http.Client          // to GitHub; nil is mint's own
-	Metrics prometheus.Registerer // nil is the one of controller-runtime, which MetricsAddress serves
+	HTTP    *http.Client          // for requests to GitHub; nil means mint's own
+	Metrics prometheus.Registerer // nil means the one of controller-runtime, which MetricsAddress serves
 }
 
-// ParseOptions reads the command line.
+// ParseOptions parses the command line.
 func ParseOptions(args []string, getenv func(string) string) (Options, error) {
 	var o Options
 	var watched string
@@ -52,7 +52,7 @@ func ParseOptions(args []string, getenv func(string) string) (Options, error) {
 	return o, o.check(f.Args())
 }
 
-// WriteUsage writes what --help says.
+// WriteUsage writes the text of --help.
 func WriteUsage(w io.Writer) {
 	var o Options
 	var watched string
@@ -72,7 +72,7 @@ cluster say. It has no ports that must be open but those of its webhook and prob
 	})
 }
 
-// flags are the options, read into o and watched. They print nothing.
+// flags returns a flag set that writes into o and watched. It prints nothing.
 func (o *Options) flags(watched *string, getenv func(string) string) *flag.FlagSet {
 	f := flag.NewFlagSet("gatepass-operator", flag.ContinueOnError)
 	f.SetOutput(io.Discard)

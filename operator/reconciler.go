@@ -22,11 +22,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// A Reconciler keeps the Secrets of Tokens and ClusterTokens.
+// A Reconciler maintains the Secrets of Tokens and ClusterTokens.
 type Reconciler struct {
-	Client  client.Client // cached, but for Secrets
-	Cache   cache.Cache   // of the metadata of Secrets and namespaces
-	Secrets client.Reader // asks the API server each time
+	Client  client.Client // caches everything except Secrets
+	Cache   cache.Cache   // caches the metadata of Secrets and namespaces
+	Secrets client.Reader // does not cache
 	Events  events.EventRecorder
 
 	Apps    *apps.Registry
@@ -34,23 +34,24 @@ type Reconciler struct {
 	Ledger  *ledger.Ledger
 	Metrics *Metrics
 
-	Namespace       string   // the operator's own
-	WatchNamespaces []string // the only ones with Secrets that it may write; empty is all
+	Namespace       string   // the operator's namespace
+	WatchNamespaces []string // the only namespaces with Secrets that it may write; empty means all
 
 	memories memories
 
-	mu       sync.Mutex // guards the two
+	mu       sync.Mutex // guards the next two
 	revokers map[string]*mint.App
 	queue    queue
 
 	compiled tenant.Cache
 }
 
-// maxRounds is how often a reconcile plans anew before it ends. A mint needs three:
-// mint, deliver, clean up.
+// maxRounds is how often a reconcile may plan again. A mint needs three rounds: mint,
+// deliver, clean up.
 const maxRounds = 8
 
-// Reconcile brings one object into order, and the records of objects that had its name.
+// Reconcile reconciles one object, and the records of deleted objects that had its
+// name.
 func (r *Reconciler) Reconcile(ctx context.Context, key apps.Key) (ctrl.Result, error) {
 	s, err := r.load(ctx, key)
 	if err != nil {
@@ -84,7 +85,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key apps.Key) (ctrl.Result, 
 	if !decision.Again.IsZero() {
 		again = sooner(again, max(decision.Again.Sub(v.in.Now), time.Millisecond))
 	}
-	return ctrl.Result{RequeueAfter: again, Priority: new(0)}, nil // not that of the start
+	return ctrl.Result{RequeueAfter: again, Priority: new(0)}, nil // not the low priority of the start
 }
 
 // sooner returns the shorter wait; zero means no wait.
@@ -95,7 +96,7 @@ func sooner(a, b time.Duration) time.Duration {
 	return a
 }
 
-// load reads an object; nil where it is gone.
+// load reads an object. It returns nil if the object is gone.
 func (r *Reconciler) load(ctx context.Context, key apps.Key) (*subject, error) {
 	name := client.ObjectKey{Namespace: key.Namespace, Name: key.Name}
 	if key.Kind == tenant.KindClusterToken {
@@ -113,7 +114,7 @@ func (r *Reconciler) load(ctx context.Context, key apps.Key) (*subject, error) {
 	return ofToken(object), nil
 }
 
-// orphan is the subject of a record whose object is gone.
+// orphan returns the subject of a record whose object is gone.
 func orphan(o ledger.Owner) *subject {
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(v1.GroupVersion.WithKind(o.Kind))
@@ -123,7 +124,7 @@ func orphan(o ledger.Owner) *subject {
 	return &subject{object: object, kind: o.Kind, access: &v1.Access{}, shape: &v1.SecretShape{}, status: &v1.TokenStatus{}}
 }
 
-// clearOrphans takes away what objects left that had this name.
+// clearOrphans revokes and removes what deleted objects of this name left behind.
 func (r *Reconciler) clearOrphans(ctx context.Context, key apps.Key, s *subject) (again time.Duration, err error) {
 	for _, owner := range r.Ledger.Owners(ledger.Key(key)) {
 		if s != nil && s.object.GetUID() == owner.UID {
@@ -138,7 +139,7 @@ func (r *Reconciler) clearOrphans(ctx context.Context, key apps.Key, s *subject)
 	return again, nil
 }
 
-// carryOut plans and acts until nothing is left to do now.
+// carryOut plans and acts until nothing is due.
 func (r *Reconciler) carryOut(ctx context.Context, v *view) (plan.Decision, error) {
 	for range maxRounds {
 		decision := plan.Plan(v.in)
@@ -149,7 +150,7 @@ func (r *Reconciler) carryOut(ctx context.Context, v *view) (plan.Decision, erro
 		for _, step := range decision.Steps {
 			switch err := r.do(ctx, v, step); {
 			case errors.Is(err, errQueued):
-				return plan.Plan(v.in), nil // which says why it waits; the pacer wakes it
+				return plan.Plan(v.in), nil // this plan says why it waits; the pacer wakes the object
 			case err != nil:
 				return decision, err
 			}
@@ -159,7 +160,7 @@ func (r *Reconciler) carryOut(ctx context.Context, v *view) (plan.Decision, erro
 	return plan.Decision{}, fmt.Errorf("reconcile %s %s/%s: it does not settle", v.kind, v.object.GetNamespace(), v.object.GetName())
 }
 
-// policies returns the TenantPolicies and a text that changes with them.
+// policies returns the TenantPolicies, and a text that changes when they change.
 func (r *Reconciler) policies(ctx context.Context) (*tenant.Policies, string, error) {
 	var list v1.TenantPolicyList
 	if err := r.Client.List(ctx, &list); err != nil {
@@ -169,19 +170,19 @@ func (r *Reconciler) policies(ctx context.Context) (*tenant.Policies, string, er
 	return policies, version, nil
 }
 
-// A memory is what a process remembers of one object between two reconciles. It spares
-// requests; without it everything is found out again.
+// A memory is what the process remembers about one object between two reconciles. It
+// only saves requests: without it everything is read again.
 type memory struct {
 	// The Secret as it was last read or written: its resourceVersion, what was wanted
-	// of it then, and what it was found to be.
+	// then, and its state.
 	version string
 	want    mark
 	found   plan.Secret
 
-	basis  mark // what failures depend on: spec, App, policies, namespace
+	basis  mark // a failure counts for this: spec, App, policies, namespace
 	failed map[plan.Action]failure
 	fight  fight
-	scope  string // digest of the latest scope; for when the App is missing
+	scope  string // digest of the latest scope, for when the App is missing
 }
 
 type failure struct {
@@ -189,8 +190,8 @@ type failure struct {
 	times int
 }
 
-// memories has one for each object. A reconcile has its own object's alone: the queue
-// never gives one object to two workers.
+// memories has one memory per object. A reconcile uses only the memory of its own
+// object: the queue never gives one object to two workers.
 type memories struct {
 	mu  sync.Mutex // guards all
 	all map[types.UID]*memory
@@ -214,7 +215,7 @@ func (m *memories) forget(uid types.UID) {
 	delete(m.all, uid)
 }
 
-// rest forgets failures when what they depend on has changed.
+// rest drops failures if what they depend on has changed.
 func (m *memory) rest(basis mark) {
 	if m.basis != basis {
 		m.basis = basis
@@ -230,12 +231,12 @@ func (m *memory) refusals() map[plan.Action]plan.Refusal {
 	return all
 }
 
-// firstRetry is how long the operator waits after an error that may pass quickly. The
-// wait doubles until it is the retry interval.
+// firstRetry is the first wait after an error that may pass quickly. The wait doubles
+// up to the retry interval.
 const firstRetry = 5 * time.Second
 
-// fail notes a failure. Where quick is set, the first attempts follow sooner than the
-// retry interval.
+// fail records a failure. If quick is set, the first retries come sooner than the retry
+// interval.
 func (m *memory) fail(do plan.Action, r plan.Refusal, now time.Time, retry, atLeast time.Duration, quick bool) {
 	f := m.failed[do]
 	f.times++
@@ -253,20 +254,21 @@ func (m *memory) fail(do plan.Action, r plan.Refusal, now time.Time, retry, atLe
 
 func (m *memory) succeed(do plan.Action) { delete(m.failed, do) }
 
-// A fight counts how often a Secret was mended.
+// A fight counts how often a Secret was repaired.
 type fight struct {
 	since, latest time.Time
 	times         int
 }
 
-// Another writer who changes a Secret is answered at once, so many times a minute, and
-// then more slowly: two programs must not write against each other at full speed.
+// A Secret that another writer changed is repaired at once, up to this many times a
+// minute, and then more slowly: two programs must not write against each other at full
+// speed.
 const (
 	mendsAMinute = 20
 	slowMend     = 5 * time.Second
 )
 
-// isFought counts one more mend, and reports that it has to wait.
+// isFought counts one more repair, and reports whether it has to wait.
 func (m *memory) isFought(now time.Time) bool {
 	if now.Sub(m.fight.since) > time.Minute {
 		m.fight = fight{since: now}

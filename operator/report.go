@@ -16,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/operator/plan"
 )
 
-// report writes the status where it changed, and tells of what a person would look for.
+// report writes the status if it changed, and records what people look for.
 func (r *Reconciler) report(ctx context.Context, v *view, d plan.Decision) error {
 	before := v.object.DeepCopyObject().(client.Object)
 	old := *v.status.DeepCopy()
@@ -34,7 +34,7 @@ func (r *Reconciler) report(ctx context.Context, v *view, d plan.Decision) error
 	return nil
 }
 
-// tell says why an object is not ready.
+// tell records why an object is not ready.
 func (r *Reconciler) tell(v *view, d plan.Decision) {
 	if d.Ready.Reason == v1.ReasonSuspended {
 		r.say(v, d.Ready.Reason, "Reconcile", d.Ready.Message)
@@ -79,7 +79,8 @@ func setCondition(s *v1.TokenStatus, kind string, c plan.Condition, generation i
 	})
 }
 
-// setWhile keeps a condition only while it is true, as kstatus reads it.
+// setWhile adds a condition while it is true, and removes it otherwise, as kstatus
+// expects.
 func setWhile(s *v1.TokenStatus, kind string, isTrue bool, why plan.Condition) {
 	if !isTrue {
 		meta.RemoveStatusCondition(&s.Conditions, kind)
@@ -88,7 +89,7 @@ func setWhile(s *v1.TokenStatus, kind string, isTrue bool, why plan.Condition) {
 	setCondition(s, kind, plan.Condition{Status: plan.True, Reason: why.Reason, Message: why.Message}, s.ObservedGeneration)
 }
 
-// bounded cuts a message to what a condition takes (32 KiB), far below it.
+// bounded cuts a message far below what a condition takes (32 KiB).
 func bounded(text string) string {
 	const most = 4096
 	if len(text) <= most {
@@ -97,13 +98,13 @@ func bounded(text string) string {
 	return text[:most] + "…"
 }
 
-// isNews reports that Ready has another reason than before, or another message.
+// isNews reports whether Ready has another reason or message than before.
 func isNews(old, now []metav1.Condition) bool {
 	before, after := meta.FindStatusCondition(old, v1.ConditionReady), meta.FindStatusCondition(now, v1.ConditionReady)
 	return before == nil || before.Reason != after.Reason || before.Message != after.Message
 }
 
-// count keeps the metrics of one object.
+// count updates the metrics of one object.
 func (r *Reconciler) count(v *view) {
 	expires := time.Time{}
 	if at := v.status.InstallationAccessToken; at != nil {
@@ -112,7 +113,8 @@ func (r *Reconciler) count(v *view) {
 	r.Metrics.expires(keyOf(v.subject), expires)
 }
 
-// delivered tells of a write of the Secret, and replaces the pods that asked for it.
+// delivered records a write of the Secret, and restarts the Deployments that asked for
+// it.
 func (r *Reconciler) delivered(ctx context.Context, v *view, before plan.Secret, step plan.Step) {
 	took := v.now().Sub(v.in.Now)
 	switch {
@@ -139,8 +141,8 @@ func (r *Reconciler) warn(v *view, reason, action, text string) {
 	r.event(v, corev1.EventTypeWarning, reason, action, text)
 }
 
-// event records an Event, but for an object that is gone: it would lie in a namespace
-// that may be, too. A note takes 1 KiB.
+// event records an Event, unless the object is gone: its namespace may be gone as well.
+// A note takes 1 KiB.
 func (r *Reconciler) event(v *view, kind, reason, action, text string) {
 	if v.object.GetResourceVersion() == "" {
 		return

@@ -33,19 +33,19 @@ import (
 	"github.com/gatepass/gatepass/operator/webhook"
 )
 
-// workers is how many objects are reconciled at once. A worker waits for GitHub's answer
-// and never for anything else.
+// workers is how many objects are reconciled at the same time. A worker waits only for
+// answers of GitHub and the API server.
 const workers = 16
 
-// How long an object waits after an error of the API server, the first time and at most:
-// after an outage of an hour everything is in order again within seconds.
+// The first and the longest wait of an object after an error of the API server. After
+// an outage of an hour, everything is reconciled within seconds.
 const (
 	firstBackoff = 50 * time.Millisecond
 	lastBackoff  = 15 * time.Second
 )
 
-// Run works until ctx ends. It returns an error when it cannot start, and when it loses
-// its lease: another replica works then.
+// Run runs the operator until ctx ends. It returns an error if it cannot start, or if
+// it loses its lease: another replica works then.
 func Run(ctx context.Context, o Options, getenv func(string) string, log *slog.Logger) error {
 	log = slog.New(noBodies{log.Handler()})
 	logger := logr.FromSlogHandler(log.Handler())
@@ -80,8 +80,8 @@ func Run(ctx context.Context, o Options, getenv func(string) string, log *slog.L
 	return mgr.Start(ctx)
 }
 
-// noBodies drops what is below debug, whatever the handler takes: client-go writes
-// the bodies of requests there, Secrets among them.
+// noBodies drops records below debug level, whatever the handler accepts: client-go
+// logs the bodies of requests there, which include Secrets.
 type noBodies struct{ slog.Handler }
 
 // Enabled implements slog.Handler.
@@ -97,8 +97,8 @@ func (n noBodies) WithAttrs(attrs []slog.Attr) slog.Handler {
 // WithGroup implements slog.Handler.
 func (n noBodies) WithGroup(name string) slog.Handler { return noBodies{n.Handler.WithGroup(name)} }
 
-// restConfig finds the cluster. Requests are not limited here: the API server's own
-// priority and fairness is what divides it among its clients.
+// restConfig finds the cluster. It sets no limit on requests: the API server's priority
+// and fairness divides its capacity among its clients.
 func restConfig(kubeconfig string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
@@ -115,7 +115,8 @@ func (o Options) manager(logger logr.Logger) manager.Options {
 	m := manager.Options{
 		Scheme: Scheme(), Logger: logger,
 		Cache: o.cache(),
-		// Secrets are read from the API server: the cache has the metadata of ours alone.
+		// Secrets are read from the API server: the cache has only the metadata of
+		// ours.
 		Client:         client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 		LeaderElection: o.LeaderElect, LeaderElectionID: "gatepass-operator", LeaderElectionNamespace: o.Namespace,
 		LeaderElectionReleaseOnCancel: true,
@@ -129,7 +130,7 @@ func (o Options) manager(logger logr.Logger) manager.Options {
 	return m
 }
 
-// cache keeps the metadata of Secrets that belong to Tokens, and of no others.
+// cache holds the metadata of Secrets that belong to Tokens, and of no other Secrets.
 func (o Options) cache() cache.Options {
 	ours, _ := labels.NewRequirement(v1.LabelOwnerKind, selection.Exists, nil)
 	c := cache.Options{
@@ -138,7 +139,7 @@ func (o Options) cache() cache.Options {
 	}
 	if len(o.WatchNamespaces) > 0 {
 		c.DefaultNamespaces = map[string]cache.Config{}
-		apps := map[string]cache.Config{o.Namespace: {}} // ClusterTokens use those of the operator's namespace
+		apps := map[string]cache.Config{o.Namespace: {}} // ClusterTokens use the Apps of the operator's namespace
 		for _, name := range o.WatchNamespaces {
 			c.DefaultNamespaces[name], apps[name] = cache.Config{}, cache.Config{}
 		}
@@ -147,7 +148,7 @@ func (o Options) cache() cache.Options {
 	return c
 }
 
-// compose makes the Reconciler.
+// compose creates the Reconciler.
 func compose(ctx context.Context, mgr manager.Manager, o Options, own *apps.ConfigFile) (*Reconciler, error) {
 	if o.Metrics == nil {
 		o.Metrics = metrics.Registry
@@ -163,7 +164,7 @@ func compose(ctx context.Context, mgr manager.Manager, o Options, own *apps.Conf
 	return r, index(ctx, mgr.GetCache())
 }
 
-// looksAtApps is the reconciler of Apps that shares this one's.
+// looksAtApps returns the reconciler of Apps that shares this one's dependencies.
 func (r *Reconciler) looksAtApps() *AppReconciler {
 	return &AppReconciler{
 		Client: r.Client, Events: r.Events, Apps: r.Apps, Watches: r.watches,
@@ -174,8 +175,8 @@ func (r *Reconciler) looksAtApps() *AppReconciler {
 	}
 }
 
-// admission adds the webhook, or takes away what one of an earlier start left. That
-// waits for the lease: until then a replica may run that has the webhook.
+// admission adds the webhook, or removes the configuration that an earlier run left.
+// The removal waits for the lease: until then a replica with the webhook may still run.
 func (o Options) admission(mgr manager.Manager) error {
 	direct, err := client.New(mgr.GetConfig(), client.Options{Scheme: mgr.GetScheme()})
 	if err != nil {
@@ -195,8 +196,8 @@ func (o Options) admission(mgr manager.Manager) error {
 	return errors.Join(mgr.Add(w), mgr.AddReadyzCheck("webhook", w.Ready))
 }
 
-// work reconciles as long as this replica leads. The records are read when it begins to:
-// another replica wrote them before.
+// work reconciles while this replica leads. It reads the records when it begins to
+// lead, because another replica wrote them before.
 func (r *Reconciler) work(mgr manager.Manager) manager.RunnableFunc {
 	return func(ctx context.Context) error {
 		c, err := controller.NewTypedUnmanaged("token", controller.TypedOptions[apps.Key]{
@@ -218,7 +219,7 @@ func (r *Reconciler) work(mgr manager.Manager) manager.RunnableFunc {
 	}
 }
 
-// openLedger reads the records, and tries again while the API server does not answer.
+// openLedger reads the records, and retries while the API server does not answer.
 func openLedger(ctx context.Context, c client.Client, namespace string, log logr.Logger) (*ledger.Ledger, error) {
 	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
 		records, err := ledger.Open(ctx, c, namespace)
@@ -237,11 +238,11 @@ func openLedger(ctx context.Context, c client.Client, namespace string, log logr
 	}
 }
 
-// configLook is how often the configuration is looked at for changes.
+// configLook is the interval between checks of the configuration.
 const configLook = 5 * time.Second
 
-// reload has the objects that use the operator's own App reconciled when its
-// configuration changes.
+// reload reconciles the objects that use the operator's own App when its configuration
+// changes.
 func (r *Reconciler) reload(own *apps.ConfigFile, log *slog.Logger) manager.RunnableFunc {
 	return func(ctx context.Context) error {
 		for {
@@ -263,7 +264,7 @@ func (r *Reconciler) reload(own *apps.ConfigFile, log *slog.Logger) manager.Runn
 	}
 }
 
-// inSync is ready when the cache has read everything once.
+// inSync returns a check that succeeds when the cache has synchronized.
 func inSync(c cache.Cache) func(*http.Request) error {
 	return func(request *http.Request) error {
 		ctx, cancel := context.WithTimeout(request.Context(), time.Second)

@@ -24,19 +24,19 @@ import (
 const (
 	// annotationToken is base64(sha256(token)), as in GitHub's audit log.
 	annotationToken = v1.Group + "/token-sha256"
-	// annotationManaged lists what the operator put into the Secret, so that it can
-	// take it out again and leave everything else.
+	// annotationManaged lists what the operator wrote into the Secret, so that it can
+	// remove exactly that later.
 	annotationManaged = v1.Group + "/managed"
 )
 
-// A wanted Secret is one as it is to be.
+// A wanted is a Secret as it must be.
 type wanted struct {
 	render.Rendered
 	owner  metav1.OwnerReference
 	target plan.Ref
 }
 
-// want makes the Secret of a subject that holds a token.
+// want returns the Secret of a subject with a token.
 func (s *subject) want(token render.Token) (wanted, error) {
 	rendered, err := render.Render(*s.shape, token)
 	if err != nil {
@@ -67,7 +67,7 @@ func (s *subject) labels() map[string]string {
 	}
 }
 
-// managed names all keys that the operator writes, sorted.
+// managed returns all keys that the operator writes, sorted.
 func (w wanted) managed() string {
 	var names []string
 	for kind, keys := range map[string][]string{
@@ -109,8 +109,8 @@ func holds(have, want map[string][]byte) bool {
 	return true
 }
 
-// fill puts what is wanted into a Secret, takes out what the operator put there before
-// and wants no more, and leaves the rest.
+// fill writes the wanted content into a Secret, removes what the operator wrote before
+// and no longer wants, and leaves the rest.
 func (w wanted) fill(s *corev1.Secret) {
 	for name := range strings.SplitSeq(s.Annotations[annotationManaged], ",") {
 		kind, key, _ := strings.Cut(name, "/")
@@ -141,7 +141,7 @@ func merged[V any](have, more map[string]V) map[string]V {
 	return have
 }
 
-// stateOf says whose a live Secret is.
+// stateOf returns the state of a live Secret: which object it belongs to.
 func (s *subject) stateOf(secret *corev1.Secret) plan.State {
 	controller := metav1.GetControllerOf(secret)
 	switch {
@@ -149,7 +149,7 @@ func (s *subject) stateOf(secret *corev1.Secret) plan.State {
 		return plan.Ours
 	case controller != nil && (controller.Kind != s.kind || controller.APIVersion != v1.GroupVersion.String() || controller.Name != s.object.GetName()):
 		return plan.Foreign
-	case controller != nil: // an object of this name that was deleted
+	case controller != nil: // a deleted object of this name
 		return plan.Ours
 	case secret.Annotations[v1.AnnotationAdopt] == s.object.GetNamespace()+"/"+s.object.GetName():
 		return plan.Ours
@@ -164,7 +164,7 @@ func (s *subject) isLabelled(secret *corev1.Secret) bool {
 }
 
 // write writes the Secret and returns its resourceVersion. live is the Secret as it was
-// read; nil where there was none. A Secret that changed meanwhile is a conflict.
+// read; nil if there was none. If the Secret changed since, the error is a conflict.
 func (r *Reconciler) write(ctx context.Context, w wanted, live *corev1.Secret) (string, error) {
 	if live == nil {
 		return r.create(ctx, w, &corev1.Secret{})
@@ -194,8 +194,9 @@ func (r *Reconciler) create(ctx context.Context, w wanted, from *corev1.Secret) 
 	return next.ResourceVersion, err
 }
 
-// replace deletes a Secret that cannot be changed, and makes its successor at once. A
-// process that ends in between finds no Secret, and writes the held token again.
+// replace deletes a Secret that cannot be changed, and creates its successor at once.
+// If the process ends in between, the next reconcile finds no Secret and writes the
+// held token again.
 func (r *Reconciler) replace(ctx context.Context, w wanted, live *corev1.Secret) (string, error) {
 	if err := r.probe(ctx, w); err != nil {
 		return "", err
@@ -209,8 +210,8 @@ func (r *Reconciler) replace(ctx context.Context, w wanted, live *corev1.Secret)
 	return r.create(ctx, w, live)
 }
 
-// probe has the API server check a Secret that is to be made, under a name that is
-// free, without making it: the namespace, quotas, admission.
+// probe has the API server check a new Secret in a dry run under an unused name: the
+// namespace, quotas, admission.
 func (r *Reconciler) probe(ctx context.Context, w wanted) error {
 	next := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.target.Namespace, GenerateName: w.target.Name[:min(len(w.target.Name), 200)] + "-"}}
 	w.fill(next)
@@ -235,7 +236,7 @@ func (r *Reconciler) remove(ctx context.Context, ref plan.Ref, isOurs func(*core
 	return err
 }
 
-// labelValue makes a name fit for a label: at most 63 characters.
+// labelValue shortens a name to a valid label: at most 63 characters.
 func labelValue(name string) string {
 	if len(name) <= 63 {
 		return name
@@ -243,9 +244,9 @@ func labelValue(name string) string {
 	return fmt.Sprintf("%s-%08x", strings.TrimRight(name[:54], "-."), fnv32(name))
 }
 
-// restart replaces the pods of the Deployments that the object's annotation names, in the
-// namespace of the Secret, as "kubectl rollout restart" does. A Deployment that cannot be
-// changed is told of, and stops nothing.
+// restart restarts the Deployments that the object's annotation names, in the namespace
+// of the Secret, as "kubectl rollout restart" does. A Deployment that cannot be changed
+// is reported and does not stop the rest.
 func (r *Reconciler) restart(ctx context.Context, v *view) {
 	for name := range strings.SplitSeq(v.object.GetAnnotations()[v1.AnnotationRestart], ",") {
 		name = strings.TrimSpace(name)
@@ -260,8 +261,8 @@ func (r *Reconciler) restart(ctx context.Context, v *view) {
 	}
 }
 
-// restartOne changes the pod template. The token's hash says for which token: a second
-// attempt for the same one changes nothing.
+// restartOne changes the pod template. The annotation has the hash of the token, so a
+// second attempt for the same token changes nothing.
 func (r *Reconciler) restartOne(ctx context.Context, name types.NamespacedName, token string) error {
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{
 		"metadata": map[string]any{"annotations": map[string]string{annotationToken: token}},

@@ -19,17 +19,17 @@ import (
 	"github.com/gatepass/gatepass/operator/render"
 )
 
-// callTimeout bounds one conversation with GitHub.
+// callTimeout bounds one exchange with GitHub.
 const callTimeout = 20 * time.Second
 
 // errQueued ends a reconcile whose mint waits for its turn. The pacer wakes it.
 var errQueued = errors.New("the mint waits for its turn")
 
-// errNoted is a failure that the next plan knows of.
+// errNoted reports a failure that is recorded for the next plan.
 var errNoted = errors.New("the failure is noted")
 
-// do does one step. A failure of the step itself is noted for the next plan; the error
-// ends the reconcile.
+// do does one step. It records a failure of the step itself for the next plan; a
+// returned error ends the reconcile.
 func (r *Reconciler) do(ctx context.Context, v *view, step plan.Step) error {
 	var err error
 	switch step.Do {
@@ -90,8 +90,8 @@ func (r *Reconciler) mint(ctx context.Context, v *view, step plan.Step) error {
 	return r.Ledger.Add(ctx, v.owner(), e, minted.Token, v.now())
 }
 
-// queued is what the status says of a mint that waits. It says nothing of a short wait
-// while a token works: that would be a write more for each refresh.
+// queued returns the status of a mint that waits. It returns nil for a short wait while
+// a token works, to save a status write per refresh.
 func (r *Reconciler) queued(ask apps.Ask) *plan.Refusal {
 	reason, message, isLong := r.Pacer.Why(ask.App, ask.Class)
 	if !isLong && ask.Class != apps.New {
@@ -116,8 +116,8 @@ func (r *Reconciler) ask(v *view, step plan.Step) apps.Ask {
 	return ask
 }
 
-// mintFailed notes why GitHub made no token. A rate limit holds the App: no object of
-// it asks before the limit ends.
+// mintFailed records why GitHub made no token. A rate limit pauses the App: no object
+// of it mints before the limit ends.
 func (r *Reconciler) mintFailed(ctx context.Context, v *view, err error) error {
 	e, ok := errors.AsType[*mint.Error](err)
 	refusal := v.refusal(err)
@@ -136,15 +136,15 @@ func (r *Reconciler) mintFailed(ctx context.Context, v *view, err error) error {
 	return errNoted
 }
 
-// placeholder is the Secret as it will be, but for the token.
+// placeholder returns the Secret as it will be, with a placeholder for the token.
 func (v *view) placeholder() (wanted, error) {
 	token := credential.NewToken("placeholder", v.in.Now.Add(time.Hour))
 	token.Username, token.Repositories, token.Permissions = credential.DefaultUsername, []string{}, v.levels()
 	return v.want(render.Token{Token: token, Host: v.app.Host})
 }
 
-// failed notes a failure of the API server. A conflict is not one: the Secret has to be
-// read again.
+// failed records a failure of the API server. A conflict is not a failure: the Secret
+// has to be read again.
 func (v *view) failed(do plan.Action, err error) error {
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
 		v.memory.version = ""
@@ -189,14 +189,14 @@ func (r *Reconciler) deliver(ctx context.Context, v *view, step plan.Step) error
 	return nil
 }
 
-// giveUp takes a token out of the record whose text cannot be opened any more: the key
-// of the records was lost. Another one is minted.
+// giveUp removes a token from the record if its text cannot be decrypted because the
+// key of the records was lost. Another token is minted.
 func (r *Reconciler) giveUp(ctx context.Context, v *view, id string) error {
 	r.warn(v, "TokenLost", "Deliver", "a recorded token cannot be opened: the key of the records was replaced; a new token is minted")
 	return r.Ledger.Drop(ctx, v.object.GetUID(), id, v.now())
 }
 
-// revoke ends a token at GitHub and takes it out of the record.
+// revoke revokes a token at GitHub and removes it from the record.
 func (r *Reconciler) revoke(ctx context.Context, v *view, step plan.Step) error {
 	token, entry, err := r.token(v, step.Token)
 	if err != nil {
@@ -246,8 +246,8 @@ func without(all []plan.Ref, one plan.Ref) []plan.Ref {
 	return rest
 }
 
-// revoker returns an App that can revoke tokens of an API. It has no key: a token is
-// revoked with itself.
+// revoker returns an App that can revoke tokens of an API. It has no key: the token
+// itself authenticates its revocation.
 func (r *Reconciler) revoker(api string) *mint.App {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -260,7 +260,7 @@ func (r *Reconciler) revoker(api string) *mint.App {
 	return r.revokers[api]
 }
 
-// deleteOrphan revokes the tokens of an object that is gone, and forgets it.
+// deleteOrphan revokes the tokens of a deleted object, and deletes its record.
 func (r *Reconciler) deleteOrphan(ctx context.Context, owner ledger.Owner) (again time.Duration, err error) {
 	v := &view{subject: orphan(owner), memory: r.memories.of(owner.UID)}
 	if held := r.Ledger.Of(owner.UID); len(held) > 0 {
@@ -285,8 +285,8 @@ func (r *Reconciler) deleteOrphan(ctx context.Context, owner ledger.Owner) (agai
 	return max(decision.Again.Sub(v.in.Now), time.Second), nil
 }
 
-// learnClock returns an App that knows the clock of a GitHub. Where it cannot be asked,
-// this machine's clock has to do.
+// learnClock returns an App that knows the clock of a GitHub. If that GitHub does not
+// answer, this machine's clock is used.
 func (r *Reconciler) learnClock(ctx context.Context, api string) *mint.App {
 	app := r.revoker(api)
 	if _, isKnown := app.Ahead(); !isKnown {

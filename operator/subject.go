@@ -40,7 +40,8 @@ func ofToken(t *v1.Token) *subject {
 	return s.named()
 }
 
-// ofClusterToken takes an App without a namespace from own, the operator's.
+// ofClusterToken returns the subject of a ClusterToken. own is the operator's
+// namespace, which an App without a namespace is in.
 func ofClusterToken(t *v1.ClusterToken, own string) *subject {
 	s := &subject{
 		object: t, kind: tenant.KindClusterToken, access: &t.Spec.Access, shape: &t.Spec.Secret.SecretShape, status: &t.Status,
@@ -66,8 +67,8 @@ func (s *subject) owner() ledger.Owner {
 	return ledger.Owner{Kind: s.kind, Namespace: s.object.GetNamespace(), Name: s.object.GetName(), UID: s.object.GetUID()}
 }
 
-// reference is what the Secret says of its owner. It does not block the deletion of
-// the owner, which would need a further right of the operator.
+// reference returns the Secret's reference to its owner. It does not block the owner's
+// deletion, which would need another permission of the operator.
 func (s *subject) reference() metav1.OwnerReference {
 	isController := true
 	return metav1.OwnerReference{
@@ -76,11 +77,11 @@ func (s *subject) reference() metav1.OwnerReference {
 	}
 }
 
-// isGone reports that the object is deleted, or will be when the finalizers of others
-// are done.
+// isGone reports whether the object is deleted, or will be when other finalizers are
+// done.
 func (s *subject) isGone() bool { return s.object.GetDeletionTimestamp() != nil }
 
-// grant is what the token may do at an installation.
+// grant returns what the token may do at an installation.
 func (s *subject) grant(installation int64, account string) mint.Grant {
 	g := mint.Grant{Installation: installation, Owner: account}
 	switch a := s.access; {
@@ -107,8 +108,8 @@ func (s *subject) levels() map[string]string {
 	return levels
 }
 
-// scope is a digest of what a new token may do. The same App under another name makes
-// no difference, nor does the order of a list.
+// scope returns a digest of what a new token may do. Another name for the same App
+// makes no difference, nor does the order of a list.
 func (s *subject) scope(app *apps.App) string {
 	names := make([]string, len(s.access.Repositories))
 	for i, name := range s.access.Repositories {

@@ -26,18 +26,18 @@ import (
 
 type queue = workqueue.TypedRateLimitingInterface[apps.Key]
 
-// Indexes of the cache.
+// The cache's indexes.
 const (
-	byOwner  = "owner"  // of Secrets, by the UID of their controller; without those that have the name of a Token
-	byTarget = "target" // of ClusterTokens, by the namespace of their Secret
+	byOwner  = "owner"  // Secrets by the UID of their controller, except Secrets with the name of their Token
+	byTarget = "target" // ClusterTokens by the namespace of their Secret
 )
 
-// index registers the indexes. It comes before the cache starts.
+// index registers the indexes. Call it before the cache starts.
 func index(ctx context.Context, c cache.Cache) error {
 	err := c.IndexField(ctx, metadataOf("Secret"), byOwner, func(o client.Object) []string {
 		owner := metav1.GetControllerOfNoCopy(o)
 		if owner == nil || owner.Kind == tenant.KindToken && owner.Name == o.GetName() {
-			return nil // nearly all: they are found by their name
+			return nil // nearly all Secrets: they are found by name
 		}
 		return []string{string(owner.UID)}
 	})
@@ -49,8 +49,8 @@ func index(ctx context.Context, c cache.Cache) error {
 	})
 }
 
-// watch has the controller reconcile an object when it changes, and when something
-// changes that its plan depends on.
+// watch has the controller reconcile an object when the object changes, and when
+// something changes that its plan depends on.
 func (r *Reconciler) watch(c controller.TypedController[apps.Key], own cache.Cache) error {
 	changed := predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	for _, s := range []source.TypedSource[apps.Key]{
@@ -69,8 +69,8 @@ func (r *Reconciler) watch(c controller.TypedController[apps.Key], own cache.Cac
 	return nil
 }
 
-// takeQueue keeps the queue for Wake, and puts the owners of all records into it:
-// objects that were deleted while no operator ran.
+// takeQueue stores the queue for Wake. It queues the owners of all records, because
+// objects may have been deleted while no operator ran.
 func (r *Reconciler) takeQueue(ctx context.Context, q queue) error {
 	r.mu.Lock()
 	r.queue = q
@@ -82,7 +82,8 @@ func (r *Reconciler) takeQueue(ctx context.Context, q queue) error {
 	return nil
 }
 
-// missingFirst puts objects without their Secret before the others of the first list.
+// missingFirst queues objects without a Secret before the other objects of the first
+// list.
 func (r *Reconciler) missingFirst(ctx context.Context, q queue) {
 	if !r.Cache.WaitForCacheSync(ctx) {
 		return
@@ -94,8 +95,8 @@ func (r *Reconciler) missingFirst(ctx context.Context, q queue) {
 	})
 }
 
-// addLater puts a key behind what changes from now on: after a start thousands of objects
-// are looked at, and few of them need anything.
+// addLater queues a key behind all changes from now on: after a start thousands of
+// objects are checked, and few of them need anything.
 func addLater(q queue, key apps.Key) {
 	if ordered, ok := q.(priorityqueue.PriorityQueue[apps.Key]); ok {
 		ordered.AddWithOpts(priorityqueue.AddOpts{Priority: new(handler.LowPriority)}, key)
@@ -104,7 +105,7 @@ func addLater(q queue, key apps.Key) {
 	q.Add(key)
 }
 
-// Wake has an object reconciled soon.
+// Wake reconciles an object soon.
 func (r *Reconciler) Wake(key apps.Key) {
 	r.mu.Lock()
 	q := r.queue
@@ -114,7 +115,7 @@ func (r *Reconciler) Wake(key apps.Key) {
 	}
 }
 
-// WakeUsers has all objects reconciled that use the operator's own App: its
+// WakeUsers reconciles all objects that use the operator's own App, because its
 // configuration changed.
 func (r *Reconciler) WakeUsers(ctx context.Context) error {
 	return r.each(ctx, "", func(s *subject) {
@@ -132,7 +133,8 @@ func clusterTokenKey(o client.Object) (apps.Key, bool) {
 	return apps.Key{Kind: tenant.KindClusterToken, Name: o.GetName()}, true
 }
 
-// secretOwner finds whose a Secret is by its controller, else by its labels.
+// secretOwner returns the object that a Secret belongs to, by its controller or else by
+// its labels.
 func secretOwner(o client.Object) (apps.Key, bool) {
 	kind, name := o.GetLabels()[v1.LabelOwnerKind], o.GetLabels()[v1.LabelOwnerName]
 	if c := metav1.GetControllerOfNoCopy(o); isOwner(c) {
@@ -149,12 +151,13 @@ func secretOwner(o client.Object) (apps.Key, bool) {
 	return key, kind == tenant.KindToken
 }
 
-// isOwner reports that a Secret's controller is of this operator.
+// isOwner reports whether a controller is an object of this operator.
 func isOwner(controller *metav1.OwnerReference) bool {
 	return controller != nil && controller.APIVersion == v1.GroupVersion.String()
 }
 
-// enqueue reconciles what key finds. An object that changed its owner concerns both.
+// enqueue queues the keys that key returns. If an object changed its owner, both owners
+// are queued.
 func enqueue(key func(client.Object) (apps.Key, bool)) handler.TypedEventHandler[client.Object, apps.Key] {
 	add := func(q queue, objects ...client.Object) {
 		for _, o := range objects {
@@ -180,8 +183,8 @@ func usesApp(s *subject, app client.Object) bool {
 	return s.app == apps.Ref{Namespace: app.GetNamespace(), Name: app.GetName()}
 }
 
-// onChange reconciles the subjects that an object concerns when it changes. Those of the
-// first list are reconciled anyway.
+// onChange queues the subjects that a changed object concerns. It skips objects of the
+// first list, whose subjects are reconciled anyway.
 func (r *Reconciler) onChange(concerns func(*subject, client.Object) bool) handler.TypedEventHandler[client.Object, apps.Key] {
 	add := func(ctx context.Context, o client.Object, q queue) {
 		_ = r.each(ctx, "", func(s *subject) {
@@ -205,7 +208,7 @@ func (r *Reconciler) onChange(concerns func(*subject, client.Object) bool) handl
 	}
 }
 
-// ready is the status of an App's condition Ready; "" for all else.
+// ready returns the status of an App's condition Ready; "" for other kinds.
 func ready(o client.Object) metav1.ConditionStatus {
 	app, ok := o.(*v1.App)
 	if !ok {
@@ -219,8 +222,8 @@ func ready(o client.Object) metav1.ConditionStatus {
 	return ""
 }
 
-// onNamespace reconciles what lies in a namespace, or is written to it, when its labels
-// change, or it is made or deleted.
+// onNamespace queues the subjects in a namespace, and those that write to it, when its
+// labels change, or when it is created or deleted.
 func (r *Reconciler) onNamespace() handler.TypedEventHandler[client.Object, apps.Key] {
 	add := func(ctx context.Context, o client.Object, q queue) {
 		_ = r.each(ctx, o.GetName(), func(s *subject) { q.Add(keyOf(s)) })
@@ -241,9 +244,9 @@ func (r *Reconciler) onNamespace() handler.TypedEventHandler[client.Object, apps
 	}
 }
 
-// each calls do for the Tokens of a namespace and the ClusterTokens that write to it;
-// for all of them where namespace is empty. The subjects are the cache's: they must not
-// be changed.
+// each calls do for the Tokens of a namespace and the ClusterTokens that write to it,
+// or for all if namespace is empty. The subjects belong to the cache: do must not
+// change them.
 func (r *Reconciler) each(ctx context.Context, namespace string, do func(*subject)) error {
 	var tokens v1.TokenList
 	if err := r.Client.List(ctx, &tokens, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
@@ -266,8 +269,8 @@ func (r *Reconciler) each(ctx context.Context, namespace string, do func(*subjec
 	return nil
 }
 
-// slim keeps of what is cached what the operator reads, and one copy of what is the same
-// in thousands of objects.
+// slim reduces a cached object to what the operator reads, and shares values that
+// thousands of objects have in common.
 func slim(object any) (any, error) {
 	switch o := object.(type) {
 	case *metav1.PartialObjectMetadata:
@@ -289,8 +292,8 @@ func slim(object any) (any, error) {
 	return object, nil
 }
 
-// slimSecret keeps who owns a Secret, and whether it changed. Its labels are kept only
-// where they have to say whose it is.
+// slimSecret keeps a Secret's owner and version. It keeps labels only if they are
+// needed to find the owner.
 func slimSecret(o *metav1.PartialObjectMetadata) {
 	controller := metav1.GetControllerOfNoCopy(o)
 	m := metav1.ObjectMeta{Namespace: once.Text(o.Namespace), Name: o.Name, ResourceVersion: o.ResourceVersion}
@@ -314,7 +317,7 @@ var yes = true
 func slimMeta(t *metav1.TypeMeta, m *metav1.ObjectMeta) {
 	t.APIVersion, t.Kind, m.Namespace = once.Text(t.APIVersion), once.Text(t.Kind), once.Text(m.Namespace)
 	m.ManagedFields, m.Labels = nil, nil
-	delete(m.Annotations, corev1.LastAppliedConfigAnnotation) // any other may be there to have the operator look again
+	delete(m.Annotations, corev1.LastAppliedConfigAnnotation) // others stay: a user may change one to trigger a reconcile
 	if len(m.Annotations) == 0 {
 		m.Annotations = nil
 	}

@@ -16,10 +16,10 @@ import (
 // Blocks are what operators have blocked. The zero Blocks block nothing.
 type Blocks struct {
 	App        bool            // everything is blocked
-	Owners     map[string]bool // accounts, in lower case
+	Owners     map[string]bool // accounts in lower case
 	Workspaces map[string]bool // by id
-	// Tokens are tokens that were revoked before they expired, by the ID that BlockedToken
-	// takes, in hex.
+	// Tokens are the IDs, in hex as BlockedToken takes them, of tokens that were
+	// revoked before they expired.
 	Tokens map[string]bool
 }
 
@@ -35,12 +35,12 @@ func ReadBlocks(ctx context.Context, s Store) (Blocks, error) {
 	return b, nil
 }
 
-// NewBlocks returns blocks that can be added to.
+// NewBlocks returns empty Blocks to which Add can add.
 func NewBlocks() Blocks {
 	return Blocks{Owners: map[string]bool{}, Workspaces: map[string]bool{}, Tokens: map[string]bool{}}
 }
 
-// Add adds what an entry of the block list blocks. Other names change nothing.
+// Add adds what an entry of the block list blocks. It ignores other names.
 func (b *Blocks) Add(n Name) {
 	if n == BlockedApp() {
 		b.App = true
@@ -94,8 +94,8 @@ func (b Blocks) IsEmpty() bool {
 	return !b.App && len(b.Owners)+len(b.Workspaces)+len(b.Tokens) == 0
 }
 
-// BlocksVersion names an entry that changes with every change of the block list. So one
-// read shows that the list has not changed.
+// BlocksVersion names an entry that changes with every change of the block list, so
+// that a reader notices a change with one read.
 func BlocksVersion() Name { return Name{blockedFolder + "/version"} }
 
 const (
@@ -106,9 +106,9 @@ const (
 	blockLogTries = 5
 )
 
-// A BlockLog is the content of BlocksVersion: the version of the block list, and what was
-// blocked last. It does not say what was unblocked; then a reader lists the blocks. The
-// zero BlockLog has no version.
+// A BlockLog is the content of the entry BlocksVersion: the version of the block list,
+// and what was blocked most recently. It does not record what was unblocked; then a
+// reader lists the blocks. The zero BlockLog has no version.
 type BlockLog struct {
 	Steps   []BlockStep
 	Changed time.Time // when the last step was written, by the store's clock
@@ -117,7 +117,7 @@ type BlockLog struct {
 // A BlockStep is one change of the block list.
 type BlockStep struct {
 	Version string   `json:"version"`       // after it
-	Set     []string `json:"set,omitempty"` // the names that were written; not those that were deleted
+	Set     []string `json:"set,omitempty"` // the names that were written; deleted names are not recorded
 }
 
 // Version returns a text that differs after every change of the list.
@@ -161,8 +161,8 @@ func (l BlockLog) Recent() Blocks {
 	return recent
 }
 
-// with returns the text of the log with one more step. It forgets the oldest steps where
-// it would grow too long; of a step that is too long alone it keeps the version.
+// with returns the text of the log with one more step. If the text is too long, it
+// drops the oldest steps; of a single step that is too long, only the version remains.
 func (l BlockLog) with(step BlockStep) (Secret, error) {
 	steps := append(slices.Clone(l.Steps), step)
 	for {
@@ -200,9 +200,9 @@ func readBlockLog(ctx context.Context, s Store) (BlockLog, Entry, error) {
 	return l, entry, nil
 }
 
-// Block writes an entry of the block list, and announces it. due is when the entry may be
-// deleted; zero means never. After an error the entry may be there, and other brokers may
-// learn of it late: the caller blocks again.
+// Block writes an entry of the block list, and announces it. due is when the entry may
+// be deleted; zero means never. After an error the entry may exist, and other brokers
+// may learn of it late: the caller must block again.
 func Block(ctx context.Context, s Store, name Name, value Secret, due time.Time) error {
 	err := PutBlock(ctx, s, name, value, due)
 	if err == nil {
@@ -211,7 +211,8 @@ func Block(ctx context.Context, s Store, name Name, value Secret, due time.Time)
 	return err
 }
 
-// PutBlock writes an entry of the block list. The caller announces it ([Announce]).
+// PutBlock writes an entry of the block list. The caller must announce it with
+// [Announce].
 func PutBlock(ctx context.Context, s Store, name Name, value Secret, due time.Time) error {
 	if due.IsZero() {
 		return s.Put(ctx, name, value, Replace)
@@ -219,7 +220,8 @@ func PutBlock(ctx context.Context, s Store, name Name, value Secret, due time.Ti
 	return PutDue(ctx, s, name, value, Replace, due)
 }
 
-// Unblock deletes an entry of the block list, and announces that. An error is as in Block.
+// Unblock deletes an entry of the block list, and announces that. Errors are as in
+// Block.
 func Unblock(ctx context.Context, s Store, name Name) error {
 	err := s.Delete(ctx, name)
 	if err == nil {
@@ -228,8 +230,8 @@ func Unblock(ctx context.Context, s Store, name Name) error {
 	return err
 }
 
-// Announce gives the block list a new version, after entries of it were written, which are
-// named, or deleted. Readers of the list see the change by its version.
+// Announce gives the block list a new version after entries were written or deleted.
+// set names the written entries. Readers of the list notice the change by its version.
 func Announce(ctx context.Context, s Store, set ...Name) error {
 	step := BlockStep{Version: rand.Text()}
 	for _, name := range set {
@@ -255,9 +257,9 @@ func Announce(ctx context.Context, s Store, set ...Name) error {
 	return usererr.New("announce what is blocked", "other brokers write it all the time", "block again")
 }
 
-// writeBlockLog writes a log, and reports whether its last step is in the store. Where the
-// store cannot compare, another writer may have read the log before this one was written,
-// and write over it; so it looks.
+// writeBlockLog writes a log, and reports whether its last step is in the store. If the
+// store cannot compare and swap, another writer may have read the log before this write
+// and overwrite it; so the function reads the log again.
 func writeBlockLog(ctx context.Context, s Store, version string, text Secret, was string) (isIn bool, err error) {
 	if swapper, ok := s.(Swapper); ok {
 		_, err := swapper.Swap(ctx, BlocksVersion(), text, was, time.Time{})

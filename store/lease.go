@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/internal/clock"
 )
 
-// Upkeep names the lease of the one broker replica that looks after the store.
+// Upkeep names the lease of the one broker replica that maintains the store.
 func Upkeep() Name { return Name{brokerFolder + "/upkeep"} }
 
 // A Lease says which of several programs does a job, and keeps a note of its progress. It
@@ -20,18 +20,18 @@ func Upkeep() Name { return Name{brokerFolder + "/upkeep"} }
 type Lease struct {
 	Store    Store
 	Name     Name
-	Holder   string           // a text that no other program has, as rand.Text returns
-	Duration time.Duration    // after which others take it from a program that died
+	Holder   string           // a text that is unique to this program, such as rand.Text returns
+	Duration time.Duration    // time after which others take the lease from a program that died
 	Now      func() time.Time // nil means time.Now
 
 	isMine  bool
 	until   time.Time // when it ends, if this program holds it
 	note    string
-	version string // of the entry
-	seen    string // what it said when it was read last
+	version string // version of the entry
+	seen    string // its text when it was last read
 }
 
-// leased is what is in the entry.
+// leased is the content of the entry.
 type leased struct {
 	Holder string    `json:"holder"`
 	Until  time.Time `json:"until"`
@@ -103,8 +103,8 @@ func (l *Lease) take(ctx context.Context) (bool, error) {
 	return l.taken(ctx, l.write(soon, l.Duration, now.Note, Replace), now.Holder != l.Holder)
 }
 
-// read takes over what an entry says. If the lease of another program ends later than ours
-// would, that program's clock is wrong: the lease ends when ours would.
+// read adopts the content of an entry. If another program's lease ends later than ours
+// would, that program's clock is wrong: the lease then ends when ours would.
 func (l *Lease) read(entry Entry) leased {
 	var now leased
 	if json.Unmarshal([]byte(entry.Value.Reveal()), &now) != nil {
@@ -121,7 +121,7 @@ func (l *Lease) read(entry Entry) leased {
 // taken reports whether a write took the lease.
 func (l *Lease) taken(ctx context.Context, err error, isOver bool) (bool, error) {
 	if errors.Is(err, ErrChanged) || errors.Is(err, ErrExists) {
-		l.until = time.Time{} // another has it; Hold asks until when
+		l.until = time.Time{} // another program has it; Hold finds out until when
 		return false, nil
 	}
 	if _, compares := l.Store.(Swapper); err != nil || compares || !isOver {

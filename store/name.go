@@ -61,8 +61,8 @@ func Signer() Name { return Name{configFolder + "/signer"} }
 // github.com.
 func GitHubURL() Name { return Name{configFolder + "/github-url"} }
 
-// Probe names an entry that a command writes and deletes, to see whether the store takes
-// entries before the command does what cannot be undone.
+// Probe names an entry that a command writes and deletes to check that the store
+// accepts writes, before it does something that cannot be undone.
 func Probe() Name { return Name{configFolder + "/probe"} }
 
 // LegacyInstallation names the entry in which the first system kept its one installation.
@@ -176,10 +176,10 @@ func ParseName(text string) (Name, error) {
 	return Name{text}, nil
 }
 
-// A Prefix is a folder of names. The zero Prefix is all of them.
+// A Prefix is a folder of names. The zero Prefix contains all names.
 type Prefix struct{ path string }
 
-// Everything is all that a store has.
+// Everything is the Prefix of all names.
 func Everything() Prefix { return Prefix{} }
 
 // Installations is the folder of installation ids.
@@ -197,19 +197,19 @@ func Workspace(id string) (Prefix, error) {
 // AllBlocks is the folder of the block list.
 func AllBlocks() Prefix { return Prefix{blockedFolder} }
 
-// Deliveries is the folder of what Delivery names.
+// Deliveries is the folder of the names that Delivery makes.
 func Deliveries() Prefix { return Prefix{deliveriesFolder} }
 
-// JoinTokens is the folder of what JoinToken names.
+// JoinTokens is the folder of the names that JoinToken makes.
 func JoinTokens() Prefix { return Prefix{joinFolder} }
 
-// AllSpent is the folder of what Spent names.
+// AllSpent is the folder of the names that Spent makes.
 func AllSpent() Prefix { return Prefix{spentFolder} }
 
-// SessionKeys is the folder of what SessionKey names.
+// SessionKeys is the folder of the names that SessionKey makes.
 func SessionKeys() Prefix { return Prefix{sessionKeysFolder} }
 
-// Quarantines is the folder of what Quarantine names.
+// Quarantines is the folder of the names that Quarantine makes.
 func Quarantines() Prefix { return Prefix{quarantineFolder} }
 
 // String returns the folder without a slash at its end; "" for everything.
@@ -282,7 +282,7 @@ func (n Name) IsToken() bool {
 	return ok && (owned || strings.HasSuffix(n.path, "/"+tokenName))
 }
 
-// IsKeyMark reports whether n is one that KeyMark made.
+// IsKeyMark reports whether n was made by KeyMark.
 func (n Name) IsKeyMark() bool { return n.isOwn(keyMarkName) }
 
 // IsLock reports whether n is the lock of a workspace.
@@ -317,14 +317,14 @@ func (n Name) SessionKeyDay() (day int64, ok bool) {
 	return day, ok && err == nil
 }
 
-// IsBlockedToken reports whether n is one that BlockedToken made.
+// IsBlockedToken reports whether n was made by BlockedToken.
 func (n Name) IsBlockedToken() bool { return strings.HasPrefix(n.path, blockedTokens+"/") }
 
 // IsSecret reports whether the entry holds a token of a workspace: one that the workspace
 // reads, one to be revoked, or one that a broker vended.
 func (n Name) IsSecret() bool { return n.IsToken() || n.IsSuperseded() || n.IsVended() }
 
-// KeyMark names the entry that says that a key for a workspace is being made.
+// KeyMark names the entry that marks that a key for a workspace is being made.
 func KeyMark(workspace string) (Name, error) {
 	return name(CheckWorkspace(workspace), workspacesFolder, workspace, keyMarkName)
 }
@@ -332,15 +332,16 @@ func KeyMark(workspace string) (Name, error) {
 // IsRecord reports whether n is a ledger record.
 func (n Name) IsRecord() bool { return n.isOwn(recordName) }
 
-// isOwn reports whether n is the workspace's one entry of that last segment.
+// isOwn reports whether n is the entry with that last segment, directly in a
+// workspace's folder.
 func (n Name) isOwn(last string) bool {
 	parts := strings.Split(n.path, "/")
 	return len(parts) == 3 && parts[0] == workspacesFolder && parts[2] == last
 }
 
-// WorkspacesAfter returns the name to give to Page, so that a page below Workspaces begins
-// with the first entry of a workspace whose id begins with begin and comes after the
-// workspace after. Both may be "". There is no entry of that name.
+// WorkspacesAfter returns a name for Page. The page below Workspaces then begins with
+// the first entry of the first workspace whose ID begins with begin and sorts after the
+// workspace after. Both may be "". No entry has that name.
 func WorkspacesAfter(after, begin string) (Name, error) {
 	place := ""
 	for id, end := range map[string]string{begin: "", after: "/~"} { // no segment begins with a tilde
@@ -355,6 +356,6 @@ func WorkspacesAfter(after, begin string) (Name, error) {
 	return Name{place}, nil
 }
 
-// CompareWorkspaces compares ids in the order in which pages list their entries: as if each
-// id ended with a slash.
+// CompareWorkspaces compares IDs in the order in which pages list their entries: as if
+// each ID ended with a slash.
 func CompareWorkspaces(a, b string) int { return strings.Compare(a+"/", b+"/") }

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// The names of Apps beside the first one.
+// The names of the Apps other than the first.
 const (
 	appsFolder = configFolder + "/apps"
 	maxAppName = 32 // bytes
@@ -18,12 +18,13 @@ const (
 // FirstApp is what people, metrics and reports call the App that has no name in the store.
 const FirstApp = "first"
 
-// Pool is where the names of the Apps beside the first one are, on one line. It is an
-// entry and not a folder to list, so that a store without such Apps costs one read.
+// Pool names the entry with the names of the other Apps, on one line. It is one entry
+// instead of a folder, so that a store without other Apps costs one read.
 func Pool() Name { return Name{configFolder + "/pool"} }
 
-// CheckApp returns an error unless name is fit for an App of a pool: up to 32 lower-case
-// letters, digits and hyphens that begin with a letter or digit, and not [FirstApp].
+// CheckApp returns an error unless name is valid for an App of a pool: up to 32
+// lower-case letters, digits and hyphens that begin with a letter or digit, and not
+// [FirstApp].
 func CheckApp(name string) error {
 	isOdd := func(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }
 	if name == "" || len(name) > maxAppName || name[0] == '-' || strings.ContainsFunc(name, isOdd) {
@@ -35,8 +36,8 @@ func CheckApp(name string) error {
 	return nil
 }
 
-// PoolApps returns the names of the Apps beside the first one, sorted; none where there
-// is one App only.
+// PoolApps returns the names of the Apps other than the first, sorted; none if there is
+// only one App.
 func PoolApps(ctx context.Context, s Store) ([]string, error) {
 	entry, err := s.Get(ctx, Pool())
 	if errors.Is(err, ErrNotFound) {
@@ -55,7 +56,7 @@ func PoolApps(ctx context.Context, s Store) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// SetPoolApps keeps the names of the Apps beside the first one.
+// SetPoolApps stores the names of the Apps other than the first.
 func SetPoolApps(ctx context.Context, s Store, names []string) error {
 	for _, name := range names {
 		if err := CheckApp(name); err != nil {
@@ -70,8 +71,8 @@ func SetPoolApps(ctx context.Context, s Store, names []string) error {
 
 // OfApp returns s as one App of a pool uses it. The names of the App's own entries
 // ([AppClientID], [PrivateKey], [Signer], [GitHubURL], [LegacyInstallation],
-// [Installation], [Installations]) lead to config/github/apps/NAME; all others are those
-// of s. The empty name is the first App, and s itself.
+// [Installation], [Installations]) lead to config/github/apps/NAME; all other names are
+// the same as in s. The empty name means the first App, and returns s itself.
 func OfApp(s Store, name string) (Store, error) {
 	if name == "" {
 		return s, nil
@@ -88,7 +89,7 @@ type ofApp struct {
 	folder string // "config/github/apps/NAME"
 }
 
-// isOfApp reports whether a path is one of the first App's own entries.
+// isOfApp reports whether a path is an entry that each App has for itself.
 func isOfApp(path string) bool {
 	own := []Name{AppClientID(), PrivateKey(), Signer(), GitHubURL(), LegacyInstallation()}
 	return slices.Contains(own, Name{path}) || path == installationsFolder || strings.HasPrefix(path, installationsFolder+"/")
@@ -123,7 +124,7 @@ func (a ofApp) Delete(ctx context.Context, name Name) error {
 	return a.Store.Delete(ctx, Name{a.to(name.path)})
 }
 
-// List implements [Store]. The names that it yields are those that the caller used.
+// List implements [Store]. It yields names in the form that the caller uses.
 func (a ofApp) List(ctx context.Context, below Prefix) iter.Seq2[Name, error] {
 	return func(yield func(Name, error) bool) {
 		for name, err := range a.Store.List(ctx, Prefix{a.to(below.path)}) {

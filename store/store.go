@@ -1,13 +1,12 @@
-// Package store keeps the secrets and records of the issuing side: the App's credentials,
-// the tokens that workspaces read, and the ledger of live tokens.
+// Package store stores the secrets and records of the issuing side: the App's
+// credentials, the tokens that workspaces read, and the ledger of live tokens.
 //
-// It is a leaf with three consumers (package workspace, the broker, and the
-// commands that set up an App), and its adapters are linked into the agent as
-// well, which must not carry YAML and policy because of an interface. Thus the
-// interface is here and not in one of its consumers. The adapters are Store in
-// credential/filestore, store/kubernetes, store/postgres, store/dynamodb,
-// credential/ssmstore and credential/vaultstore; what they have in common is tested by
-// package storetest.
+// The interface is in this package, not in a consumer, because there are three
+// consumers (package workspace, the broker, and the commands that set up an App), and
+// because the adapters are linked into the agent, which must not link YAML and policy
+// code. The adapters are Store in credential/filestore, store/kubernetes,
+// store/postgres, store/dynamodb, credential/ssmstore and credential/vaultstore;
+// package storetest tests what they have in common.
 package store
 
 import (
@@ -30,24 +29,24 @@ const MaxValue = 8 << 10
 var (
 	ErrNotFound = errors.New("there is no such entry")
 	ErrExists   = errors.New("there is an entry of that name already")
-	// ErrDamaged reports an entry whose content no Put wrote: another program made it, or
-	// a part of it is lost. It can be replaced and deleted.
+	// ErrDamaged reports an entry whose content no Put wrote: another program wrote it,
+	// or a part of it is lost. It can be replaced and deleted.
 	ErrDamaged = errors.New("the entry is damaged")
 )
 
-// A Store keeps secrets by name. Its methods may be called concurrently. Their
-// errors are for people: one line, without any value.
+// A Store stores secrets by name. Its methods may be called concurrently. Their errors
+// are for people: one line, without any value.
 type Store interface {
 	// Get returns the entry, or an error that wraps ErrNotFound or ErrDamaged.
 	Get(ctx context.Context, name Name) (Entry, error)
 
-	// Put writes the entry, whole or not at all. With CreateOnly it returns an
-	// error that wraps ErrExists, and changes nothing, where there is one. An
-	// error of any other kind leaves open whether the entry was written.
+	// Put writes the entry, completely or not at all. With CreateOnly, if the entry
+	// exists, Put changes nothing and returns an error that wraps ErrExists. After any
+	// other error the entry may or may not have been written.
 	Put(ctx context.Context, name Name, value Secret, mode Mode) error
 
-	// Delete removes the entry. It is no error if there is none. Afterwards no earlier
-	// value of the entry can be read.
+	// Delete removes the entry. Deleting a missing entry is no error. Afterwards no
+	// earlier value of the entry can be read.
 	Delete(ctx context.Context, name Name) error
 
 	// List yields the names below the prefix, at any depth and in any order. The first
@@ -55,30 +54,31 @@ type Store interface {
 	List(ctx context.Context, below Prefix) iter.Seq2[Name, error]
 }
 
-// A Ledger is a Store that finds the records of all workspaces with fewer calls
-// than List and Get take.
+// A Ledger is a Store that finds the records of all workspaces with fewer calls than
+// List and Get.
 type Ledger interface {
-	// Records yields what [Records] does.
+	// Records yields the same as [Records].
 	Records(ctx context.Context) iter.Seq2[NamedEntry, error]
 }
 
-// A Preparer is a Store that makes something before it keeps a workspace's first secret,
-// such as a key. It deletes that with the workspace's record.
+// A Preparer is a Store that makes something, such as a key, before it stores a
+// workspace's first secret. It deletes that with the workspace's record.
 type Preparer interface {
-	// Prepare may be called again at any time. Put calls it too. A caller that is about to
-	// have a secret made calls it first, so that no secret is made that cannot be kept.
+	// Prepare may be called again at any time. Put calls it too. A caller that is about
+	// to mint a secret calls Prepare first, so that it mints none that cannot be
+	// stored.
 	Prepare(ctx context.Context, workspace string) error
 }
 
-// A NamedEntry is an entry and where it is kept.
+// A NamedEntry is an entry and its name.
 type NamedEntry struct {
 	Name Name
 	Entry
 }
 
 // Records yields the ledger record of every workspace, in any order. It may leave out a
-// record that is deleted meanwhile. An error with a name is about that record, and the
-// others follow. An error without a name ends it.
+// record that is deleted in the meantime. An error with a name is about that record,
+// and more records follow. An error without a name is the last.
 func Records(ctx context.Context, s Store) iter.Seq2[NamedEntry, error] {
 	if ledger, ok := s.(Ledger); ok {
 		return ledger.Records(ctx)
@@ -95,7 +95,7 @@ func Records(ctx context.Context, s Store) iter.Seq2[NamedEntry, error] {
 			if errors.Is(err, ErrNotFound) {
 				continue
 			}
-			// On a disk, one file may be unreadable and the others readable.
+			// On a disk, one file may be unreadable while the others are readable.
 			if !yield(NamedEntry{name, entry}, err) || err != nil && (name.IsZero() || ctx.Err() != nil) {
 				return
 			}
@@ -103,11 +103,11 @@ func Records(ctx context.Context, s Store) iter.Seq2[NamedEntry, error] {
 	}
 }
 
-// An Entry is what is kept under a name.
+// An Entry is the content stored under a name.
 type Entry struct {
 	Value    Secret
 	Modified time.Time // when it was last written, by the store's clock
-	Version  string    // changes with every write; "" where the store is no Swapper
+	Version  string    // changes with every write; "" if the store is no Swapper
 }
 
 // Mode says whether Put may replace an entry. The zero Mode does not.
@@ -119,15 +119,15 @@ const (
 	Replace
 )
 
-// A Secret is a value that does not print itself: fmt, slog, JSON and text
-// encodings show a placeholder. Reveal is the one way to the text.
+// A Secret is a value that does not print itself: fmt, slog, JSON and text encodings
+// show a placeholder. Only Reveal returns the text.
 type Secret struct{ secret.Text }
 
-// NewSecret holds text.
+// NewSecret returns a Secret with a text.
 func NewSecret(text string) Secret { return Secret{secret.New(text)} }
 
-// Check returns an error for a value that some store cannot keep: an empty one, one of more
-// than MaxValue bytes, and one that is not text.
+// Check returns an error for a value that some store cannot hold: an empty value, one
+// of more than MaxValue bytes, and one that is not text.
 func (s Secret) Check() error {
 	switch text := s.Reveal(); {
 	case text == "":
@@ -143,54 +143,57 @@ func (s Secret) Check() error {
 // ErrChanged reports that an entry was written, created or deleted after it was read.
 var ErrChanged = errors.New("the entry was changed meanwhile")
 
-// The interfaces below are optional. A store implements one if it can do with one call
-// what others need many calls for. The functions of this package use it where they can.
+// The interfaces below are optional. A store implements one if it needs only one call
+// where other stores need many. The functions of this package use it if they can.
 
 // A Swapper is a Store that writes an entry only if it has not changed since it was read.
 type Swapper interface {
-	// Swap writes the value if the entry still has the version, and returns the new one.
-	// A version is what Get returned with the entry; "" means that there is none yet. In
-	// any other case it returns an error that wraps ErrChanged and changes nothing; an
-	// error of any other kind leaves open whether the entry was written. A store that is
-	// Indexed writes down due as PutDue does; others ignore it. The zero time means never.
+	// Swap writes the value if the entry still has the version, and returns the new
+	// version. A version comes from Get; "" means that the entry does not exist. If the
+	// entry has another version, Swap changes nothing and returns an error that wraps
+	// ErrChanged. After any other error the entry may or may not have been written. An
+	// Indexed store records due as PutDue does; others ignore it. The zero time means
+	// never.
 	Swap(ctx context.Context, name Name, value Secret, version string, due time.Time) (string, error)
 }
 
-// An Indexed store knows when its entries are due: a record to be refreshed, and every
-// other entry to be deleted.
+// An Indexed store knows when its entries are due. A due record must be refreshed;
+// every other due entry may be deleted.
 type Indexed interface {
-	// PutDue is Put, and writes down when the entry is due. Put means never, as the zero
-	// time does.
+	// PutDue is Put, and records when the entry is due. The zero time means never. Put
+	// also means never.
 	PutDue(ctx context.Context, name Name, value Secret, mode Mode, due time.Time) error
 
-	// Due yields the entries below the prefix that are due before the time, the earliest
-	// first, and at most limit of them where limit is above 0. It reads no others. An
-	// error with a name is about that entry, and the others follow; one without ends it.
+	// Due yields the entries below the prefix that are due before the time, earliest
+	// first; if limit is above 0, at most limit of them. It reads no other entries. An
+	// error with a name is about that entry, and more entries follow; an error without
+	// a name is the last.
 	Due(ctx context.Context, below Prefix, before time.Time, limit int) iter.Seq2[NamedEntry, error]
 }
 
-// A Pager is a Store that lists names in the order of their text, a part at a time.
+// A Pager is a Store that lists names in the order of their text, page by page.
 type Pager interface {
-	// Page returns the next names below the prefix that come after a name, at most
-	// limit; the zero Name means from the beginning. Fewer than limit are the last.
+	// Page returns up to limit names below the prefix that come after a name; the zero
+	// Name means from the beginning. If it returns fewer than limit, they are the last.
 	Page(ctx context.Context, below Prefix, after Name, limit int) ([]Name, error)
 }
 
-// A Watcher is a Store that says when something was written or deleted.
+// A Watcher is a Store that reports when something was written or deleted.
 type Watcher interface {
-	// Watch calls changed when it has begun to watch, and each time that something below
-	// the prefix may have changed, also after it was out of touch with the store for a
-	// while, until ctx ends. It returns why it ended. Calls of changed do not overlap.
+	// Watch calls changed when it has begun to watch, and each time that something
+	// below the prefix may have changed, also after it lost contact with the store for
+	// a while. It runs until ctx ends, and returns why it ended. Calls of changed do
+	// not overlap.
 	Watch(ctx context.Context, below Prefix, changed func()) error
 }
 
 // A Deleter is a Store that deletes several entries with one call.
 type Deleter interface {
-	// DeleteAll is Delete of each of the names. After an error some may be deleted.
+	// DeleteAll deletes each of the names. After an error some may be deleted.
 	DeleteAll(ctx context.Context, names []Name) error
 }
 
-// DeleteAll deletes entries, with few calls where the store is a Deleter. It ends at the
+// DeleteAll deletes entries, with few calls if the store is a Deleter. It ends at the
 // first error.
 func DeleteAll(ctx context.Context, s Store, names []Name) error {
 	if deleter, ok := s.(Deleter); ok {
@@ -204,8 +207,8 @@ func DeleteAll(ctx context.Context, s Store, names []Name) error {
 	return nil
 }
 
-// PutDue is Put of a store, and writes down when the entry is due where the store is
-// Indexed.
+// PutDue calls PutDue of an Indexed store, and Put of any other, which does not record
+// when the entry is due.
 func PutDue(ctx context.Context, s Store, name Name, value Secret, mode Mode, due time.Time) error {
 	if indexed, ok := s.(Indexed); ok {
 		return indexed.PutDue(ctx, name, value, mode, due)
@@ -215,11 +218,12 @@ func PutDue(ctx context.Context, s Store, name Name, value Secret, mode Mode, du
 
 type urgentKey struct{}
 
-// Urgently returns a context for calls of a store that go before others: a block, and the
-// looks that find it. A store that takes few calls a second lets other calls wait meanwhile.
+// Urgently returns a context for calls of a store that take precedence over others: a
+// block, and the reads that find it. A store that allows few calls a second makes other
+// calls wait.
 func Urgently(ctx context.Context) context.Context {
 	return context.WithValue(ctx, urgentKey{}, true)
 }
 
-// IsUrgent reports whether ctx is of [Urgently], or made of one.
+// IsUrgent reports whether ctx comes from [Urgently].
 func IsUrgent(ctx context.Context) bool { return ctx.Value(urgentKey{}) != nil }

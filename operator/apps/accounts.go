@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	accountLife = time.Hour   // renames and new installations are seen after this
-	absentLife  = time.Minute // an account without an installation is asked for again after this
+	accountLife = time.Hour   // renames and new installations are noticed after this
+	absentLife  = time.Minute // an account without an installation is looked up again after this
 )
 
-// mostLookups is how many accounts an App that are not known yet may ask GitHub for in a
-// minute: tenants choose them, and what is left of GitHub's 900 points is for minting.
+// mostLookups is how many unknown accounts an App may look up at GitHub per minute.
+// Tenants choose the accounts; the rest of GitHub's 900 points is for minting.
 const mostLookups = 120
 
-// accounts remember where an App is installed.
+// accounts caches where an App is installed.
 type accounts struct {
 	byID    memo[int64, mint.Installation]
 	byOwner memo[string, mint.Installation]
@@ -32,8 +32,8 @@ type accounts struct {
 
 func newAccounts() *accounts { return &accounts{budget: budget{most: mostLookups}} }
 
-// Account returns the login of the account that an installation is on. It is remembered
-// for an hour. The error is an [*mint.Error].
+// Account returns the login of the account that an installation is on. It is cached for
+// an hour. The error is an [*mint.Error].
 func (r *Registry) Account(ctx context.Context, app *App, installation int64) (login string, err error) {
 	found, err := app.accounts.byID.get(installation, r.now(), func(isKnown bool) (mint.Installation, time.Duration, error) {
 		doing := fmt.Sprintf("find installation %d", installation)
@@ -42,8 +42,8 @@ func (r *Registry) Account(ctx context.Context, app *App, installation int64) (l
 	return found.Account.Login, err
 }
 
-// InstallationOf returns the installation on an account. It is remembered for an hour,
-// and for a minute that there is none. The error is an [*mint.Error].
+// InstallationOf returns the installation on an account. It is cached for an hour; that
+// an account has none is cached for a minute. The error is an [*mint.Error].
 func (r *Registry) InstallationOf(ctx context.Context, app *App, owner string) (mint.Installation, error) {
 	return app.accounts.byOwner.get(gitname.Fold(owner), r.now(), func(isKnown bool) (mint.Installation, time.Duration, error) {
 		doing := "find the installation on " + owner
@@ -51,8 +51,9 @@ func (r *Registry) InstallationOf(ctx context.Context, app *App, owner string) (
 	})
 }
 
-// lookUp asks GitHub, which takes so many requests. An account that was known once is
-// always asked for again: of those there are not more than installations.
+// lookUp asks GitHub, at the cost of the given number of requests. An account that was
+// known once is always looked up again: there are never more of those than
+// installations.
 func (r *Registry) lookUp(app *App, doing string, requests int, isKnown bool, ask func() (mint.Installation, error)) (mint.Installation, time.Duration, error) {
 	if !isKnown {
 		if ok, wait := app.accounts.budget.spend(requests, r.now()); !ok {
@@ -67,7 +68,7 @@ func (r *Registry) lookUp(app *App, doing string, requests int, isKnown bool, as
 	return found, lifeOf(err), err
 }
 
-// lifeOf says how long an answer is remembered.
+// lifeOf returns how long an answer is cached.
 func lifeOf(err error) time.Duration {
 	if err == nil {
 		return accountLife
@@ -78,13 +79,13 @@ func lifeOf(err error) time.Duration {
 	return 0
 }
 
-// forget an installation that is not there any more.
+// forget removes an installation that no longer exists.
 func (a *accounts) forget(installation int64) {
 	a.byID.forget(installation)
 	a.byOwner.mu.Lock()
 	defer a.byOwner.mu.Unlock()
 	for owner, known := range a.byOwner.answers {
-		if known.mu.TryLock() { // else it is asked for right now
+		if known.mu.TryLock() { // if locked, it is being looked up right now
 			if known.value.ID == installation {
 				delete(a.byOwner.answers, owner)
 			}
@@ -93,11 +94,11 @@ func (a *accounts) forget(installation int64) {
 	}
 }
 
-// mostAnswers bounds a memo, whose questions tenants choose. A full one forgets what has
-// no value, and everything where that is not enough.
+// mostAnswers bounds a memo, because tenants choose its questions. A full memo drops
+// the answers without a value, and all answers if that is not enough.
 const mostAnswers = 4096
 
-// A memo remembers answers, each for a while, and has each question asked once at a
+// A memo caches answers, each for its own time, and asks each question only once at a
 // time. The zero memo is empty.
 type memo[K comparable, V any] struct {
 	mu      sync.Mutex // guards answers
@@ -106,17 +107,17 @@ type memo[K comparable, V any] struct {
 
 // An answer is a value or an error.
 type answer[V any] struct {
-	mu    sync.Mutex // guards the rest; held while it is asked for
+	mu    sync.Mutex // guards the rest; held while the question is asked
 	value V
 	err   error
-	at    time.Time // when it was given; zero is never
+	at    time.Time // when it was given; zero means never
 	life  time.Duration
 
-	isKnown bool // there was a value once
+	isKnown bool // it had a value at some time
 }
 
-// get returns what is remembered, and otherwise what ask says, with how long to
-// remember that. ask is told whether there was a value before.
+// get returns the cached answer, and otherwise calls ask, which returns the value and
+// how long to cache it. ask is told whether there was a value before.
 func (m *memo[K, V]) get(key K, now time.Time, ask func(isKnown bool) (V, time.Duration, error)) (V, error) {
 	a := m.of(key)
 	a.mu.Lock()
@@ -149,7 +150,7 @@ func (m *memo[K, V]) forget(key K) {
 	delete(m.answers, key)
 }
 
-// shrink makes room. Those that are asked for right now count as values.
+// shrink makes room. Answers that are being asked for right now count as values.
 func (m *memo[K, V]) shrink() {
 	maps.DeleteFunc(m.answers, func(_ K, a *answer[V]) bool {
 		if !a.mu.TryLock() {
@@ -163,15 +164,15 @@ func (m *memo[K, V]) shrink() {
 	}
 }
 
-// A budget allows something so many times in a minute.
+// A budget allows a fixed number of uses per minute.
 type budget struct {
 	most int
 
 	mu   sync.Mutex  // guards used
-	used []time.Time // in the last minute, the oldest first
+	used []time.Time // in the last minute, oldest first
 }
 
-// spend reports whether n more are allowed, and otherwise when some are.
+// spend reports whether n more uses are allowed, and otherwise how long to wait.
 func (b *budget) spend(n int, now time.Time) (ok bool, wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,11 +1,11 @@
-// Package apps has the GitHub Apps that Tokens name, ready to mint: their keys, the
-// accounts they are installed on, and the pace at which each may ask GitHub.
+// Package apps provides the GitHub Apps that Tokens name, ready to mint: their keys,
+// the accounts they are installed on, and the rate at which each may ask GitHub.
 //
-// An App is either an object of kind App or the operator's own configuration. A key
-// is read from where its provider keeps it and never from where an App's namespace
-// leads: text of a Secret is a key and no path, and the name of a key in a KMS is no
-// address. What a namespace may use is not decided here, but asked for before each use:
-// see Permit of [Registry].
+// An App is either an object of kind App or the operator's own configuration. A key is
+// read only from its provider; a tenant cannot redirect the read: the text of a Secret
+// is a key and never a path, and the name of a key in a KMS is never an address. This
+// package does not decide what a namespace may use; it asks before each use: see Permit
+// of [Registry].
 package apps
 
 import (
@@ -27,8 +27,8 @@ type Ref struct{ Namespace, Name string }
 // IsDefault reports whether r is the operator's own configuration.
 func (r Ref) IsDefault() bool { return r == Ref{} }
 
-// String returns NAMESPACE/NAME, and "default" for the operator's own configuration.
-// It is how a TenantPolicy names the App.
+// String returns NAMESPACE/NAME, or "default" for the operator's own configuration. A
+// TenantPolicy names the App in this form.
 func (r Ref) String() string {
 	if r.IsDefault() {
 		return "default"
@@ -36,37 +36,38 @@ func (r Ref) String() string {
 	return r.Namespace + "/" + r.Name
 }
 
-// ProviderFile is where the operator's own configuration may have its key, beside the
-// providers of objects: in a file.
+// ProviderFile reads the key from a file. Only the operator's own configuration may use
+// it.
 const ProviderFile v1.Provider = "file"
 
-// ErrNotFound reports that there is no such App.
+// ErrNotFound reports that an App does not exist.
 var ErrNotFound = errors.New("there is no such App")
 
-// NotReady reports that an App is there and cannot be used.
+// NotReady reports that an App exists but cannot be used.
 type NotReady struct {
-	Reason     string        // of the condition Ready of the App: AppNotReady, KeyInvalid or NotPermitted
+	Reason     string        // reason of the App's condition Ready: AppNotReady, KeyInvalid or NotPermitted
 	Message    string        // why, and what to do; one line
-	RetryAfter time.Duration // when it is worth another look; 0 is when the App changes
+	RetryAfter time.Duration // when to try again; 0 means when the App changes
 }
 
 func (e *NotReady) Error() string { return e.Message }
 
-// An App is ready to mint. It stays the same while the object and its key do, so that
-// it signs one JWT in eight minutes. Its fields are not to be changed.
+// An App is ready to mint. The registry returns the same App while the object and its
+// key are unchanged, so that it signs one JWT in eight minutes. Callers must not change
+// its fields.
 type App struct {
-	*mint.App // with Once: nothing waits
+	*mint.App // with Once set: it does not wait or retry
 
 	Ref            Ref
-	InstallationID int64       // for tokens that name neither an installation nor an owner; 0 names no installation
+	InstallationID int64       // for tokens that name neither an installation nor an owner; 0 means none
 	Provider       v1.Provider // or ProviderFile
-	Key            string      // as the spec names it; "" for a key in a Secret
-	GitHub         string      // as people know it: https://github.com
-	Host           string      // of GitHub: github.com
+	Key            string      // as in the spec; "" for a key in a Secret
+	GitHub         string      // address for people: https://github.com
+	Host           string      // host of GitHub: github.com
 	ValidateKey    bool
 
-	// Pace names the App to a [Pacer]. Apps with one key are one App to GitHub and have
-	// one Pace.
+	// Pace names the App to a [Pacer]. GitHub counts Apps with the same key as one App,
+	// so they share one Pace.
 	Pace Ref
 
 	entry    *entry
@@ -75,10 +76,10 @@ type App struct {
 	self     memo[struct{}, mint.Registration]
 }
 
-// Mint is [mint.App.Mint], and asks GitHub once: [Registry.Why] finds out more about an
-// error. An App whose key GitHub refuses has it read again.
+// Mint is [mint.App.Mint] but asks GitHub only once; [Registry.Why] finds the reason of
+// an error. If GitHub refuses the App's key, the key is read again.
 func (a *App) Mint(ctx context.Context, g mint.Grant) (mint.Minted, error) {
-	g.Owner = "" // with it, mint would look for the reason each time
+	g.Owner = "" // with Owner set, mint would look for the reason each time
 	m, err := a.App.Mint(ctx, g)
 	a.hear(err)
 	if e, ok := errors.AsType[*mint.Error](err); ok && e.Kind == mint.NotInstalled {
@@ -87,8 +88,8 @@ func (a *App) Mint(ctx context.Context, g mint.Grant) (mint.Minted, error) {
 	return m, err
 }
 
-// Self returns what GitHub has registered for the App, which proves the key. GitHub is
-// asked once for each key.
+// Self returns GitHub's registration of the App, which proves the key. GitHub is asked
+// once for each key.
 func (a *App) Self(ctx context.Context) (mint.Registration, error) {
 	self, err := a.self.get(struct{}{}, a.entry.now(), func(bool) (mint.Registration, time.Duration, error) {
 		self, err := a.App.Self(ctx)
@@ -98,7 +99,7 @@ func (a *App) Self(ctx context.Context) (mint.Registration, error) {
 	return self, err
 }
 
-// forever keeps a success and no failure.
+// forever caches a success and no failure.
 func forever(err error) time.Duration {
 	if err != nil {
 		return 0
@@ -106,7 +107,7 @@ func forever(err error) time.Duration {
 	return 1<<63 - 1
 }
 
-// hear notes what GitHub thinks of the key.
+// hear records whether GitHub accepts the key.
 func (a *App) hear(err error) {
 	if err == nil {
 		a.entry.accept(a)
@@ -116,7 +117,7 @@ func (a *App) hear(err error) {
 	}
 }
 
-// advice is what the reader of a condition can do about each kind of error.
+// advice tells the reader of a condition what to do about each kind of error.
 var advice = map[mint.Kind]string{
 	mint.Refused:      "see what the App may do there in its settings at GitHub",
 	mint.BadKey:       "correct the App's id (appID or clientID), or give it a private key of that App",
@@ -132,9 +133,9 @@ var advice = map[mint.Kind]string{
 	mint.BadToken:     "the operator tries again by itself",
 }
 
-// Explain returns what a condition says of an error, in one line that ends with what
-// to do. The line is the same for the same failure: it has no time and no number of a
-// request.
+// Explain returns an error as a condition shows it: one line that ends with what to do.
+// The same failure gives the same line, because the line has no time and no request
+// number.
 func (a *App) Explain(err error) string {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok {
@@ -142,30 +143,30 @@ func (a *App) Explain(err error) string {
 	}
 	do := advice[e.Kind]
 	if e.Kind == mint.NotGranted {
-		do = cmp.Or(e.Advice(), do) // it names the page where that is done
+		do = cmp.Or(e.Advice(), do) // it names the page to change it on
 	}
 	text := e.Doing + ": " + strings.TrimSuffix(e.Why(), ".")
-	if do != "" { // a signer's error says by itself what to do
+	if do != "" { // a signer's error already says what to do
 		text += "; " + do
 	}
 	return usererr.Escape(text)
 }
 
 const (
-	reasonLife  = 30 * time.Minute // a reason that was found is remembered for this
-	mostReasons = 6                // looked for in a minute, of one App: each takes up to 20 of GitHub's points
+	reasonLife  = 30 * time.Minute // how long a reason is cached
+	mostReasons = 6                // lookups per minute and App: each takes up to 20 of GitHub's points
 )
 
-// reasons are what [Registry.Why] found out about one App.
+// reasons caches what [Registry.Why] found out about one App.
 type reasons struct {
 	known memo[string, string]
 	budget
 }
 
-// Why is [App.Explain] for an error of [App.Mint], and says what GitHub does not: which
-// repository or permission is not granted and where that is changed, who suspended the
-// installation. GitHub is asked for that a few times a minute, so that a thousand
-// Tokens that cannot be minted do not use up what others need.
+// Why is [App.Explain] for an error of [App.Mint], with details that GitHub leaves out:
+// which repository or permission is not granted and where to change that, or who
+// suspended the installation. It asks GitHub only a few times a minute, so that a
+// thousand Tokens that cannot be minted do not use up the requests that others need.
 func (r *Registry) Why(ctx context.Context, app *App, g mint.Grant, err error) string {
 	plain := app.Explain(err)
 	e, ok := errors.AsType[*mint.Error](err)
@@ -184,7 +185,7 @@ func (r *Registry) Why(ctx context.Context, app *App, g mint.Grant, err error) s
 	return why
 }
 
-// lookFor asks GitHub for the reason of a refusal; "" where it cannot be found.
+// lookFor asks GitHub for the reason of a refusal. It returns "" if it finds none.
 func (r *Registry) lookFor(ctx context.Context, app *App, e *mint.Error, g mint.Grant) string {
 	found, err := app.Installation(ctx, g.Installation)
 	if err != nil {

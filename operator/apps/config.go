@@ -23,25 +23,25 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A Config is the operator's own configuration: the App that is used where a token
-// names none, and how all Apps log in to Vault. The zero Config names no App.
+// A Config is the operator's own configuration: the App for tokens that name none, and
+// how all Apps log in to Vault. The zero Config names no App.
 type Config struct {
 	AppID          ID         `yaml:"app_id"`
-	ClientID       string     `yaml:"client_id"` // instead of AppID
+	ClientID       string     `yaml:"client_id"` // alternative to AppID
 	InstallationID ID         `yaml:"installation_id"`
 	Provider       string     `yaml:"provider"` // file (default), aws, gcp, azure or vault
-	Key            string     `yaml:"key"`      // a path for file, else as in an App's spec
+	Key            string     `yaml:"key"`      // a path for file, otherwise as in an App's spec
 	ValidateKey    bool       `yaml:"validate_key"`
 	Vault          VaultLogin `yaml:"vault"`
 }
 
-// A VaultLogin is how the operator logs in to Vault, for its own key and those of all
-// Apps with provider: vault. Its keys are those of a Vault URL's query: addr,
-// namespace, ca_file, auth, auth_mount, role and so on. What it does not say is left
-// to the environment: VAULT_ADDR, VAULT_TOKEN and so on.
+// A VaultLogin says how the operator logs in to Vault, for its own key and those of all
+// Apps with provider: vault. Its keys are the query parameters of a Vault URL: addr,
+// namespace, ca_file, auth, auth_mount, role and so on. Settings that it lacks come
+// from the environment: VAULT_ADDR, VAULT_TOKEN and so on.
 type VaultLogin map[string]string
 
-// query is the login as a URL has it.
+// query returns the login as the query of a URL.
 func (l VaultLogin) query() string {
 	values := url.Values{}
 	for key, value := range l {
@@ -50,7 +50,8 @@ func (l VaultLogin) query() string {
 	return values.Encode()
 }
 
-// An ID is one of GitHub's. It is written as a number or as text: templates quote some.
+// An ID is a GitHub ID. It may be written as a number or as text, because some
+// templates quote it.
 type ID int64
 
 // UnmarshalYAML implements yaml.Unmarshaler.
@@ -79,8 +80,8 @@ func (c Config) id() string {
 	return c.ClientID
 }
 
-// A variable of the environment outranks the file, as in the second system. The first
-// one that is set counts.
+// The environment variables outrank the file, as in github-token-manager. The first one
+// that is set counts.
 var variables = []struct {
 	setting string
 	names   []string
@@ -96,9 +97,9 @@ var variables = []struct {
 	}},
 }
 
-// ParseConfig reads the text of the configuration file, which may be empty, and the
-// variables of the second system. what names the file in errors. An error never has a
-// value of the file in it.
+// ParseConfig reads the text of the configuration file, which may be empty, and
+// github-token-manager's environment variables. what names the file in errors. An error
+// never contains a value of the file.
 func ParseConfig(what string, text []byte, getenv func(string) string) (Config, error) {
 	c, err := decode(text)
 	if err != nil {
@@ -187,7 +188,7 @@ func (c Config) check() error {
 	return c.checkVault()
 }
 
-// checkVault opens a key without asking Vault, to see that the login is complete.
+// checkVault opens a key without contacting Vault, to check that the login is complete.
 func (c Config) checkVault() error {
 	if len(c.Vault) == 0 {
 		return nil
@@ -199,8 +200,8 @@ func (c Config) checkVault() error {
 	return nil
 }
 
-// DefaultConfigs are where the configuration is where no option says so. The first one
-// that is there counts.
+// DefaultConfigs are the default paths of the configuration. The first one that exists
+// counts.
 var DefaultConfigs = []string{"/config/gatepass.yaml", "/config/gtm.yaml"}
 
 // maxConfig bounds the file, in bytes.
@@ -217,14 +218,14 @@ type ConfigFile struct {
 	config Config
 }
 
-// state is which candidate is there, and what it looked like.
+// state names the candidate file that exists, and what identifies its version.
 type state struct {
-	path  string // "" where there is no file
+	path  string // "" if no file exists
 	stamp filestamp.Stamp
 }
 
-// OpenConfig reads the configuration at path. With "" it reads the first of
-// [DefaultConfigs] that exists; without one there is no error.
+// OpenConfig reads the configuration at path, or, if path is "", the first of
+// [DefaultConfigs] that exists. If none exists, that is no error.
 func OpenConfig(path string, getenv func(string) string) (*ConfigFile, error) {
 	c := &ConfigFile{paths: DefaultConfigs, getenv: getenv}
 	if path != "" {
@@ -241,7 +242,7 @@ func OpenConfig(path string, getenv func(string) string) (*ConfigFile, error) {
 	return c, nil
 }
 
-// Current returns the latest good configuration.
+// Current returns the latest valid configuration.
 func (c *ConfigFile) Current() Config {
 	if c == nil {
 		return Config{}
@@ -251,9 +252,9 @@ func (c *ConfigFile) Current() Config {
 	return c.config
 }
 
-// Reload reads the file again if it changed, and reports whether there is another
-// configuration now. A bad file is an error once, and leaves the latest good one in
-// use; so does a file that is gone.
+// Reload reads the file again if it changed, and reports whether the configuration
+// changed. A bad or missing file is reported as an error once; the latest valid
+// configuration stays in use.
 func (c *ConfigFile) Reload() (changed bool, err error) {
 	if c == nil {
 		return false, nil
@@ -277,7 +278,7 @@ func (c *ConfigFile) Reload() (changed bool, err error) {
 	return true, nil
 }
 
-// look finds the file. A Secret that is mounted changes by its links.
+// look finds the file. Kubernetes updates a mounted Secret by changing symbolic links.
 func (c *ConfigFile) look() state {
 	for _, path := range c.paths {
 		if stamp, err := filestamp.Of(path); !errors.Is(err, fs.ErrNotExist) {

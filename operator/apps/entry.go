@@ -15,32 +15,32 @@ import (
 )
 
 const (
-	keyLife     = time.Minute      // a key is read again after this
-	readWait    = 10 * time.Second // for the API server's answer
-	readAgain   = 5 * time.Second  // and not earlier than this, whatever happens
-	retryRead   = time.Minute      // when users of an App without a key are to ask again: its controller looks sooner
+	keyLife     = time.Minute      // a key is reread after this
+	readWait    = 10 * time.Second // timeout for the API server's answer
+	readAgain   = 5 * time.Second  // a key is never reread sooner than this
+	retryRead   = time.Minute      // when users of an App without a key retry; the App's controller checks sooner
 	refusedRest = time.Minute      // how long GitHub is not asked with a key that it refused
 )
 
-// An entry is one Ref of a registry.
+// An entry caches the App of one Ref.
 type entry struct {
 	registry *Registry
 	ref      Ref
-	current  atomic.Pointer[App] // changed under mu
+	current  atomic.Pointer[App] // written under mu
 
 	mu        sync.Mutex // guards the rest; held while the key is read
-	wish      wish       // what current, or failed, is about
-	made      material   // what current is made of
-	of        wish       // and what it was wished to be
+	wish      wish       // what current or failed was made for
+	made      material   // what current was made from
+	of        wish       // the wish that current was made for
 	read      time.Time  // when the key was read
-	failed    error      // why there is no App; nil where there is
+	failed    error      // why there is no App; nil if there is one
 	refused   *mint.Error
 	refusedAt time.Time
 }
 
 func (e *entry) now() time.Time { return e.registry.now() }
 
-// get returns the App that w wishes for.
+// get returns the App that w describes.
 func (e *entry) get(ctx context.Context, w wish) (*App, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -62,12 +62,12 @@ func (e *entry) get(ctx context.Context, w wish) (*App, error) {
 	return e.current.Load(), nil
 }
 
-// rest is how long the key is not tried again after GitHub refused it.
+// rest returns how long the key is not tried again after GitHub refused it.
 func (e *entry) rest() time.Duration {
 	return refusedRest - clock.Since(e.refusedAt, e.now())
 }
 
-// isDue reports whether the key is to be read again.
+// isDue reports whether the key must be reread.
 func (e *entry) isDue(w wish) bool {
 	age := clock.Since(e.read, e.now())
 	switch {
@@ -76,12 +76,12 @@ func (e *entry) isDue(w wish) bool {
 	case e.failed != nil, e.refused != nil && w.isPEM():
 		return age >= readAgain
 	case e.refused != nil:
-		return e.rest() <= 0 // a KMS may have another version by now
+		return e.rest() <= 0 // a KMS may have a new version by now
 	}
 	return w.isPEM() && age >= keyLife
 }
 
-// take notes what was read. While it is the same, the App is.
+// take records what was read. While that is unchanged, the App stays the same.
 func (e *entry) take(w wish, made material, err error) {
 	old := e.current.Load()
 	isNew := e.of != w || made.identity != e.made.identity || made.basics != e.made.basics
@@ -114,8 +114,8 @@ func (e *entry) app(w wish, made material) *App {
 	}
 }
 
-// refuse notes that GitHub does not take the key of an App. A 404 for the App is of
-// the same kind.
+// refuse records that GitHub refuses the key of an App. A 404 for the App counts as
+// well.
 func (e *entry) refuse(a *App, why *mint.Error) {
 	a.self.forget(struct{}{})
 	e.mu.Lock()
@@ -125,7 +125,7 @@ func (e *entry) refuse(a *App, why *mint.Error) {
 	}
 }
 
-// accept notes that GitHub takes the key again.
+// accept records that GitHub accepts the key again.
 func (e *entry) accept(a *App) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -134,21 +134,21 @@ func (e *entry) accept(a *App) {
 	}
 }
 
-// A wish is what an object or the operator's configuration says of an App. Two that are
-// equal wish for the same.
+// A wish is the App as the object or the operator's configuration describes it. Equal
+// wishes describe the same App.
 type wish struct {
-	id           string // "" is for the Secret to say
+	id           string // "" means that the Secret names it
 	installation int64
 	provider     v1.Provider
-	key          string // of a KMS; a path for ProviderFile
+	key          string // in a KMS; a path for ProviderFile
 	secret       v1.KeyReference
-	github       string // "" is for the Secret to say, else the operator's
+	github       string // "" means that the Secret names it, otherwise the operator's
 	operator     string // the operator's GitHub
-	vault        string // the query of the URLs of Vault's keys
+	vault        string // query of the URLs of Vault keys
 	validate     bool
 }
 
-// isPEM reports whether the private key itself is read.
+// isPEM reports whether the private key itself is read from the provider.
 func (w wish) isPEM() bool { return w.provider == v1.ProviderSecret || w.provider == ProviderFile }
 
 func wishOfConfig(c Config, github string) wish {
@@ -158,8 +158,9 @@ func wishOfConfig(c Config, github string) wish {
 	}
 }
 
-// wishOfSpec refuses what would send a signature of the operator's to another server:
-// its cloud identity signs for the operator's own GitHub only.
+// wishOfSpec returns the wish of a spec. It refuses a spec that would send a signature
+// made by the operator to another server: the operator's cloud identity signs only for
+// the operator's own GitHub.
 func (r *Registry) wishOfSpec(s v1.AppSpec, c Config) (wish, error) {
 	w := wish{
 		id: s.ClientID, installation: s.InstallationID, provider: s.Provider, key: s.Key,
@@ -186,7 +187,7 @@ func isSameGitHub(one, other string) bool {
 	return err == nil && err2 == nil && a == b
 }
 
-// notReady is an App that cannot be used as it is.
+// notReady returns the error of an App that cannot be used as it is.
 func notReady(after time.Duration, format string, args ...any) *NotReady {
 	return &NotReady{Reason: v1.ReasonAppNotReady, Message: fmt.Sprintf(format, args...), RetryAfter: after}
 }

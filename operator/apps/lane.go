@@ -7,12 +7,12 @@ import (
 
 const (
 	window    = time.Minute
-	offerLife = 5 * time.Second // a turn that is not taken by then goes to the next
-	sparse    = 15              // a burst is one part in so many of a minute's mints
+	offerLife = 5 * time.Second // an offered turn that is not taken by then goes to the next key
+	sparse    = 15              // a burst is at most this fraction of a minute's mints: one part in sparse
 )
 
-// A lane is the queue of one App. Of the turns of any minute, taken or on offer, there
-// are never more than limit; between bursts they are spread evenly.
+// A lane is the queue of one App. In any minute, at most limit turns are taken or on
+// offer. Between bursts they are spread evenly.
 type lane struct {
 	limit int // 0 means no limit
 	timer *time.Timer
@@ -20,16 +20,16 @@ type lane struct {
 	queue  queue
 	queued map[Key]*waiter
 	offers map[Key]offer
-	taken  []time.Time // of the last minute, the oldest first
+	taken  []time.Time // in the last minute, oldest first
 	asked  int         // so far, for the order
 
-	credit float64   // turns that may be given at once
-	since  time.Time // when credit was that
-	held   time.Time // nothing is minted before
-	short  time.Time // only what ends is minted before
+	credit float64   // turns that may be given right now
+	since  time.Time // when credit had that value
+	held   time.Time // no mint before this time
+	short  time.Time // only tokens that end soon are minted before this time
 }
 
-// An offer is a turn that a key was woken for.
+// An offer is a turn that was offered to a key; wake was called for the key.
 type offer struct {
 	ask   Ask
 	until time.Time
@@ -41,7 +41,7 @@ func newLane(limit int) *lane {
 
 func burstOf(limit int) float64 { return float64(max(1, limit/sparse)) }
 
-// take reports whether a key may mint at once, and queues it otherwise.
+// take reports whether a key may mint now; otherwise it queues the key.
 func (l *lane) take(a Ask, now time.Time) bool {
 	l.refresh(now)
 	if o, ok := l.offers[a.Key]; ok && now.Before(o.until) {
@@ -65,7 +65,7 @@ func (l *lane) use(now time.Time) {
 	}
 }
 
-// put queues a key; one that is queued keeps its place among its like.
+// put queues a key. A key that is already queued keeps its place within its class.
 func (l *lane) put(a Ask) {
 	if w := l.queued[a.Key]; w != nil {
 		w.ask = a
@@ -89,7 +89,7 @@ func (l *lane) forget(key Key) {
 	}
 }
 
-// hold takes back the turns on offer.
+// hold withdraws the turns on offer, and gives none until that time.
 func (l *lane) hold(until time.Time) {
 	if !until.After(l.held) {
 		return
@@ -122,7 +122,7 @@ func (l *lane) refresh(now time.Time) {
 // mayGive reports whether the first of the queue may mint now.
 func (l *lane) mayGive(now time.Time) bool { return len(l.queue) > 0 && l.wait(now) <= 0 }
 
-// wait is how long the first of the queue has to wait, as far as that is known.
+// wait returns how long the first of the queue has to wait, as far as that is known.
 func (l *lane) wait(now time.Time) time.Duration {
 	wait := l.held.Sub(now)
 	if l.queue[0].ask.Class != Ending {
@@ -140,13 +140,13 @@ func (l *lane) wait(now time.Time) time.Duration {
 	return wait
 }
 
-// epsilon is what sums of fractions may be off by.
+// epsilon is the tolerance for sums of fractions.
 const epsilon = 1e-6
 
-// freed is how long it is until a turn of the last minute counts no more.
+// freed returns how long it takes until a turn of the last minute no longer counts.
 func (l *lane) freed(now time.Time) time.Duration {
 	if len(l.taken) == 0 {
-		return offerLife // all are on offer
+		return offerLife // all turns are on offer
 	}
 	return l.taken[0].Add(window).Sub(now)
 }
@@ -164,19 +164,19 @@ func (l *lane) advance(now time.Time) (woken []Key) {
 	return woken
 }
 
-// next is how long it is until there is something to do, and whether there is.
+// next returns when the lane needs attention again, and whether it does.
 func (l *lane) next(now time.Time) (time.Duration, bool) {
 	if len(l.queue) == 0 {
 		return 0, false
 	}
 	next := l.wait(now)
 	for _, o := range l.offers {
-		next = min(next, o.until.Sub(now)) // its turn may go to another one
+		next = min(next, o.until.Sub(now)) // its turn may go to another key
 	}
 	return max(next, 0), true
 }
 
-// isIdle reports whether nothing of the lane matters any more.
+// isIdle reports whether the lane holds no state that matters.
 func (l *lane) isIdle(now time.Time) bool {
 	return len(l.queue)+len(l.offers)+len(l.taken) == 0 && !l.held.After(now) && !l.short.After(now)
 }
@@ -185,10 +185,10 @@ func (l *lane) isIdle(now time.Time) bool {
 type waiter struct {
 	ask   Ask
 	order int // of asking
-	index int // in the queue
+	index int // position in the queue
 }
 
-// A queue is a heap, the most urgent first.
+// A queue is a heap, most urgent first.
 type queue []*waiter
 
 func (q queue) Len() int { return len(q) }

@@ -24,25 +24,26 @@ import (
 type material struct {
 	basics
 	signer   issuing.Signer
-	identity string // names the key: two Apps with one are one App to GitHub
+	identity string // names the key: GitHub counts two Apps with the same key as one
 }
 
-// basics are compared.
+// basics are the comparable parts of a material.
 type basics struct {
 	id           string
 	installation int64
 	github       string
 }
 
-// api returns the address of the REST API, and the host of GitHub. read has checked
-// that there are some.
+// api returns the address of the REST API and the host of GitHub. read has checked that
+// both are present.
 func (b basics) api() (api, host string) {
 	api, _ = mint.APIURL(b.github)
 	u, _ := url.Parse(b.github)
 	return api, u.Host
 }
 
-// read gathers what the App is made of. An error that is no [*NotReady] is one of ctx.
+// read gathers what the App is made of. An error other than a [*NotReady] comes from
+// ctx.
 func (r *Registry) read(ctx context.Context, ref Ref, w wish) (material, error) {
 	m := material{basics: basics{w.id, w.installation, w.github}}
 	var err error
@@ -77,7 +78,7 @@ func asNotReady(err error) error {
 	return notReady(retryRead, "%s", usererr.Escape(err.Error()))
 }
 
-// The keys of a Secret as "flux create secret githubapp" makes it, and the default of
+// The keys of a Secret made by "flux create secret githubapp", and the default of
 // keyRef.key.
 const (
 	keyPEM           = "private-key.pem"
@@ -87,7 +88,7 @@ const (
 	fluxURL          = "githubAppBaseURL"
 )
 
-// readSecret reads the Secret of an App, which is in the App's own namespace.
+// readSecret reads the Secret of an App. The Secret is in the App's own namespace.
 func (r *Registry) readSecret(ctx context.Context, ref Ref, w wish, m *material) error {
 	var s corev1.Secret
 	what := "the Secret " + ref.Namespace + "/" + w.secret.Name
@@ -118,7 +119,7 @@ func orDefault(name string) string {
 	return name
 }
 
-// pemOf returns the text of the private key; nil where there is none.
+// pemOf returns the text of the private key, or nil if there is none.
 func pemOf(data map[string][]byte, named string) (name string, text []byte) {
 	if named != "" {
 		return named, data[named]
@@ -131,7 +132,7 @@ func pemOf(data map[string][]byte, named string) (name string, text []byte) {
 	return orDefault(""), nil
 }
 
-// flux takes what the App does not say from the Secret.
+// flux takes from a Secret made by Flux what the App itself does not specify.
 func (m *material) flux(data map[string][]byte, what string) error {
 	text := func(key string) string { return strings.TrimSpace(string(data[key])) }
 	if m.id == "" {
@@ -160,8 +161,8 @@ func notInID(c rune) bool {
 	return !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '.' || c == '_' || c == '-')
 }
 
-// webURL returns where people find the GitHub of an API's address, which is what Flux
-// writes: https://HOST/api/v3. Anything else is returned as it is.
+// webURL returns the web address that belongs to an API address in the form that Flux
+// writes: https://HOST/api/v3. It returns any other text as it is.
 func webURL(text string) string {
 	text = strings.TrimSuffix(text, "/")
 	text = strings.TrimSuffix(text, "/api/v3")
@@ -172,10 +173,11 @@ func webURL(text string) string {
 	return text
 }
 
-// maxKey is more than a private key in PEM form has, in bytes.
+// maxKey bounds a private key in PEM form, in bytes.
 const maxKey = 64 << 10
 
-// readFile reads the operator's own key. Its text is no path and a path no text.
+// readFile reads the operator's own key. The file's text is never taken for a path, nor
+// the path for a key.
 func readFile(w wish, m *material) error {
 	text, err := trustedfile.Read("the App's key", w.key, trustedfile.ReadingAndWriting, maxKey)
 	if err != nil {
@@ -190,7 +192,7 @@ func readFile(w wish, m *material) error {
 	return nil
 }
 
-// openKMS names a key in a KMS, which is asked by the first signature only.
+// openKMS names a key in a KMS. The KMS is first contacted for a signature.
 func openKMS(w wish, m *material) error {
 	name, err := SignerURL(w.provider, w.key, w.vault)
 	if err != nil {
@@ -203,7 +205,7 @@ func openKMS(w wish, m *material) error {
 	return nil
 }
 
-// The forms of a key by provider.
+// keyForms describes a key's name for each provider.
 var keyForms = map[v1.Provider]string{
 	v1.ProviderAWS:   "alias/NAME, the key's id, or the ARN of either",
 	v1.ProviderGCP:   "projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, with /cryptoKeyVersions/N for one version",
@@ -235,7 +237,8 @@ func SignerURL(provider v1.Provider, key, vault string) (string, error) {
 	return u.String(), nil
 }
 
-// isPlain takes letters, digits and marks in segments that are neither empty nor dots.
+// isPlain reports whether path has only letters, digits and marks, in segments that are
+// neither empty nor dots.
 func isPlain(path, marks string) bool {
 	for segment := range strings.SplitSeq(path, "/") {
 		if strings.Trim(segment, ".") == "" {
@@ -245,7 +248,7 @@ func isPlain(path, marks string) bool {
 	return signer.IsName(path, marks, maxKeyName)
 }
 
-// maxKeyName is the longest name of a key that an App can have.
+// maxKeyName bounds the name of an App's key, in bytes.
 const maxKeyName = 2048
 
 // azureURL reads https://HOST/keys/KEY and https://HOST/keys/KEY/VERSION.
@@ -258,8 +261,8 @@ func azureURL(key string) (*url.URL, bool) {
 	return &url.URL{Scheme: "azurekeys", Host: host, Path: "/" + path}, true
 }
 
-// vaultURL reads MOUNT/sign/KEY, and MOUNT/KEY as the second system does. A sign
-// elsewhere is a path with something else in mind.
+// vaultURL reads MOUNT/sign/KEY, and MOUNT/KEY as github-token-manager does. It refuses
+// a path with "sign" in another place.
 func vaultURL(key, query string) (*url.URL, bool) {
 	segments := strings.Split(key, "/")
 	n := len(segments)

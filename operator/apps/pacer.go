@@ -17,43 +17,43 @@ type Key struct{ Kind, Namespace, Name string }
 // A Class says how urgent a mint is.
 type Class int
 
-// The classes, the most urgent first.
+// The classes, most urgent first.
 const (
-	Ending  Class = iota // the object's token ends; what ends soonest goes first
+	Ending  Class = iota // the object's token ends soon; the one that ends first goes first
 	New                  // the object has no token yet
-	Changed              // the object's token is good, and is to be another one
+	Changed              // the object's token works, but must be replaced
 )
 
-// An Ask is one wish to mint.
+// An Ask is one request for permission to mint.
 type Ask struct {
 	App   Ref // Pace of the App
 	Key   Key
 	Class Class
-	Ends  time.Time // of Ending: when the token ends
+	Ends  time.Time // for Ending: when the token ends
 }
 
-// A Pacer decides when a token may be minted, so that GitHub never has to refuse an
-// App for being too fast: GitHub allows an App 900 points a minute, and a mint has five
+// A Pacer decides when a token may be minted, so that GitHub never has to rate-limit an
+// App. GitHub allows an App 900 points a minute, and a mint costs five
 // (https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits).
-// Each App is paced apart: one that has to wait holds no other.
+// Each App is paced on its own: an App that has to wait delays no other App.
 type Pacer struct {
 	perMinute int
 	wake      func(Key)
 
-	mu    sync.Mutex // guards lanes, and all that is in them
+	mu    sync.Mutex // guards lanes and their contents
 	lanes map[Ref]*lane
 }
 
-// NewPacer returns a pacer that allows each App so many mints in any minute; 0 is no
-// limit. wake is called when the turn of a queued key comes: the key is to ask again
-// within a few seconds, or the turn goes to another one. It must not block.
+// NewPacer returns a pacer that allows each App perMinute mints in any minute; 0 means
+// no limit. The pacer calls wake when the turn of a queued key comes: the key must ask
+// again within a few seconds, or the turn goes to another key. wake must not block.
 func NewPacer(perMinute int, wake func(Key)) *Pacer {
 	return &Pacer{perMinute: perMinute, wake: wake, lanes: map[Ref]*lane{}}
 }
 
-// Take reports whether the key may mint now, which uses the turn. Otherwise it is
-// queued until [Pacer.Forget] and wake is called for it. Asking again changes the class
-// of a queued key and not its turn.
+// Take reports whether the key may mint now, and if so uses the turn. Otherwise the key
+// is queued until [Pacer.Forget], and wake is called when its turn comes. Asking again
+// changes the class of a queued key but not its place.
 func (p *Pacer) Take(a Ask) (ok bool) {
 	p.with(a.App, func(l *lane, now time.Time) []Key {
 		ok = l.take(a, now)
@@ -72,7 +72,8 @@ func (p *Pacer) Forget(key Key) {
 	}
 }
 
-// Hold lets an App mint nothing until then: GitHub asked for a pause.
+// Hold stops all mints of an App until the given time, because GitHub asked for a
+// pause.
 func (p *Pacer) Hold(app Ref, until time.Time) {
 	p.with(app, func(l *lane, now time.Time) []Key {
 		l.hold(until)
@@ -80,8 +81,8 @@ func (p *Pacer) Hold(app Ref, until time.Time) {
 	})
 }
 
-// Learn reads what GitHub leaves the App of its hourly limit. Where that is short, only
-// tokens that end are minted until there is a new hour.
+// Learn reads how much of the App's hourly limit GitHub says is left. If little is
+// left, only tokens that end soon are minted until the next hour begins.
 func (p *Pacer) Learn(app *App) {
 	rate, ok := app.Rate()
 	if !ok {
@@ -100,8 +101,8 @@ func (p *Pacer) Learn(app *App) {
 // isShort reports whether less than a fifth of the limit is left.
 func isShort(r mint.Rate) bool { return r.Remaining < r.Limit/5 }
 
-// Waiting returns how many keys of an App are queued, and when the next one of them may
-// have its turn; zero where none is queued.
+// Waiting returns how many keys of an App are queued, and when the next of them may
+// have its turn; zero if none is queued.
 func (p *Pacer) Waiting(app Ref) (n int, next time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,11 +114,12 @@ func (p *Pacer) Waiting(app Ref) (n int, next time.Time) {
 	return len(l.queue), now.Add(l.wait(now))
 }
 
-// longWait is a wait that an object's status tells of although its token works.
+// longWait is the shortest wait that an object's status reports even though its token
+// works.
 const longWait = time.Minute
 
-// Why says what a queued key of an App waits for: the reason of a condition and its
-// message. isLong is true where it takes a minute or more.
+// Why returns the reason and the message of a condition for a queued key of an App.
+// isLong reports whether the wait is a minute or more.
 func (p *Pacer) Why(app Ref, class Class) (reason, message string, isLong bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,8 +139,8 @@ func (p *Pacer) Why(app Ref, class Class) (reason, message string, isLong bool) 
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// with does something to the lane of an App, sets its timer and wakes those whose turn
-// it is.
+// with calls do with the lane of an App, sets the lane's timer, and wakes the keys that
+// do returns.
 func (p *Pacer) with(app Ref, do func(*lane, time.Time) []Key) {
 	p.mu.Lock()
 	l := p.lanes[app]

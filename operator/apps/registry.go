@@ -16,16 +16,16 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// A Registry has the Apps that are in use. Apps, Secrets and GitHub must be set.
+// A Registry provides the Apps in use. Apps, Secrets and GitHub must be set.
 type Registry struct {
-	Apps    client.Reader // of App objects; may be a cache
-	Secrets client.Reader // of Secrets; asks the API server each time
-	GitHub  string        // the operator's, as people know it: https://github.com
+	Apps    client.Reader // reads App objects; may cache
+	Secrets client.Reader // reads Secrets; must not cache
+	GitHub  string        // the operator's GitHub, as its web address: https://github.com
 	Own     *ConfigFile   // the operator's own configuration; nil means that it has no App of its own
 
-	// Permit returns denied, which says why, where the policies do not let an App sign
-	// with its key. It is asked by each Get, before anything is read or signed; nil
-	// denies every App but those with provider: secret.
+	// Permit returns in denied why the policies do not let an App sign with its key, or
+	// "" if they do. Each Get calls it before anything is read or signed. A nil Permit
+	// denies every App except those with provider: secret.
 	Permit func(ctx context.Context, app *v1.App) (denied, err error)
 
 	Client *http.Client     // to GitHub; nil is mint's own
@@ -33,8 +33,8 @@ type Registry struct {
 
 	mu      sync.Mutex // guards the rest
 	entries map[Ref]*entry
-	paces   map[string]Ref // by the key and its GitHub
-	dropped []*mint.App    // that have tokens to take back
+	paces   map[string]Ref // by key and GitHub
+	dropped []*mint.App    // Apps that were dropped and still have tokens to revoke
 }
 
 func (r *Registry) now() time.Time {
@@ -44,8 +44,8 @@ func (r *Registry) now() time.Time {
 	return r.Now()
 }
 
-// Get returns the App that ref names. The error wraps [ErrNotFound] where there is
-// none, and is a [*NotReady] where it cannot be used.
+// Get returns the App that ref names. The error wraps [ErrNotFound] if the App does not
+// exist, and is a [*NotReady] if it cannot be used.
 func (r *Registry) Get(ctx context.Context, ref Ref) (*App, error) {
 	w, err := r.wish(ctx, ref)
 	if err != nil {
@@ -54,7 +54,7 @@ func (r *Registry) Get(ctx context.Context, ref Ref) (*App, error) {
 	return r.entry(ref).get(ctx, w)
 }
 
-// wish reads what the App is to be.
+// wish reads the object or the configuration of an App.
 func (r *Registry) wish(ctx context.Context, ref Ref) (wish, error) {
 	config := r.Own.Current()
 	if ref.IsDefault() {
@@ -79,7 +79,7 @@ func (r *Registry) wish(ctx context.Context, ref Ref) (wish, error) {
 	return r.wishOfSpec(object.Spec, config)
 }
 
-// permit returns an error where the App may not sign with its key.
+// permit returns an error if the App may not sign with its key.
 func (r *Registry) permit(ctx context.Context, app *v1.App) error {
 	if r.Permit == nil {
 		if app.Spec.Provider == v1.ProviderSecret {
@@ -106,8 +106,8 @@ func (r *Registry) entry(ref Ref) *entry {
 	return r.entries[ref]
 }
 
-// Drop forgets an App that is not there any more. Tokens that it has to take back are
-// taken back all the same.
+// Drop forgets an App that no longer exists. Tend still revokes the tokens that it has
+// to revoke.
 func (r *Registry) Drop(ref Ref) {
 	r.mu.Lock()
 	e := r.entries[ref]
@@ -136,9 +136,8 @@ func (r *Registry) pace(key string, ref Ref) Ref {
 	return r.paces[key]
 }
 
-// Tend takes back tokens that were made and must not be used, and keeps logins to
-// Vault alive. It is to be called every few seconds. It returns what failed, joined;
-// that is tried again by the next call.
+// Tend revokes minted tokens that must not be used, and renews logins to Vault. Call it
+// every few seconds. It returns all failures, joined; the next call retries them.
 func (r *Registry) Tend(ctx context.Context) error {
 	var failed []error
 	for _, app := range r.all() {

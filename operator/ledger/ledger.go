@@ -1,10 +1,11 @@
-// Package ledger remembers the live tokens of each Token and ClusterToken, so that they
-// can be delivered again, and revoked after their object is gone.
+// Package ledger records the live tokens of each Token and ClusterToken, so that the
+// operator can deliver them again, and revoke them after their object is deleted.
 //
-// There is a Secret for each object in the operator's own namespace. The texts of the
-// tokens in it are sealed with a key of the operator (AES-256-GCM), which protects
-// them from a reader of that Secret alone, and not from a reader of all Secrets there.
-// No object has a finalizer: neither an outage nor an uninstall holds a namespace.
+// Each object has one Secret in the operator's own namespace. The token texts in it are
+// sealed with a key of the operator (AES-256-GCM). The seal protects them from a reader
+// of that one Secret, but not from a reader of all Secrets in the namespace. Objects
+// have no finalizer, so neither an outage nor an uninstall blocks the deletion of a
+// namespace.
 package ledger
 
 import (
@@ -23,7 +24,7 @@ import (
 	"github.com/gatepass/gatepass/operator/once"
 )
 
-// An Owner is the object that a record is about.
+// An Owner is the object that a record belongs to.
 type Owner struct {
 	Kind      string    `json:"kind"`
 	Namespace string    `json:"namespace,omitempty"` // empty for a ClusterToken
@@ -31,22 +32,23 @@ type Owner struct {
 	UID       types.UID `json:"uid"`
 }
 
-// Key is an Owner without its UID: objects that were deleted and made again share it.
+// Key is an Owner without its UID. An object that is deleted and created again has the
+// same Key.
 type Key struct{ Kind, Namespace, Name string }
 
-// Key returns the owner's.
+// Key returns the owner's Key.
 func (o Owner) Key() Key { return Key{o.Kind, o.Namespace, o.Name} }
 
 // An Entry is one token that GitHub made.
 type Entry struct {
 	ID      string    `json:"id"`    // base64(sha256(token)), as in GitHub's audit log
-	Scope   string    `json:"scope"` // digest of what it may do
+	Scope   string    `json:"scope"` // digest of the token's access
 	Made    time.Time `json:"made"`
 	Expires time.Time `json:"expires"`
-	API     string    `json:"api"` // the REST API that made it, and that revokes it
+	API     string    `json:"api"` // base URL of the REST API that made the token and that revokes it
 	Account string    `json:"account,omitempty"`
 
-	// What GitHub granted; kept for the two newest tokens only.
+	// The access that GitHub granted; recorded for the two newest tokens only.
 	Repositories []string          `json:"repositories,omitempty"`
 	Permissions  map[string]string `json:"permissions,omitempty"`
 
@@ -55,23 +57,24 @@ type Entry struct {
 
 var levels once.Maps[string]
 
-// share keeps what many tokens have alike once.
+// share replaces values that many tokens have in common by shared copies.
 func (e *Entry) share() {
 	e.Scope, e.API, e.Account = once.Text(e.Scope), once.Text(e.API), once.Text(e.Account)
 	e.Repositories, e.Permissions = once.Texts(e.Repositories), levels.One(e.Permissions)
 }
 
-// ErrUnknown reports that the ledger has no such token, or cannot open it: the key that
-// sealed it is gone.
+// ErrUnknown reports that the ledger has no such token, or that it cannot open the
+// token because the key that sealed it is lost.
 var ErrUnknown = errors.New("the token is not in the ledger")
 
-// A Ledger is used by one process at a time: the leader.
+// A Ledger stores the records of tokens. Only one process may use it at a time: the
+// leader.
 type Ledger struct {
-	secrets client.Client // not cached for Secrets
+	secrets client.Client // does not cache Secrets
 	where   string
 	seal    *seal
 
-	// Broken says which records could not be read by Open. Their tokens run out by
+	// Broken lists the records that Open could not read. Their tokens expire by
 	// themselves.
 	Broken []error
 
@@ -83,11 +86,11 @@ type Ledger struct {
 type record struct {
 	owner   Owner
 	entries []Entry // newest first
-	version string  // the Secret's resourceVersion; empty before the first write
-	isDirty bool    // a write failed
+	version string  // resourceVersion of the Secret; empty before the first write
+	isDirty bool    // the latest write failed
 }
 
-// Of returns what is known of an object's tokens, newest first.
+// Of returns the recorded tokens of an object, newest first.
 func (l *Ledger) Of(uid types.UID) []Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,14 +100,15 @@ func (l *Ledger) Of(uid types.UID) []Entry {
 	return nil
 }
 
-// Has reports that there is a record of an object, even if no token is in it.
+// Has reports whether an object has a record, even one without tokens.
 func (l *Ledger) Has(uid types.UID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.records[uid] != nil
 }
 
-// Owners returns the objects that have a record and are, or were, called key.
+// Owners returns the owners of all records whose key is key: the object of that name,
+// and deleted objects that had the name.
 func (l *Ledger) Owners(key Key) []Owner {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -124,9 +128,9 @@ func (l *Ledger) Keys() []Key {
 	})
 }
 
-// Add records a token. When the write fails the token is kept in memory, and Save
-// tries again: what GitHub made is never forgotten while the process lives. now is the
-// time by GitHub's clock, as it is for the other methods.
+// Add records a token. If the write fails, the token stays in memory and Save writes it
+// later, so that no token is forgotten while the process lives. now is the time by
+// GitHub's clock, as in the other methods.
 func (l *Ledger) Add(ctx context.Context, owner Owner, e Entry, token credential.Token, now time.Time) error {
 	e.ID = token.Hash()
 	e.Sealed = l.seal.seal(token.Secret(), owner.UID, e.ID)
@@ -145,8 +149,8 @@ func (l *Ledger) Add(ctx context.Context, owner Owner, e Entry, token credential
 	return l.Save(ctx, owner.UID, now)
 }
 
-// Token returns the text of a recorded token. The error wraps ErrUnknown where it
-// cannot be opened.
+// Token returns the text of a recorded token. The error wraps ErrUnknown if it cannot
+// be opened.
 func (l *Ledger) Token(uid types.UID, id string) (credential.Token, error) {
 	for _, e := range l.Of(uid) {
 		if e.ID != id {
@@ -165,7 +169,7 @@ func (l *Ledger) Token(uid types.UID, id string) (credential.Token, error) {
 	return credential.Token{}, ErrUnknown
 }
 
-// Drop removes a token from an object's record: it was revoked.
+// Drop removes a revoked token from an object's record.
 func (l *Ledger) Drop(ctx context.Context, uid types.UID, id string, now time.Time) error {
 	l.mu.Lock()
 	r := l.records[uid]
@@ -179,7 +183,7 @@ func (l *Ledger) Drop(ctx context.Context, uid types.UID, id string, now time.Ti
 	return l.Save(ctx, uid, now)
 }
 
-// Dirty reports that the latest write of a record failed.
+// Dirty reports whether the latest write of a record failed.
 func (l *Ledger) Dirty(uid types.UID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

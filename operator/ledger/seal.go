@@ -23,7 +23,7 @@ const (
 // A seal encrypts the texts of tokens.
 type seal struct{ aead cipher.AEAD }
 
-// openSeal reads the key from the operator's namespace, or makes one.
+// openSeal reads the key from the operator's namespace, or creates one.
 func openSeal(ctx context.Context, secrets client.Client, namespace string) (*seal, error) {
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: sealName}}
 	err := secrets.Get(ctx, client.ObjectKeyFromObject(s), s)
@@ -55,7 +55,8 @@ func newSeal(key []byte, namespace string) (*seal, error) {
 	return &seal{aead}, err
 }
 
-// bound ties a sealed text to its object and token, so that it cannot be moved.
+// bound returns the data that ties a sealed text to its object and token, so that it
+// cannot be moved to another.
 func bound(uid types.UID, id string) []byte { return []byte(string(uid) + "\x00" + id) }
 
 func (s *seal) seal(text string, uid types.UID, id string) []byte {

@@ -22,7 +22,7 @@ const (
 	typeRecord  = v1.Group + "/record"
 	dataKey     = "record"
 	page        = 500
-	fullEntries = 2 // entries that keep what GitHub granted
+	fullEntries = 2 // newest entries whose granted access is recorded
 )
 
 // Open reads all records of a namespace. secrets must not cache Secrets.
@@ -90,8 +90,8 @@ func (l *Ledger) take(s *corev1.Secret) error {
 
 func recordName(uid types.UID) string { return "gatepass-record-" + string(uid) }
 
-// Save writes a record whose latest write failed, without the tokens that ran out. A
-// record without any is deleted.
+// Save writes a record whose latest write failed, without its expired tokens. It
+// deletes a record without tokens.
 func (l *Ledger) Save(ctx context.Context, uid types.UID, now time.Time) error {
 	owner, entries, version := l.snapshot(uid, now)
 	if entries == nil {
@@ -119,7 +119,8 @@ func (l *Ledger) Save(ctx context.Context, uid types.UID, now time.Time) error {
 	return nil
 }
 
-// snapshot returns a record as it is to be written; no entries where it is written.
+// snapshot returns a record as it must be written, or no entries if it is already
+// written.
 func (l *Ledger) snapshot(uid types.UID, now time.Time) (Owner, []Entry, string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -130,8 +131,8 @@ func (l *Ledger) snapshot(uid types.UID, now time.Time) (Owner, []Entry, string)
 	return r.owner, prune(r.entries, now), r.version
 }
 
-// prune leaves out what ran out, and what GitHub granted to all but the newest. It
-// never returns nil.
+// prune drops expired tokens, and the granted access of all but the newest. It never
+// returns nil.
 func prune(entries []Entry, now time.Time) []Entry {
 	kept := make([]Entry, 0, len(entries))
 	for _, e := range entries {

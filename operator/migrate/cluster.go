@@ -18,33 +18,34 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// AnnotationFrom, on an object that [Move.Run] made, holds the object of
-// github-token-manager that it was made from, in JSON.
+// AnnotationFrom is an annotation on an object that [Move.Run] made. It holds, in JSON,
+// the object of github-token-manager that it was made from.
 const AnnotationFrom = v1.Group + "/migrated-from"
 
-// fieldManager is who the API server says has written a field.
+// fieldManager is the name under which the API server records the fields that this
+// package writes.
 const fieldManager = "gatepass-migrate"
 
-// A Move takes one cluster over, or gives it back.
+// A Move moves one cluster to gatepass-operator, or back.
 //
-// The two operators never write the same Secret: each writes only Secrets whose
-// controller is one of its own objects, and a Secret changes its controller in one
-// write, together with its labels.
+// The two operators never write the same Secret. Each writes only Secrets whose
+// controller is one of its own objects. One write changes both the controller and the
+// labels of a Secret.
 type Move struct {
 	Client dynamic.Interface
-	Out    io.Writer // what was done, for people, a line for each object
-	DryRun bool      // have the API server check everything, and change nothing
+	Out    io.Writer // receives what was done, for people, one line for each object
+	DryRun bool      // the API server checks every write, and nothing is changed
 
-	// Look is how long gatepass-operator has to say whether new objects are permitted,
-	// before it is taken for not running, and then to make their tokens; zero is ten
-	// seconds.
+	// Look is how long Run waits for gatepass-operator to say whether the new objects
+	// are permitted, and then for their tokens. If it says nothing, it counts as not
+	// running. Zero means ten seconds.
 	Look time.Duration
-	// Wait is how long Undo waits for github-token-manager to write new tokens; zero is
-	// five minutes.
+	// Wait is how long Undo waits for github-token-manager to write new tokens. Zero
+	// means five minutes.
 	Wait time.Duration
 }
 
-// A kind is one of both groups.
+// A kind is a kind that both API groups have.
 type kind struct {
 	name     string
 	resource string
@@ -72,13 +73,13 @@ var (
 	policies    = v1.GroupVersion.WithResource("tenantpolicies")
 )
 
-// An object is one of github-token-manager, and what becomes of it.
+// An object is an object of github-token-manager, with its new counterpart.
 type object struct {
 	kind    kind
 	old     *unstructured.Unstructured
-	wanted  *unstructured.Unstructured // what is to be made
-	new     *unstructured.Unstructured // what is there; nil until it is made
-	problem error                      // why it is left alone
+	wanted  *unstructured.Unstructured // the object to create
+	new     *unstructured.Unstructured // the existing new object; nil until it is created
+	problem error                      // why it is not moved
 }
 
 // String names the object for people.
@@ -91,7 +92,7 @@ func title(k kind, u *unstructured.Unstructured) string {
 	return k.name + " " + u.GetNamespace() + "/" + u.GetName()
 }
 
-// in returns the API of one resource in the namespace of an object.
+// in returns the API of one resource in a namespace.
 func (m *Move) in(resource schema.GroupVersionResource, namespace string) dynamic.ResourceInterface {
 	if namespace == "" {
 		return m.Client.Resource(resource)
@@ -99,7 +100,7 @@ func (m *Move) in(resource schema.GroupVersionResource, namespace string) dynami
 	return m.Client.Resource(resource).Namespace(namespace)
 }
 
-// dry is the option of a write that makes a dry run of it.
+// dry returns the dry-run option of a write: empty unless DryRun is set.
 func (m *Move) dry() []string {
 	if m.DryRun {
 		return []string{metav1.DryRunAll}
@@ -111,13 +112,13 @@ func (m *Move) say(format string, args ...any) {
 	fmt.Fprintln(m.Out, usererr.Escape(fmt.Sprintf(format, args...)))
 }
 
-// sayProblem says why an object is not moved.
+// sayProblem prints why an object is not moved.
 func (m *Move) sayProblem(o *object) {
 	m.say("%s: %s", o, strings.TrimPrefix(o.problem.Error(), o.String()+": "))
 }
 
-// list returns all objects of a resource in the cluster. Where the API server does not
-// serve it, there are none and isServed is false.
+// list returns all objects of a resource in the cluster. If the API server does not
+// serve the resource, it returns none and isServed is false.
 func (m *Move) list(ctx context.Context, resource schema.GroupVersionResource, selector string) (items []unstructured.Unstructured, isServed bool, err error) {
 	options := metav1.ListOptions{Limit: 500, LabelSelector: selector}
 	for {
@@ -135,7 +136,7 @@ func (m *Move) list(ctx context.Context, resource schema.GroupVersionResource, s
 	}
 }
 
-// pause waits, or returns the error of a context that ended.
+// pause waits. It returns the error of ctx if ctx ends first.
 func pause(ctx context.Context, wait time.Duration) error {
 	select {
 	case <-ctx.Done():
@@ -146,13 +147,13 @@ func pause(ctx context.Context, wait time.Duration) error {
 }
 
 // Connect returns a client for the cluster of a kubeconfig. An empty path means
-// KUBECONFIG, and then ~/.kube/config. Secrets pass through it, so that a server whose
-// certificate is not checked is an error.
+// KUBECONFIG, and then ~/.kube/config. Because Secrets pass through the client, it
+// returns an error if the kubeconfig turns off the check of the server's certificate.
 func Connect(kubeconfig string) (dynamic.Interface, error) {
 	const what = "reach the cluster"
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
-	rules.MigrationRules = nil // reading writes nothing
+	rules.MigrationRules = nil // reading must not write files
 	rules.Warner = func(error) {}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
 	switch {
@@ -164,7 +165,7 @@ func Connect(kubeconfig string) (dynamic.Interface, error) {
 		return nil, usererr.New(what, "the kubeconfig has insecure-skip-tls-verify, which would send Secrets to any server", "name the authority of the cluster with certificate-authority")
 	}
 	config.Timeout = 30 * time.Second
-	config.QPS = -1 // the API server has limits of its own
+	config.QPS = -1 // no limit here: the API server has its own
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, usererr.New(what, "the credentials cannot be used: "+redact.Text(err.Error(), 500), "correct the kubeconfig")

@@ -17,9 +17,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// judge finds the objects whose tokens no policy would permit. The operator deletes the
-// Secret of such an object, so its Secret is not taken over. The accounts of
-// installations are not known here: the operator says of them itself.
+// judge finds the objects whose tokens no policy would permit, so that their Secrets
+// are not taken over: the operator deletes the Secret of such an object. The accounts
+// of installations are unknown here; the operator checks them itself.
 func (m *Move) judge(ctx context.Context, objects []*object) error {
 	j := judge{apps: map[string]v1.App{}, labels: map[string]map[string]string{}}
 	if err := m.readPolicies(ctx, &j); err != nil {
@@ -49,7 +49,7 @@ func (m *Move) judge(ctx context.Context, objects []*object) error {
 	return m.suggest(denied, j.apps)
 }
 
-// A judge knows what the cluster's policies are about.
+// A judge decides by the cluster's policies.
 type judge struct {
 	policies *tenant.Policies
 	apps     map[string]v1.App
@@ -75,7 +75,7 @@ func (m *Move) readPolicies(ctx context.Context, j *judge) error {
 	return err
 }
 
-// into reads the object as it is or will be.
+// into decodes the object as it is or will be.
 func into(o *object, typed any) error {
 	from := o.wanted
 	if o.new != nil {
@@ -84,7 +84,8 @@ func into(o *object, typed any) error {
 	return runtime.DefaultUnstructuredConverter.FromUnstructured(from.Object, typed)
 }
 
-// ask says what an object asks for. It is an error if its Secret cannot be made.
+// ask returns what an object asks for. It returns an error if the object's Secret
+// cannot be made.
 func (j *judge) ask(o *object) (tenant.Ask, error) {
 	ask := tenant.Ask{Kind: o.kind.name, OwnerUnknown: true, App: tenant.App{Default: true}}
 	var app v1.AppReference
@@ -118,7 +119,7 @@ func (j *judge) ask(o *object) (tenant.Ask, error) {
 	return ask, render.Check(shape)
 }
 
-// check asks the policies, of the App's key too.
+// check asks the policies, also about the App's key.
 func (j *judge) check(ask tenant.Ask) error {
 	if err := j.policies.Check(ask); err != nil {
 		return err
@@ -142,8 +143,8 @@ func target(u *unstructured.Unstructured) (namespace, name string) {
 	return namespace, name
 }
 
-// suggest prints a TenantPolicy that permits what was denied. It is for a person to
-// read and apply: what github-token-manager permitted was everything.
+// suggest prints a TenantPolicy that permits what was denied, for a person to review
+// and apply. github-token-manager permitted everything.
 func (m *Move) suggest(denied []tenant.Ask, apps map[string]v1.App) error {
 	if len(denied) == 0 {
 		return nil
@@ -165,7 +166,8 @@ func (m *Move) suggest(denied []tenant.Ask, apps map[string]v1.App) error {
 	return nil
 }
 
-// Policy returns one TenantPolicy that permits all that is asked, but allPermissions.
+// Policy returns one TenantPolicy that permits everything that asks ask for, except
+// allPermissions.
 func Policy(asks []tenant.Ask, apps map[string]v1.App) v1.TenantPolicy {
 	names, targets, used, keys := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	spec := v1.TenantPolicySpec{Owners: []string{"*"}, Repositories: []string{"*"}, Permissions: map[string]v1.PermissionLevel{}}

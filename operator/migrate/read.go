@@ -12,8 +12,8 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// read returns all old objects, Apps first, each with what is to be made and what is
-// there already. One that cannot be rewritten has a problem.
+// read returns all old objects, Apps first, each with the object to create and the one
+// that exists already. An object that cannot be rewritten has a problem.
 func (m *Move) read(ctx context.Context, deployment *unstructured.Unstructured) ([]*object, error) {
 	var objects []*object
 	for _, k := range kinds {
@@ -52,7 +52,7 @@ func byName(items []unstructured.Unstructured) map[string]*unstructured.Unstruct
 	return found
 }
 
-// rewrite returns what is to be made of an old object, and says what was implicit.
+// rewrite returns the new object for an old one, with implicit settings written out.
 func (m *Move) rewrite(o *object) (*unstructured.Unstructured, error) {
 	text, err := yaml.Marshal(ofUser(o.old))
 	if err != nil {
@@ -85,7 +85,7 @@ func (m *Move) rewrite(o *object) (*unstructured.Unstructured, error) {
 	return wanted, nil
 }
 
-// ofUser returns what a person wrote of an object.
+// ofUser returns the part of an object that a person wrote.
 func ofUser(u *unstructured.Unstructured) map[string]any {
 	metadata := map[string]any{"name": u.GetName()}
 	for _, name := range []string{"namespace", "labels", "annotations"} {
@@ -117,8 +117,8 @@ func without(marks map[string]string) map[string]string {
 	return marks
 }
 
-// nameApps writes the namespace of Apps that ClusterTokens leave out: it was the old
-// operator's own, and the new one has another.
+// nameApps fills in the namespace of Apps that ClusterTokens leave out: it was the old
+// operator's namespace, and the new operator has another one.
 func nameApps(objects []*object, deployment *unstructured.Unstructured) {
 	spaces := map[string][]string{}
 	for _, o := range objects {

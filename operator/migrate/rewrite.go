@@ -15,7 +15,7 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// The group of github-token-manager.
+// The API group of github-token-manager.
 const (
 	oldGroup   = "github.as-code.io"
 	oldVersion = oldGroup + "/v1"
@@ -23,10 +23,10 @@ const (
 
 var newVersion = v1.GroupVersion.String()
 
-// Rewrite returns the manifests of one file as gatepass-operator reads them. Comments
-// stay, and so does every byte of a document that has none of the old objects. Notes say
-// what a person should look at, one line each. An error names every object that cannot
-// be rewritten, and what to change; there is no output then.
+// Rewrite returns the manifests of one file in the form that gatepass-operator reads.
+// It keeps comments, and every byte of documents without old objects. Notes are for
+// people to check, one line each. An error names every object that cannot be rewritten,
+// and what to change; there is no output then.
 func Rewrite(file string, text []byte) (out []byte, notes []string, err error) {
 	var errs []error
 	for i, document := range split(text) {
@@ -48,8 +48,8 @@ func Rewrite(file string, text []byte) (out []byte, notes []string, err error) {
 	return out, notes, nil
 }
 
-// split cuts a file at its lines "---". Inside of a document such a line cannot begin
-// at the margin.
+// split cuts a file at its "---" lines. Inside a document, such a line cannot begin in
+// the first column.
 func split(text []byte) [][]byte {
 	documents := [][]byte{nil}
 	for line := range bytes.Lines(text) {
@@ -67,7 +67,8 @@ func split(text []byte) [][]byte {
 	return documents
 }
 
-// rewriteDocument rewrites one document. Of a file, what is not in it is not known.
+// rewriteDocument rewrites one document. isFile says that it comes from a file, so that
+// objects outside of the file are unknown.
 func rewriteDocument(text []byte, isFile bool) ([]byte, []string, error) {
 	if !bytes.Contains(text, []byte(oldGroup)) {
 		return text, ofConfiguration(text), nil
@@ -96,7 +97,7 @@ func rewriteDocument(text []byte, isFile bool) ([]byte, []string, error) {
 	return out.Bytes(), r.notes, nil
 }
 
-// ofConfiguration says that the operator's configuration needs no change.
+// ofConfiguration notes that the operator's configuration needs no change.
 func ofConfiguration(text []byte) []string {
 	var document struct {
 		Kind       string
@@ -118,7 +119,7 @@ func ofConfiguration(text []byte) []string {
 // A rewriter rewrites the objects of one document.
 type rewriter struct {
 	isFile bool
-	what   string // the object at hand, for notes and errors
+	what   string // names the current object in notes and errors
 	notes  []string
 	errs   []error
 }
@@ -133,8 +134,8 @@ func (r *rewriter) note(format string, args ...any) {
 
 func (r *rewriter) fail(why, do string) { r.errs = append(r.errs, usererr.New(r.what, why, do)) }
 
-// objects rewrites a document: one object, or a List of them. It returns how many of
-// the old ones there were.
+// objects rewrites a document: one object, or a List of objects. It returns how many
+// old ones it found.
 func (r *rewriter) objects(root *yaml.Node) int {
 	if items := field(root, "items"); items != nil && strings.HasSuffix(text(root, "kind"), "List") {
 		found := 0
@@ -157,8 +158,8 @@ func (r *rewriter) objects(root *yaml.Node) int {
 	return 1
 }
 
-// plain refuses what would hide a field: an absent list means everything, so that one
-// that is not seen would widen a token.
+// plain refuses YAML that could hide a field. An absent list means everything, so a
+// field that is not seen would widen a token.
 func (r *rewriter) plain(node *yaml.Node) bool {
 	if node.Kind == yaml.AliasNode {
 		r.fail("line "+strconv.Itoa(node.Line)+" is a YAML alias", "write out what it stands for")
@@ -180,7 +181,7 @@ func (r *rewriter) plain(node *yaml.Node) bool {
 	return true
 }
 
-// What the API server or kubectl put into an object.
+// Fields that the API server or kubectl adds to an object.
 var (
 	ofServer     = []string{"uid", "resourceVersion", "generation", "creationTimestamp", "selfLink", "managedFields"}
 	ofKubectl    = "kubectl.kubernetes.io/last-applied-configuration"
@@ -237,8 +238,8 @@ func (r *rewriter) token(spec *yaml.Node, kind string) {
 	r.secret(field(spec, "secret"))
 }
 
-// known refuses fields that the old objects do not have: the old API server dropped
-// them without a word.
+// known refuses fields that the old objects do not have. The old API server dropped
+// such fields silently.
 func (r *rewriter) known(node *yaml.Node, path string, names []string) {
 	if node == nil || node.Kind != yaml.MappingNode {
 		return

@@ -16,12 +16,12 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// Run makes a new object for each of github-token-manager's, and takes its Secret over.
-// It may be run again: what is done already stays.
+// Run creates a new object for each object of github-token-manager, and takes its
+// Secret over. It may be run again: finished work stays.
 //
-// An object whose token would not be permitted is left alone with its Secret, and Run
-// fails in the end. The old operator has to be stopped: Run refuses to begin while its
-// Deployment has pods that are ready.
+// Run leaves an object alone, with its Secret, if its token would not be permitted, and
+// returns an error at the end. The old operator must be stopped: Run refuses to begin
+// while its Deployment has ready pods.
 func (m *Move) Run(ctx context.Context) error {
 	deployment, err := m.oldOperator(ctx)
 	if err != nil {
@@ -45,8 +45,8 @@ func (m *Move) Run(ctx context.Context) error {
 	return m.report(objects, deployment)
 }
 
-// takeAll takes the Secrets over whose objects are permitted, and waits a moment for
-// what the operator makes of them.
+// takeAll takes over the Secrets of permitted objects, and waits a moment for the
+// operator to make their tokens.
 func (m *Move) takeAll(ctx context.Context, objects []*object) error {
 	missing, err := m.watch(ctx, objects, verdict)
 	if err != nil {
@@ -65,8 +65,9 @@ func (m *Move) takeAll(ctx context.Context, objects []*object) error {
 	return err
 }
 
-// oldOperator returns the old operator's Deployment, and nil where there is none under
-// the labels that its chart and its Kustomize base give. One that runs is an error.
+// oldOperator returns the old operator's Deployment, or nil if no Deployment has the
+// labels of its chart or its Kustomize base. It returns an error if the old operator
+// runs.
 func (m *Move) oldOperator(ctx context.Context) (*unstructured.Unstructured, error) {
 	found, _, err := m.list(ctx, deployments, "app.kubernetes.io/name=github-token-manager")
 	if err != nil || len(found) == 0 {
@@ -82,7 +83,7 @@ func (m *Move) oldOperator(ctx context.Context) (*unstructured.Unstructured, err
 	return &found[0], nil
 }
 
-// make makes the new object, or finds the one that is there.
+// make creates the new object, or finds the existing one.
 func (m *Move) make(ctx context.Context, o *object) {
 	if o.problem != nil {
 		return
@@ -115,8 +116,8 @@ func (m *Move) done(done, would string) string {
 	return done
 }
 
-// watch looks at the new objects until seen is true of all, and returns of how many it
-// is not when time is up. What is wrong with one becomes its problem.
+// watch polls the new objects until seen is true for all, and returns for how many it
+// is false when time is up. An error of seen becomes the object's problem.
 func (m *Move) watch(ctx context.Context, objects []*object, seen func(*unstructured.Unstructured) (bool, error)) (missing int, err error) {
 	look := m.Look
 	if look == 0 {
@@ -160,7 +161,7 @@ func (m *Move) ask(ctx context.Context, objects []*object, seen func(*unstructur
 	return missing, nil
 }
 
-// verdict reports whether the operator has said that an object is permitted.
+// verdict reports whether the operator has permitted an object.
 func verdict(u *unstructured.Unstructured) (bool, error) {
 	status, _, message := condition(u, v1.ConditionPermitted)
 	if status == "False" {
@@ -169,8 +170,8 @@ func verdict(u *unstructured.Unstructured) (bool, error) {
 	return status != "", nil
 }
 
-// readiness reports whether the operator has made a token. That it found the Secret
-// with its old owner is what it said before.
+// readiness reports whether the operator has made a token. A condition that complains
+// about the Secret's old owner is out of date and does not count.
 func readiness(u *unstructured.Unstructured) (bool, error) {
 	status, reason, message := condition(u, v1.ConditionReady)
 	if status == "False" && reason != v1.ReasonSecretConflict && reason != v1.ReasonRateLimited {
@@ -179,7 +180,7 @@ func readiness(u *unstructured.Unstructured) (bool, error) {
 	return status == "True", nil
 }
 
-// condition returns a condition of an object's current spec.
+// condition returns a condition if it is about the object's current spec.
 func condition(u *unstructured.Unstructured, name string) (status, reason, message string) {
 	observed, _, _ := unstructured.NestedInt64(u.Object, "status", "observedGeneration")
 	conditions, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
@@ -194,7 +195,7 @@ func condition(u *unstructured.Unstructured, name string) (status, reason, messa
 	return status, reason, message
 }
 
-// report says what is left to do, and fails where something is left over.
+// report prints what is left to do, and returns an error if objects were not moved.
 func (m *Move) report(objects []*object, deployment *unstructured.Unstructured) error {
 	left := 0
 	for _, o := range objects {
@@ -222,7 +223,7 @@ func (m *Move) report(objects []*object, deployment *unstructured.Unstructured) 
 	return nil
 }
 
-// patch changes an object's metadata, if it is still as it was read.
+// patch changes an object's metadata, if the object is unchanged since it was read.
 func (m *Move) patch(ctx context.Context, resource schema.GroupVersionResource, u *unstructured.Unstructured, metadata map[string]any) error {
 	metadata["resourceVersion"] = u.GetResourceVersion()
 	metadata["uid"] = string(u.GetUID())

@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// repositories says what an absent list meant.
+// repositories writes out what an absent list meant.
 func (r *rewriter) repositories(spec *yaml.Node) {
 	names, ids := field(spec, "repositories"), field(spec, "repositoryIDs")
 	switch {
@@ -31,7 +31,7 @@ func (r *rewriter) repositories(spec *yaml.Node) {
 	}
 }
 
-// list takes out what is in a list twice, and refuses names that have an owner.
+// list removes duplicates from a list, and refuses names that include an owner.
 func (r *rewriter) list(list *yaml.Node) {
 	if isEmpty(list) {
 		return
@@ -53,7 +53,7 @@ func (r *rewriter) list(list *yaml.Node) {
 	list.Content = kept
 }
 
-// permissions says what an absent map meant.
+// permissions writes out what an absent map meant.
 func (r *rewriter) permissions(spec *yaml.Node) {
 	permissions := field(spec, "permissions")
 	if permissions != nil && permissions.Kind == yaml.MappingNode {
@@ -71,7 +71,7 @@ func (r *rewriter) permissions(spec *yaml.Node) {
 	}
 }
 
-// interval raises an interval to the least that there is.
+// interval raises an interval to the minimum.
 func (r *rewriter) interval(spec *yaml.Node, name, least string) {
 	node := field(spec, name)
 	if node == nil {
@@ -88,7 +88,7 @@ func (r *rewriter) interval(spec *yaml.Node, name, least string) {
 	}
 }
 
-// secret keeps what spec.secret says from meaning something else.
+// secret removes from spec.secret what would have another meaning in the new object.
 func (r *rewriter) secret(secret *yaml.Node) {
 	labels, annotations := field(secret, "labels"), field(secret, "annotations")
 	r.without(secret, "labels", labels, v1.Group+"/", "app.kubernetes.io/")
@@ -104,7 +104,7 @@ func (r *rewriter) secret(secret *yaml.Node) {
 	}
 }
 
-// without removes the keys that are the operator's own.
+// without removes the keys that are reserved for the operator.
 func (r *rewriter) without(secret *yaml.Node, name string, node *yaml.Node, prefixes ...string) {
 	if node == nil {
 		return
@@ -124,8 +124,8 @@ func (r *rewriter) without(secret *yaml.Node, name string, node *yaml.Node, pref
 	dropEmpty(secret, name)
 }
 
-// say sets a field to true, in the place of the first of others that is there, with
-// its comments. The others are removed.
+// say sets a field to true. It takes the place and the comments of the first of others
+// that exists; the others are removed.
 func say(spec *yaml.Node, name string, others ...string) {
 	value := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"}
 	isPlaced := false
@@ -154,7 +154,7 @@ func field(node *yaml.Node, name string) *yaml.Node {
 	return nil
 }
 
-// indexOf returns where a field's name is in a mapping, or -1.
+// indexOf returns the index of a field's name in a mapping, or -1.
 func indexOf(node *yaml.Node, name string) int {
 	if node == nil || node.Kind != yaml.MappingNode {
 		return -1
@@ -176,21 +176,21 @@ func text(node *yaml.Node, name string) string {
 	return value.Value
 }
 
-// remove takes a field out of a mapping.
+// remove deletes a field from a mapping.
 func remove(node *yaml.Node, name string) {
 	if i := indexOf(node, name); i >= 0 {
 		node.Content = slices.Delete(node.Content, i, i+2)
 	}
 }
 
-// dropEmpty takes a field out that has nothing in it.
+// dropEmpty deletes a field that is empty.
 func dropEmpty(node *yaml.Node, name string) {
 	if isEmpty(field(node, name)) {
 		remove(node, name)
 	}
 }
 
-// ensure returns the mapping of a field, which is made where it is missing or null.
+// ensure returns the mapping of a field, and creates it if it is missing or null.
 func ensure(node *yaml.Node, name string) *yaml.Node {
 	value := field(node, name)
 	switch {
@@ -201,12 +201,12 @@ func ensure(node *yaml.Node, name string) *yaml.Node {
 		value.Kind, value.Tag, value.Value = yaml.MappingNode, "!!map", ""
 	}
 	if len(value.Content) == 0 {
-		value.Style = 0 // {} would have what is added on the same line
+		value.Style = 0 // with {}, additions would go on the same line
 	}
 	return value
 }
 
-// isEmpty reports that a list or mapping is absent, null or has nothing in it.
+// isEmpty reports whether a list or mapping is absent, null or empty.
 func isEmpty(node *yaml.Node) bool {
 	if node == nil {
 		return true

@@ -15,12 +15,12 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// tries is how often a Secret that changes under the hand is read again.
+// tries is how often a Secret is reread after another writer changed it.
 const tries = 10
 
 // take makes the new object the controller of the Secret. Owner, labels and annotation
-// change in one write: a Secret that has the label by which a delivery tool tracks it
-// and no owner would be deleted by that tool.
+// change in one write: a delivery tool would delete a Secret that has its tracking
+// label but no owner.
 func (m *Move) take(ctx context.Context, o *object) {
 	namespace, name := target(o.old)
 	what := "Secret " + namespace + "/" + name
@@ -60,8 +60,8 @@ func (m *Move) take(ctx context.Context, o *object) {
 	o.problem = usererr.New("take over "+what, "it changes all the time", "stop what writes it, and run this again")
 }
 
-// takenLabels are those by which the operator sees the Secret. A name that is too long
-// for a label is left to the operator.
+// takenLabels are the labels by which the operator sees the Secret. A name that is too
+// long for a label is left to the operator.
 func takenLabels(o *object) map[string]any {
 	labels := map[string]any{v1.LabelOwnerKind: o.kind.name}
 	if name := o.new.GetName(); len(name) <= 63 {
@@ -70,12 +70,12 @@ func takenLabels(o *object) map[string]any {
 	return labels
 }
 
-// reference is what a Secret says of its controller.
+// reference returns the owner reference of a Secret to its controller.
 func reference(k kind, version string, u *unstructured.Unstructured) map[string]any {
 	return map[string]any{"apiVersion": version, "kind": k.name, "name": u.GetName(), "uid": string(u.GetUID()), "controller": true}
 }
 
-// swapped returns the owners of a Secret, with a new one in the place of another.
+// swapped returns the owners of a Secret with one owner replaced by another.
 func swapped(secret *unstructured.Unstructured, gone types.UID, controller map[string]any) []any {
 	owners := []any{controller}
 	list, _, _ := unstructured.NestedSlice(secret.Object, "metadata", "ownerReferences")
@@ -87,8 +87,7 @@ func swapped(secret *unstructured.Unstructured, gone types.UID, controller map[s
 	return owners
 }
 
-// ownedMarks sets our labels or annotations to null, by which a merge patch removes
-// them.
+// ownedMarks sets our labels or annotations to null; a merge patch removes them then.
 func ownedMarks(marks map[string]string) map[string]any {
 	out := map[string]any{}
 	for name := range marks {
@@ -99,7 +98,7 @@ func ownedMarks(marks map[string]string) map[string]any {
 	return out
 }
 
-// accessFields are those of spec that say what a token may do.
+// accessFields are the fields of spec that define what a token may do.
 var accessFields = []string{"installationID", "owner", "permissions", "allPermissions", "repositories", "repositoryIDs", "allRepositories", "appRef"}
 
 // mayRestore returns an error unless the old object of the annotation asks for what the
@@ -135,7 +134,7 @@ func mayRestore(o *object) error {
 	return nil
 }
 
-// written returns a field of spec in JSON. What is absent, false or null is the same.
+// written returns a field of spec in JSON. Absent, false and null are the same.
 func written(u *unstructured.Unstructured, name string) string {
 	value, _, _ := unstructured.NestedFieldNoCopy(u.Object, "spec", name)
 	text, err := json.Marshal(value)

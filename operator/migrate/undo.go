@@ -16,14 +16,14 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// annotationUndo, on a Secret that was given back, is the SHA-256 of the data that it
-// had then, in base64: of a token that ends with the new object.
+// annotationUndo is on a Secret that was given back. It is the SHA-256, in base64, of
+// the Secret's data at that time, whose token ends with the new object.
 const annotationUndo = v1.Group + "/given-back"
 
 // Undo gives every Secret back to the object of github-token-manager that it came from,
-// which is made again where it was deleted. It deletes a new object when the old
-// operator has written a token of its own: gatepass-operator revokes its tokens when
-// their object is deleted, and would otherwise revoke the one in use.
+// and creates that object again if it was deleted. It deletes a new object only after
+// the old operator has written its own token: gatepass-operator revokes the tokens of a
+// deleted object, and would otherwise revoke the token in use.
 func (m *Move) Undo(ctx context.Context) error {
 	objects, err := m.made(ctx)
 	if err != nil {
@@ -64,8 +64,8 @@ func undone(m *Move, objects []*object, waiting int) error {
 	return nil
 }
 
-// made returns the new objects that Run made or took over, and of each the old one as
-// it was. Apps come last: Tokens need them while they are there.
+// made returns the new objects that Run made or took over, each with its old object.
+// Apps come last, because Tokens need them until they are deleted.
 func (m *Move) made(ctx context.Context) ([]*object, error) {
 	var objects []*object
 	for _, k := range []kind{kindToken, kindClusterToken, kindApp} {
@@ -92,7 +92,7 @@ func (m *Move) made(ctx context.Context) ([]*object, error) {
 	return objects, nil
 }
 
-// restore makes the old object again where it was deleted.
+// restore creates the old object again if it was deleted.
 func (m *Move) restore(ctx context.Context, o *object) {
 	if o.problem != nil {
 		return
@@ -124,7 +124,7 @@ func (m *Move) giveBack(ctx context.Context, o *object) {
 		controller := controllerOf(live, err)
 		switch {
 		case apierrors.IsNotFound(err):
-			return // github-token-manager makes it
+			return // github-token-manager will create it
 		case err != nil:
 			o.problem = usererr.Wrap("read "+what, err, "")
 			return
@@ -158,8 +158,9 @@ func controllerOf(u *unstructured.Unstructured, err error) string {
 	return ""
 }
 
-// back is the metadata of a Secret as github-token-manager makes it. The operator's own
-// labels and annotations are removed: by them it would know the Secret as its own.
+// back returns the metadata of a Secret as github-token-manager writes it. The
+// operator's own labels and annotations are removed, so that it no longer takes the
+// Secret for its own.
 func (m *Move) back(o *object, live *unstructured.Unstructured) map[string]any {
 	owner := reference(o.kind, oldVersion, o.old)
 	owner["blockOwnerDeletion"] = true
@@ -179,9 +180,9 @@ func (m *Move) back(o *object, live *unstructured.Unstructured) map[string]any {
 	return map[string]any{"ownerReferences": swapped(live, o.new.GetUID(), owner), "labels": labels, "annotations": annotations}
 }
 
-// digest is the SHA-256 of a Secret's data.
+// digest returns the SHA-256 of a Secret's data.
 func digest(secret *unstructured.Unstructured) string {
-	text, err := json.Marshal(secret.Object["data"]) // its keys are sorted
+	text, err := json.Marshal(secret.Object["data"]) // Marshal sorts the keys
 	if err != nil {
 		panic("migrate: data that came as JSON has none: " + err.Error())
 	}
@@ -189,8 +190,8 @@ func digest(secret *unstructured.Unstructured) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// end deletes each new object once its Secret has a token of the old operator, and
-// returns how many Secrets have none when time is up.
+// end deletes each new object once the old operator has written its token to the
+// Secret, and returns how many Secrets have none when time is up.
 func (m *Move) end(ctx context.Context, objects []*object) (waiting int, err error) {
 	wait := m.Wait
 	if wait == 0 {
@@ -213,8 +214,8 @@ func (m *Move) end(ctx context.Context, objects []*object) (waiting int, err err
 	}
 }
 
-// sweep deletes the new objects that are not needed any more. Apps are, while a Token
-// is there.
+// sweep deletes the new objects that are no longer needed. An App is needed while a
+// Token exists.
 func (m *Move) sweep(ctx context.Context, objects []*object) (waiting int) {
 	for _, o := range objects {
 		switch {
@@ -240,7 +241,8 @@ func (m *Move) sweep(ctx context.Context, objects []*object) (waiting int) {
 	return waiting
 }
 
-// isFresh reports whether the Secret's token is not one that ends with the new object.
+// isFresh reports whether the Secret's token is another than the one that ends with the
+// new object.
 func (m *Move) isFresh(ctx context.Context, o *object) bool {
 	namespace, name := target(o.old)
 	live, err := m.in(secrets, namespace).Get(ctx, name, metav1.GetOptions{})

@@ -1,5 +1,5 @@
-// Package once keeps one copy of what thousands of objects have alike: names, lists and
-// maps. What it returns is shared, and must not be changed.
+// Package once shares one copy of names, lists and maps that thousands of objects have
+// in common. Callers must not change what it returns.
 package once
 
 import (
@@ -10,14 +10,14 @@ import (
 	"unique"
 )
 
-// Text returns the one copy of a text.
+// Text returns the shared copy of a text.
 func Text(text string) string { return unique.Make(text).Value() }
 
-// most is how many values a pool keeps. A cluster where more of them differ gains
+// most is how many values a pool holds. A cluster with more different values gains
 // nothing from sharing them.
 const most = 1000
 
-// A pool has one copy of each value. It forgets all of them when there are too many.
+// A pool holds one copy of each value. When it is full, it forgets all of them.
 type pool[T any] struct {
 	mu  sync.Mutex // guards all
 	all map[string]T
@@ -39,7 +39,7 @@ func (p *pool[T]) one(key string, value T) T {
 
 var texts pool[[]string]
 
-// Texts returns the one copy of a list, in its order.
+// Texts returns the shared copy of a list. The order counts.
 func Texts(list []string) []string {
 	if len(list) == 0 {
 		return list
@@ -47,10 +47,10 @@ func Texts(list []string) []string {
 	return texts.one(strings.Join(list, "\x00"), slices.Clip(list))
 }
 
-// Maps has one copy of each map. The zero value is ready to use.
+// Maps shares maps. The zero value is ready to use.
 type Maps[V ~string] struct{ pool[map[string]V] }
 
-// One returns the copy of m.
+// One returns the shared copy of m.
 func (p *Maps[V]) One(m map[string]V) map[string]V {
 	if len(m) == 0 {
 		return m

@@ -7,7 +7,8 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// keep keeps a Secret with a token that works: mend, deliver, replace, clean up.
+// keep keeps a Secret with a working token: it repairs, delivers, replaces and cleans
+// up.
 func (p *planner) keep() {
 	in := p.in
 	p.d.Permitted = p.permitted()
@@ -36,7 +37,7 @@ func conflict(target Ref) string {
 	return "Secret " + target.Namespace + "/" + target.Name + " exists and belongs to somebody else: delete it, choose another secret.name, or have its owner annotate it with " + v1.AnnotationAdopt
 }
 
-// newest is the newest live token that may do what the spec says.
+// newest returns the newest live token that has the access of the current spec.
 func (p *planner) newest() (Held, bool) {
 	for _, h := range p.live() {
 		if h.Scope == p.in.Scope {
@@ -46,7 +47,7 @@ func (p *planner) newest() (Held, bool) {
 	return Held{}, false
 }
 
-// inSecret is the live token that readers of the Secret use.
+// inSecret returns the live token that the Secret holds.
 func (p *planner) inSecret() (Held, bool) {
 	for _, h := range p.live() {
 		if h.ID == p.in.Secret.Token && p.in.Secret.State == Ours {
@@ -78,8 +79,8 @@ func (p *planner) deliver(newest Held) {
 	p.try(step)
 }
 
-// clean revokes what is not wanted any more and removes Secrets of former names. The
-// Secret comes first: while it does not hold the newest token, nothing is taken away.
+// clean revokes tokens that are no longer wanted and removes Secrets of former names.
+// It takes nothing away until the Secret holds the newest token.
 func (p *planner) clean(newest Held) {
 	if !p.isDelivered() {
 		return
@@ -98,7 +99,7 @@ func (p *planner) clean(newest Held) {
 	}
 }
 
-// revokeAt is when a token that another one replaced is revoked; zero for never.
+// revokeAt returns when a replaced token is revoked; zero means never.
 func (p *planner) revokeAt(h Held) time.Time {
 	switch {
 	case h.Scope != p.in.Scope:
@@ -121,7 +122,7 @@ func (p *planner) mint(hasToken bool) {
 	}
 	p.try(Step{Do: Mint, Secret: in.Target, Urgent: p.urgency(), Why: why(hasToken, len(p.live()) > 0)})
 	if used, works := p.inSecret(); works && p.urgency() == Changed {
-		p.again(in.endsSoonAt(used)) // the mint may still be queued then, and is more urgent
+		p.again(in.endsSoonAt(used)) // if the mint is still queued then, it becomes more urgent
 	}
 }
 
@@ -135,7 +136,7 @@ func why(hasToken, hasOther bool) string {
 	return "there is no token yet"
 }
 
-// unknownPolicy is why the policies cannot be asked.
+// unknownPolicy returns why the policies cannot be asked.
 func (in Input) unknownPolicy() *Refusal {
 	if in.Verdict == Permitted {
 		return nil
@@ -143,8 +144,8 @@ func (in Input) unknownPolicy() *Refusal {
 	return &in.Policy
 }
 
-// urgency compares what is left of the token in the Secret with minTTL. The time
-// between is what a long queue of an App may use up.
+// urgency compares the remaining life of the token in the Secret with minTTL. The time
+// between is the longest that an App's queue may take.
 func (p *planner) urgency() Urgency {
 	used, works := p.inSecret()
 	switch {
@@ -156,22 +157,24 @@ func (p *planner) urgency() Urgency {
 	return Changed
 }
 
-// endsSoonAt is when the refresh of a token becomes urgent.
+// endsSoonAt returns when the refresh of a token becomes urgent.
 func (in Input) endsSoonAt(h Held) time.Time { return h.Expires.Add(-in.MinTTL - Slack) }
 
-// Slack is how long before minTTL is reached a refresh becomes urgent.
+// Slack is how long before a token's remaining life reaches minTTL its refresh becomes
+// urgent.
 const Slack = 5 * time.Minute
 
-// refreshAt is when a token is replaced: after the refresh interval, and so early that
-// minTTL is left whatever the interval. Objects that were made in one moment are
-// spread over a tenth of that time.
+// refreshAt returns when a token is replaced: after the refresh interval, but early
+// enough that minTTL is left. Objects made at the same moment are spread over a tenth
+// of that time.
 func (in Input) refreshAt(h Held) time.Time {
 	life := min(in.RefreshInterval, h.Expires.Sub(h.Made)-in.MinTTL-Slack)
 	life = max(life, time.Minute)
 	return h.Made.Add(life - in.jitter(h, life/10))
 }
 
-// jitter is between zero and most, and always the same for one token.
+// jitter returns a duration between zero and most that is always the same for one
+// token.
 func (in Input) jitter(h Held, most time.Duration) time.Duration {
 	hash := fnv.New64a()
 	hash.Write([]byte(in.UID + h.ID))

@@ -10,23 +10,24 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// Hold is how old a token is before it replaces one that works: GitHub's servers
-// learn of a new token one after the other, and git refuses it for seconds.
+// Hold is how old a new token must be before it replaces a working one: GitHub's
+// servers learn of a new token one after the other, so git may be refused for some
+// seconds.
 const Hold = 10 * time.Second
 
-// Action is one kind of step.
+// Action is a kind of step.
 type Action string
 
 // The actions, in the order in which they are done.
 const (
-	Revoke  Action = "revoke"  // end a live token at GitHub
+	Revoke  Action = "revoke"  // revoke a live token at GitHub
 	Remove  Action = "remove"  // delete a Secret of this object
-	Deliver Action = "deliver" // write a held token into the Secret, or mend the Secret
+	Deliver Action = "deliver" // write a held token into the Secret, or repair the Secret
 	Mint    Action = "mint"    // make a new token; always the last step
-	Forget  Action = "forget"  // delete the record: no token of it is alive
+	Forget  Action = "forget"  // delete the record, because none of its tokens is alive
 )
 
-// A Step is one thing to do. Token and Secret say to what.
+// A Step is one thing to do. Token and Secret are its objects.
 type Step struct {
 	Do     Action
 	Token  string  // ID of a held token, for Revoke and Deliver
@@ -48,50 +49,50 @@ const (
 	Changed                // the token works, and is to be replaced
 )
 
-// A Held token is one that GitHub made for the object, as the record has it.
+// A Held token is a token that GitHub made for the object, according to its record.
 type Held struct {
 	ID      string // credential.ID of the token
-	Scope   string // digest of what it may do
+	Scope   string // digest of the token's access
 	Made    time.Time
 	Expires time.Time
 }
 
-// A Secret is what a Secret was found to be.
+// A Secret is the observed state of a Secret.
 type Secret struct {
 	State  State
-	Token  string // ID of the held token in it; "" where it is another text or none
+	Token  string // ID of the held token in it; "" if it holds another text or none
 	Intact bool   // data, labels, annotations, type and owner are as they should be
 }
 
-// State says whose a Secret is.
+// State says which object a Secret belongs to.
 type State int
 
 // The states.
 const (
 	Missing State = iota
 	Ours
-	Foreign // it belongs to somebody else and does not ask to be adopted
+	Foreign // it belongs to another owner and does not ask to be adopted
 )
 
-// A Refusal is why something cannot be done now.
+// A Refusal says why something cannot be done now.
 type Refusal struct {
-	Reason  string // a reason of a condition
+	Reason  string // reason of a condition
 	Message string
-	// Until is when to try again; zero waits for a change of the objects.
+	// Until is when to try again; zero means after a change of the objects.
 	Until time.Time
 }
 
-// Verdict is what the policies say.
+// Verdict is the decision of the policies.
 type Verdict int
 
 // The verdicts. The zero value permits no mint.
 const (
-	Unknown   Verdict = iota // it could not be found out; what is held stays
-	Permitted                // everything asked for is inside a policy
-	Denied                   // it is not: live tokens are revoked
+	Unknown   Verdict = iota // could not be determined; held tokens are kept
+	Permitted                // a policy allows everything that is asked for
+	Denied                   // no policy allows it; live tokens are revoked
 )
 
-// Input is everything that the decision depends on.
+// Input is everything that a decision depends on.
 type Input struct {
 	Now time.Time
 
@@ -99,52 +100,52 @@ type Input struct {
 	Gone, Suspended bool
 
 	UID    string // spreads refreshes of objects that were made together
-	Scope  string // digest of what a new token may do
-	Target Ref    // where the Secret is to be
+	Scope  string // digest of the access of a new token
+	Target Ref    // where the Secret belongs
 
 	RefreshInterval time.Duration
 	RetryInterval   time.Duration
 	MinTTL          time.Duration
-	RevokeAfter     time.Duration // how long after its replacement a token is revoked; 0 never
+	RevokeAfter     time.Duration // how long after its replacement a token is revoked; 0 means never
 
-	Recorded  bool // there is a record, even if no token is in it
+	Recorded  bool // there is a record, even one without tokens
 	Held      []Held
 	Secret    Secret    // at Target
-	Others    []Ref     // further Secrets that belong to this object
-	Delivered time.Time // when the token in the Secret was written; zero where unknown
+	Others    []Ref     // other Secrets that belong to this object
+	Delivered time.Time // when the token in the Secret was written; zero if unknown
 
 	Verdict Verdict
-	Policy  Refusal // why, unless Permitted
+	Policy  Refusal // the reason, unless Permitted
 
-	// NoMint is why no token can be minted: the App is missing or not ready.
+	// NoMint says why no token can be minted: the App is missing or not ready.
 	NoMint *Refusal
-	// NoWrite is why the Secret cannot be written, so that no token is minted either:
-	// the spec is wrong, the namespace is missing or being deleted.
+	// NoWrite says why the Secret cannot be written, so that no token is minted either:
+	// the spec is wrong, or the namespace is missing or being deleted.
 	NoWrite *Refusal
-	// Queued is why the mint waits for its turn; nil where it does not.
+	// Queued says why the mint waits for its turn; nil if it does not wait.
 	Queued *Refusal
-	// Failed has the latest failure of each action, of the same spec. An action that
-	// succeeded since is not in it.
+	// Failed has the latest failure of each action for this spec. A success removes the
+	// action.
 	Failed map[Action]Refusal
 }
 
-// waits reports that an action failed and is not tried again yet.
+// waits reports whether an action failed and must not be retried yet.
 func (in Input) waits(do Action) (until time.Time, ok bool) {
 	f, failed := in.Failed[do]
 	return f.Until, failed && in.Now.Before(f.Until)
 }
 
-// A Decision is what to do, what to say and when to look again.
+// A Decision is what to do, what to report and when to plan again.
 type Decision struct {
 	Steps []Step
 
 	Ready     Condition
-	Permitted Condition // empty while suspended: nothing is asked
+	Permitted Condition // empty while suspended, because nothing is asked for
 	// Stalled means that only a change of the objects helps.
 	Stalled bool
 
-	NextRefresh time.Time // of the token in the Secret; zero without one
-	Again       time.Time // zero: nothing is due
+	NextRefresh time.Time // for the token in the Secret; zero without one
+	Again       time.Time // when to plan again; zero means that nothing is due
 }
 
 // A Condition is a condition's status, reason and message.
@@ -154,7 +155,7 @@ type Condition struct {
 	Message string
 }
 
-// Status is that of a condition, as Kubernetes spells it.
+// Status is the status of a condition, as Kubernetes writes it.
 type Status string
 
 // The statuses.
@@ -167,7 +168,7 @@ const (
 	suspendMessage        = "spec.suspend is true: the token is revoked and the Secret removed"
 )
 
-// Plan decides. After a Mint the caller plans again.
+// Plan decides what to do. After a Mint the caller must plan again.
 func Plan(in Input) Decision {
 	p := planner{in: in}
 	switch {
@@ -192,7 +193,7 @@ type planner struct {
 	d  Decision
 }
 
-// again asks to look at a moment; the earliest one counts.
+// again asks for another plan at a time; the earliest time counts.
 func (p *planner) again(at time.Time) {
 	if p.d.Again.IsZero() || at.Before(p.d.Again) {
 		p.d.Again = at
@@ -215,7 +216,7 @@ func (p *planner) takeAway(why string) {
 	}
 }
 
-// try does a step, or waits where its action failed a moment ago.
+// try adds a step, or waits if its action failed a moment ago.
 func (p *planner) try(s Step) bool {
 	until, waits := p.in.waits(s.Do)
 	if waits {
@@ -226,7 +227,7 @@ func (p *planner) try(s Step) bool {
 	return true
 }
 
-// live are the tokens that have not run out, newest first.
+// live returns the unexpired tokens, newest first.
 func (p *planner) live() []Held {
 	var live []Held
 	for _, h := range p.in.Held {

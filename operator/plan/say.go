@@ -6,7 +6,7 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// permitted is the condition Permitted.
+// permitted returns the condition Permitted.
 func (p *planner) permitted() Condition {
 	switch p.in.Verdict {
 	case Permitted:
@@ -17,7 +17,7 @@ func (p *planner) permitted() Condition {
 	return Condition{UnknownStatus, p.in.Policy.Reason, p.in.Policy.Message}
 }
 
-// refuse says why there is no fresh token, and until when the old one is good.
+// refuse reports why there is no fresh token, and how long the old one works.
 func (p *planner) refuse(r Refusal) {
 	if used, works := p.inSecret(); works {
 		r.Message += "; the token in the Secret is good until " + used.Expires.UTC().Format(time.RFC3339)
@@ -53,9 +53,9 @@ func (p *planner) say(isDue bool) {
 	}
 }
 
-// failure is what a reader of the status has to know: a failed write of the Secret
-// before a failed mint. A write whose answer was lost has not failed: the Secret is as
-// it should be.
+// failure returns the failure that the status shows: a failed write of the Secret
+// before a failed mint. A write whose answer was lost has not failed if the Secret is
+// as it should be.
 func (p *planner) failure() *Refusal {
 	if f, ok := p.in.Failed[Deliver]; ok && !p.isDelivered() {
 		return &f
@@ -66,7 +66,7 @@ func (p *planner) failure() *Refusal {
 	return nil
 }
 
-// isDelivered reports that the Secret holds the newest token and is intact.
+// isDelivered reports whether the Secret holds the newest token and is intact.
 func (p *planner) isDelivered() bool {
 	used, works := p.inSecret()
 	newest, _ := p.newest()

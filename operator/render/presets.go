@@ -10,11 +10,11 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// A preset is what one consumer reads.
+// A preset is the Secret that one consumer reads.
 type preset struct {
-	consumer   string // its name, for errors
+	consumer   string // name of the consumer, for errors
 	secretType string
-	needs      string // the key of extraData that the consumer cannot do without
+	needs      string // key of extraData that the consumer requires
 	labels     map[string]string
 	annotate   func(host string) map[string]string // nil: none
 	data       func(*renderer) map[string][]byte
@@ -46,11 +46,11 @@ func presetNames() []string {
 	return slices.Sorted(slices.Values(names))
 }
 
-// flux serves source-controller and notification-controller with one Secret. The first
-// reads username and password, and takes bearerToken before them, which GitHub's git
-// refuses (fluxcd/pkg git/options.go). The second reads token (fluxcd/pkg
-// runtime/secrets, TokenAuthFromSecret; notification-controller internal/notifier).
-// Both reconcile at once when a Secret with this label changes.
+// flux serves source-controller and notification-controller with one Secret.
+// source-controller reads username and password; it would prefer bearerToken, which
+// GitHub's git refuses (fluxcd/pkg git/options.go). notification-controller reads token
+// (fluxcd/pkg runtime/secrets, TokenAuthFromSecret; notification-controller
+// internal/notifier). Both reconcile at once when a Secret with this label changes.
 var flux = preset{
 	consumer:   "Flux",
 	secretType: v1.SecretTypeBasicAuth,
@@ -62,9 +62,9 @@ var flux = preset{
 	},
 }
 
-// argoRepository is one repository of Argo CD, which finds it by the label and compares
-// url with the Application's (argoproj/argo-cd util/db/repository_secrets.go,
-// secretToRepository).
+// argoRepository is one repository of Argo CD. Argo CD finds the Secret by the label
+// and compares url with the Application's (argoproj/argo-cd
+// util/db/repository_secrets.go, secretToRepository).
 var argoRepository = preset{
 	consumer:   "Argo CD",
 	secretType: v1.SecretTypeOpaque,
@@ -73,7 +73,7 @@ var argoRepository = preset{
 	data:       argoGit,
 }
 
-// argoRepoCreds is for all of Argo CD's repositories whose URL begins with url
+// argoRepoCreds serves all of Argo CD's repositories whose URL begins with url
 // (argoproj/argo-cd util/db/repository_secrets.go, secretToRepoCred).
 var argoRepoCreds = preset{
 	consumer:   "Argo CD",
@@ -83,7 +83,7 @@ var argoRepoCreds = preset{
 	data:       argoGit,
 }
 
-// argoSCMCreds is for the tokenRef of an ApplicationSet's generators. With strict mode
+// argoSCMCreds serves the tokenRef of an ApplicationSet's generators. In strict mode
 // they refuse a Secret without the label (argoproj/argo-cd,
 // docs/operator-manual/applicationset/Appset-Any-Namespace.md).
 var argoSCMCreds = preset{
@@ -103,8 +103,8 @@ func argoGit(r *renderer) map[string][]byte {
 	return data
 }
 
-// tekton is written into a run's .gitconfig and .git-credentials for the URL in the
-// annotation (tektoncd/pipeline pkg/credentials/gitcreds).
+// tekton serves runs: Tekton writes it into a run's .gitconfig and .git-credentials for
+// the URL in the annotation (tektoncd/pipeline pkg/credentials/gitcreds).
 var tekton = preset{
 	consumer:   "Tekton",
 	secretType: v1.SecretTypeBasicAuth,
@@ -114,8 +114,8 @@ var tekton = preset{
 	data: basicAuth,
 }
 
-// kargo finds credentials by the label, and by repoURL the one for a repository
-// (akuity/kargo pkg/credentials/kubernetes/database.go).
+// kargo serves Kargo, which finds credentials by the label, and those for a repository
+// by repoURL (akuity/kargo pkg/credentials/kubernetes/database.go).
 var kargo = preset{
 	consumer:   "Kargo",
 	secretType: v1.SecretTypeOpaque,
@@ -147,8 +147,8 @@ var crossplaneGitHub = preset{
 	},
 }
 
-// owner returns the owner of the repositories. A token is of one installation, so they
-// all have the same.
+// owner returns the owner of the repositories. A token belongs to one installation, so
+// all have the same owner.
 func owner(repositories []string) string {
 	if len(repositories) == 0 {
 		return ""
@@ -169,7 +169,7 @@ var terraformGitCredentials = preset{
 	},
 }
 
-// basicAuth is the data of type kubernetes.io/basic-auth.
+// basicAuth returns the data of type kubernetes.io/basic-auth.
 func basicAuth(r *renderer) map[string][]byte {
 	return map[string][]byte{"username": []byte(r.token.Login()), "password": []byte(r.token.Secret())}
 }

@@ -8,12 +8,12 @@ import (
 	"text/template/parse"
 )
 
-// maxSteps is how many parts of templates may be evaluated for one Secret. A part in a
-// range counts as often as the range can run, whatever the token has.
+// maxSteps is how many template nodes may be evaluated for one Secret. A node in a
+// range counts as often as the range can run at most, whatever the token has.
 const maxSteps = 50_000
 
-// How often a range over them can run: the most that GitHub grants with one token, and
-// that a spec can name.
+// The most repetitions of a range over them: the most that GitHub grants with one
+// token, and that a spec can name.
 const (
 	maxRepositories = 500
 	maxPermissions  = 200
@@ -24,8 +24,8 @@ var (
 	privateFields = append([]string{"Token"}, publicFields...)
 )
 
-// checkProgram refuses a template that could run for long, call what it may not, or
-// name what does not exist. It counts the template's steps.
+// checkProgram refuses a template that could run for long, calls a forbidden function,
+// or names an unknown field. It counts the template's steps.
 func (r *renderer) checkProgram(t *template.Template, fields []string) error {
 	p := &program{fields: fields}
 	for _, one := range t.Templates() {
@@ -46,8 +46,8 @@ func (r *renderer) checkProgram(t *template.Template, fields []string) error {
 	return nil
 }
 
-// A program is one template as it is walked through. Its methods return how many parts
-// are evaluated at most.
+// A program is a walk over one template. Its methods return the largest number of nodes
+// evaluated.
 type program struct {
 	fields  []string
 	inRange bool
@@ -60,7 +60,7 @@ func (p *program) refuse(format string, args ...any) {
 	}
 }
 
-// list walks through a list of nodes; atTop says that the dot is still the data.
+// list walks over a list of nodes. atTop says that the dot is still the top-level data.
 func (p *program) list(list *parse.ListNode, atTop bool) int {
 	if list == nil {
 		return 0
@@ -89,8 +89,8 @@ func (p *program) node(node parse.Node, atTop bool) int {
 	return 1
 }
 
-// loop walks through a range. It is over .Repositories or .Permissions, and has no other
-// range inside.
+// loop walks over a range. A range must be over .Repositories or .Permissions, and must
+// not contain another range.
 func (p *program) loop(n *parse.RangeNode, atTop bool) int {
 	if p.inRange {
 		p.refuse("a range cannot have another one inside")
@@ -108,7 +108,7 @@ func (p *program) loop(n *parse.RangeNode, atTop bool) int {
 	return steps + p.list(n.ElseList, atTop)
 }
 
-// rounds returns how often a range can run, and 0 for one that is refused.
+// rounds returns how often a range can run, or 0 if it is refused.
 func rounds(pipe *parse.PipeNode, atTop bool) int {
 	if len(pipe.Cmds) != 1 || len(pipe.Cmds[0].Args) != 1 {
 		return 0
@@ -185,7 +185,7 @@ func (p *program) field(name string) {
 	}
 }
 
-// shown returns the beginning of a node as it is written.
+// shown returns the beginning of a node's source text.
 func shown(node parse.Node) string {
 	text := node.String()
 	if len(text) > 40 {

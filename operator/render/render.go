@@ -23,15 +23,16 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// A Token is what a Secret is made from: the token, and what GitHub granted with it.
+// A Token is what a Secret is made from: the token, and the access that GitHub granted.
 // Repositories are owner/name, as in the status of a Token.
 type Token struct {
 	credential.Token
 
-	Host string // GitHub's, as in github.com or ghe.example.com:8443; empty means github.com
+	Host string // GitHub's host, such as github.com or ghe.example.com:8443; empty means github.com
 }
 
-// Rendered is what a Secret holds beside the operator's own labels and annotations.
+// Rendered is the content of a Secret, without the operator's own labels and
+// annotations.
 type Rendered struct {
 	Type        string
 	Data        map[string][]byte
@@ -40,7 +41,7 @@ type Rendered struct {
 }
 
 // Render returns the Secret that shape asks for. Its errors are one line and never
-// contain the token; all but that of a missing token are the spec's fault.
+// contain the token. All errors but that of a missing token are faults of the spec.
 func Render(shape v1.SecretShape, t Token) (Rendered, error) {
 	if t.IsZero() {
 		return Rendered{}, usererr.New("render a Secret", "there is no token", "")
@@ -49,8 +50,8 @@ func Render(shape v1.SecretShape, t Token) (Rendered, error) {
 	return rendered, hide(err, t.Secret())
 }
 
-// Check returns the error that [Render] would give for a token with as many
-// repositories as a token can have. A permission that the token may lack is no error.
+// Check returns the error that [Render] would return for a token with as many
+// repositories as possible. A permission that the token may lack is not an error.
 func Check(shape v1.SecretShape) error {
 	_, err := (&renderer{token: madeUp(), lenient: true}).render(shape)
 	return err
@@ -69,7 +70,7 @@ func Type(shape v1.SecretShape) string {
 	return v1.SecretTypeToken
 }
 
-// A renderer makes one Secret.
+// A renderer renders one Secret.
 type renderer struct {
 	token   Token
 	lenient bool // a missing permission is empty instead of an error
@@ -94,7 +95,7 @@ func (r *renderer) render(shape v1.SecretShape) (Rendered, error) {
 		maps.Copy(out.Labels, preset.labels)
 		maps.Copy(out.Annotations, preset.annotations(r.host()))
 	}
-	// What the spec says itself holds before the preset.
+	// Labels and annotations of the spec override those of the preset.
 	maps.Copy(out.Labels, shape.Labels)
 	maps.Copy(out.Annotations, annotations)
 	if err := checkData(out); err != nil {
@@ -103,8 +104,8 @@ func (r *renderer) render(shape v1.SecretShape) (Rendered, error) {
 	return out, nil
 }
 
-// data returns the Secret's data: of the preset, the template or the default, and then
-// extraData.
+// data returns the Secret's data: from the preset, the template or the default, and
+// then extraData.
 func (r *renderer) data(shape v1.SecretShape) (map[string][]byte, error) {
 	data := map[string][]byte{}
 	switch {
@@ -130,7 +131,7 @@ func (r *renderer) host() string {
 	return r.token.Host
 }
 
-// madeUp returns a token as large as one can be.
+// madeUp returns the largest token that is possible.
 func madeUp() Token {
 	t := credential.NewToken("ghs_"+strings.Repeat("0", 36), time.Unix(0, 0))
 	t.Permissions = map[string]string{"contents": "read", "metadata": "read"}
@@ -140,7 +141,7 @@ func madeUp() Token {
 	return Token{Token: t}
 }
 
-// hide returns err, or one that does not say why where the reason has the token in it.
+// hide returns err, or an error without a reason if the reason contains the token.
 func hide(err error, token string) error {
 	if err == nil || !holds([]byte(err.Error()), token) {
 		return err
@@ -148,8 +149,8 @@ func hide(err error, token string) error {
 	return usererr.New("render a Secret", "the reason contains the token and is not shown", "")
 }
 
-// holds reports whether text contains the token, plain or in a form that a template's
-// functions give it.
+// holds reports whether text contains the token, plain or as a template function
+// encodes it.
 func holds(text []byte, token string) bool {
 	for _, form := range []string{token, url.QueryEscape(token), base64.StdEncoding.EncodeToString([]byte(token))} {
 		if bytes.Contains(text, []byte(form)) {
@@ -159,15 +160,16 @@ func holds(text []byte, token string) bool {
 	return false
 }
 
-// Digest returns 32 hex digits that change when the shape does. An absent field and an
-// empty one are the same. It is the same in every process, and in every version that
-// knows all fields of the shape: the order in which Go declares them does not count.
+// Digest returns 32 hex digits that change when the shape changes. An absent field and
+// an empty one are the same. The digest is the same in every process, and in every
+// version that knows all fields of the shape: the order in which Go declares the fields
+// does not matter.
 func Digest(shape v1.SecretShape) string {
 	sum := sha256.Sum256(sorted(shape))
 	return hex.EncodeToString(sum[:16])
 }
 
-// sorted returns the shape in JSON, its fields in alphabetical order.
+// sorted returns the shape as JSON with its fields in alphabetical order.
 func sorted(shape v1.SecretShape) []byte {
 	text, err := json.Marshal(shape)
 	if err != nil {

@@ -13,13 +13,13 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// powerful are the types of Secrets that give power in the cluster. They cannot be
+// powerful are the types of Secrets that grant rights in the cluster. They are never
 // written, and no policy can allow them.
 var powerful = []string{"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"}
 
-// checkShape checks what can be said without a token. The rules of the
-// CustomResourceDefinition say most of it too; an object that is older than a rule, or
-// came from a client that went around it, is refused here.
+// checkShape checks what does not need a token. The CustomResourceDefinition has most
+// of these rules too; this check refuses an object that is older than a rule, or that
+// bypassed the rules.
 func checkShape(shape v1.SecretShape) error {
 	if slices.Contains(powerful, Type(shape)) {
 		return usererr.New("secret.type", Type(shape)+" gives power in the cluster and cannot be written", "")
@@ -45,7 +45,8 @@ func checkShape(shape v1.SecretShape) error {
 	return checkMetadata(shape)
 }
 
-// checkPreset checks that the preset exists and has what its consumer asks for.
+// checkPreset checks that the preset exists and that the spec has what its consumer
+// requires.
 func checkPreset(shape v1.SecretShape) error {
 	if shape.Preset == "" {
 		return nil
@@ -60,7 +61,7 @@ func checkPreset(shape v1.SecretShape) error {
 	return nil
 }
 
-// checkKeys checks the names of the data's keys.
+// checkKeys checks the keys of the data.
 func checkKeys(shape v1.SecretShape) error {
 	for field, templates := range map[string]map[string]v1.TemplateText{"template": shape.Template, "extraData": shape.ExtraData} {
 		for _, key := range slices.Sorted(maps.Keys(templates)) {
@@ -94,11 +95,10 @@ func checkMetadata(shape v1.SecretShape) error {
 	return nil
 }
 
-// ours reports whether a label or annotation is one of the operator's own.
+// ours reports whether a label or annotation belongs to the operator.
 func ours(key string) bool { return strings.HasPrefix(key, v1.Group+"/") }
 
-// required are the keys of which Kubernetes wants at least one group in a Secret of a
-// type; a group is there when all of it is.
+// required are the keys that a Secret of a type must have.
 var required = map[string][]string{
 	v1.SecretTypeBasicAuth:        {"username", "password"},
 	v1.SecretTypeDockerConfigJSON: {".dockerconfigjson"},
@@ -107,8 +107,8 @@ var required = map[string][]string{
 	"kubernetes.io/tls":           {"tls.crt", "tls.key"},
 }
 
-// checkData checks that Kubernetes takes a Secret of this type with this data, and that
-// it is not too large.
+// checkData checks that Kubernetes accepts a Secret of this type with this data, and
+// that it is not too large.
 func checkData(out Rendered) error {
 	size := 0
 	for key, value := range out.Data {

@@ -18,14 +18,14 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// Limits of one Secret. Kubernetes takes 1 MiB of data and 256 KiB of annotations; the
-// operator's own and other people's annotations have to fit beside ours.
+// Limits of one Secret. Kubernetes takes 1 MiB of data and 256 KiB of annotations;
+// annotations of the operator and of others have to fit as well.
 const (
 	maxData        = 1 << 20
 	maxAnnotations = 128 << 10
 )
 
-// spent is what the templates of one Secret used up, all of them together.
+// spent is what all templates of one Secret have used up together.
 type spent struct {
 	steps       int // see maxSteps
 	returned    int // bytes that functions returned, see maxReturned
@@ -33,15 +33,15 @@ type spent struct {
 	annotations int
 }
 
-// public is what the template of an annotation sees.
+// public is the data of an annotation's template.
 type public struct {
 	Username     string
-	ExpiresAt    string // RFC 3339, UTC: a time would have methods that a template can call
+	ExpiresAt    string // RFC 3339, UTC; a string, because a time.Time has methods that a template could call
 	Repositories []string
 	Permissions  map[string]string
 }
 
-// private is what the template of a key sees.
+// private is the data of a key's template.
 type private struct {
 	public
 	Token string
@@ -63,7 +63,7 @@ func (r *renderer) public() public {
 	return seen
 }
 
-// fill adds what templates write to data. A key that is there already is an error.
+// fill adds the output of templates to data. A key that exists already is an error.
 func (r *renderer) fill(data map[string][]byte, field string, templates map[string]v1.TemplateText) error {
 	seen := private{r.public(), r.token.Secret()}
 	for _, key := range slices.Sorted(maps.Keys(templates)) {
@@ -113,7 +113,7 @@ func (r *renderer) execute(name, text string, fields []string, seen any, output 
 	if err := r.checkProgram(t, fields); err != nil {
 		return usererr.Wrap(name, err, "")
 	}
-	if t.Tree == nil { // nothing but comments
+	if t.Tree == nil { // the template has only comments
 		return nil
 	}
 	if err := t.Execute(output, seen); err != nil {
@@ -122,7 +122,7 @@ func (r *renderer) execute(name, text string, fields []string, seen any, output 
 	return nil
 }
 
-// reason returns what package text/template says, without the name of the template.
+// reason returns text/template's message without the name of the template.
 func reason(err error) string {
 	if limit := (*limitError)(nil); errors.As(err, &limit) {
 		return limit.what
@@ -131,16 +131,16 @@ func reason(err error) string {
 	return usererr.Cut(strings.ReplaceAll(text, `executing "" at `, "at "), 300)
 }
 
-// limited keeps what a template writes until all of the Secret's templates have written
-// more than limit bytes.
+// limited collects a template's output until all templates of the Secret together have
+// written more than limit bytes.
 type limited struct {
 	text  []byte
-	left  *int // written so far by all
+	left  *int // bytes written so far, shared by all
 	limit int
 	what  string
 }
 
-// Write returns a limitError and writes nothing where the limit is reached.
+// Write returns a limitError and writes nothing if the limit is reached.
 func (l *limited) Write(text []byte) (int, error) {
 	if *l.left += len(text); *l.left > l.limit {
 		return 0, &limitError{l.what}
@@ -149,25 +149,25 @@ func (l *limited) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// limitError says that a template did too much.
+// limitError reports that a template exceeded a limit.
 type limitError struct{ what string }
 
 func (e *limitError) Error() string { return e.what }
 
 // maxReturned is how many bytes the functions of one Secret's templates may return
-// together. Each of them makes its argument longer, so that a chain of them would
-// otherwise grow without end.
+// together. Each call may make its argument longer, so a chain of calls would otherwise
+// grow without limit.
 const maxReturned = 4 << 20
 
 // kept are Go's own functions that templates may call. The others are left out: call
-// runs functions, print, printf and println make texts of any length ("%1000000000d"),
-// html and js escape for places where a Secret is never read, slice cuts tokens, and
-// lt, le, gt and ge compare what has no order.
+// runs functions; print, printf and println make texts of any length ("%1000000000d");
+// html and js escape for places where a Secret is never used; slice cuts tokens; and
+// lt, le, gt and ge compare values that have no order.
 var kept = []string{"and", "or", "not", "eq", "ne", "len", "index"}
 
-// functions are b64enc, urlquery, toJson and default. The first two join their arguments,
-// as in {{ b64enc .Username ":" .Token }}: nothing else here joins texts. What functions
-// return is counted.
+// functions are b64enc, urlquery, toJson and default. The first two join their
+// arguments, as in {{ b64enc .Username ":" .Token }}; no other function joins texts.
+// The bytes that functions return are counted.
 func (r *renderer) functions() template.FuncMap {
 	return template.FuncMap{
 		"b64enc": func(texts ...string) (string, error) {
@@ -190,7 +190,7 @@ func (r *renderer) functions() template.FuncMap {
 	}
 }
 
-// count returns text, or an error when the functions have returned too much.
+// count returns text, or an error if the functions have returned too much.
 func (r *renderer) count(text string) (string, error) {
 	if r.spent.returned += len(text); r.spent.returned > maxReturned {
 		return "", &limitError{"its functions return more than 4 MiB"}
@@ -209,7 +209,7 @@ func toJSON(value any) (string, error) {
 	return string(bytes.TrimSuffix(out.Bytes(), []byte("\n"))), nil
 }
 
-// isEmpty reports whether a value is nothing, zero, false, or has the length 0.
+// isEmpty reports whether a value is nil, zero, false, or has length 0.
 func isEmpty(value any) bool {
 	v := reflect.ValueOf(value)
 	switch v.Kind() {

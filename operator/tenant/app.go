@@ -9,13 +9,13 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// defaultGitHub is the operator's GitHub where nothing else is configured.
+// defaultGitHub is the operator's GitHub if none is configured.
 const defaultGitHub = "https://github.com"
 
-// CheckApp returns nil if the App may sign. An App with provider: secret signs with
-// its own key. Every other provider signs with the operator's cloud identity, so one
-// policy that selects the App's namespace, in, has to list the key as PROVIDER:KEY,
-// letter for letter. Such a key signs for operatorGitHub only (a URL; "" is
+// CheckApp returns nil if the App may sign. An App with provider: secret signs with its
+// own key. Every other provider signs with the operator's cloud identity, so one policy
+// that selects the App's namespace, in, must list the key as PROVIDER:KEY; the
+// comparison is exact. Such a key signs for operatorGitHub only (a URL; "" means
 // https://github.com). Every error is a [*Denied].
 func (p *Policies) CheckApp(app v1.App, in Namespace, operatorGitHub string) error {
 	spec := app.Spec
@@ -46,7 +46,7 @@ func (p *Policies) CheckApp(app v1.App, in Namespace, operatorGitHub string) err
 	return p.checkKey(what, string(spec.Provider)+":"+spec.Key, in)
 }
 
-// checkKey looks for a policy that lists a key for a namespace.
+// checkKey returns an error unless a policy lists the key for the namespace.
 func (p *Policies) checkKey(what, key string, in Namespace) error {
 	denied := &Denied{What: what, Do: fmt.Sprintf("have a TenantPolicy that selects the namespace list %q in keys, or set provider: secret", key)}
 	if p != nil {
@@ -76,15 +76,15 @@ func isKnown(provider v1.Provider) bool {
 	return false
 }
 
-// isGitHub reports whether raw is https://HOST and nothing more.
+// isGitHub reports whether raw has the form https://HOST and nothing more.
 func isGitHub(raw string) bool {
 	host, isHTTPS := strings.CutPrefix(raw, "https://")
 	_, ok := gitname.Host(strings.TrimSuffix(host, "/"))
 	return isHTTPS && ok
 }
 
-// sameGitHub compares the App's address with the operator's. An absent one of the
-// App is the operator's.
+// sameGitHub reports whether the App's address is the operator's. An App without an
+// address has the operator's.
 func sameGitHub(app, operator string) bool {
 	if app == "" {
 		return true

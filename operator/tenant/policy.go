@@ -15,10 +15,10 @@ import (
 
 type set = map[string]bool
 
-// A policy is a compiled TenantPolicy. Names of GitHub are in lower case.
+// A policy is a compiled TenantPolicy. GitHub's names are in lower case.
 type policy struct {
 	name   string
-	broken string // why it cannot be read; it then allows nothing
+	broken string // why the policy is unreadable; it then allows nothing
 
 	names    set
 	selector labels.Selector
@@ -50,7 +50,8 @@ func compile(from *v1.TenantPolicy) policy {
 	return p
 }
 
-// selectorOf reads a selector. Here an absent one matches nothing and {} everything.
+// selectorOf compiles a selector. An absent selector matches nothing, and {} matches
+// everything.
 func selectorOf(from *metav1.LabelSelector) (labels.Selector, error) {
 	if from == nil {
 		return labels.Nothing(), nil
@@ -62,10 +63,11 @@ func (p policy) selects(in Namespace) bool {
 	return p.names[in.Name] || p.selector.Matches(labels.Set(in.Labels))
 }
 
-// title begins a reason.
+// title returns the beginning of a reason.
 func (p policy) title() string { return "TenantPolicy " + p.name + ": " }
 
-// problems returns what keeps a from being inside p. None means that p allows it.
+// problems returns the reasons why p does not allow a. No reasons means that p allows
+// it.
 func (p policy) problems(a Ask) []string {
 	if p.broken != "" {
 		return []string{p.unreadable()}
@@ -96,8 +98,8 @@ func (p policy) ownerProblem(owner string) string {
 	return fmt.Sprintf("owners does not have %s", owner)
 }
 
-// repositoryProblem looks at each way of asking for repositories. An id does not say
-// a name, so ids need the whole owner, as allRepositories does.
+// repositoryProblem checks each way of asking for repositories. An ID does not tell the
+// repository's name, so IDs need the whole owner, as allRepositories does.
 func (p policy) repositoryProblem(owner string, asked v1.Access) string {
 	whole := p.repositories["*"] || p.repositories[owner+"/*"]
 	if (asked.AllRepositories || len(asked.RepositoryIDs) > 0) && !whole {
@@ -138,7 +140,8 @@ func (p policy) typeProblem(secretType string) string {
 	return fmt.Sprintf("secretTypes does not have %s", secretType)
 }
 
-// missing says that a list of the policy lacks some names, at most three of them.
+// missing returns the text that a list of the policy lacks some names; it shows at most
+// three.
 func missing(list string, outside []string) string {
 	if len(outside) == 0 {
 		return ""
@@ -151,12 +154,12 @@ func missing(list string, outside []string) string {
 	return fmt.Sprintf("%s does not have %s", list, text)
 }
 
-// rank orders the levels of permissions. An unknown one is 0.
+// rank orders the permission levels. An unknown level is 0.
 func rank(level v1.PermissionLevel) int {
 	return slices.Index([]v1.PermissionLevel{"read", "write", "admin"}, level) + 1
 }
 
-// needsNoPolicy reports whether any namespace may have Secrets of a type.
+// needsNoPolicy reports whether any namespace may have Secrets of this type.
 func needsNoPolicy(secretType string) bool {
 	switch secretType {
 	case v1.SecretTypeToken, v1.SecretTypeBasicAuth, v1.SecretTypeDockerConfigJSON, v1.SecretTypeOpaque:
@@ -165,8 +168,8 @@ func needsNoPolicy(secretType string) bool {
 	return false
 }
 
-// givesPower reports whether a Secret of a type means more to Kubernetes than its
-// data. Of Kubernetes' own types only those are let through that are known not to.
+// givesPower reports whether Kubernetes treats a Secret of this type as more than data.
+// Of Kubernetes' own types, only those known to be plain data are accepted.
 func givesPower(secretType string) bool {
 	group, name, _ := strings.Cut(secretType, "/")
 	if group != "kubernetes.io" {

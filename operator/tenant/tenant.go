@@ -1,8 +1,8 @@
-// Package tenant decides whether what a Token, a ClusterToken or an App asks for is
-// inside a TenantPolicy.
+// Package tenant decides whether a TenantPolicy allows what a Token, a ClusterToken or
+// an App asks for.
 //
-// It is pure: policies and the labels of namespaces are arguments. The webhook asks it
-// at admission, and the controllers ask it again before every mint.
+// It reads nothing: policies and the labels of namespaces are arguments. The webhook
+// calls it at admission, and the controllers call it again before every mint.
 package tenant
 
 import (
@@ -18,10 +18,11 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// Policies are the cluster's TenantPolicies, compiled. The zero value and nil have none.
+// Policies are the cluster's TenantPolicies, compiled. The zero value and nil contain
+// no policies.
 type Policies struct{ list []policy }
 
-// Compile reads the policies. One that cannot be read, because of its selector,
+// Compile compiles the policies. A policy that cannot be read, because of its selector,
 // selects every namespace and allows nothing.
 func Compile(list []v1.TenantPolicy) *Policies {
 	all := &Policies{list: make([]policy, 0, len(list))}
@@ -47,10 +48,10 @@ type Namespace struct {
 type App struct {
 	Default         bool
 	Namespace, Name string
-	Provider        v1.Provider // of an App object
+	Provider        v1.Provider // provider of an App object
 }
 
-// String returns the App as spec.apps of a policy names it.
+// String returns the App as a policy's spec.apps names it.
 func (a App) String() string {
 	if a.Default {
 		return "default"
@@ -58,24 +59,25 @@ func (a App) String() string {
 	return a.Namespace + "/" + a.Name
 }
 
-// An Ask is all that one Token or ClusterToken asks for. The zero value is refused.
+// An Ask is everything that one Token or ClusterToken asks for. The zero value is
+// refused.
 type Ask struct {
 	Kind      string    // KindToken or KindClusterToken
-	Namespace Namespace // the Token's own, or the one that the ClusterToken writes to
+	Namespace Namespace // the Token's namespace, or the one that the ClusterToken writes to
 	App       App
 	Owner     string // the account of the installation
 
-	// OwnerUnknown lets Owner be empty, at admission, where the account of an
+	// OwnerUnknown allows an empty Owner at admission, when the account of an
 	// installation is not known yet. Owner and repositories are not checked then.
 	OwnerUnknown bool
 
 	Access     v1.Access // repositories, repositoryIDs, permissions
-	SecretType string    // as it will be written, never empty
+	SecretType string    // the type that will be written, never empty
 }
 
-// Check returns nil if one policy that selects the namespace allows all of a. Where
-// no policy selects it, Check returns nil only for an App of that namespace with
-// provider: secret. Every other error is a [*Denied].
+// Check returns nil if one policy that selects the namespace allows all of a. If no
+// policy selects it, Check returns nil only for an App of that namespace with provider:
+// secret. Every other error is a [*Denied].
 func (p *Policies) Check(a Ask) error {
 	what := fmt.Sprintf("this %s for namespace %s is not allowed", a.Kind, a.Namespace.Name)
 	if why, do := a.malformed(); why != "" {
@@ -95,7 +97,7 @@ func (p *Policies) Check(a Ask) error {
 	return withoutPolicy(what, a)
 }
 
-// selecting returns the policies that a is judged by.
+// selecting returns the policies that select a's namespace.
 func (p *Policies) selecting(a Ask) []policy {
 	if p == nil {
 		return nil
@@ -110,8 +112,8 @@ func (p *Policies) selecting(a Ask) []policy {
 	return found
 }
 
-// malformed says why no policy can allow a, and what to do about it. A list that is
-// absent would mean everything to GitHub.
+// malformed returns why no policy can allow a, and what to do about it. To GitHub, an
+// absent list would mean everything.
 func (a Ask) malformed() (why, do string) {
 	access := a.Access
 	switch {
@@ -158,17 +160,18 @@ func withoutPolicy(what string, a Ask) error {
 	return nil
 }
 
-// Denied says why something is not allowed. Its text has no secret.
+// Denied says why something is not allowed. Its text contains no secret.
 type Denied struct {
 	What    string
-	Reasons []string // one for each policy that was asked
+	Reasons []string // one for each policy that was checked
 	Do      string   // what to change
 }
 
-// reasonsShown keeps a message readable; the status and an event are limited too.
+// reasonsShown limits the reasons in a message; the status and an event are limited as
+// well.
 const reasonsShown = 5
 
-// Error returns one line: what; why, by each policy; what to do.
+// Error returns one line: what was denied; why, by each policy; what to do.
 func (d *Denied) Error() string {
 	shown := d.Reasons
 	if n := len(shown) - reasonsShown; n > 0 {
@@ -177,22 +180,23 @@ func (d *Denied) Error() string {
 	return usererr.New(d.What, strings.Join(shown, " / "), d.Do).Error()
 }
 
-// isOwner reports whether name can be that of a user or an organization.
+// isOwner reports whether name can be the name of a user or an organization.
 func isOwner(name string) bool {
 	_, ok := gitname.Repository(name + "/a")
 	return ok
 }
 
-// A Cache compiles the policies once for each change of one. The zero value is ready,
-// and it is safe for concurrent use.
+// A Cache compiles the policies again only when one changes. The zero value is ready to
+// use. It is safe for concurrent use.
 type Cache struct {
 	mu      sync.Mutex // guards the rest
 	version string
 	ready   *Policies
 }
 
-// Compile returns what [Compile] does, and a text of 32 letters that changes with the
-// policies. Their order does not count: informers list them in any.
+// Compile returns the same as [Compile], and a text of 32 letters that changes when the
+// policies change. The order of the list does not matter, because informers list in any
+// order.
 func (c *Cache) Compile(list []v1.TenantPolicy) (policies *Policies, version string) {
 	version = versionOf(list)
 	c.mu.Lock()

@@ -15,22 +15,23 @@ import (
 	"time"
 )
 
-// A pace says how long authorities live and how they are replaced. The durations count
-// from when an authority was made.
+// A pace says how long authorities live and when they are replaced. The durations count
+// from the creation of an authority.
 type pace struct {
-	life    time.Duration // of an authority and the certificates it signs
-	renew   time.Duration // a successor is made this long before the end
+	life    time.Duration // lifetime of an authority and of the certificates that it signs
+	renew   time.Duration // a successor is made this long before the authority expires
 	settle  time.Duration // a successor is trusted this long before it signs
-	overlap time.Duration // an authority is trusted until its successor is this old
-	look    time.Duration // between two looks at the Secret and the configuration
+	overlap time.Duration // an authority is trusted until its successor has this age
+	look    time.Duration // interval between checks of the Secret and the configuration
 
-	linger time.Duration // how long it serves after it was told to end
+	linger time.Duration // how long the webhook still serves after its context ended
 }
 
-// calm is what is used outside of tests.
+// calm is the pace outside of tests.
 var calm = pace{life: 365 * 24 * time.Hour, renew: 120 * 24 * time.Hour, settle: 5 * time.Minute, overlap: time.Hour, look: 10 * time.Second, linger: 3 * time.Second}
 
-// backdated is how far a clock may be behind the one that made a certificate.
+// backdated is how far a clock may lag behind the clock of the replica that made a
+// certificate.
 const backdated = time.Hour
 
 // An authority signs serving certificates.
@@ -41,7 +42,7 @@ type authority struct {
 
 func (a authority) made() time.Time { return a.certificate.NotBefore.Add(backdated) }
 
-// newAuthority makes one at now.
+// newAuthority makes an authority that is valid from now.
 func newAuthority(now time.Time, p pace) (authority, error) {
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: SecretName}, IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
@@ -50,7 +51,8 @@ func newAuthority(now time.Time, p pace) (authority, error) {
 	return sign(template, now, now.Add(p.life), nil)
 }
 
-// sign makes a key and a certificate from template, signed by parent, or by itself.
+// sign makes a key, and a certificate from template that parent signs, or the key
+// itself if parent is nil.
 func sign(template *x509.Certificate, now, end time.Time, parent *authority) (authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -73,7 +75,7 @@ func sign(template *x509.Certificate, now, end time.Time, parent *authority) (au
 	return authority{certificate, key}, err
 }
 
-// issue makes the serving certificate for a host: a DNS name or an IP address.
+// issue makes the serving certificate of a host: a DNS name or an IP address.
 func (a authority) issue(host string, now time.Time) (*tls.Certificate, error) {
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: SecretName}, KeyUsage: x509.KeyUsageDigitalSignature,
@@ -91,10 +93,10 @@ func (a authority) issue(host string, now time.Time) (*tls.Certificate, error) {
 	return &tls.Certificate{Certificate: [][]byte{leaf.certificate.Raw}, PrivateKey: leaf.key, Leaf: leaf.certificate}, nil
 }
 
-// authorities are those that are trusted, the oldest first.
+// authorities are the trusted authorities, oldest first.
 type authorities []authority
 
-// current returns those that are still to be trusted at now.
+// current returns the authorities that are trusted at now.
 func (all authorities) current(now time.Time, p pace) authorities {
 	var kept authorities
 	for i, one := range all {
@@ -106,13 +108,13 @@ func (all authorities) current(now time.Time, p pace) authorities {
 	return kept
 }
 
-// needSuccessor reports whether the newest one is about to end.
+// needSuccessor reports whether the newest authority expires soon.
 func (all authorities) needSuccessor(now time.Time, p pace) bool {
 	return len(all) == 0 || all[len(all)-1].certificate.NotAfter.Sub(now) < p.renew
 }
 
-// signing returns the newest one that has settled, else the oldest. A successor that
-// cannot settle before the end of the one before it signs at once.
+// signing returns the newest authority that has settled, or else the oldest. A
+// successor that cannot settle before its predecessor expires signs at once.
 func (all authorities) signing(now time.Time, p pace) authority {
 	for i := len(all) - 1; i > 0; i-- {
 		settled := all[i].made().Add(p.settle)
@@ -123,7 +125,7 @@ func (all authorities) signing(now time.Time, p pace) authority {
 	return all[0]
 }
 
-// Types of PEM blocks.
+// PEM block types.
 const (
 	certificateBlock = "CERTIFICATE"
 	keyBlock         = "PRIVATE KEY"
@@ -153,8 +155,8 @@ func (all authorities) keys() ([]byte, error) {
 
 var errNoAuthorities = errors.New("it does not have certificates with their keys")
 
-// parseAuthorities reads what bundle and keys wrote. Its errors have nothing of the
-// text in them.
+// parseAuthorities parses the output of bundle and keys. Its errors never contain the
+// text.
 func parseAuthorities(certificates, keys []byte) (authorities, error) {
 	var all authorities
 	for {

@@ -25,16 +25,17 @@ const hookName = "tenancy." + v1.Group
 // timeout is how many seconds the API server waits for an answer.
 const timeout = 5
 
-// specChanged lets only changes of the spec through to the webhook: not those of
-// metadata and finalizers, which an outage must not hold up. Status has an address of
-// its own and is never asked about.
+// specChanged selects only changes of the spec for the webhook. Changes of metadata and
+// finalizers must work during an outage. Status is a subresource and is never sent to
+// the webhook.
 const specChanged = "request.operation != 'UPDATE' || object.spec != oldObject.spec"
 
-// appliedAnnotation has a digest of what was applied. It tells fields that others may add
-// (some clouds exclude namespaces of theirs) from those of another configuration of ours.
+// appliedAnnotation holds a digest of what was applied. It distinguishes fields that
+// others added (some clouds exclude their own namespaces) from another configuration of
+// ours.
 const appliedAnnotation = v1.Group + "/applied"
 
-// wanted returns the configuration as the API server should have it.
+// wanted returns the configuration that the API server should have.
 func (w *Webhook) wanted(bundle []byte, owners []metav1.OwnerReference) (*apply.ValidatingWebhookConfigurationApplyConfiguration, error) {
 	all := apply.ValidatingWebhookConfiguration(Name).WithWebhooks(w.hook(bundle)).
 		WithLabels(map[string]string{"app.kubernetes.io/managed-by": "gatepass-operator"})
@@ -79,8 +80,8 @@ func (w *Webhook) hook(bundle []byte) *apply.ValidatingWebhookApplyConfiguration
 		WithAdmissionReviewVersions("v1").WithTimeoutSeconds(timeout)
 }
 
-// configure applies the configuration where it is not as it should be. Labels and
-// annotations of others stay.
+// configure applies the configuration if it differs. Labels and annotations of others
+// stay.
 func (w *Webhook) configure(ctx context.Context, bundle []byte, owners []metav1.OwnerReference) error {
 	wanted, err := w.wanted(bundle, owners)
 	if err != nil {
@@ -100,7 +101,7 @@ func (w *Webhook) configure(ctx context.Context, bundle []byte, owners []metav1.
 	return nil
 }
 
-// isAs reports whether wanted was applied, and all of it is still there.
+// isAs reports whether wanted was applied and is still complete.
 func isAs(current *admissionv1.ValidatingWebhookConfiguration, wanted *apply.ValidatingWebhookConfigurationApplyConfiguration) bool {
 	text, err := json.Marshal(wanted)
 	if err != nil {
@@ -116,9 +117,10 @@ func isAs(current *admissionv1.ValidatingWebhookConfiguration, wanted *apply.Val
 		equality.Semantic.DeepDerivative(typed.OwnerReferences, current.OwnerReferences)
 }
 
-// Remove deletes the configuration. An operator that runs without a webhook calls it,
-// because the API server would go on asking one that was there before. One that may not
-// delete it never wrote it.
+// Remove deletes the configuration. An operator without a webhook calls it; otherwise
+// the API server would go on calling the webhook of an earlier run. If this operator
+// has no permission to delete the configuration, it never wrote one, and Remove
+// succeeds.
 func Remove(ctx context.Context, c client.Client) error {
 	gone := &admissionv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: Name}}
 	err := c.Delete(ctx, gone)

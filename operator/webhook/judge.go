@@ -19,10 +19,10 @@ import (
 	"github.com/gatepass/gatepass/operator/tenant"
 )
 
-// A judge answers the API server.
+// A judge answers the API server's admission reviews.
 type judge struct {
 	direct, cached client.Reader
-	namespace      string // the operator's own
+	namespace      string // the operator's namespace
 	github         string
 	fail           bool
 	compiled       tenant.Cache
@@ -50,7 +50,7 @@ func (j *judge) Handle(ctx context.Context, r admission.Request) admission.Respo
 	return admission.Allowed("")
 }
 
-// decide returns why the object is refused, or an error if that cannot be found out.
+// decide returns why the object is refused, or an error if it cannot decide.
 func (j *judge) decide(ctx context.Context, r admission.Request) (refused, err error) {
 	switch r.Kind.Kind {
 	case "Token":
@@ -83,8 +83,8 @@ func decode(r admission.Request, into any) error {
 	return nil
 }
 
-// tokenAsk is what a Token asks for. Only a spec that names the account says it; of an
-// installation it is found before the mint.
+// tokenAsk returns what a Token asks for. The account is known only if the spec names
+// it; the account of an installation is looked up before the mint.
 func tokenAsk(namespace string, spec v1.TokenSpec) tenant.Ask {
 	ask := tenant.Ask{
 		Kind: tenant.KindToken, Namespace: tenant.Namespace{Name: namespace},
@@ -98,8 +98,8 @@ func tokenAsk(namespace string, spec v1.TokenSpec) tenant.Ask {
 	return ask
 }
 
-// clusterTokenAsk is what a ClusterToken asks for. An App without a namespace is of the
-// operator's.
+// clusterTokenAsk returns what a ClusterToken asks for. An App without a namespace is
+// in the operator's namespace.
 func clusterTokenAsk(operator string, spec v1.ClusterTokenSpec) tenant.Ask {
 	ask := tenant.Ask{
 		Kind: tenant.KindClusterToken, Namespace: tenant.Namespace{Name: spec.Secret.Namespace},
@@ -113,8 +113,8 @@ func clusterTokenAsk(operator string, spec v1.ClusterTokenSpec) tenant.Ask {
 	return ask
 }
 
-// token judges what a Token or a ClusterToken asks for. A suspended one asks for
-// nothing: a user who lost a permission can still suspend it.
+// token decides about a Token or a ClusterToken. A suspended one asks for nothing, so a
+// user who lost a permission can still suspend it.
 func (j *judge) token(ctx context.Context, ask tenant.Ask, shape v1.SecretShape) (refused, err error) {
 	if ask.Access.Suspend {
 		return nil, nil
@@ -156,8 +156,8 @@ func (j *judge) policies(ctx context.Context) (*tenant.Policies, error) {
 	return policies, nil
 }
 
-// namespaceOf returns the namespace by which a policy selects. A ClusterToken's target
-// is selected by its name only, and may not be there yet.
+// namespaceOf returns the namespace that policies select by. A ClusterToken's target is
+// selected by its name only, because it may not exist yet.
 func (j *judge) namespaceOf(ctx context.Context, ask tenant.Ask) (tenant.Namespace, error) {
 	if ask.Kind == tenant.KindClusterToken {
 		return ask.Namespace, nil
@@ -165,8 +165,8 @@ func (j *judge) namespaceOf(ctx context.Context, ask tenant.Ask) (tenant.Namespa
 	return j.labelled(ctx, ask.Namespace.Name)
 }
 
-// labelled reads a namespace's labels, as metadata only, so that it shares the cache of
-// the controllers. One that is too new for the cache is read from the API server.
+// labelled reads a namespace's labels, as metadata only, to share the cache of the
+// controllers. A namespace that is not in the cache yet is read from the API server.
 func (j *judge) labelled(ctx context.Context, name string) (tenant.Namespace, error) {
 	var found metav1.PartialObjectMetadata
 	found.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
@@ -180,8 +180,8 @@ func (j *judge) labelled(ctx context.Context, name string) (tenant.Namespace, er
 	return tenant.Namespace{Name: name, Labels: found.Labels}, nil
 }
 
-// provider returns that of an App. One that is not there yet may follow in the same
-// change; it is judged then, and again before a mint.
+// provider returns the provider of an App. An App that does not exist yet may follow in
+// the same change; it is checked then, and again before a mint.
 func (j *judge) provider(ctx context.Context, app tenant.App) (v1.Provider, error) {
 	if app.Default {
 		return "", nil

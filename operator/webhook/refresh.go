@@ -21,8 +21,8 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// refresh reads the authorities, has the API server trust them, and serves a
-// certificate of the one that signs.
+// refresh reads the authorities, makes the API server trust them, and serves a
+// certificate of the signing one.
 func (w *Webhook) refresh(ctx context.Context) error {
 	owners, err := w.owners(ctx)
 	if err != nil {
@@ -45,7 +45,7 @@ func (w *Webhook) refresh(ctx context.Context) error {
 	return nil
 }
 
-// serve makes a certificate, unless the one that is served is of this authority.
+// serve makes a certificate, unless the current one is signed by this authority.
 func (w *Webhook) serve(by authority) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -64,7 +64,7 @@ func (w *Webhook) serve(by authority) error {
 	return nil
 }
 
-// name is the host by which the API server calls.
+// name returns the host under which the API server calls the webhook.
 func (w *Webhook) name() (string, error) {
 	if w.options.URL == "" {
 		return fmt.Sprintf("%s.%s.svc", w.options.Service, w.options.Namespace), nil
@@ -76,14 +76,14 @@ func (w *Webhook) name() (string, error) {
 	return u.Hostname(), nil
 }
 
-// callItself asks the webhook as the API server does: by its name, trusting what the
-// API server was told to trust.
+// callItself calls the webhook as the API server does: by its name, with the
+// authorities that the API server was told to trust.
 func (w *Webhook) callItself(ctx context.Context) error {
 	w.mu.Lock()
 	trusted := w.trusted
 	w.mu.Unlock()
 	if trusted == nil {
-		return nil // refresh said why
+		return nil // refresh reports the reason
 	}
 	host, err := w.name()
 	if err != nil {
@@ -104,14 +104,14 @@ func (w *Webhook) callItself(ctx context.Context) error {
 	return nil
 }
 
-// post sends a review and wants it allowed.
+// post sends a review and returns an error unless it is allowed.
 func (w *Webhook) post(ctx context.Context, c *http.Client, review *admissionapi.AdmissionReview) error {
 	body, err := json.Marshal(review)
 	if err != nil {
 		return err
 	}
 	answer, err := w.send(ctx, c, body)
-	for range 20 { // the server may be about to listen
+	for range 20 { // the server may not listen yet
 		if !errors.Is(err, syscall.ECONNREFUSED) || ctx.Err() != nil {
 			break
 		}
@@ -138,7 +138,7 @@ func (w *Webhook) send(ctx context.Context, c *http.Client, body []byte) (*http.
 	return c.Do(request)
 }
 
-// loopback is the address where this process reaches its own listener.
+// loopback returns the address of this process's own listener.
 func (w *Webhook) loopback() string {
 	host := w.host
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {

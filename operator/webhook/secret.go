@@ -19,11 +19,11 @@ const (
 	keysKey         = "ca.key"
 )
 
-// attempts is how often a replica tries to write what another one writes too.
+// attempts is how often a replica tries to write while another one writes too.
 const attempts = 4
 
-// authorities returns those in the Secret, brought up to date. The first replica that
-// writes decides; the others read again.
+// authorities returns the authorities in the Secret, after it added or removed those
+// that are due. The first replica that writes decides; the others read again.
 //
 // If the Secret is deleted, the authority is replaced: this replica writes a new one beside
 // those that it remembers, so that no call is refused meanwhile.
@@ -40,7 +40,7 @@ func (w *Webhook) authorities(ctx context.Context, owners []metav1.OwnerReferenc
 	return all, nil
 }
 
-// tryAuthorities makes one attempt. A conflict is an error as the API server gave it.
+// tryAuthorities makes one attempt. A conflict is returned as the API server's error.
 func (w *Webhook) tryAuthorities(ctx context.Context, owners []metav1.OwnerReference) (authorities, error) {
 	now := w.now()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.options.Namespace, Name: SecretName}}
@@ -70,8 +70,8 @@ func (w *Webhook) tryAuthorities(ctx context.Context, owners []metav1.OwnerRefer
 	return kept, w.write(ctx, secret, kept, isNew, owners)
 }
 
-// write creates or updates the Secret. Of two replicas that write at once, one has a
-// conflict.
+// write creates or updates the Secret. If two replicas write at the same time, one gets
+// a conflict.
 func (w *Webhook) write(ctx context.Context, secret *corev1.Secret, all authorities, isNew bool, owners []metav1.OwnerReference) error {
 	keys, err := all.keys()
 	if err != nil {
@@ -86,8 +86,8 @@ func (w *Webhook) write(ctx context.Context, secret *corev1.Secret, all authorit
 	return w.options.Client.Create(ctx, secret, Manager)
 }
 
-// owners returns the reference by which the Secret and the configuration are deleted
-// with the operator's ClusterRole.
+// owners returns the owner reference that deletes the Secret and the configuration
+// together with the operator's ClusterRole.
 func (w *Webhook) owners(ctx context.Context) ([]metav1.OwnerReference, error) {
 	if w.options.ClusterRole == "" {
 		return nil, nil

@@ -1,14 +1,14 @@
-// Package webhook refuses Tokens, ClusterTokens and Apps that no TenantPolicy allows,
-// when they are written and not minutes later in a condition.
+// Package webhook refuses Tokens, ClusterTokens and Apps that no TenantPolicy allows
+// when they are written, instead of minutes later in a condition.
 //
-// It is a help and no fence: the controllers ask package tenant again before every
-// mint. So the API server goes on without it by default (failurePolicy Ignore).
+// It is a convenience, not a security boundary: the controllers check again with
+// package tenant before every mint. So by default the API server accepts writes while
+// the webhook is unavailable (failurePolicy Ignore).
 //
-// Its certificate is its own business. An authority is kept in a Secret that all
-// replicas share, and each replica makes a serving certificate from it in memory. The
-// operator writes its own ValidatingWebhookConfiguration, with the authorities that the
-// API server is to trust. An authority is replaced long before its end; for a while both
-// are trusted.
+// It manages its own certificates. All replicas share an authority in a Secret, and
+// each replica makes a serving certificate from it in memory. The operator writes its
+// own ValidatingWebhookConfiguration, with the authorities that the API server must
+// trust. An authority is replaced long before it expires; for a while both are trusted.
 package webhook
 
 import (
@@ -33,74 +33,77 @@ import (
 // Name is the name of the ValidatingWebhookConfiguration.
 const Name = "gatepass-operator"
 
-// SecretName is the name of the Secret with the authority, in the operator's namespace.
+// SecretName is the name of the Secret that holds the authority, in the operator's
+// namespace.
 const SecretName = "gatepass-operator-webhook"
 
 // Manager is the field manager of the configuration.
 const Manager = client.FieldOwner("gatepass-operator-webhook")
 
-// path is where the API server asks.
+// path is the URL path that the API server calls.
 const path = "/validate"
 
-// Options say how to run a webhook. Client, Reader, Namespace, BindAddress and one of
-// Service and URL are needed.
+// Options configure a webhook. Client, Reader, Namespace, BindAddress and one of
+// Service and URL are required.
 type Options struct {
 	// Client reads and writes the Secret and the configuration. It must not cache.
 	Client client.Client
 
-	// Reader reads policies, namespaces and Apps: the manager's cache.
+	// Reader reads policies, namespaces and Apps. Use the manager's cache.
 	Reader client.Reader
 
-	// Namespace is the operator's own.
+	// Namespace is the operator's namespace.
 	Namespace string
 
-	// BindAddress is where to listen: HOST:PORT or :PORT.
+	// BindAddress is the address to listen on: HOST:PORT or :PORT.
 	BindAddress string
 
-	// Service is the name of the Service, in Namespace, by which the API server reaches
-	// BindAddress. Its port is 443.
+	// Service is the name of the Service in Namespace through which the API server
+	// reaches BindAddress. Its port is 443.
 	Service string
 
-	// URL is the address for an API server that reaches no Service: https://HOST:PORT.
+	// URL is the address for an API server that cannot reach Services:
+	// https://HOST:PORT.
 	URL string
 
-	// WatchNamespaces are the only ones whose objects the API server asks about; empty is
-	// all. ClusterTokens are in none.
+	// WatchNamespaces are the only namespaces whose objects are sent to the webhook;
+	// empty means all. ClusterTokens have no namespace and are always sent.
 	WatchNamespaces []string
 
-	// Fail has the API server refuse what it could not ask about. By default it goes on.
+	// Fail makes the API server refuse writes while it cannot reach the webhook. By
+	// default it accepts them.
 	Fail bool
 
-	// ClusterRole is one that is deleted when the operator is uninstalled. The
-	// configuration is deleted with it. Without it, and where the role does not exist,
+	// ClusterRole names a role that is deleted when the operator is uninstalled; the
+	// configuration is deleted with it. If it is empty, or the role does not exist,
 	// nothing deletes the configuration.
 	ClusterRole string
 
-	// GitHubURL is the operator's GitHub; "" is https://github.com.
+	// GitHubURL is the operator's GitHub; "" means https://github.com.
 	GitHubURL string
 
 	Log logr.Logger
 }
 
-// A Webhook serves the API server's questions, and keeps its certificate and its
-// configuration. Use [New].
+// A Webhook answers the API server's admission reviews, and maintains its certificate
+// and its configuration. Create it with [New].
 type Webhook struct {
 	options Options
-	host    string // where it listens
+	host    string // where the server listens
 	port    int
 	pace    pace
 	now     func() time.Time
 
-	known  authorities // of the latest look; Start's own
-	logged string      // the latest problem; Start's own
+	known  authorities // found by the latest look; only Start uses it
+	logged string      // the latest logged problem; only Start uses it
 
 	mu      sync.Mutex // guards the rest
 	serving *tls.Certificate
-	trusted []byte // authorities in PEM, as the API server's configuration last had them
-	problem error  // why it is not ready
+	trusted []byte // authorities in PEM, as last written to the API server's configuration
+	problem error  // why the webhook is not ready
 }
 
-// New returns a webhook that serves when it is started.
+// New returns a webhook that serves once it is started.
 func New(o Options) (*Webhook, error) {
 	if o.Client == nil || o.Reader == nil || o.Namespace == "" || (o.Service == "") == (o.URL == "") {
 		return nil, errors.New("start the webhook: Client, Reader, Namespace and one of Service and URL are needed")
@@ -121,17 +124,17 @@ func New(o Options) (*Webhook, error) {
 // NeedLeaderElection returns false: every replica serves.
 func (w *Webhook) NeedLeaderElection() bool { return false }
 
-// Ready returns nil once the webhook answered a call that trusts what the API server
-// was told to trust. It is for /readyz.
+// Ready returns nil once the webhook answered a call that was verified with the
+// authorities that the API server trusts. It is meant for /readyz.
 func (w *Webhook) Ready(*http.Request) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.problem
 }
 
-// Start serves until some seconds after the context ends: the API server goes on calling
-// until it knows that the pod is going. Start returns an error only when it cannot
-// listen. What it cannot read or write it logs, once, and tries again.
+// Start serves until some seconds after the context ends: the API server goes on
+// calling until it learns that the pod is ending. Start returns an error only if it
+// cannot listen. It logs a failed read or write once, and retries it.
 func (w *Webhook) Start(ctx context.Context) error {
 	server := w.server()
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -164,8 +167,8 @@ func (w *Webhook) server() webhook.Server {
 		Host: w.host, Port: w.port,
 		TLSOpts: []func(*tls.Config){func(c *tls.Config) {
 			c.MinVersion = tls.VersionTLS13
-			// HTTP/2 lets one connection open many streams, and the API server gains
-			// nothing by it here.
+			// HTTP/2 would let one connection open many streams, and the API server
+			// gains nothing from it here.
 			c.NextProtos = []string{"http/1.1"}
 			c.GetCertificate = w.certificate
 		}},
@@ -174,7 +177,7 @@ func (w *Webhook) server() webhook.Server {
 	return server
 }
 
-// certificate is for tls.Config.
+// certificate implements GetCertificate of tls.Config.
 func (w *Webhook) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -184,9 +187,9 @@ func (w *Webhook) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return w.serving, nil
 }
 
-// look brings certificate and configuration up to date and calls itself. It logs a
-// problem when it is a new one. A webhook that worked stays ready while the API server
-// is away, for it goes on answering with what it has.
+// look updates the certificate and the configuration, and calls the webhook itself. It
+// logs a problem if it is new. A webhook that worked stays ready while the API server
+// is unreachable, because it can still answer from its cache.
 func (w *Webhook) look(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -212,7 +215,7 @@ func (w *Webhook) look(ctx context.Context) {
 	}
 }
 
-// report logs a problem that is not the one of before.
+// report logs a problem that differs from the previous one.
 func (w *Webhook) report(problem error) {
 	text := ""
 	if problem != nil {

@@ -18,9 +18,9 @@ import (
 // maxBatch is how many items DynamoDB reads in one call.
 const maxBatch = 100
 
-// Due implements [store.Indexed]. The index says which entries may be due, mostly within
-// a second of their being written; they are then read consistently, a hundred a call, and
-// those that are not due any more are left out.
+// Due implements [store.Indexed]. The index lists entries that may be due, usually
+// within a second of their write. They are then read consistently, a hundred per call,
+// and entries that are no longer due are left out.
 func (s *Store) Due(ctx context.Context, below store.Prefix, before time.Time, limit int) iter.Seq2[store.NamedEntry, error] {
 	return func(yield func(store.NamedEntry, error) bool) {
 		op := s.below(below, "read what is due in", "dynamodb:Query and dynamodb:BatchGetItem")
@@ -41,7 +41,7 @@ func (s *Store) Due(ctx context.Context, below store.Prefix, before time.Time, l
 				return
 			}
 			name, ours := nameOf(it)
-			if !ours || !below.Has(name) || slices.Contains(batch, name) { // it may be written while this reads
+			if !ours || !below.Has(name) || slices.Contains(batch, name) { // entries may be written during the read
 				continue
 			}
 			batch = append(batch, name)
@@ -58,7 +58,7 @@ func (s *Store) Due(ctx context.Context, below store.Prefix, before time.Time, l
 	}
 }
 
-// dueCursors go through the index for what is due before a time, the earliest first.
+// dueCursors return what the index lists as due before a time, earliest first.
 func (s *Store) dueCursors(below store.Prefix, before time.Time, limit int) (cursors []*cursor) {
 	_, shards := shardsBelow(below)
 	for _, shard := range shards {
@@ -102,7 +102,7 @@ func (s *Store) yieldDue(ctx context.Context, op operation, batch []store.Name, 
 	return true, nil
 }
 
-// read reads up to maxBatch items, by their names. Those that are not there are left out.
+// read reads up to maxBatch items by name. Missing items are left out.
 func (s *Store) read(ctx context.Context, op operation, names []store.Name) (map[string]item, error) {
 	var keys []map[string]types.AttributeValue
 	for _, name := range names {
@@ -123,7 +123,7 @@ func (s *Store) read(ctx context.Context, op operation, names []store.Name) (map
 		if keys = out.UnprocessedKeys[s.table].Keys; len(keys) == 0 {
 			break
 		}
-		select { // DynamoDB gave a part of what was asked for: the table is busy, or a megabyte is full
+		select { // DynamoDB returned only a part: the table is busy, or a megabyte is full
 		case <-time.After(wait/2 + rand.N(wait/2)):
 		case <-ctx.Done():
 			return nil, op.call("").Failed(ctx, ctx.Err())

@@ -13,13 +13,13 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// An operation is what a store does, and which permission it takes.
+// An operation describes what a store does, and the permission that it needs.
 type operation struct {
 	table, what, action string
-	onWorkspaces        bool // whether it is about workspaces, alone or with others
+	onWorkspaces        bool // whether it concerns workspaces, alone or with others
 }
 
-// on is an operation on one entry. It returns an error for the zero Name.
+// on returns an operation on one entry. It returns an error for the zero Name.
 func (s *Store) on(name store.Name, verb, action string) (operation, error) {
 	_, onWorkspaces := name.Workspace()
 	op := operation{s.table, verb + " " + name.String() + " of dynamodb://" + s.table, action, onWorkspaces}
@@ -29,7 +29,7 @@ func (s *Store) on(name store.Name, verb, action string) (operation, error) {
 	return op, nil
 }
 
-// below is an operation on all entries below a prefix.
+// below returns an operation on all entries below a prefix.
 func (s *Store) below(prefix store.Prefix, verb, action string) operation {
 	folder := prefix.String()
 	if folder == "" {
@@ -44,7 +44,7 @@ func (op operation) failed(why string, err error) error {
 	return &usererr.Error{Op: op.what, Reason: why, Err: err}
 }
 
-// call is the operation as one of AWS.
+// call returns the operation as an AWS call.
 func (op operation) call(region string) awsclient.Call {
 	return awsclient.Call{What: op.what, Service: "DynamoDB", Region: region, Explain: func(api smithy.APIError) error {
 		switch code := api.ErrorCode(); {
@@ -59,8 +59,8 @@ func (op operation) call(region string) awsclient.Call {
 	}}
 }
 
-// ask makes one call of DynamoDB, within the time that a caller without a deadline has.
-// The option keeps the call's retries within its deadline.
+// ask makes one call to DynamoDB, with a default timeout if ctx has no deadline. The
+// option keeps the call's retries within the deadline.
 func ask[T any](ctx context.Context, s *Store, op operation, call func(context.Context, *sdk.Client, func(*sdk.Options)) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
 	defer cancel()

@@ -12,27 +12,28 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// The attributes of an item. Names and forms are a contract: other versions of gatepass
-// and the policies of deploy/aws/dynamodb.yaml know them.
+// The attributes of an item. Names and formats are a contract: other versions of
+// gatepass and the policies of deploy/aws/dynamodb.yaml depend on them.
 const (
 	attrShard    = "shard"     // partition key
 	attrEntry    = "entry"     // sort key: the entry's whole name
 	attrContent  = "content"   // the value
-	attrWritten  = "written"   // when it was written, in microseconds since 1970
-	attrVersion  = "version"   // random, another one with each write
-	attrRecord   = "record"    // true for a workspace's ledger record; others have none
-	attrDue      = "due"       // when it is due, in microseconds; absent means never
+	attrWritten  = "written"   // time of the write, in microseconds since 1970
+	attrVersion  = "version"   // random, new with each write
+	attrRecord   = "record"    // true for a workspace's ledger record; absent otherwise
+	attrDue      = "due"       // when the entry is due, in microseconds since 1970; absent means never
 	attrDueShard = "due_shard" // partition key of the index; absent without attrDue
-	attrEnds     = "ends"      // when DynamoDB may delete the item, in seconds; absent means never
+	attrEnds     = "ends"      // when DynamoDB may delete the item, in seconds since 1970; absent means never
 )
 
-// dueIndex is the index over attrDueShard and attrDue. It has the keys alone.
+// dueIndex is the index over attrDueShard and attrDue. It contains only the keys.
 const dueIndex = "due"
 
-// A partition of DynamoDB takes 1,000 writes and 3,000 reads a second, whatever the table
-// takes. Entries of workspaces are spread by the workspace's id; those of one workspace
-// stay together, so that one call lists them. The index is read in each round and written
-// less: it has fewer shards. The numbers can never change.
+// A DynamoDB partition takes 1,000 writes and 3,000 reads a second, whatever the
+// table's capacity. Entries of workspaces are spread by the workspace's ID; entries of
+// one workspace are in one partition, so that one call lists them. The index is read in
+// each round and written less often, so it has fewer shards. These numbers must never
+// change.
 const (
 	workspaceShards = 16
 	dueShards       = 4
@@ -41,12 +42,11 @@ const (
 	otherShard  = "other" // brokers' entries: blocks, proofs that were used, sessions
 )
 
-// broom is how long after an entry was due DynamoDB may delete it, should gatepass not
-// have done so. Ledger records are never deleted that way.
+// broom is how long after an entry is due DynamoDB may delete it, if gatepass has not.
+// DynamoDB never deletes ledger records.
 const broom = 24 * time.Hour
 
-// shardOf returns the partition of a name, or of the names below a prefix of two
-// segments or more.
+// shardOf returns the partition of a name, or of a prefix of two or more segments.
 func shardOf(path string) (shard, due string) {
 	first, rest, _ := strings.Cut(path, "/")
 	id, _, _ := strings.Cut(rest, "/")
@@ -63,8 +63,8 @@ func shardOf(path string) (shard, due string) {
 func workspaceShard(n int) string    { return fmt.Sprintf("w-%02d", n) }
 func workspaceDueShard(n int) string { return "w-" + strconv.Itoa(n) }
 
-// shardsBelow returns the partitions that have names below a prefix, of the table and of
-// the index.
+// shardsBelow returns the partitions, of the table and of the index, that may have
+// names below a prefix.
 func shardsBelow(below store.Prefix) (shards, due []string) {
 	everything := below == store.Everything()
 	if !everything && below != store.Workspaces() {
@@ -83,7 +83,7 @@ func shardsBelow(below store.Prefix) (shards, due []string) {
 	return shards, due
 }
 
-// An item is what DynamoDB keeps of an entry.
+// An item is an entry as DynamoDB stores it.
 type item = map[string]types.AttributeValue
 
 func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
@@ -117,8 +117,7 @@ func encode(name store.Name, value store.Secret, version string, written, due ti
 	return it
 }
 
-// decode returns the entry of an item, and store.ErrDamaged where a part of it is
-// missing.
+// decode returns the entry of an item, or store.ErrDamaged if a part is missing.
 func decode(it item) (store.Entry, error) {
 	content, version := textOf(it, attrContent), textOf(it, attrVersion)
 	written, ok := timeOf(it, attrWritten)
@@ -128,8 +127,8 @@ func decode(it item) (store.Entry, error) {
 	return store.Entry{Value: store.NewSecret(content), Modified: written, Version: version}, nil
 }
 
-// nameOf returns the name of an item. ok is false for what this store would not keep
-// there.
+// nameOf returns the name of an item. ok is false if this store would not store that
+// name there.
 func nameOf(it item) (name store.Name, ok bool) {
 	path := textOf(it, attrEntry)
 	name, err := store.ParseName(path)

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// List implements [store.Store]. DynamoDB reads the values as well, and charges for them,
-// but sends the names only. The partitions are read at the same time.
+// List implements [store.Store]. DynamoDB also reads the values, and charges for them,
+// but sends only the names. The partitions are read in parallel.
 func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
 	return func(yield func(store.Name, error) bool) {
 		op := s.below(below, "list", "dynamodb:Query")
@@ -29,7 +29,7 @@ func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 	}
 }
 
-// Records implements [store.Ledger]. DynamoDB sends the records only.
+// Records implements [store.Ledger]. DynamoDB sends only the records.
 func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] {
 	return func(yield func(store.NamedEntry, error) bool) {
 		op := s.below(store.Workspaces(), "read the ledger records in", "dynamodb:Query")
@@ -45,7 +45,7 @@ func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] 
 	}
 }
 
-// named is an item as an entry, or as the error about it.
+// named decodes an item into an entry, or into the error about it.
 func (s *Store) named(op operation, name store.Name, it item) (store.NamedEntry, error) {
 	entry, err := decode(it)
 	if err != nil {
@@ -55,20 +55,20 @@ func (s *Store) named(op operation, name store.Name, it item) (store.NamedEntry,
 	return store.NamedEntry{Name: name, Entry: entry}, err
 }
 
-// namesOnly has a query send keys alone.
+// namesOnly makes a query return only keys.
 func namesOnly(q *sdk.QueryInput) {
 	q.ProjectionExpression = aws.String("#shard, #entry")
 	q.ExpressionAttributeNames["#entry"] = attrEntry
 }
 
-// recordsOnly has a query send ledger records alone.
+// recordsOnly makes a query return only ledger records.
 func recordsOnly(q *sdk.QueryInput) {
 	q.FilterExpression = aws.String("attribute_exists(#record)")
 	q.ExpressionAttributeNames["#record"] = attrRecord
 }
 
-// inShard is a consistent query for what a partition has below a prefix and after a name,
-// in the order of names.
+// inShard returns a consistent query for the names of a partition below a prefix and
+// after a name, in the order of names.
 func (s *Store) inShard(shard string, below store.Prefix, after store.Name) *sdk.QueryInput {
 	q := &sdk.QueryInput{
 		TableName: aws.String(s.table), ConsistentRead: aws.Bool(true),
@@ -81,8 +81,8 @@ func (s *Store) inShard(shard string, below store.Prefix, after store.Name) *sdk
 	return q
 }
 
-// span returns between which texts the names below a prefix and after a name are. No
-// name has a character as low as the exclamation mark or as high as the tilde.
+// span returns the bounds of the names below a prefix and after a name. Every character
+// of a name sorts after the exclamation mark and before the tilde.
 func span(below store.Prefix, after store.Name) (first, last string) {
 	first, last = "!", "~"
 	if below != store.Everything() {
@@ -94,21 +94,21 @@ func span(below store.Prefix, after store.Name) (first, last string) {
 	return first, last
 }
 
-// query asks for one page.
+// query requests one page.
 func (s *Store) query(ctx context.Context, op operation, q *sdk.QueryInput) (*sdk.QueryOutput, error) {
 	return ask(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.QueryOutput, error) {
 		return c.Query(ctx, q, inTime)
 	})
 }
 
-// A page is a part of what a partition has, or an error, which is the last.
+// A page is a part of a partition's items, or an error, which comes last.
 type page struct {
 	items []item
 	err   error
 }
 
-// all yields everything below a prefix from all partitions, in no order. The first error
-// ends it.
+// all yields everything below a prefix from all partitions, in no order. It ends after
+// the first error.
 func (s *Store) all(ctx context.Context, op operation, below store.Prefix, shape func(*sdk.QueryInput)) iter.Seq2[item, error] {
 	return func(yield func(item, error) bool) {
 		reading, cancel := context.WithCancel(ctx)
@@ -137,13 +137,13 @@ func (s *Store) all(ctx context.Context, op operation, below store.Prefix, shape
 				}
 			}
 		}
-		if err := ctx.Err(); err != nil { // of which a reader may have said nothing
+		if err := ctx.Err(); err != nil { // the readers end without an error if ctx ends
 			yield(nil, op.call("").Failed(ctx, err))
 		}
 	}
 }
 
-// send sends the pages of a query until the last, or until ctx ends.
+// send sends the pages of a query up to the last one, or until ctx ends.
 func (s *Store) send(ctx context.Context, op operation, q *sdk.QueryInput, pages chan<- page) {
 	for {
 		out, err := s.query(ctx, op, q)
@@ -163,8 +163,8 @@ func (s *Store) send(ctx context.Context, op operation, q *sdk.QueryInput, pages
 	}
 }
 
-// Page implements [store.Pager]. Where names are spread over partitions, each is asked for
-// its share of the page and a few more, at the same time.
+// Page implements [store.Pager]. If the names are spread over partitions, each
+// partition is asked in parallel for its share of the page and a few more.
 func (s *Store) Page(ctx context.Context, below store.Prefix, after store.Name, limit int) ([]store.Name, error) {
 	op := s.below(below, "list", "dynamodb:Query")
 	if first, last := span(below, after); limit < 1 || first > last {
@@ -193,8 +193,8 @@ func (s *Store) Page(ctx context.Context, below store.Prefix, after store.Name, 
 	return names, nil
 }
 
-// share is how many items one of n partitions is asked for, so that limit of all are
-// mostly found with one call each. DynamoDB charges for what it reads.
+// share returns how many items to ask of one of n partitions, so that one call each
+// usually finds limit items in total. DynamoDB charges for what it reads.
 func share(limit, n int) int32 {
 	const most = 1000
 	if n > 1 {
@@ -205,14 +205,14 @@ func share(limit, n int) int32 {
 
 func byName(a, b item) int { return cmp.Compare(textOf(a, attrEntry), textOf(b, attrEntry)) }
 
-// A cursor goes through one partition in order.
+// A cursor reads one partition in order.
 type cursor struct {
 	query *sdk.QueryInput
-	items []item // read and not taken yet
-	over  bool   // whether the last page was read
+	items []item // items read but not yielded yet
+	over  bool   // the last page was read
 }
 
-// merged yields the items of all cursors, the lowest first. An error ends it.
+// merged yields the items of all cursors, lowest first. It ends after an error.
 func (s *Store) merged(ctx context.Context, op operation, cursors []*cursor, compare func(a, b item) int) iter.Seq2[item, error] {
 	return func(yield func(item, error) bool) {
 		for {
@@ -238,7 +238,8 @@ func (s *Store) merged(ctx context.Context, op operation, cursors []*cursor, com
 	}
 }
 
-// fill reads on for each cursor that has no item, until it has one or is over.
+// fill reads more for each cursor without an item, until it has one or has reached its
+// end.
 func (s *Store) fill(ctx context.Context, op operation, cursors []*cursor) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, c := range cursors {

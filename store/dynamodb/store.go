@@ -1,14 +1,15 @@
-// Package dynamodb keeps what the issuing side has in one table of AWS DynamoDB:
+// Package dynamodb stores the entries of the issuing side in one AWS DynamoDB table:
 //
 //	dynamodb://TABLE[?region=…][&endpoint=…][&profile=…]
 //
-// Each entry is an item. Reads are consistent, writes conditional where they have to be;
-// no call is made in a transaction. Items that are due are found by an index that has
-// them alone. Earlier values are gone with a write or a delete: a table for gatepass has
-// neither point-in-time recovery nor a stream (deploy/aws/dynamodb.yaml).
+// Each entry is an item. Reads are consistent, writes are conditional where necessary,
+// and no call uses a transaction. An index that contains only items with a due time
+// finds the due ones. A write or a delete destroys the earlier value, because a table
+// for gatepass has neither point-in-time recovery nor a stream
+// (deploy/aws/dynamodb.yaml).
 //
-// There is no source for workspaces here: they ask a broker, or read Parameter Store where
-// the store's URL says tokens=ssm:///….
+// This package has no source for workspaces: they ask a broker, or read Parameter Store
+// if the store's URL says tokens=ssm:///….
 package dynamodb
 
 import (
@@ -31,12 +32,12 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A Store keeps every entry as an item of a table. It is a [store.Ledger], a
-// [store.Swapper], a [store.Pager] and [store.Indexed].
+// A Store stores every entry as an item of a table. It is a [store.Ledger], a
+// [store.Swapper], a [store.Pager] and a [store.Indexed].
 type Store struct {
 	table  string
 	client awsclient.Lazy[services]
-	ahead  atomic.Int64 // nanoseconds by which this machine's clock is ahead of AWS's
+	ahead  atomic.Int64 // how far this machine's clock is ahead of AWS's, in nanoseconds
 }
 
 var _ interface {
@@ -110,7 +111,7 @@ func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, v
 	return now, err
 }
 
-// A condition is one that DynamoDB checks in the moment of a write. The zero condition
+// A condition is checked by DynamoDB at the moment of a write. The zero condition
 // always holds.
 type condition struct {
 	expression string
@@ -129,9 +130,9 @@ func hasVersion(version string) condition {
 // errCondition reports that a condition does not hold. Nothing was written.
 var errCondition = errors.New("the condition does not hold")
 
-// write writes an entry's item and returns its version. A call whose answer is lost is
-// made again by the SDK: the version tells whether an item that is there by then is the
-// one of the first attempt.
+// write writes an entry's item and returns its version. If an answer is lost, the SDK
+// repeats the call; the version shows whether an existing item was written by the first
+// attempt.
 func (s *Store) write(ctx context.Context, op operation, name store.Name, value store.Secret, due time.Time, only condition) (version string, err error) {
 	if err := value.Check(); err != nil {
 		return "", usererr.Wrap(op.what, err, "")
@@ -175,10 +176,10 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	return err
 }
 
-// now is the time by AWS's clock, as far as its answers have told it.
+// now returns the time by AWS's clock, as learned from its answers.
 func (s *Store) now() time.Time { return time.Now().Add(-time.Duration(s.ahead.Load())) }
 
-// learn notes the clock of the server that answered.
+// learn records the clock of the server that answered.
 func (s *Store) learn(m smithy.Metadata) {
 	if theirs, ok := middleware.GetServerTime(m); ok {
 		s.ahead.Store(int64(clock.Ahead(theirs, time.Now())))
@@ -187,11 +188,11 @@ func (s *Store) learn(m smithy.Metadata) {
 
 const storeForm = "write dynamodb://TABLE?region=REGION"
 
-// OpenStore reads a store's URL:
+// OpenStore returns the store of a URL:
 //
 //	dynamodb://TABLE[?region=…][&endpoint=…][&profile=…]
 //
-// AWS is asked by the first call only. The table is not created here: see
+// AWS is first contacted by the first call. The table must exist: see
 // deploy/aws/dynamodb.yaml.
 func OpenStore(u *url.URL) (*Store, error) {
 	what := "store dynamodb://" + u.Host
@@ -212,7 +213,7 @@ func OpenStore(u *url.URL) (*Store, error) {
 	return &Store{table: u.Host, client: awsclient.Lazy[services]{Settings: settings, Make: newServices}}, nil
 }
 
-// isTable holds the rule of CreateTable in the DynamoDB API reference.
+// isTable implements the rule of CreateTable in the DynamoDB API reference.
 func isTable(name string) bool {
 	for i := 0; i < len(name); i++ {
 		if c := name[i]; !awsclient.IsAlnum(c) && strings.IndexByte("_.-", c) < 0 {
@@ -222,8 +223,8 @@ func isTable(name string) bool {
 	return 3 <= len(name) && len(name) <= 255
 }
 
-// services are two clients of one table. After a throttle the calls of a client wait for
-// their turn: those about workspaces, of which there may be thousands, do not hold up those
+// services are two clients of one table. After a throttle, the calls of one client
+// queue. With two clients, the thousands of calls about workspaces do not delay those
 // about the block list.
 type services struct{ workspaces, others *sdk.Client }
 
@@ -234,7 +235,8 @@ func newServices(cfg aws.Config, endpoint string) services {
 func newService(cfg aws.Config, endpoint string) *sdk.Client {
 	return sdk.NewFromConfig(cfg, func(o *sdk.Options) {
 		o.Retryer = awsclient.NewAdaptiveRetryer(cfg.RetryMaxAttempts)
-		// One host for the rules of firewalls and VPC endpoints, whatever the credentials.
+		// use one host name, whatever the credentials, for firewall rules and VPC
+		// endpoints
 		o.AccountIDEndpointMode = aws.AccountIDEndpointModeDisabled
 		if endpoint != "" {
 			o.BaseEndpoint = aws.String(endpoint)

@@ -55,7 +55,7 @@ func (k *awsKey) Wrap(ctx context.Context, key []byte) ([]byte, error) {
 	return out.CiphertextBlob, nil
 }
 
-// Unwrap needs kms:Decrypt. No key but this one is used, whatever the wrapped one says.
+// Unwrap needs kms:Decrypt. It uses only this key, whatever the wrapped key says.
 func (k *awsKey) Unwrap(ctx context.Context, wrapped []byte) ([]byte, error) {
 	out, err := callAWS(ctx, k, "unwrap a data key with", "kms:Decrypt", func(c *kms.Client, o func(*kms.Options)) (*kms.DecryptOutput, error) {
 		return c.Decrypt(ctx, &kms.DecryptInput{KeyId: aws.String(k.id), CiphertextBlob: wrapped}, o)
@@ -87,7 +87,8 @@ func callAWS[Out any](ctx context.Context, k *awsKey, doing, action string, do f
 	return out, nil
 }
 
-// explainAWS tells KMS's own errors; nil for those of any service.
+// explainAWS explains KMS's own errors. It returns nil for errors that every AWS
+// service has.
 func explainAWS(what, action, region string, api smithy.APIError) error {
 	switch code := api.ErrorCode(); {
 	case strings.HasPrefix(code, "AccessDenied"):

@@ -2,9 +2,9 @@
 // encrypts values on this machine, and a key in a KMS, which never leaves it, wraps the
 // data key. A KMS is asked once for each data key and process.
 //
-// Values are sealed with AES-256-GCM. The place of a value is additional data: a value
-// that somebody moves to another place does not open. One that somebody puts back to the
-// same place, from a backup, does.
+// Values are sealed with AES-256-GCM. The place of a value is additional data, so a
+// value that is moved to another place does not open. A value that is put back to the
+// same place, for example from a backup, does.
 package envelope
 
 import (
@@ -18,14 +18,14 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// keySize is that of AES-256, in bytes.
+// keySize is the key size of AES-256, in bytes.
 const keySize = 32
 
-// KnownWrappers are the forms that Open takes, for messages and help.
+// KnownWrappers are the URL forms that Open accepts, for messages and help.
 const KnownWrappers = "awskms:///alias/NAME?region=… and vault+transit://MOUNT/KEY?addr=…&auth=…"
 
-// A Wrapper wraps data keys with a key that it does not show. Its methods may be called
-// concurrently. Their errors are one line.
+// A Wrapper wraps data keys with a key that it does not reveal. Its methods may be
+// called concurrently. Their errors are one line.
 type Wrapper interface {
 	// Wrap encrypts a data key.
 	Wrap(ctx context.Context, key []byte) (wrapped []byte, err error)
@@ -33,7 +33,7 @@ type Wrapper interface {
 	Unwrap(ctx context.Context, wrapped []byte) (key []byte, err error)
 }
 
-// Open makes the wrapper that a URL names. Nothing is asked yet.
+// Open returns the wrapper that a URL names. It makes no request yet.
 func Open(rawURL string) (Wrapper, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -51,12 +51,12 @@ func Open(rawURL string) (Wrapper, error) {
 // A DataKey encrypts and decrypts values. The zero DataKey refuses.
 type DataKey struct{ aead cipher.AEAD }
 
-// ErrNotSealed reports a value that this key has not sealed for this place.
+// ErrNotSealed reports a value that this key did not seal for this place.
 var ErrNotSealed = errors.New("the value was not encrypted by this key for this place")
 
 var errNoKey = errors.New("there is no data key")
 
-// NewDataKey makes a data key, and what the wrapper makes of it.
+// NewDataKey makes a data key, and returns it also in wrapped form.
 func NewDataKey(ctx context.Context, w Wrapper) (k DataKey, wrapped []byte, err error) {
 	key := make([]byte, keySize)
 	if _, err := rand.Read(key); err != nil {
@@ -69,7 +69,7 @@ func NewDataKey(ctx context.Context, w Wrapper) (k DataKey, wrapped []byte, err 
 	return k, wrapped, err
 }
 
-// UnwrapDataKey is the data key that NewDataKey made.
+// UnwrapDataKey returns the data key that NewDataKey made.
 func UnwrapDataKey(ctx context.Context, w Wrapper, wrapped []byte) (DataKey, error) {
 	key, err := w.Unwrap(ctx, wrapped)
 	if err != nil {

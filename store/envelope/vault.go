@@ -37,8 +37,8 @@ func openVault(u *url.URL) (*vaultKey, error) {
 	return &vaultKey{mount: path.Dir(full), key: path.Base(full), client: client}, nil
 }
 
-// Wrap needs update on MOUNT/encrypt/KEY. Vault makes a key that is not there where a
-// policy allows create, so that none should.
+// Wrap needs update on MOUNT/encrypt/KEY. If a policy allows create, Vault would create
+// a missing key, so policies should not allow it.
 func (k *vaultKey) Wrap(ctx context.Context, key []byte) ([]byte, error) {
 	text, err := k.ask(ctx, "wrap a data key with", "encrypt", "plaintext", base64.StdEncoding.EncodeToString(key), "ciphertext")
 	if err == nil && !strings.HasPrefix(text, "vault:v") {
@@ -55,12 +55,12 @@ func (k *vaultKey) Unwrap(ctx context.Context, wrapped []byte) ([]byte, error) {
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil {
-		return nil, errors.New("the answer of Vault holds no key") // its text may be one
+		return nil, errors.New("the answer of Vault holds no key") // the text of the error may be a key
 	}
 	return key, nil
 }
 
-// ask has an operation of the engine turn one text into another
+// ask makes an operation of the engine turn one text into another
 // (https://developer.hashicorp.com/vault/api-docs/secret/transit#encrypt-data).
 func (k *vaultKey) ask(ctx context.Context, doing, operation, field, text, wanted string) (string, error) {
 	what := doing + " the transit key " + k.mount + "/" + k.key + " in " + k.client.Where()

@@ -17,19 +17,19 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// maxAnswer bounds an answer, in bytes: a page of the longest entries, or the
-// metadata of one, is a fraction of it.
+// maxAnswer bounds an answer, in bytes. A page of the longest entries, or the metadata
+// of one entry, is a fraction of it.
 const maxAnswer = 16 << 20
 
 // A link is an API server's address, and a client with credentials for it.
 type link struct {
 	base   *url.URL
 	client *http.Client
-	source string // of the credentials, for messages
+	source string // origin of the credentials, for messages
 }
 
-// newLink follows no redirects, which would get the values that are written, and some
-// kinds of credentials.
+// newLink returns a link that follows no redirects: a redirect would receive the
+// written values, and some kinds of credentials.
 func newLink(base *url.URL, client *http.Client, source string) *link {
 	own := *client
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -40,19 +40,19 @@ func (l *link) where() string { return "Kubernetes at " + l.base.Scheme + "://" 
 
 // A call is one request for objects of one kind.
 type call struct {
-	what      string // begins the errors, up to the name of the cluster
-	verb      string // as Roles name it
+	what      string // begins the errors, before the name of the cluster
+	verb      string // as in a Role
 	method    string
 	namespace string
 	kind      kind
-	object    string // "" for all, or a new one
+	object    string // "" for all objects, or a new one
 	query     url.Values
 	accept    string // "" means the whole object
 	sends     string // content type; "" means JSON
 	body      any    // as JSON; nil for none
 }
 
-// do repeats the call until the answer is final. Its error is for people, or a
+// do repeats the call until the answer is final. Its error is a line for people, or a
 // [*refusal].
 func (l *link) do(ctx context.Context, c call) ([]byte, error) {
 	c.what += " in " + l.where()
@@ -113,13 +113,14 @@ func or(text, fallback string) string {
 	return text
 }
 
-// maxShown bounds what a message shows of the server's words, in bytes.
+// maxShown bounds the server's text in a message, in bytes.
 const maxShown = 300
 
-// manifest is what sets up the namespace and the rights, for messages.
+// manifest is the file, named in messages, that sets up the namespace and the
+// permissions.
 const manifest = "deploy/kubernetes/store.yaml"
 
-// A status is how the API server says no
+// A status is the API server's error message
 // (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/).
 type status struct {
 	Kind    string `json:"kind"`
@@ -135,7 +136,7 @@ type status struct {
 	} `json:"details"`
 }
 
-// Reasons that callers branch on.
+// Status reasons that callers branch on.
 const (
 	alreadyExists = "AlreadyExists"
 	conflict      = "Conflict"
@@ -206,7 +207,7 @@ func (s status) shown() string {
 	return ": " + text
 }
 
-// line says what a refusal means and what to do.
+// line explains a refusal and what to do.
 func (l *link) line(c call, r *refusal) error {
 	line := func(why, do string) error { return usererr.New(c.what, why, do) }
 	switch {
@@ -221,14 +222,14 @@ func (l *link) line(c call, r *refusal) error {
 	case r.Reason == notFound && r.Details.Kind == "namespaces":
 		return line("there is no namespace "+c.namespace, "make it: kubectl apply -f "+manifest)
 	case r.code == http.StatusRequestEntityTooLarge || r.code == http.StatusUnprocessableEntity:
-		// Its words may repeat what was sent.
+		// The server's text may repeat what was sent, so it is left out.
 		return line(fmt.Sprintf("the API server does not take the object (%d)%s", r.code, r.fields()), "look for quotas and admission policies of namespace "+c.namespace+", and whether somebody made the object immutable")
 	}
 	return line(fmt.Sprintf("the API server refuses (%d)%s", r.code, r.shown()), "")
 }
 
-// right returns what to do about a verb that no Role allows. Quotas and admission policies
-// forbid calls, too.
+// right returns what to do about a verb that is forbidden: by a missing Role, a quota,
+// or an admission policy.
 func (r *refusal) right(c call) string {
 	if !strings.Contains(r.Message, " cannot "+c.verb+" resource ") {
 		return "look for quotas and admission policies of namespace " + c.namespace
@@ -236,7 +237,7 @@ func (r *refusal) right(c call) string {
 	return "have a Role in namespace " + c.namespace + " allow " + c.verb + " on " + c.kind.resource + ", as " + manifest + " does"
 }
 
-// fields are the parts of the object that the server named.
+// fields returns the parts of the object that the server named.
 func (s status) fields() string {
 	var parts []string
 	for _, cause := range s.Details.Causes {
@@ -248,8 +249,8 @@ func (s status) fields() string {
 	return ": " + redact.Text(strings.Join(parts, ", "), maxShown)
 }
 
-// lost turns a failed connection into one line. It is final only if it cannot get better
-// by itself.
+// lost turns a failed connection into one line. The error is final only if waiting
+// cannot help.
 func (l *link) lost(ctx context.Context, c call, err error) error {
 	const do = "check that the API server can be reached from here"
 	if ctx.Err() != nil {
@@ -260,7 +261,7 @@ func (l *link) lost(ctx context.Context, c call, err error) error {
 		return &usererr.Error{Op: c.what, Reason: why, Hint: do, Err: ctx.Err()}
 	}
 	if urlErr, ok := errors.AsType[*url.Error](err); ok {
-		err = urlErr.Err // the address is named already
+		err = urlErr.Err // the message names the address already
 	}
 	text := redact.Text(err.Error(), maxShown)
 	switch {
@@ -278,8 +279,7 @@ func (l *link) lost(ctx context.Context, c call, err error) error {
 	return &httpclient.TransientError{Err: usererr.New(c.what, "the API server cannot be reached: "+text, do)}
 }
 
-// distrust is a certificate that is not trusted: the authorities may have been
-// replaced.
+// distrust is an untrusted certificate: the authorities may have been replaced.
 type distrust struct{ error }
 
 func (d *distrust) Unwrap() error { return d.error }

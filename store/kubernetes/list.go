@@ -16,13 +16,13 @@ import (
 const (
 	// defaultPage keeps a page of the longest records below 4 MB.
 	defaultPage = 250
-	// maxStarts is how often a list is begun: a server keeps what a list goes on
-	// from for some minutes.
+	// maxStarts is how often a list is started again: a server keeps the state of a
+	// list for some minutes only.
 	maxStarts = 5
 )
 
-// List implements [store.Store]. The server leaves the values out. An object with
-// this store's labels that is not as it was written ends it with an error.
+// List implements [store.Store]. The server leaves the values out. An object that has
+// this store's labels but was changed by others ends the list with an error.
 func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
 	return func(yield func(store.Name, error) bool) {
 		for _, k := range kindsBelow(below) {
@@ -59,14 +59,15 @@ func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] 
 	}
 }
 
-// A question is what a list is of.
+// A question says what to list.
 type question struct {
 	kind    kind
 	labels  map[string]string
 	partial bool // without values
 }
 
-// wants are what the answer has to be, and how it is asked for.
+// wants returns the required kind of the answer, and the Accept header that asks for
+// it.
 func (q question) wants() (kind, accept string) {
 	if q.partial {
 		return partialKind + "List", partialList
@@ -80,8 +81,8 @@ type listed struct {
 	object object
 }
 
-// objects yields each object once, page after page. What a list went on from is
-// gone after some minutes (410); it is then begun again.
+// objects yields each object once, page by page. A server drops the state of a list
+// after some minutes (410); the list is then started again.
 func (s *Store) objects(ctx context.Context, what string, q question) iter.Seq2[listed, error] {
 	return func(yield func(listed, error) bool) {
 		seen := map[store.Name]bool{}
@@ -132,7 +133,7 @@ func (s *Store) pageOf(ctx context.Context, what string, q question, next string
 	return answer, nil
 }
 
-// selector asks for all of the labels.
+// selector returns a label selector that requires all labels.
 func selector(labels map[string]string) string {
 	var text string
 	for _, name := range slices.Sorted(maps.Keys(labels)) {

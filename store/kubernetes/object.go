@@ -43,7 +43,7 @@ type managedFields struct {
 	Time        *time.Time `json:"time"`
 }
 
-// A page is a part of a list of objects, or of their metadata alone.
+// A page is a part of a list of objects, or only of their metadata.
 type page struct {
 	Kind     string `json:"kind"`
 	Metadata struct {
@@ -52,7 +52,7 @@ type page struct {
 	Items []object `json:"items"`
 }
 
-// What the server is asked for where no value is needed
+// The Accept headers for answers without values
 // (https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches).
 const (
 	partialKind = "PartialObjectMetadata"
@@ -61,7 +61,7 @@ const (
 	partialList = "application/json;as=" + partialKind + "List;g=meta.k8s.io;v=v1"
 )
 
-// newObject is what an entry is written as.
+// newObject returns the object that stores an entry.
 func (p place) newObject(name store.Name, value store.Secret, write string, now time.Time) object {
 	k := kindOf(name)
 	o := object{
@@ -81,10 +81,10 @@ func (p place) newObject(name store.Name, value store.Secret, write string, now 
 	return o
 }
 
-// errNoObject never repeats the text, which may be a secret.
+// errNoObject does not repeat the text, which may be a secret.
 var errNoObject = errors.New("the answer is no answer of a Kubernetes API server")
 
-// decodeInto reads one JSON value whose kind is the one that was asked for.
+// decodeInto decodes one JSON value and checks its kind.
 func decodeInto(body []byte, want string, into any, kind *string) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if dec.Decode(into) != nil || dec.More() || *kind != want {
@@ -117,9 +117,8 @@ func (p place) check(m metadata, name store.Name) error {
 	return err
 }
 
-// nameOf returns the name of the entry that an object is. What is not, or not
-// any more, as this store writes it, is an error: a block must not be lifted by the
-// loss of an annotation.
+// nameOf returns the name of the entry that an object stores. An object that is not as
+// this store writes it is an error: losing an annotation must not lift a block.
 func (p place) nameOf(k kind, m metadata) (store.Name, error) {
 	for label, want := range p.ownLabels() {
 		if m.Labels[label] != want {
@@ -138,13 +137,13 @@ func (p place) nameOf(k kind, m metadata) (store.Name, error) {
 	return name, nil
 }
 
-// damaged is what is wrong with the value of an object that is ours.
+// damaged reports a bad value in an object of this store.
 type damaged struct{ error }
 
 func (damaged) Is(target error) bool { return target == store.ErrDamaged }
 
-// entry reads the value. The error wraps [store.ErrDamaged] where the object is
-// this entry's.
+// entry decodes the value. The error wraps [store.ErrDamaged] if the object is this
+// entry's.
 func (p place) entry(o object, name store.Name) (store.Entry, error) {
 	if err := p.check(o.Metadata, name); err != nil {
 		return store.Entry{}, err
@@ -168,10 +167,10 @@ func (p place) entry(o object, name store.Name) (store.Entry, error) {
 	return store.Entry{Value: value, Modified: modified, Version: o.Metadata.ResourceVersion}, err
 }
 
-// modified is when gatepass last wrote the object, by the server's clock, in
-// whole seconds: the server notes the time of each change by each writer, and
-// every write of ours changes an annotation. Where that note was lost, as it is
-// in a backup, it is by the writer's clock.
+// modified returns when gatepass last wrote the object, by the server's clock, in whole
+// seconds: the server records the time of each change by each writer, and every write
+// of gatepass changes an annotation. If that record was lost, as in a backup, modified
+// returns the time by the writer's clock.
 func (m metadata) modified() (time.Time, error) {
 	for _, f := range m.ManagedFields {
 		if f.Manager == manager && f.Subresource == "" && f.Time != nil {
@@ -185,31 +184,31 @@ func (m metadata) modified() (time.Time, error) {
 	return at, nil
 }
 
-// What every object of ours carries. Labels are what lists are narrowed by, and
-// annotations what is compared when one is read.
+// Marks on every object of the store. Lists select by labels; a read compares
+// annotations.
 const (
 	manager        = "gatepass"
 	managedByLabel = "app.kubernetes.io/managed-by"
 
 	domain       = "gatepass.dev/"
 	storeLabel   = domain + "store"   // a hash of the prefix
-	folderLabel  = domain + "folder-" // and a number: the first so many segments of the name
+	folderLabel  = domain + "folder-" // followed by a number n: the first n segments of the name
 	recordLabel  = domain + "record"  // on ledger records
 	nameNote     = domain + "name"
 	prefixNote   = domain + "prefix"
-	writtenNote  = domain + "written" // when, by the writer's clock
+	writtenNote  = domain + "written" // time of the write, by the writer's clock
 	writeNote    = domain + "write"   // tells each write from every other
 	entryType    = domain + "entry"   // of Secrets
 	valueKey     = "value"            // in data
 	namePrefix   = manager + "-"      // of objects
-	maxReadable  = 100                // of a name, in the object's
-	maxLabel     = 63                 // bytes of a label's value
-	folderLabels = 3                  // the deepest folder that is listed has so many segments
+	maxReadable  = 100                // bytes of the readable part of an object's name
+	maxLabel     = 63                 // bytes of a label value
+	folderLabels = 3                  // depth, in segments, of the deepest folder that is listed
 	lowerBase32  = "0123456789abcdefghijklmnopqrstuv"
 	resourceAPI  = "api/v1/namespaces/" // of both kinds
 )
 
-// A kind is a kind of object that entries are.
+// A kind is a kind of object that stores entries.
 type kind struct{ name, resource string }
 
 var (
@@ -217,9 +216,9 @@ var (
 	configMap = kind{"ConfigMap", "configmaps"}
 )
 
-// plainFolders have markers without secrets, which brokers list all the time. A
-// list of Secrets is work for the server in proportion to all Secrets of the
-// namespace, whatever it is narrowed by.
+// plainFolders contain markers without secrets, which brokers list frequently. Listing
+// Secrets costs the server work in proportion to all Secrets of the namespace, whatever
+// the selector.
 var plainFolders = []string{
 	store.AllBlocks().String(), store.Deliveries().String(), store.AllSpent().String(), path.Dir(store.Redeemed([32]byte{}).String()),
 }
@@ -233,7 +232,7 @@ func kindOf(name store.Name) kind {
 	return secret
 }
 
-// kindsBelow are the kinds of what can be below a prefix.
+// kindsBelow returns the kinds of the objects that can be below a prefix.
 func kindsBelow(below store.Prefix) []kind {
 	inside := below.String() + "/"
 	var above bool
@@ -249,19 +248,19 @@ func kindsBelow(below store.Prefix) []kind {
 	return []kind{secret}
 }
 
-// A place is where a store's entries are: a namespace, and a prefix that tells
-// them from those of other stores there.
+// A place is where a store's entries are: a namespace, and a prefix that distinguishes
+// them from other stores in it.
 type place struct{ namespace, prefix string }
 
-// objectName makes a DNS-1123 subdomain, of at most 253 bytes, of a name: a
-// beginning for people, and a hash that tells it from every other.
+// objectName turns a name into a DNS-1123 subdomain of at most 253 bytes: a readable
+// beginning, and a hash that makes it unique.
 func (p place) objectName(name store.Name) string {
 	sum := sha256.Sum256([]byte(p.prefix + "\x00" + name.String()))
 	hash := base32.NewEncoding(lowerBase32).WithPadding(base32.NoPadding).EncodeToString(sum[:20])
 	return namePrefix + readable(name.String()) + "-" + hash
 }
 
-// readable is text in letters, digits and hyphens.
+// readable reduces text to letters, digits and hyphens.
 func readable(text string) string {
 	text = strings.ToLower(text[:min(len(text), maxReadable)])
 	return strings.Trim(strings.Map(func(r rune) rune {
@@ -272,7 +271,7 @@ func readable(text string) string {
 	}, text), "-")
 }
 
-// labels are what lists find the entry by.
+// labels returns the labels by which lists find the entry.
 func (p place) labels(name store.Name) map[string]string {
 	labels := p.ownLabels()
 	segments := strings.Split(name.String(), "/")
@@ -285,13 +284,13 @@ func (p place) labels(name store.Name) map[string]string {
 	return labels
 }
 
-// ownLabels are on every entry of this store.
+// ownLabels returns the labels of every entry of this store.
 func (p place) ownLabels() map[string]string {
 	sum := sha256.Sum256([]byte(p.prefix))
 	return map[string]string{managedByLabel: manager, storeLabel: hex.EncodeToString(sum[:16])}
 }
 
-// labelsBelow are on every entry below a prefix, and on few others.
+// labelsBelow returns labels that every entry below a prefix has, and few others.
 func (p place) labelsBelow(below store.Prefix) map[string]string {
 	labels := p.ownLabels()
 	if below == store.Everything() {
@@ -303,8 +302,8 @@ func (p place) labelsBelow(below store.Prefix) map[string]string {
 	return labels
 }
 
-// labelValue is a folder as a label's value: with dots for slashes, or a hash
-// where that is none. Two folders may share one.
+// labelValue turns a folder into a label value: with dots for slashes, or a hash if
+// that is not a valid value. Two folders may have the same value.
 func labelValue(folder string) string {
 	value := strings.ReplaceAll(folder, "/", ".")
 	if last := value[len(value)-1]; len(value) <= maxLabel && strings.IndexByte("._-", last) < 0 {

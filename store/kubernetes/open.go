@@ -25,12 +25,12 @@ const maxPrefix = 200
 // (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names).
 var isNamespace = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-// OpenStore reads a store's URL:
+// OpenStore returns the store of a URL:
 //
 //	kubernetes://NAMESPACE[/PREFIX][?context=…][&kubeconfig=…]
 //
-// Stores with other prefixes may be in the same namespace. The cluster is asked,
-// and the configuration read, by the first call only.
+// Stores with other prefixes may share the namespace. The first call reads the
+// configuration and contacts the cluster.
 func OpenStore(u *url.URL) (*Store, error) {
 	what := "store kubernetes://" + u.Host + u.Path
 	prefix := strings.TrimSuffix(strings.TrimPrefix(u.Path, "/"), "/")
@@ -72,15 +72,15 @@ func parseQuery(what, raw string) (origin, error) {
 	return origin{context: query.Get("context"), kubeconfig: query.Get("kubeconfig"), account: accountFolder}, nil
 }
 
-// accountFolder is where a pod finds its service account
+// accountFolder is the folder of a pod's service account
 // (https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/).
 const accountFolder = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// An origin says how to reach the API server: by a kubeconfig, or in a pod by the service
-// account. The kubeconfig counts where KUBECONFIG is set or the URL names a context or a
-// kubeconfig.
+// An origin says how to reach the API server: by a kubeconfig, or in a pod by the
+// service account. The kubeconfig is used if KUBECONFIG is set or the URL names a
+// context or a kubeconfig.
 type origin struct {
-	context, kubeconfig string // "" are the current one, and KUBECONFIG, else ~/.kube/config
+	context, kubeconfig string // "" means the current context, and KUBECONFIG or ~/.kube/config
 	account             string // folder of the pod's service account
 }
 
@@ -113,7 +113,7 @@ func (o origin) config(what string) (*rest.Config, error) {
 	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.kubeconfig
-	rules.MigrationRules = nil // reading writes nothing
+	rules.MigrationRules = nil // reading must not write files
 	rules.WarnIfAllMissing = false
 	rules.Warner = func(error) {}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.context}).ClientConfig()
@@ -126,7 +126,7 @@ func (o origin) config(what string) (*rest.Config, error) {
 	return config, nil
 }
 
-// isPod reports whether to use the service account, and whether it is there.
+// isPod reports whether to use the service account, and whether it exists.
 func (o origin) isPod() bool {
 	if o.context != "" || o.kubeconfig != "" || os.Getenv("KUBECONFIG") != "" || os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
 		return false
@@ -135,8 +135,8 @@ func (o origin) isPod() bool {
 	return err == nil
 }
 
-// podConfig is [rest.InClusterConfig] with an account's folder that tests can
-// have elsewhere. The token's file is read again every minute.
+// podConfig returns [rest.InClusterConfig], with an account folder that tests can
+// replace. The token's file is reread every minute.
 func (o origin) podConfig() *rest.Config {
 	host := net.JoinHostPort(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"))
 	return &rest.Config{
@@ -146,7 +146,7 @@ func (o origin) podConfig() *rest.Config {
 	}
 }
 
-// source names what the credentials come from, for messages.
+// source returns the origin of the credentials, for messages.
 func (o origin) source() string {
 	switch {
 	case o.isPod():

@@ -1,20 +1,20 @@
-// Package kubernetes keeps the secrets and records of the issuing side as objects of one
-// namespace of a Kubernetes cluster:
+// Package kubernetes stores the secrets and records of the issuing side as objects in
+// one namespace of a Kubernetes cluster:
 //
 //	kubernetes://NAMESPACE[/PREFIX]?context=…&kubeconfig=…
 //
-// Each entry is an object of its own, a Secret of type gatepass.dev/entry. The
-// markers of brokers without secrets in them (blocks, webhook deliveries, proofs and
-// join tokens that were used) are ConfigMaps: brokers list them often, and
-// the API server narrows a list of Secrets only by looking at all of them.
+// Each entry is a separate object, a Secret of type gatepass.dev/entry. Brokers'
+// markers without secrets (blocks, webhook deliveries, used proofs and used join
+// tokens) are ConfigMaps, because brokers list them often, and the API server reads all
+// Secrets of the namespace to list some of them.
 //
-// There is no source for workspaces here. A Role can allow a workspace to read one Secret
-// by its name, so each token would need a Role of its own. And a pod has an identity that
-// a broker accepts: its service account.
+// This package has no source for workspaces. A Role can allow a workspace to read one
+// Secret by its name, so each token would need its own Role. Besides, a pod has an
+// identity that a broker accepts: its service account.
 //
-// Configuration and credentials are read by client-go, as kubectl reads them. Its
-// typed clients carry every kind of the API; five verbs on two kinds are asked for
-// here in plain JSON.
+// client-go reads configuration and credentials, as in kubectl. Its typed clients would
+// link every kind of the API; this package needs five verbs on two kinds and sends
+// plain JSON.
 package kubernetes
 
 import (
@@ -31,18 +31,18 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// maxTries is how often a write is tried when others write at the same time.
+// maxTries is how often a write is tried while others write at the same time.
 const maxTries = 20
 
-// A Store keeps every entry as an object. It replaces and deletes an object only in the
-// version that it has read, and only objects that it made.
+// A Store stores every entry as an object. It replaces and deletes an object only in
+// the version that it has read, and only objects that it made.
 type Store struct {
 	place place
 	from  origin
-	page  int // objects that one answer of a list has at most
+	page  int // objects per page of a list
 
 	mu   sync.Mutex // guards link
-	link *link      // nil until the first call, and where another may be needed
+	link *link      // nil until the first call, and when a new link may be needed
 }
 
 // errStale reports that another writer changed or deleted the object in between.
@@ -90,8 +90,8 @@ func (s *Store) forget(l *link) {
 	}
 }
 
-// call is one about the object of an entry. Errors begin with what, which says
-// why it is made.
+// call returns a call about the object of an entry. what begins its errors and says why
+// the call is made.
 func (s *Store) call(what, verb, method string, name store.Name) call {
 	return call{what: what, verb: verb, method: method, namespace: s.place.namespace, kind: kindOf(name), object: s.place.objectName(name)}
 }
@@ -107,7 +107,8 @@ func (s *Store) what(verb string, name store.Name) (string, error) {
 	return what, nil
 }
 
-// foreign returns the error for an object that this store did not write as it is.
+// foreign returns the error for an object that this store did not write in its present
+// form.
 func foreign(what string, k kind, object string, err error) error {
 	return usererr.Wrap(what+": "+k.name+" "+object, err, "gatepass did not write it so; move it away, or choose another prefix")
 }
@@ -184,7 +185,7 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 	return s.untilSeen(ctx, what, func(ctx context.Context) error { return write(ctx, what, name, o) })
 }
 
-// untilSeen tries a change until no other writer made one in between.
+// untilSeen repeats a change until no other writer interferes.
 func (s *Store) untilSeen(ctx context.Context, what string, change func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
@@ -199,7 +200,7 @@ func (s *Store) untilSeen(ctx context.Context, what string, change func(context.
 	return usererr.New(what, "others write it all the time", "try again in a moment")
 }
 
-// pause lets the others finish, for longer with each try.
+// pause waits for other writers to finish, longer with each try.
 func pause(ctx context.Context, try int) error {
 	select {
 	case <-time.After(time.Duration(min(try, 10)) * 10 * time.Millisecond):
@@ -231,7 +232,7 @@ func (s *Store) post(ctx context.Context, what string, name store.Name, o object
 	c := s.call(what, "create", http.MethodPost, name)
 	c.object, c.body, c.query = "", o, url.Values{"fieldManager": {manager}}
 	_, err := s.ask(ctx, c)
-	if is(err, conflict) { // a quota's, which others use at the same time
+	if is(err, conflict) { // a conflict of a quota that other writers use at the same time
 		return errStale
 	}
 	return err
@@ -254,7 +255,8 @@ func (s *Store) replace(ctx context.Context, what string, name store.Name, o obj
 	return err
 }
 
-// replaceSeen changes the object as it was seen, or says why it may not be changed.
+// replaceSeen changes the object in the version that was read, or returns why it may
+// not be changed.
 func (s *Store) replaceSeen(ctx context.Context, what string, name store.Name, o object) error {
 	there, err := s.found(ctx, what, name)
 	switch {
@@ -285,7 +287,7 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	return s.untilSeen(ctx, what, func(ctx context.Context) error { return s.remove(ctx, what, name) })
 }
 
-// remove deletes the object in the version that was read.
+// remove deletes the object, in the version that was read.
 func (s *Store) remove(ctx context.Context, what string, name store.Name) error {
 	there, err := s.found(ctx, what, name)
 	if err != nil || there == nil {
@@ -305,7 +307,7 @@ func (s *Store) remove(ctx context.Context, what string, name store.Name) error 
 		return nil
 	case is(err, conflict):
 		return errStale
-	case err == nil && decodeStatus(body).Kind == "": // the object, which is still there
+	case err == nil && decodeStatus(body).Kind == "": // the answer is the object, which still exists
 		return errStale
 	}
 	return err

@@ -64,7 +64,7 @@ func (s *Store) swap(ctx context.Context, what string, name store.Name, o object
 	return written.Metadata.ResourceVersion, nil
 }
 
-// isVersion reports whether a text is the version of an object. Told "0", the API server
+// isVersion reports whether a text is an object's version. With "0", the API server
 // would overwrite any version.
 func isVersion(text string) bool {
 	n, err := strconv.ParseUint(text, 10, 64)
@@ -83,9 +83,8 @@ func (s *Store) patch(what string, name store.Name, o object, version string) ca
 	return c
 }
 
-// swapped returns the version of the object where this write made it, or
-// [store.ErrChanged]. A quota that others use at the same time keeps an object from
-// being made.
+// swapped returns the object's version if this write made it, or [store.ErrChanged]. A
+// quota that others use at the same time can prevent the creation of an object.
 func (s *Store) swapped(ctx context.Context, what string, name store.Name, o object, version string) (string, error) {
 	there, err := s.found(ctx, what, name)
 	switch {
@@ -103,12 +102,12 @@ func (s *Store) swapped(ctx context.Context, what string, name store.Name, o obj
 type operation struct {
 	Op    string  `json:"op"`
 	Path  string  `json:"path"`
-	Value *string `json:"value"` // null for what must not be there
+	Value *string `json:"value"` // null if the field must be absent
 }
 
-// edit writes a value with one call into an object that is this store's and stays. The
-// server compares that, so that nothing is read first; any other object it refuses with
-// 422 ([isUnfit]). What others added to the object stays.
+// edit writes a value with one call into an existing object of this store. The server
+// makes that comparison, so nothing is read first; it refuses any other object with 422
+// ([isUnfit]). Additions by others stay.
 func (s *Store) edit(ctx context.Context, what string, name store.Name, o object) error {
 	c := s.call(what, "patch", http.MethodPatch, name)
 	c.sends, c.accept, c.query = "application/json-patch+json", partialType, url.Values{"fieldManager": {manager}}
@@ -117,7 +116,7 @@ func (s *Store) edit(ctx context.Context, what string, name store.Name, o object
 	return err
 }
 
-// edits are the steps that write what newObject made.
+// edits returns the steps that write what newObject made.
 func (p place) edits(name store.Name, o object) []operation {
 	steps := []operation{{Op: "test", Path: "/metadata/deletionTimestamp"}}
 	for key, value := range p.ownLabels() {
@@ -132,15 +131,15 @@ func (p place) edits(name store.Name, o object) []operation {
 	return steps
 }
 
-// pointer writes a key as a part of a JSON pointer (RFC 6901).
+// pointer escapes a key for a JSON pointer (RFC 6901).
 var pointer = strings.NewReplacer("~", "~0", "/", "~1")
 
 func step(op, below, key, value string) operation {
 	return operation{op, below + pointer.Replace(key), &value}
 }
 
-// isUnfit reports that the server did not take an edit: the object is not this store's, is
-// being deleted, or takes no change.
+// isUnfit reports whether the server refused an edit: the object is not this store's,
+// is being deleted, or cannot be changed.
 func isUnfit(err error) bool {
 	r, ok := errors.AsType[*refusal](err)
 	return ok && r.code == http.StatusUnprocessableEntity

@@ -14,10 +14,10 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// maxShown bounds what a message shows of the server's words, in bytes.
+// maxShown bounds the server's text in a message, in bytes.
 const maxShown = 300
 
-// Codes of the server's errors
+// Error codes of the server
 // (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 const (
 	undefinedTable   = "42P01"
@@ -29,14 +29,14 @@ const (
 	noDatabase       = "3D000"
 )
 
-// passing are the beginnings of codes of errors that may be gone the next time:
-// connections, conflicts, resources, shutdowns.
+// passing are prefixes of codes of errors that a retry may resolve: connections,
+// conflicts, resources, shutdowns.
 var passing = []string{"08", "40", "53", "57P", readOnly, queryCanceled, lockNotAvailable}
 
 func isReadOnly(err error) bool { return hasCode(err, readOnly) }
 
-// hasCode reports whether the server answered with one of the codes, or of those that
-// begin so.
+// hasCode reports whether the server answered with one of the codes, or with a code
+// that begins with one.
 func hasCode(err error, codes ...string) bool {
 	server, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -50,7 +50,7 @@ func hasCode(err error, codes ...string) bool {
 	return false
 }
 
-// failed makes one line of an error. What may be gone the next time is a
+// failed turns an error into one line. An error that a retry may resolve becomes a
 // [*httpclient.PassingError].
 func (s *Store) failed(ctx context.Context, what string, err error) error {
 	if _, ours := errors.AsType[*usererr.Error](err); ours || errors.Is(err, pgx.ErrNoRows) {
@@ -69,7 +69,7 @@ func (s *Store) failed(ctx context.Context, what string, err error) error {
 	return lost(what, err)
 }
 
-// refused says what the server's no means.
+// refused explains an error that the server reports.
 func refused(what string, err error) error {
 	server, _ := errors.AsType[*pgconn.PgError](err)
 	said := redact.Text(server.Message, maxShown) + " (" + redact.Text(server.Code, maxShown) + ")"
@@ -88,7 +88,8 @@ func refused(what string, err error) error {
 	return usererr.New(what, "PostgreSQL refuses: "+said, "")
 }
 
-// lost says why there is no connection. Of several servers, each may have another reason.
+// lost explains why there is no connection. If several servers were tried, each may
+// have another reason.
 func lost(what string, err error) error {
 	text := redact.Text(words(err), maxShown)
 	do := "check that the server can be reached from here"
@@ -101,14 +102,14 @@ func lost(what string, err error) error {
 	case !unreached && (httpclient.IsHandshake(err) || strings.Contains(text, "server refused TLS")):
 		return usererr.New(what, "no TLS connection: "+text, "have the server speak TLS, or correct sslmode")
 	case httpclient.IsUnknownHost(err):
-		do = "correct the store's URL, or wait for the server's name" // of several, one may be gone during a failover
+		do = "correct the store's URL, or wait for the server's name" // with several servers, one name may be missing during a failover
 	case pgconn.Timeout(err):
 		text = "it did not answer in time"
 	}
 	return &httpclient.TransientError{Err: usererr.New(what, "PostgreSQL cannot be reached: "+text, do)}
 }
 
-// words are what an error says without the connection string, on one line.
+// words returns an error on one line, without the connection string.
 func words(err error) string {
 	if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		err = connect.Unwrap()
@@ -119,7 +120,7 @@ func words(err error) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
-// withoutURL is what is wrong with a connection string, without the string.
+// withoutURL returns what is wrong with a connection string, without the string.
 func withoutURL(err error) string {
 	if inner := errors.Unwrap(err); inner != nil {
 		return redact.Text(inner.Error(), maxShown)

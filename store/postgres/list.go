@@ -13,13 +13,13 @@ import (
 
 const (
 	// pageNames is how many names one statement reads, and pageValues how many entries:
-	// of the longest, 4 MB.
+	// 4 MB of the longest.
 	pageNames  = 5000
 	pageValues = 500
 )
 
-// bounds are texts that all names below a prefix, and no others, lie between: 0 follows
-// the slash, and ~ all that names are made of.
+// bounds returns two texts; exactly the names below a prefix sort between them. In byte
+// order 0 follows the slash, and ~ follows every character of a name.
 func bounds(below store.Prefix) (after, before string) {
 	if below == store.Everything() {
 		return "", "~"
@@ -106,9 +106,9 @@ func (s *Store) Due(ctx context.Context, below store.Prefix, before time.Time, l
 	})
 }
 
-// entries yields what statements read, page after page. next is the statement that goes
-// on behind a row; nil for the first. It yields at most limit entries where that is above
-// 0.
+// entries yields what statements read, page by page. next returns the statement that
+// continues after a row; nil means the first page. If limit is above 0, it yields at
+// most limit entries.
 func (s *Store) entries(ctx context.Context, what string, limit int, wanted func(store.Name) bool, next func(last *row, limit int) (string, []any)) iter.Seq2[store.NamedEntry, error] {
 	return func(yield func(store.NamedEntry, error) bool) {
 		var last *row
@@ -141,7 +141,7 @@ func (s *Store) entries(ctx context.Context, what string, limit int, wanted func
 	}
 }
 
-// rows reads entries, and where the statement says when they are due, that too.
+// rows reads entries, with their due times if the statement selects them.
 func (s *Store) rows(ctx context.Context, what, statement string, arguments ...any) ([]*row, error) {
 	return ask(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) ([]*row, error) {
 		rows, err := pool.Query(ctx, statement, arguments...)

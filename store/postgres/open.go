@@ -31,21 +31,21 @@ const (
 	maxPrefix = 200
 )
 
-// Bounds of what a server may keep us waiting with.
+// Bounds on waiting for the server.
 const (
 	connectWait   = 5 * time.Second
 	statementWait = 5 * time.Second
-	// keptIdle is how long a connection without work is kept.
+	// keptIdle is how long an idle connection stays open.
 	keptIdle = 5 * time.Minute
 )
 
-// OpenStore reads a store's URL:
+// OpenStore returns the store of a URL:
 //
 //	postgres://[USER@]HOST[:PORT][,HOST[:PORT]…]/DATABASE?sslmode=…[&prefix=…][&key=…]
 //
-// Keys other than prefix and key are libpq's and those of pgxpool. A password comes from
-// PGPASSWORD, a password file or a client certificate, and never from the URL. The server
-// is asked by the first call only.
+// Keys other than prefix and key are those of libpq and pgxpool. A password comes from
+// PGPASSWORD, a password file or a client certificate, never from the URL. The server
+// is first contacted by the first call.
 func OpenStore(u *url.URL) (*Store, error) {
 	what := "store postgres://" + u.Host + u.Path
 	switch {
@@ -81,8 +81,8 @@ func OpenStore(u *url.URL) (*Store, error) {
 	return s, checkClear(what, config, query)
 }
 
-// checkQuery refuses what is given twice, what would put a password where processes and
-// logs show it, and what leads to a server that is behind.
+// checkQuery refuses a key that is given twice, a password that processes and logs
+// would show, and a setting that could lead to a server that lags behind.
 func checkQuery(what string, u *url.URL, query url.Values) error {
 	_, hasPassword := u.User.Password()
 	for key, values := range query {
@@ -104,8 +104,8 @@ func checkQuery(what string, u *url.URL, query url.Values) error {
 	return nil
 }
 
-// config reads the URL, and from where libpq does what it does not say. It is read anew
-// for each connection's password, so that a password may be replaced.
+// config parses the URL, and takes from libpq's sources what the URL does not say. It
+// is parsed again for each connection, so that a password can be replaced.
 func (s *Store) config() (*pgxpool.Config, error) {
 	what := "store " + s.where
 	config, err := pgxpool.ParseConfig(s.dsn)
@@ -122,7 +122,7 @@ func (s *Store) config() (*pgxpool.Config, error) {
 	config.ConnConfig.DialFunc = dialer.DialContext
 	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	config.MaxConnIdleTime = keptIdle
-	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // what fails is asked again anyway
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // a statement that fails is retried anyway
 	parameters := config.ConnConfig.RuntimeParams
 	parameters["statement_timeout"] = milliseconds(statementWait)
 	parameters["lock_timeout"] = milliseconds(statementWait)
@@ -154,7 +154,8 @@ func checkPassfile(what, dsn string) error {
 	return nil
 }
 
-// checkClear refuses to leave it to chance whether secrets cross a network in clear.
+// checkClear refuses an unencrypted network connection unless sslmode is set
+// explicitly.
 func checkClear(what string, config *pgxpool.Config, query url.Values) error {
 	if query.Has("sslmode") || os.Getenv("PGSSLMODE") != "" {
 		return nil
@@ -172,7 +173,7 @@ func checkClear(what string, config *pgxpool.Config, query url.Values) error {
 	return nil
 }
 
-// An end is where a connection may lead, and how.
+// An end is a server that a connection may lead to, and how.
 type end struct {
 	host string
 	tls  *tls.Config
@@ -184,15 +185,16 @@ func isHere(host string) bool {
 	return strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// pauseFirst and pauseMost bound the wait before a server is asked again.
+// pauseFirst and pauseMost bound the wait before a retry.
 const (
 	pauseFirst = 50 * time.Millisecond
 	pauseMost  = time.Second
 )
 
-// ask runs a statement until there is an answer that stays: a server that is killed or
-// failed over is asked again, for as long as the caller has and [httpclient.MaxWait] at most. Statements must be fit to be run twice. [pgx.ErrNoRows] is
-// returned as it is; other errors are one line.
+// ask runs a statement until its answer is final: it retries while a server restarts or
+// fails over, for at most [httpclient.MaxWait] or until the caller's deadline.
+// Statements must be safe to run twice. [pgx.ErrNoRows] is returned as it is; other
+// errors are one line.
 func ask[T any](ctx context.Context, s *Store, what string, run func(context.Context, *pgxpool.Pool) (T, error)) (T, error) {
 	return askWith(ctx, s, what, s.open, run)
 }
@@ -217,7 +219,8 @@ func askWith[T any](ctx context.Context, s *Store, what string, open opener, run
 	}
 }
 
-// attempt is one try. What may be gone the next time is a [*httpclient.PassingError].
+// attempt is one try. An error that a retry may resolve is a
+// [*httpclient.PassingError].
 func attempt[T any](ctx context.Context, s *Store, what string, open opener, run func(context.Context, *pgxpool.Pool) (T, error)) (result T, err error) {
 	within, cancel := context.WithTimeout(ctx, httpclient.AttemptWait)
 	defer cancel()
@@ -234,10 +237,10 @@ func attempt[T any](ctx context.Context, s *Store, what string, open opener, run
 	return result, s.failed(ctx, what, err)
 }
 
-// An opener makes or finds the pool. Its errors begin with a text.
+// An opener returns the pool. Its errors begin with what.
 type opener func(ctx context.Context, what string) (*pgxpool.Pool, error)
 
-// open returns the pool, which has looked at the schema.
+// open returns the pool, after a check of the schema.
 func (s *Store) open(ctx context.Context, what string) (*pgxpool.Pool, error) {
 	return s.pool.Get(ctx, func(ctx context.Context) (*pgxpool.Pool, error) {
 		pool, err := s.connect(ctx)
@@ -252,7 +255,7 @@ func (s *Store) open(ctx context.Context, what string) (*pgxpool.Pool, error) {
 	})
 }
 
-// connect makes a pool, whose connections are made when they are needed.
+// connect creates a pool, which connects when a connection is needed.
 func (s *Store) connect(ctx context.Context) (*pgxpool.Pool, error) {
 	config, err := s.config()
 	if err != nil {
@@ -262,7 +265,7 @@ func (s *Store) connect(ctx context.Context) (*pgxpool.Pool, error) {
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
-// freshPassword reads the password again: it may have been replaced.
+// freshPassword reads the password again, because it may have been replaced.
 func (s *Store) freshPassword(_ context.Context, c *pgx.ConnConfig) error {
 	now, err := s.config()
 	if err == nil {
@@ -271,7 +274,7 @@ func (s *Store) freshPassword(_ context.Context, c *pgx.ConnConfig) error {
 	return err
 }
 
-// Close ends all connections. The Store is of no use afterwards.
+// Close closes all connections. The Store must not be used afterwards.
 func (s *Store) Close() {
 	pool, err := s.pool.Get(context.Background(), func(context.Context) (*pgxpool.Pool, error) { return nil, errNoPool })
 	if err == nil {
@@ -283,5 +286,5 @@ var errNoPool = errors.New("there is no connection")
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// refuse is an error of ours, one line already, which no repetition cures.
+// refuse returns an error of this package, on one line, that a retry cannot resolve.
 func refuse(what, why, do string) error { return usererr.New(what, why, do) }

@@ -14,9 +14,9 @@ import (
 
 const migrateHint = "run gatepass store migrate with this store"
 
-// steps lead from each version of the schema to the next; the first from none. A step
-// that was released is never changed. Steps only add: programs of the version before go
-// on while the next ones start.
+// steps migrate from each version of the schema to the next; the first step starts from
+// no schema. A released step is never changed. Steps only add, because programs of the
+// previous version still run while new ones start.
 var steps = []string{`
 CREATE TABLE gatepass_schema (
 	is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
@@ -45,11 +45,11 @@ CREATE TABLE gatepass_keys (
 	PRIMARY KEY (prefix, id)
 );`}
 
-// migrating is the number of the advisory lock that one migration holds.
+// migrating is the advisory lock of a migration.
 const migrating = 0x6761746570617373 // "gatepass"
 
-// checkSchema returns an error unless the schema is the one that this program knows, and
-// the server keeps what it says that it has written.
+// checkSchema returns an error unless the schema has this program's version, and the
+// server makes commits durable.
 func checkSchema(ctx context.Context, what string, pool *pgxpool.Pool) error {
 	var version int
 	var commit string
@@ -73,9 +73,9 @@ func newer(what string, version int) error {
 	return refuse(what, fmt.Sprintf("the schema has version %d, and this program knows %d", version, len(steps)), "use a newer gatepass")
 }
 
-// Migrate makes the schema, or brings it to the version that this program knows, whole or
-// not at all. It returns the versions before, 0 for none, and after. Of several at once,
-// one works and the others wait.
+// Migrate creates the schema or migrates it to this program's version, completely or
+// not at all. It returns the versions before and after; 0 means none. If several run at
+// once, one migrates and the others wait.
 func (s *Store) Migrate(ctx context.Context) (from, to int, err error) {
 	what := "migrate " + s.where
 	bare := func(ctx context.Context, _ string) (*pgxpool.Pool, error) { return s.connect(ctx) }
@@ -118,8 +118,8 @@ func migrate(ctx context.Context, what string, tx pgx.Tx) (before int, err error
 	return before, nil
 }
 
-// Encrypt encrypts the values that were stored as they are, and returns how many. The
-// store's URL has to name a key.
+// Encrypt encrypts the values that are stored in clear, and returns how many. The
+// store's URL must name a key.
 func (s *Store) Encrypt(ctx context.Context) (int, error) {
 	what := "encrypt the values of " + s.where
 	if s.wrapper == nil {
@@ -139,7 +139,7 @@ func (s *Store) Encrypt(ctx context.Context) (int, error) {
 	}
 }
 
-// encryptRow leaves a row alone that was written meanwhile.
+// encryptRow skips a row that was written in the meantime.
 func (s *Store) encryptRow(ctx context.Context, what string, r *row) error {
 	sealed, key, err := s.sealAt(ctx, r.name, r.value)
 	if err != nil {

@@ -15,21 +15,21 @@ import (
 	"github.com/gatepass/gatepass/store/envelope"
 )
 
-// keyLife is how long a data key encrypts. It stays far below the 2^32 values that one may
-// encrypt, at thousands of writes a second.
+// keyLife is how long a data key encrypts. Even with thousands of writes a second, it
+// stays far below 2^32 values, the limit of one key.
 const keyLife = 7 * 24 * time.Hour
 
-// A keyring has the data keys that were used so far. All processes of a store use the
-// same ones, so that each asks the KMS once for each.
+// A keyring caches the data keys used so far. All processes of a store share the data
+// keys, so each process asks the KMS once per key.
 type keyring struct {
 	mu      sync.Mutex // guards the rest; held while a key is fetched
 	byID    map[[16]byte]envelope.DataKey
 	current [16]byte
-	until   time.Time // current encrypts until then; by this machine's clock
+	until   time.Time // when current stops encrypting, by this machine's clock
 }
 
-// seal returns a value as it is kept, and the data key's id; nil where it is kept as it
-// is.
+// seal returns a value in its stored form, and the data key's ID; nil if the value is
+// stored in clear.
 func (s *Store) seal(ctx context.Context, name store.Name, value []byte) ([]byte, *[16]byte, error) {
 	return s.sealAt(ctx, name.String(), value)
 }
@@ -46,11 +46,11 @@ func (s *Store) sealAt(ctx context.Context, name string, value []byte) ([]byte, 
 	return sealed, &id, err
 }
 
-// place is what a value is bound to.
+// place returns what a value is bound to.
 func (s *Store) place(name string) string { return s.prefix + "\x00" + name }
 
-// unseal returns the value of a row. The error wraps [store.ErrDamaged] where it was
-// encrypted for another row, or is broken.
+// unseal returns the value of a row. The error wraps [store.ErrDamaged] if the value
+// was encrypted for another row, or is corrupted.
 func (s *Store) unseal(ctx context.Context, r *row) ([]byte, error) {
 	switch {
 	case s.wrapper == nil && r.key == nil:
@@ -71,7 +71,7 @@ func (s *Store) unseal(ctx context.Context, r *row) ([]byte, error) {
 	return value, err
 }
 
-// keyOf returns a data key that is in use.
+// keyOf returns the data key with an ID.
 func (s *Store) keyOf(ctx context.Context, id [16]byte) (envelope.DataKey, error) {
 	s.keys.mu.Lock()
 	defer s.keys.mu.Unlock()
@@ -90,7 +90,7 @@ func (s *Store) keyOf(ctx context.Context, id [16]byte) (envelope.DataKey, error
 	return s.unwrap(ctx, id, wrapped)
 }
 
-// unwrap asks the KMS. The caller holds the lock.
+// unwrap asks the KMS. The caller must hold the lock.
 func (s *Store) unwrap(ctx context.Context, id [16]byte, wrapped []byte) (envelope.DataKey, error) {
 	key, err := envelope.UnwrapDataKey(ctx, s.wrapper, wrapped)
 	if err == nil {
@@ -106,7 +106,7 @@ func (s *Store) remember(id [16]byte, key envelope.DataKey) {
 	s.keys.byID[id] = key
 }
 
-// currentKey returns the data key that encrypts now: the newest of the store, or a new
+// currentKey returns the data key that encrypts now: the newest in the store, or a new
 // one.
 func (s *Store) currentKey(ctx context.Context) ([16]byte, envelope.DataKey, error) {
 	s.keys.mu.Lock()
@@ -137,7 +137,7 @@ func (s *Store) currentKey(ctx context.Context) ([16]byte, envelope.DataKey, err
 type keptKey struct {
 	id      [16]byte
 	wrapped []byte
-	left    time.Duration // for which it encrypts; 0 without a key
+	left    time.Duration // how long it still encrypts; 0 without a key
 }
 
 func (s *Store) newestKey(ctx context.Context) (keptKey, error) {
@@ -153,8 +153,8 @@ func (s *Store) newestKey(ctx context.Context) (keptKey, error) {
 	return k, err
 }
 
-// makeKey makes a data key and keeps it. Of two processes that do so at the same time,
-// each uses its own. The caller holds the lock.
+// makeKey makes a data key and stores it. If two processes do so at the same time, each
+// uses its own key. The caller must hold the lock.
 func (s *Store) makeKey(ctx context.Context) (id [16]byte, key envelope.DataKey, err error) {
 	_, _ = rand.Read(id[:]) // it never fails
 	key, wrapped, err := envelope.NewDataKey(ctx, s.wrapper)

@@ -1,17 +1,18 @@
-// Package postgres keeps what the issuing side has in a table of a PostgreSQL database:
+// Package postgres stores the entries of the issuing side in a table of a PostgreSQL
+// database:
 //
 //	postgres://[USER@]HOST[:PORT]/DATABASE?sslmode=verify-full[&prefix=…][&key=…]
 //
-// The table is made and upgraded by "gatepass store migrate" only. Every entry is a row.
-// Names are compared byte by byte (collation C). A write's version is a random number of
-// its own, which also tells a write whose answer was lost from those of others: it is
-// repeated, and done once.
+// Only "gatepass store migrate" creates and upgrades the table. Every entry is a row.
+// Names are compared byte by byte (collation C). Each write has a random version. If an
+// answer is lost, the write is repeated, and the version shows whether the first
+// attempt took effect.
 //
-// Where key= names a KMS key, values are encrypted before they leave the process. Without
-// it they are stored as they are.
+// If key= names a KMS key, values are encrypted before they leave the process.
+// Otherwise they are stored in clear.
 //
-// Only servers that take writes are asked: a standby may be behind, and what operators
-// blocked there would not be.
+// Only servers that accept writes are used: a standby may lag behind and miss the
+// latest blocks.
 package postgres
 
 import (
@@ -30,27 +31,27 @@ import (
 	"github.com/gatepass/gatepass/store/envelope"
 )
 
-// A Store keeps every entry as a row. It has all of the optional interfaces of package
+// A Store stores every entry as a row. It implements all optional interfaces of package
 // store.
 type Store struct {
 	where  string // the URL without user and query, for messages
 	dsn    string // the URL without our own keys
 	prefix string
 
-	wrapper envelope.Wrapper // nil where values are stored as they are
+	wrapper envelope.Wrapper // nil if values are stored in clear
 	keys    keyring
 
 	pool httpclient.Lazy[pgxpool.Pool]
 }
 
-// A row is an entry as it is kept.
+// A row is an entry as it is stored.
 type row struct {
 	name     string
 	value    []byte
-	key      *[16]byte // the data key; nil where the value is not encrypted
+	key      *[16]byte // ID of the data key; nil if the value is not encrypted
 	modified time.Time
 	version  [16]byte
-	due      time.Time // where it was asked for
+	due      time.Time // only if the statement selects it
 }
 
 const columns = "name, value, key, modified, version"
@@ -79,7 +80,7 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	return s.entry(ctx, what, found)
 }
 
-// entry reads a row.
+// entry decodes a row.
 func (s *Store) entry(ctx context.Context, what string, r *row) (store.Entry, error) {
 	text, err := s.unseal(ctx, r)
 	if err != nil {
@@ -119,8 +120,8 @@ func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, v
 	return s.write(ctx, name, value, due, store.ErrChanged, swapEntry, seen)
 }
 
-// Statements that write an entry. They return a row where they have written. What they
-// find with the new version already, they have written themselves.
+// Statements that write an entry. They return a row if they have written. A row that
+// already has the new version was written by an earlier attempt of the same write.
 const (
 	insertEntry = `INSERT INTO gatepass_entries AS e (prefix, name, value, key, modified, version, due)
 VALUES ($1, $2, $3, $4, clock_timestamp(), $5, $6)
@@ -133,8 +134,8 @@ WHERE prefix = $1 AND name = $2 AND version IN ($5, $7) RETURNING 1`
 	deleteEntry = "DELETE FROM gatepass_entries WHERE prefix = $1 AND name = $2 RETURNING 1"
 )
 
-// write has a statement write the entry, and returns its version. seen is what swapEntry
-// compares. The error wraps unless where the statement wrote nothing.
+// write runs a statement that writes the entry, and returns the entry's new version.
+// swapEntry compares seen. The error wraps unless if the statement wrote nothing.
 func (s *Store) write(ctx context.Context, name store.Name, value store.Secret, due time.Time, unless error, statement string, seen []byte) (string, error) {
 	what, err := s.what("write", name)
 	if err != nil {
@@ -177,8 +178,9 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	if err != nil || deleted {
 		return err
 	}
-	// A deletion whose answer was lost may not have reached the standby yet. This statement
-	// writes a record behind it, and so is answered once the standby has both.
+	// If the answer of a deletion was lost, the deletion may not have reached the
+	// standby yet. This statement writes a log record after it, so its answer comes
+	// once the standby has both.
 	_, err = ask(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {
 		_, err = pool.Exec(ctx, "SELECT pg_logical_emit_message(true, 'gatepass', '')")
 		return none, err
@@ -186,8 +188,8 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	return err
 }
 
-// change runs a statement, tells watchers of what it wrote in the same transaction, and
-// reports whether it wrote.
+// change runs a statement, notifies watchers in the same transaction, and reports
+// whether the statement wrote.
 func (s *Store) change(ctx context.Context, what string, name store.Name, statement string, arguments []any) (wrote bool, err error) {
 	statement, arguments = s.telling(name, statement, arguments)
 	_, err = ask(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {

@@ -15,21 +15,23 @@ import (
 )
 
 const (
-	// channel is what watchers listen on, in any store of the database.
+	// channel is the notification channel of the watchers of all stores in the
+	// database.
 	channel = "gatepass"
 
-	// heardAfter is how long after the last call of changed it is called all the same. The
-	// connection is asked for a sign of life then.
+	// heardAfter is how long after the last call changed is called even without a
+	// notification. The connection is checked then.
 	heardAfter = 5 * time.Second
 )
 
-// isTold reports whether watchers are notified of a change of the entry: what is blocked.
-// A transaction that notifies keeps all others of the database that notify from committing,
-// so that what is written at every turn does not. Watchers hear of that within heardAfter.
+// isTold reports whether watchers are notified of a change of the entry: only for
+// entries of the block list. A transaction that notifies blocks the commits of all
+// other notifying transactions of the database, so entries that are written frequently
+// do not notify. Watchers learn of those within heardAfter.
 func isTold(name store.Name) bool { return store.AllBlocks().Has(name) }
 
-// telling adds to a statement that writes and returns a row that it tells watchers of
-// the name, in the same transaction.
+// telling extends a statement that writes and returns a row: it also notifies watchers
+// of the name, in the same transaction.
 func (s *Store) telling(name store.Name, statement string, arguments []any) (string, []any) {
 	if !isTold(name) {
 		return statement, arguments
@@ -39,9 +41,10 @@ func (s *Store) telling(name store.Name, statement string, arguments []any) (str
 	return statement, append(arguments, s.prefix+" "+name.String())
 }
 
-// Watch implements [store.Watcher]. It holds a connection of its own, and makes another
-// when that is lost. Where the first cannot be made for a reason that stays, it returns
-// that. Of what is blocked it says so at once, of all else within heardAfter.
+// Watch implements [store.Watcher]. It uses its own connection, and connects again if
+// that is lost. If the first connection fails for a reason that a retry cannot resolve,
+// it returns that error. It reports changes of the block list at once, and all others
+// within heardAfter.
 func (s *Store) Watch(ctx context.Context, below store.Prefix, changed func()) error {
 	pause := pauseFirst
 	for began := false; ; {
@@ -64,10 +67,10 @@ func (s *Store) Watch(ctx context.Context, below store.Prefix, changed func()) e
 	}
 }
 
-// listen calls changed until its connection is lost, and returns why that was.
+// listen calls changed until its connection is lost, and returns the reason.
 func (s *Store) listen(ctx context.Context, below store.Prefix, changed func()) error {
 	what := "watch " + s.where
-	if _, err := s.open(ctx, what); err != nil { // it looks at the schema
+	if _, err := s.open(ctx, what); err != nil { // open checks the schema
 		return s.failed(ctx, what, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -88,7 +91,7 @@ func (s *Store) listen(ctx context.Context, below store.Prefix, changed func()) 
 	}
 }
 
-// listening makes a connection that listens.
+// listening returns a connection that listens.
 func (s *Store) listening(ctx context.Context) (*pgx.Conn, error) {
 	config, err := s.config()
 	if err != nil {
@@ -107,8 +110,8 @@ func (s *Store) listening(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// hear marks a change for each notification that is about the prefix, and where there was
-// none for heardAfter. It closes the connection when it returns.
+// hear signals a change for each notification about the prefix, and after each
+// heardAfter without one. It closes the connection when it returns.
 func (s *Store) hear(ctx context.Context, conn *pgx.Conn, below store.Prefix, change chan<- struct{}) error {
 	defer closeSoon(conn)
 	for next := time.Now().Add(heardAfter); ; {
@@ -122,13 +125,13 @@ func (s *Store) hear(ctx context.Context, conn *pgx.Conn, below store.Prefix, ch
 		next = time.Now().Add(heardAfter)
 		select {
 		case change <- struct{}{}:
-		default: // there is a mark already
+		default: // a change is signalled already
 		}
 	}
 }
 
-// notification returns the next one, or nil when there was none until a moment and the
-// connection is alive.
+// notification returns the next notification, or nil if there was none until the given
+// time and the connection is alive.
 func notification(ctx context.Context, conn *pgx.Conn, until time.Time) (*pgconn.Notification, error) {
 	wait, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
@@ -141,8 +144,8 @@ func notification(ctx context.Context, conn *pgx.Conn, until time.Time) (*pgconn
 	return nil, conn.Ping(sign)
 }
 
-// isAbout reports whether a notification is about an entry below the prefix. What cannot
-// be read may be about any.
+// isAbout reports whether a notification may be about an entry below the prefix. A
+// notification that cannot be parsed may be about any entry.
 func (s *Store) isAbout(n *pgconn.Notification, below store.Prefix) bool {
 	prefix, text, ok := strings.Cut(n.Payload, " ")
 	name, err := store.ParseName(text)
@@ -155,5 +158,5 @@ func (s *Store) isAbout(n *pgconn.Notification, below store.Prefix) bool {
 func closeSoon(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = conn.Close(ctx) // it is of no use any more
+	_ = conn.Close(ctx) // it is no longer usable
 }

@@ -1,11 +1,12 @@
-// Package split keeps the tokens that workspaces read in one store, and everything else in
-// another: records, tokens that wait to be revoked, the broker's entries. Thus workspaces
-// go on reading Parameter Store, and only they, where it is too slow for all else.
+// Package split stores the tokens that workspaces read in one store, and everything
+// else in another: records, superseded tokens that wait to be revoked, the broker's
+// entries. So workspaces can go on reading Parameter Store, even when it is too slow
+// for everything else.
 //
-// For each token the main store has a mark of the same name, which is written before the
-// token and deleted after it. So whatever a crash leaves is listed by the main store
-// alone, and listing asks nothing of the other one. Tokens that were written there without
-// this package are read, and not listed. The mark's version is the token's.
+// For each token, the main store has a mark of the same name. The mark is written
+// before the token and deleted after it, so the main store lists a token even after a
+// crash, and List need not ask the other store. A token that was written without this
+// package can be read, but is not listed. The mark's version is the token's version.
 package split
 
 import (
@@ -18,7 +19,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A Main is a store that everything but tokens can be kept in.
+// A Main is a store that can store everything except tokens.
 type Main interface {
 	store.Store
 	store.Ledger
@@ -27,21 +28,21 @@ type Main interface {
 	store.Pager
 }
 
-// mark is what the main store has in place of a token. It cannot be taken for one.
+// mark is the main store's entry for a token. No token has this text.
 const mark = `{"delivered":true}`
 
 func isMark(e store.Entry) bool { return e.Value.Reveal() == mark }
 
-// A Store is a [Main] whose tokens are in another store. Of two writes of a token that
-// overlap, either one's may stay.
+// A Store is a [Main] whose tokens are in another store. If two writes of a token
+// overlap, the token of either may remain.
 type Store struct {
-	Main   // keeps all else, and the marks
+	Main   // stores everything else, and the marks
 	tokens store.Store
 }
 
-// New returns a store that keeps what [store.Name.IsToken] says in tokens, and all else in
-// main. It is a [store.Watcher] where main is one, and tells of a token when its mark is
-// written.
+// New returns a store that stores entries with [store.Name.IsToken] in tokens, and all
+// others in main. It is a [store.Watcher] if main is one, and reports a token when its
+// mark is written.
 func New(main Main, tokens store.Store) store.Store {
 	s := &Store{main, tokens}
 	if w, ok := main.(store.Watcher); ok {
@@ -56,14 +57,15 @@ func New(main Main, tokens store.Store) store.Store {
 // Unwrap returns the main store.
 func (s *Store) Unwrap() store.Store { return s.Main }
 
-// Get implements [store.Store]. A mark without its token is a damaged entry. A token that
-// the main store had before there was another one is read from there.
+// Get implements [store.Store]. A mark without its token is a damaged entry. A token
+// that main stored before the split is read from main.
 func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	there, err := s.Main.Get(ctx, name)
 	if !name.IsToken() || err != nil && !errors.Is(err, store.ErrNotFound) {
 		return there, err
 	}
-	// In this order: a token that is newer than its version is not swapped.
+	// The mark was read first: if the token is newer than that version, a Swap with the
+	// version fails.
 	entry, tokenErr := s.tokens.Get(ctx, name)
 	switch {
 	case tokenErr == nil:
@@ -105,7 +107,7 @@ func (s *Store) deliver(ctx context.Context, name store.Name, value store.Secret
 	return s.tokens.Put(ctx, name, value, mode)
 }
 
-// Swap implements [store.Swapper]. Of a token the mark's version is compared.
+// Swap implements [store.Swapper]. For a token it compares the mark's version.
 func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, version string, due time.Time) (string, error) {
 	if !name.IsToken() {
 		return s.Main.Swap(ctx, name, value, version, due)
@@ -120,7 +122,8 @@ func (s *Store) Swap(ctx context.Context, name store.Name, value store.Secret, v
 	return now, s.tokens.Put(ctx, name, value, store.Replace)
 }
 
-// Delete implements [store.Store]. The token goes first, while its mark shows it.
+// Delete implements [store.Store]. It deletes the token first, while the mark still
+// lists it.
 func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	if name.IsToken() {
 		if err := s.tokens.Delete(ctx, name); err != nil {
@@ -130,7 +133,7 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	return s.Main.Delete(ctx, name)
 }
 
-// Due implements [store.Indexed]. The mark of a token says when it is due.
+// Due implements [store.Indexed]. A token's mark says when the token is due.
 func (s *Store) Due(ctx context.Context, below store.Prefix, before time.Time, limit int) iter.Seq2[store.NamedEntry, error] {
 	return func(yield func(store.NamedEntry, error) bool) {
 		for e, err := range s.Main.Due(ctx, below, before, limit) {
