@@ -275,7 +275,7 @@ func Only(ctx context.Context, s store.Store, i mint.Installation) (Standing, er
 	one := Compare([]mint.Installation{working}, stored)[0]
 	if i.Suspended() {
 		one.Since = i.SuspendedAt
-		one.Note = strings.TrimPrefix(one.Note+"; suspended since "+i.SuspendedAt.UTC().Format(time.DateOnly)+", so that no token can be had", "; ")
+		one.Note = strings.TrimPrefix(one.Note+"; suspended since "+i.SuspendedAt.UTC().Format(time.DateOnly)+", so no token can be minted", "; ")
 	}
 	return one, nil
 }

@@ -247,7 +247,7 @@ func TestOnlyKnowsASuspendedOne(t *testing.T) {
 		{"known", on("Acme", 1), "known 1 "},
 		{"another id", on("ACME", 2), "changed 1 the store has 1"},
 		{"new", on("globex", 3), "new 0 "},
-		{"suspended", suspended(on("globex", 3)), "new 0 suspended since 2026-03-04, so that no token can be had"},
+		{"suspended", suspended(on("globex", 3)), "new 0 suspended since 2026-03-04, so no token can be minted"},
 	} {
 		s, err := Only(t.Context(), w.store, c.in)
 		if got := fmt.Sprintf("%s %d %s", s.State, s.Stored, s.Note); err != nil || got != c.want {

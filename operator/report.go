@@ -119,7 +119,7 @@ func (r *Reconciler) delivered(ctx context.Context, v *view, before plan.Secret,
 	took := v.now().Sub(v.in.Now)
 	switch {
 	case before.Token == step.Token && before.State == plan.Ours:
-		r.say(v, "Repaired", "Deliver", "Secret "+v.target.Namespace+"/"+v.target.Name+" was changed by somebody else and is as it was")
+		r.say(v, "Repaired", "Deliver", "Secret "+v.target.Namespace+"/"+v.target.Name+" was changed by another writer and was restored")
 	case before.Token == "":
 		r.Metrics.refreshed(v.kind, "create", took)
 		r.say(v, v1.ReasonRefreshed, "Deliver", "Secret "+v.target.Namespace+"/"+v.target.Name+" holds a token")

@@ -175,7 +175,7 @@ func (r *Reconciler) deliver(ctx context.Context, v *view, step plan.Step) error
 	}
 	before := v.in.Secret
 	if before.Token == step.Token && v.memory.isFought(v.in.Now) {
-		v.memory.fail(step.Do, plan.Refusal{Reason: v1.ReasonSecretConflict, Message: "somebody else changes the Secret over and over: find who by kubectl get secret " + v.target.Name + " --show-managed-fields -o yaml"}, v.in.Now, 5*time.Second, 0, false)
+		v.memory.fail(step.Do, plan.Refusal{Reason: v1.ReasonSecretConflict, Message: "another writer keeps changing the Secret: find it by kubectl get secret " + v.target.Name + " --show-managed-fields -o yaml"}, v.in.Now, 5*time.Second, 0, false)
 		return errNoted
 	}
 	version, err := r.write(ctx, w, v.live)

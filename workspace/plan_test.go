@@ -43,7 +43,7 @@ func TestPlan(t *testing.T) {
 
 		{"it ends soon", tokens{token("acme", Delivered, "h", soon)}, false, reads("acme h"), "acme", "mint acme"},
 		{"it has run out", tokens{token("acme", Delivered, "h", past)}, false, reads("acme h"), "acme", "forget acme h, mint acme"},
-		{"somebody deleted it", tokens{token("acme", Delivered, "h", lasts)}, false, Held{}, "acme", "abandon acme h, mint acme"},
+		{"it was deleted", tokens{token("acme", Delivered, "h", lasts)}, false, Held{}, "acme", "abandon acme h, mint acme"},
 		{"somebody replaced it", tokens{token("acme", Delivered, "h", lasts)}, false, reads("acme x"), "acme", "abandon acme h, revoke acme x, mint acme"},
 		{"the refresh ended before its delivery", tokens{token("acme", Delivered, "h", soon), token("acme", Minted, "n", lasts)}, false, reads("acme h"), "acme", "abandon acme n, mint acme"},
 		{"the refresh ended after its delivery", tokens{token("acme", Delivered, "h", soon), token("acme", Minted, "n", lasts)}, false, reads("acme n"), "acme", "adopt acme n, abandon acme h"},

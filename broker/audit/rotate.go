@@ -89,7 +89,7 @@ func (l *Log) beginNext(oldName, detail string) error {
 
 // errEmptied reports that another program removed lines from the file while one was
 // written.
-var errEmptied = errors.New("somebody cut the file off while it was written; rotate it by renaming it")
+var errEmptied = errors.New("another program truncated the file while it was written; rotate it by renaming it")
 
 // continued is the detail in the next file's head.
 const continued = "the log goes on from another file"
@@ -116,7 +116,7 @@ func (l *Log) checkPlace() error {
 		return l.continueFile()
 	case size != l.size:
 		l.countLost(l.size - size)
-		return l.setAside("somebody changed the file, which has another name now")
+		return l.setAside("another program changed the file; it has another name now")
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func (l *Log) continueFile() error {
 	if l.lost == 0 {
 		return l.writeHead(continued, "")
 	}
-	return l.writeHead("somebody emptied the file", "")
+	return l.writeHead("another program emptied the file", "")
 }
 
 // countLost records that lines were removed from the file; the next head says so. The caller

@@ -58,7 +58,7 @@ func TestAChainGoesOnAfterCopyTruncate(t *testing.T) {
 	again := open(t, path)
 	write(t, again, 2)
 	r := holds(t, again, path+".1", path+".2", path)
-	if len(r.Notes) != 2 || !strings.Contains(r.Notes[0], "somebody emptied the file") {
+	if len(r.Notes) != 2 || !strings.Contains(r.Notes[0], "another program emptied the file") {
 		t.Errorf("Verify notes %q, want that the file was emptied twice", r.Notes)
 	}
 	for line, err := range Read(bytes.NewReader(read(t, path))) {

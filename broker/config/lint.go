@@ -101,7 +101,7 @@ func (l *linter) issuer(c Caller) {
 	}
 	for _, name := range sortedKeys(known.names) {
 		if ids := known.names[name]; asked[name] && !has(ids) && !has(known.ids) {
-			l.add(Warning, "name", "claim %s is a name, which somebody else may have tomorrow; match %s", name, strings.Join(ids, " or "))
+			l.add(Warning, "name", "claim %s is a name that may belong to another account tomorrow; match %s", name, strings.Join(ids, " or "))
 		}
 	}
 	l.audience(c, known)
@@ -111,7 +111,7 @@ func (l *linter) audience(c Caller, known issuer) {
 	audience := c.OIDC.Audience
 	switch {
 	case known.usual(audience, c.OIDC.Issuer):
-		l.add(Failure, "audience", "audience %q is what tokens of this issuer have when nobody asks for another: those that went elsewhere are taken here, too; choose one for this broker", audience)
+		l.add(Failure, "audience", "audience %q is this issuer's default: a token made for another service would be accepted here too; choose an audience for this broker", audience)
 	case slices.Contains(others, audience):
 		l.add(Warning, "audience", "audience %q is another service's: tokens for it are taken here, too; choose one for this broker", audience)
 	}

@@ -47,7 +47,7 @@ func newMetrics(interval time.Duration, started time.Time) *metrics {
 		ahead:      gauges("gatepass_clock_ahead_seconds", "How far this machine's clock is ahead of GitHub's; less than 0 where it is behind.").WithLabelValues(),
 		minted:     counters("gatepass_tokens_minted_total", "Tokens that GitHub made.").WithLabelValues(),
 		revoked:    counters("gatepass_tokens_revoked_total", "Tokens that were revoked.").WithLabelValues(),
-		lost:       counters("gatepass_tokens_lost_total", "Tokens that may live until their hour is over and that nobody has.").WithLabelValues(),
+		lost:       counters("gatepass_tokens_lost_total", "Tokens that may be alive until their hour ends and that no workspace has.").WithLabelValues(),
 		failures:   counters("gatepass_token_failures_total", "Tokens that could not be made, by reason.", "reason"),
 		soonest:    gauges("gatepass_token_soonest_expiry_timestamp_seconds", "When the first of all delivered tokens ends; where the store has an index, of those that were due or are due next."),
 		limit:      gauges("gatepass_github_rate_limit", "Requests that GitHub takes from the App in an hour."),

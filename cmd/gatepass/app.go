@@ -69,7 +69,7 @@ var permissionVerbs = []string{"clone", "fetch", "push", "comment", "review", "c
 func manifestFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "org", Usage: "the `ORGANIZATION` that is to own the App", DefaultText: "you"},
-		&cli.StringFlag{Name: "name", Usage: "the App's `NAME`, which nobody else at GitHub has", DefaultText: "gatepass-ORGANIZATION"},
+		&cli.StringFlag{Name: "name", Usage: "the App's `NAME`, unique at GitHub", DefaultText: "gatepass-ORGANIZATION"},
 		&cli.StringSliceFlag{Name: "permissions", Usage: "`VERBS` that say what tokens may ever be good for: " + strings.Join(permissionVerbs, ", "), Value: cli.NewStringSlice("clone", "push")},
 		&cli.BoolFlag{Name: "public", Usage: "let any account install the App, and not its owner alone", DisableDefaultText: true},
 		&cli.BoolFlag{Name: "private", Usage: "let its owner alone install the App, as it is without --public", DisableDefaultText: true},

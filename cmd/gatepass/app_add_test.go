@@ -79,7 +79,7 @@ func TestAppAddSaysWhatIsSuspended(t *testing.T) {
 	}
 	w.add()
 	out, errs, status := w.run(t, "app", "add", "--installation-id", "11")
-	if status != 0 || !strings.Contains(out, "added  suspended since ") || !strings.Contains(out, "so that no token can be had") {
+	if status != 0 || !strings.Contains(out, "added  suspended since ") || !strings.Contains(out, "so no token can be minted") {
 		t.Errorf("app add of a suspended one = %d, %q, %q, want that said", status, out, errs)
 	}
 	if w.kept()["installations/acme"] != "11" {

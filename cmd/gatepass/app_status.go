@@ -40,7 +40,7 @@ func (cmd appCommands) statusCommand() *cli.Command {
 		UsageText:   "gatepass app status [--profile FILE]... [--store URL] [--github-url URL] [--json]",
 		Description: appStatusAbout,
 		Flags: issuingFlags(
-			&cli.StringSliceFlag{Name: "profile", Usage: "a profile's `FILE`, to ask whether its tokens can be had; may be repeated", TakesFile: true},
+			&cli.StringSliceFlag{Name: "profile", Usage: "a profile's `FILE`, to check that its tokens can be minted; may be repeated", TakesFile: true},
 		),
 		Action: cmd.status,
 	}

@@ -23,7 +23,7 @@ const doctorAbout = `Looks at both sides of gatepass and changes nothing.
 
 The workspace side: which credential helpers git asks and in what order, every
 git on PATH, whether the push guard really fires (at a scratch push that git takes
-for one to the first of the hosts, which is not contacted), what stands between git
+for one to the first of the hosts, which is not contacted), what is between git
 and the hosts, the policy, the agent, and whether a token can be had, which is shown
 by its hash.
 
@@ -55,7 +55,7 @@ type doctorCommand struct{ *app }
 func (cmd doctorCommand) command() *cli.Command {
 	return &cli.Command{
 		Name:        "doctor",
-		Usage:       "say what is configured, what shadows what, and whether a token can be had",
+		Usage:       "say what is configured, what shadows what, and whether a token can be fetched",
 		UsageText:   "gatepass doctor [--side SIDE] [--online] [--gateway] [--fix [--yes]] [--store URL] [--github-url URL] [--timeout DURATION] [--json]",
 		Description: doctorAbout,
 		Flags: []cli.Flag{
@@ -133,7 +133,7 @@ func (d diagnosis) text(marks map[doctor.Level]string, s screen) []byte {
 		}
 		fmt.Fprintf(&b, "  %s %s", s.paint(levelStyles[f.Level], marks[f.Level]), usererr.Escape(f.Text))
 		if f.Mend != "" {
-			fmt.Fprintf(&b, "; to mend it: %s", usererr.Escape(f.Mend))
+			fmt.Fprintf(&b, "; fix: %s", usererr.Escape(f.Mend))
 		}
 		b.WriteByte('\n')
 	}

@@ -22,7 +22,7 @@ func TestDoctorFixAsksAtATerminal(t *testing.T) {
 	const question = "  a lock of sb-9, whose run ended early: --fix removes it\r\nremove 1 thing? [y/N] "
 	for _, answer := range []string{"\n", "n\n", "\x04", "yes please\n"} {
 		out, seen, status := w.converse([][2]string{{question, answer}}, "doctor", "--fix", "--timeout", "30s")
-		if status != 0 || !strings.Contains(seen, "note: nothing was removed") || !strings.Contains(out, "to mend it: gatepass doctor --fix, which removes it\n") {
+		if status != 0 || !strings.Contains(seen, "note: nothing was removed") || !strings.Contains(out, "fix: gatepass doctor --fix, which removes it\n") {
 			t.Errorf("after %q, doctor --fix = %d, %q\n%s\nwant nothing removed", answer, status, seen, out)
 		}
 		if _, err := w.store.Get(t.Context(), lock); err != nil {

@@ -268,12 +268,12 @@ func TestDoctorWhereTheStoreIsEmpty(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.variables = append(w.variables, "LANG=C.UTF-8", "GATEPASS_STORE=file://"+w.dir+"/other")
 	out, errs, status := w.gatepass("doctor")
-	if status != 1 || strings.Count(out, "\n") != 5 || !strings.Contains(out, "✗ load the GitHub App: none is set up in this store; to mend it: run gatepass app create, or gatepass app add\n") ||
+	if status != 1 || strings.Count(out, "\n") != 5 || !strings.Contains(out, "✗ load the GitHub App: none is set up in this store; fix: run gatepass app create, or gatepass app add\n") ||
 		errs != "gatepass: doctor: 1 thing would not work\n" {
 		t.Errorf("doctor = %d, %q, %q, want one failure that says what to do", status, out, errs)
 	}
 	out, _, status = w.gatepass("doctor", "--store", "s3://x")
-	if status != 1 || !strings.Contains(out, "✗ open the store: there is no store s3://; to mend it: write one of ssm:///") {
+	if status != 1 || !strings.Contains(out, "✗ open the store: there is no store s3://; fix: write one of ssm:///") {
 		t.Errorf("doctor --store s3://x = %d, %q, want the store's failure", status, out)
 	}
 }
@@ -283,7 +283,7 @@ func TestDoctorFixes(t *testing.T) {
 	hash := w.forget("sb-9")
 	mine := w.hash("sb-1", "acme")
 	out := w.do("doctor")
-	if !strings.Contains(out, "! 1 token of sb-9, of which the ledger knows nothing, alive until ") || !strings.Contains(out, "; to mend it: gatepass doctor --fix, which revokes and deletes it\n0 failures, 1 warning\n") {
+	if !strings.Contains(out, "! 1 token of sb-9, of which the ledger knows nothing, alive until ") || !strings.Contains(out, "; fix: gatepass doctor --fix, which revokes and deletes it\n0 failures, 1 warning\n") {
 		t.Errorf("doctor prints\n%s\nwant the token, and what --fix would do", out)
 	}
 	if _, errs, status := w.gatepass("doctor", "--fix"); status != 2 || !strings.Contains(errs, "there is no terminal: add --yes") || !w.isLive(hash) {

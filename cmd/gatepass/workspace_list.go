@@ -257,7 +257,7 @@ func printDestroyed(out io.Writer, r *destroyReport) error {
 		fmt.Fprintf(out, "revoked %s\n", shortHash(hash))
 	}
 	for _, t := range r.Lost {
-		fmt.Fprintf(out, "a token for %s may be alive, which nobody has; it ends %s at the latest\n", usererr.Escape(t.Owner), left(t.Ends, r.now))
+		fmt.Fprintf(out, "a token for %s may be alive that no workspace has; it ends %s at the latest\n", usererr.Escape(t.Owner), left(t.Ends, r.now))
 	}
 	if !r.Destroyed {
 		return nil

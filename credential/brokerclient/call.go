@@ -128,7 +128,7 @@ func (s *Source) failure(response *http.Response, body []byte, refused, about st
 	case status == http.StatusUnauthorized:
 		return s.refused(problem, "it does not know this workspace", "check the identity in "+s.identity.where())
 	case status == http.StatusForbidden:
-		return s.refused(problem, refused, "ask whoever runs the broker to allow it")
+		return s.refused(problem, refused, "ask the broker's operator to allow it")
 	case status == http.StatusTooManyRequests || status >= 500:
 		return s.busy(response, problem)
 	case status >= 300 && status < 400:
@@ -167,7 +167,7 @@ func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (cr
 		return credential.Token{}, err
 	}
 	if !answer.Covers(r.Repo.String()) {
-		return credential.Token{}, usererr.New(s.what(), "the token it gave is not for "+r.Repo.String(), "ask whoever runs the broker to look at its log")
+		return credential.Token{}, usererr.New(s.what(), "the token it gave is not for "+r.Repo.String(), "ask the broker's operator to look at its log")
 	}
 	token := credential.NewToken(answer.Token.Reveal(), ends)
 	token.Username, token.Repositories, token.RepositoryIDs, token.Permissions = answer.Username, answer.Repositories, answer.RepositoryIDs, answer.Permissions
@@ -254,7 +254,7 @@ func (s *Source) lost(ctx context.Context, err error) error {
 	case httpclient.IsCertificate(err):
 		return usererr.New(s.what(), "its certificate is not trusted: "+text, "name the broker's authority with ca_file=PEM in the source")
 	case httpclient.IsHandshake(err) && strings.Contains(text, "certificate"): // the alert came from the peer
-		return usererr.New(s.what(), "it does not take the client certificate: "+text, "correct cert_file and key_file in the source, or ask whoever runs the broker")
+		return usererr.New(s.what(), "it does not take the client certificate: "+text, "correct cert_file and key_file in the source, or ask the broker's operator")
 	case httpclient.IsHandshake(err):
 		return usererr.New(s.what(), "no TLS connection: "+text, "the broker needs TLS 1.2 or later on this port")
 	case httpclient.IsUnknownHost(err):

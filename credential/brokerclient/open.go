@@ -153,7 +153,7 @@ func (o *Opener) proof(s *Source, u *url.URL, query map[string]string, workspace
 	for _, m := range o.Methods {
 		for _, key := range m.Keys {
 			if query[key] != "" {
-				return nil, usererr.New("source "+s.name, key+" stands without auth="+m.Name, form)
+				return nil, usererr.New("source "+s.name, key+" needs auth="+m.Name, form)
 			}
 		}
 	}

@@ -28,7 +28,7 @@ func (op operation) call(region string) awsclient.Call {
 		case code == "ParameterMaxVersionLimitExceeded":
 			return usererr.New(op.what, "its oldest of 100 versions carries a label, which AWS does not drop", "remove that label: aws ssm unlabel-parameter-version")
 		case code == "TooManyUpdates":
-			return usererr.New(op.what, "somebody else writes it at the same time", "try again in a moment")
+			return usererr.New(op.what, "another program writes it at the same time", "try again in a moment")
 		case code == "InvalidKeyId" || isKMS(code):
 			return keyUnusable(op.what, code, region, api)
 		}

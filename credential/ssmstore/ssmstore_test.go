@@ -110,7 +110,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"an unknown key", "ssm:///a?regoin=us-east-1", "unknown key regoin"},
 		{"a key twice", "ssm:///a?region=a&region=b", "given twice"},
 		{"an empty key", "ssm:///a?region=", "is empty"},
-		{"a placeholder in a key", "ssm:///a?profile={workspace}", "placeholders stand in the path only"},
+		{"a placeholder in a key", "ssm:///a?profile={workspace}", "placeholders are allowed in the path only"},
 		{"a region that is a host", "ssm:///a?region=evil.example/", "no AWS region"},
 		{"an endpoint that is not an address", "ssm:///a?endpoint=ssm.example", "no address"},
 		{"a plain endpoint elsewhere", "ssm:///a?endpoint=http://ssm.example", "neither https nor on this machine"},

@@ -84,7 +84,7 @@ func fixed(what, key, text, workspace string) (string, error) {
 		return "", err
 	}
 	if !t.Fixed() {
-		return "", usererr.New(what, "a placeholder stands in "+key, "only {workspace} can stand there; the others stand in the path")
+		return "", usererr.New(what, "a placeholder is in "+key, "only {workspace} is allowed there; the others belong in the path")
 	}
 	full, err := t.Expand(credential.Request{})
 	shown := full

@@ -162,7 +162,7 @@ func ParseActor(s string) (Actor, error) {
 
 // general are the limits of every export.
 var general = []string{
-	"the rulesets hold for everyone who pushes to the repository, not for this workspace alone; whom they shall not hold, name with --bypass",
+	"the rulesets hold for everyone who pushes to the repository, not for this workspace alone; exempt others with --bypass",
 	"they know branches and tags only: other refs, such as refs/notes/, GitHub leaves to the token's permissions",
 }
 

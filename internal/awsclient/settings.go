@@ -42,7 +42,7 @@ func ParseSettings(what, rawQuery string) (Settings, error) {
 
 func (s *Settings) set(what, key, value string) error {
 	if strings.ContainsAny(value, "{}") {
-		return usererr.New(what, "a placeholder stands in "+key, "placeholders stand in the path only")
+		return usererr.New(what, "a placeholder is in "+key, "placeholders are allowed in the path only")
 	}
 	switch key {
 	case "region":

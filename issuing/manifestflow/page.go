@@ -156,7 +156,7 @@ var (
 		"Go on where it was opened, or run the command again, with --no-browser, and open the new address here.",
 	}}
 	wrongStatePage = page{Title: "This answer is not for this page", Bad: true, Text: []string{
-		"Somebody sent this browser here with a state that is not the one this page gave to GitHub. Nothing was changed.",
+		"This browser was sent here with a state that this page did not give to GitHub. Nothing was changed.",
 	}}
 	noCodePage    = page{Title: "The answer has no code", Bad: true, Text: []string{"GitHub sends a code when it has made the App, and none came. Go back and try again."}}
 	usedPage      = page{Title: "This page is used", Bad: true, Text: []string{"It takes one answer. The terminal says what came of it."}}

@@ -177,7 +177,7 @@ func isChallenge(header string) bool {
 
 const (
 	makeKey     = "make one of type RSA or RSA-HSM with 2048 bits or more and the operation sign"
-	wrongServer = "check that no proxy stands between this machine and the vault"
+	wrongServer = "check that no proxy is between this machine and the vault"
 	enable      = "enable it: az keyvault key set-attributes --enabled true"
 
 	// maxShown is how much of Azure's text an error shows, in bytes.

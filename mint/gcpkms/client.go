@@ -186,7 +186,7 @@ var roles = map[string]string{
 
 const (
 	makeKey     = "make one with purpose asymmetric-signing and algorithm rsa-sign-pkcs1-2048-sha256 (or 3072, 4096)"
-	wrongServer = "check that no proxy stands between this machine and Cloud KMS"
+	wrongServer = "check that no proxy is between this machine and Cloud KMS"
 
 	// maxShown is how much of Google's text an error shows, in bytes.
 	maxShown = 300

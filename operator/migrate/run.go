@@ -148,7 +148,7 @@ func (m *Move) ask(ctx context.Context, objects []*object, seen func(*unstructur
 			continue
 		}
 		if o.new = live[o.kind][key(o.old)]; o.new == nil {
-			o.problem = usererr.New("read the new object", "somebody deleted it", "run this again")
+			o.problem = usererr.New("read the new object", "it was deleted", "run this again")
 			continue
 		}
 		isSeen, err := seen(o.new)

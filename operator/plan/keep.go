@@ -34,7 +34,7 @@ func (p *planner) keep() {
 }
 
 func conflict(target Ref) string {
-	return "Secret " + target.Namespace + "/" + target.Name + " exists and belongs to somebody else: delete it, choose another secret.name, or have its owner annotate it with " + v1.AnnotationAdopt
+	return "Secret " + target.Namespace + "/" + target.Name + " exists and belongs to another owner: delete it, choose another secret.name, or have its owner annotate it with " + v1.AnnotationAdopt
 }
 
 // newest returns the newest live token that has the access of the current spec.

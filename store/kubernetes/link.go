@@ -223,7 +223,7 @@ func (l *link) line(c call, r *refusal) error {
 		return line("there is no namespace "+c.namespace, "make it: kubectl apply -f "+manifest)
 	case r.code == http.StatusRequestEntityTooLarge || r.code == http.StatusUnprocessableEntity:
 		// The server's text may repeat what was sent, so it is left out.
-		return line(fmt.Sprintf("the API server does not take the object (%d)%s", r.code, r.fields()), "look for quotas and admission policies of namespace "+c.namespace+", and whether somebody made the object immutable")
+		return line(fmt.Sprintf("the API server does not take the object (%d)%s", r.code, r.fields()), "look for quotas and admission policies of namespace "+c.namespace+", and whether the object was made immutable")
 	}
 	return line(fmt.Sprintf("the API server refuses (%d)%s", r.code, r.shown()), "")
 }

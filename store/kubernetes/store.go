@@ -115,7 +115,7 @@ func foreign(what string, k kind, object string, err error) error {
 
 // leaving returns the error for an object that is being deleted.
 func leaving(what string) error {
-	return usererr.New(what, "the object is being deleted, and a finalizer of somebody else keeps it", "have them let go of it; its value can be read until then")
+	return usererr.New(what, "the object is being deleted, and a finalizer of another controller keeps it", "have that controller remove its finalizer; the value can be read until then")
 }
 
 // Get implements [store.Store].

@@ -220,9 +220,9 @@ func TestRealFinalizer(t *testing.T) {
 	}
 	finalizers("example.com/keep")
 	for range 2 {
-		checkError(t, s.Delete(t.Context(), store.Signer()), "a finalizer of somebody else keeps it")
+		checkError(t, s.Delete(t.Context(), store.Signer()), "a finalizer of another controller keeps it")
 	}
-	checkError(t, s.Put(t.Context(), store.Signer(), store.NewSecret("y"), store.Replace), "a finalizer of somebody else")
+	checkError(t, s.Put(t.Context(), store.Signer(), store.NewSecret("y"), store.Replace), "a finalizer of another controller")
 	finalizers()
 	if err := s.Delete(t.Context(), store.Signer()); err != nil {
 		t.Error(err)

@@ -100,7 +100,7 @@ func (c *call) lockCall() (body []byte, query string, err error) {
 		return nil, "", broker.BadRequest("the request about locks has a ref, a path or a cursor that cannot be")
 	}
 	if in.Force {
-		return nil, "", refusal(http.StatusForbidden, broker.ReasonPermission, "a forced unlock could take the lock of somebody else; ask its owner")
+		return nil, "", refusal(http.StatusForbidden, broker.ReasonPermission, "a forced unlock could take another workspace's lock; ask its owner")
 	}
 	in.Limit = max(0, min(in.Limit, maxPage))
 	body, err = json.Marshal(in)

@@ -81,7 +81,7 @@ func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.
 	}
 	failure = cmp.Or(failure, ctx.Err(), crowded)
 	if failure != nil {
-		return nil, unavailable("the keys of the token's issuer cannot be had", failure)
+		return nil, unavailable("the keys of the token's issuer cannot be read", failure)
 	}
 	return nil, why
 }

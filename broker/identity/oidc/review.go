@@ -82,7 +82,7 @@ func (v *reviewer) check(ctx context.Context, token claimed) error {
 	at := v.now()
 	answer, err := v.ask(ctx, token.raw)
 	if err != nil {
-		return unavailable("the cluster cannot be asked whether the token still stands", err)
+		return unavailable("the cluster cannot be asked whether the token is still valid", err)
 	}
 	last = reviewed{at, answer.check(v.audience, textIn(token.claims, "sub"))}
 	v.mu.Lock()

@@ -29,12 +29,12 @@ func (d *demo) steps() []step {
 			d.install,
 		},
 		{
-			"clone", "A private repository: git asks, gatepass fetches a token, nobody is prompted",
+			"clone", "A private repository: git asks, gatepass fetches a token, and no prompt appears",
 			"git clones a private repository with one call to the source",
 			d.clone,
 		},
 		{
-			"fetch", "Somebody has pushed to main. The token is still in the agent's memory",
+			"fetch", "Another clone has pushed to main. The token is still in the agent's memory",
 			"git fetch uses the token in memory: the source is not asked",
 			d.fetch,
 		},

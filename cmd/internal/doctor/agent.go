@@ -135,7 +135,7 @@ func (c *chart) lookAtToken(deadline time.Time) []Finding {
 func (c *chart) judgeAnswer(what, operation, payload string, deadline time.Time) []Finding {
 	reply, err := agent.Ask(agent.Call{Operation: operation, Config: c.path, Payload: []byte(payload)}, c.Getenv, deadline)
 	if err != nil {
-		return []Finding{{Level: Failure, Text: what + " cannot be had: " + err.Error(), Mend: "gatepass agent status; is gatepass-agent beside git-credential-gatepass?"}}
+		return []Finding{{Level: Failure, Text: what + " cannot be fetched: " + err.Error(), Mend: "gatepass agent status; is gatepass-agent beside git-credential-gatepass?"}}
 	}
 	token, given := parseAnswer(string(reply.Stdout))
 	if !given {
@@ -143,7 +143,7 @@ func (c *chart) judgeAnswer(what, operation, payload string, deadline time.Time)
 		if i := strings.LastIndex(why, "; "); i >= 0 {
 			why, mend = why[:i], why[i+2:]
 		}
-		return []Finding{{Level: Failure, Text: what + " cannot be had: " + why, Mend: mend}}
+		return []Finding{{Level: Failure, Text: what + " cannot be fetched: " + why, Mend: mend}}
 	}
 	text := what + ": " + token.String() + c.describe(token, deadline)
 	left := time.Until(token.Expiry).Truncate(time.Second)

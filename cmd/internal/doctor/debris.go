@@ -252,7 +252,7 @@ func end(ctx context.Context, i *workspace.Issuer, id string) (done string, err 
 	})
 	done += ", nothing is left of it in the store"
 	if lost > 0 {
-		done += "; " + count(lost, "token") + " may be alive that nobody has"
+		done += "; " + count(lost, "token") + " may be alive that no workspace has"
 	}
 	return done, err
 }

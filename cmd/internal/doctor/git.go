@@ -185,7 +185,7 @@ func (c *chart) lookAtTransport(context.Context) []Finding {
 		}
 	}
 	if found == nil {
-		text := "nothing stands between git and " + strings.Join(c.reached(), ", ")
+		text := "nothing is between git and " + strings.Join(c.reached(), ", ")
 		if proxy := c.environmentProxy(); proxy != "" {
 			text = "git reaches " + strings.Join(c.reached(), ", ") + " through the proxy of the environment, " + proxy
 		}
@@ -202,7 +202,7 @@ func (c *chart) weigh(h gitsafety.Hazard) Finding {
 	strict := c.workspace != nil && c.workspace.Strict
 	switch {
 	case h.Kind == gitsafety.TLSOff:
-		f.Level, f.Text = Failure, f.Text+": a token goes to whoever answers"
+		f.Level, f.Text = Failure, f.Text+": a token goes to any server that answers"
 	case h.Trusted() && h.Kind != gitsafety.Rewrite:
 		return Finding{Level: OK, Text: f.Text}
 	case !h.Trusted() && strict:

@@ -111,7 +111,7 @@ func (c *chart) lookAtChain(host string) []Finding {
 		}
 	}
 	if found == nil {
-		found = []Finding{{Level: OK, Text: "git asks gatepass for " + host + ", and nobody else (" + where(ours.Setting) + ")"}}
+		found = []Finding{{Level: OK, Text: "git asks gatepass for " + host + ", and no other helper (" + where(ours.Setting) + ")"}}
 	}
 	return found
 }

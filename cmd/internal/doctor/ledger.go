@@ -350,7 +350,7 @@ func (f *facts) judgeLost() []Finding {
 		return nil
 	}
 	return []Finding{{
-		Level: OK, Text: count(n, "token") + " may be alive that nobody has; the last ends by " + last.UTC().Format(hourMinute),
+		Level: OK, Text: count(n, "token") + " may be alive that no workspace has; the last ends by " + last.UTC().Format(hourMinute),
 	}}
 }
 

@@ -266,7 +266,7 @@ func TestLostTokensAreTold(t *testing.T) {
 	cancel()
 	w.ResetRequests()
 	r := w.look()
-	if bad := faults(r.All()); len(bad) > 0 || !strings.Contains(lines(r.All()), "workspaces: ok: 1 token may be alive that nobody has; the last ends by ") {
+	if bad := faults(r.All()); len(bad) > 0 || !strings.Contains(lines(r.All()), "workspaces: ok: 1 token may be alive that no workspace has; the last ends by ") {
 		t.Errorf("Look finds\n%swant the lost token told, and nothing wrong", lines(r.All()))
 	}
 }

@@ -7,7 +7,7 @@ func workspaceFile() File {
 		Keys: []Key{
 			{Name: "workspace", About: "the workspace's id; {workspace} in source stands for it", Default: "no id", Of: Type{Pattern: `^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`}},
 			{Name: "hosts", About: "exact hosts, each with an optional :port, that git is given tokens for", Default: "github.com", Of: texts},
-			{Name: "source", About: "a URL that says where tokens come from: ssm, vault, broker+https, broker+unix, keyring or file", Default: "no token can be had", Of: Type{Pattern: `^[a-z][a-z0-9+.-]*:`}},
+			{Name: "source", About: "a URL that says where tokens come from: ssm, vault, broker+https, broker+unix, keyring or file", Default: "no token can be fetched", Of: Type{Pattern: `^[a-z][a-z0-9+.-]*:`}},
 			{Name: "repos", About: `repositories that git is given tokens for: owner/name, owner/*, owner/prefix-* or "*"; [] allows none`, Default: "every repository of the hosts", Of: texts},
 			{Name: "refs", About: "refs that may be pushed: a pattern, or a mapping of ref and allow", Default: "nothing may be pushed", Of: refList},
 			{Name: "cache", About: "where tokens are kept: memory is the agent, keyring is the OS keyring as well, with none no agent stays", Default: "memory", Of: Type{OneOf: []string{"memory", "keyring", "none"}}},
