@@ -270,7 +270,7 @@ func wrongSecrets(w *appWorld) {
 		{"absent", nil, "", "which keyRef names, is not there; create it with the App's private key in private-key.pem or githubAppPrivateKey"},
 		{"empty", map[string][]byte{"x": []byte("y")}, "", "has no key private-key.pem or githubAppPrivateKey; put the App's private key there, or name its key in keyRef.key"},
 		{"other", map[string][]byte{"private-key.pem": pkcs1(appKeys[0])}, "tls.key", "has no key tls.key"},
-		// Of the second system, such a Secret made it read its own files.
+		// With such a Secret, github-token-manager read its own files.
 		{"path", map[string][]byte{"private-key.pem": []byte("/var/run/secrets/kubernetes.io/serviceaccount/token")}, "", "key private-key.pem of the Secret " + w.namespace + "/path: it holds no PEM block; put the private key there as GitHub hands it out"},
 		{"url", map[string][]byte{"private-key.pem": []byte("file:///etc/passwd")}, "", "it holds no PEM block"},
 	} {
@@ -307,8 +307,9 @@ func refusedKey(w *appWorld) {
 	}
 }
 
-// The operator's cloud identity signs with keys that a policy allows that namespace, and
-// with no others. Of the second system, whoever could create an App could name any key.
+// The operator's cloud identity signs only with keys that a policy allows for that
+// namespace. In github-token-manager, every user who could create an App could name any
+// key.
 func inAKMS(w *appWorld) {
 	w.newApp("kms", v1.AppSpec{ClientID: "Iv1.x", Provider: v1.ProviderAWS, Key: "alias/app"})
 	w.wait("kms", v1.ConditionReady, metav1.ConditionFalse, v1.ReasonNotPermitted, `have a TenantPolicy that selects the namespace list "aws:alias/app" in keys, or set provider: secret`)
@@ -361,7 +362,7 @@ func outage(w *appWorld) {
 	}
 }
 
-// Of the second system, raw bytes of Secrets were in the log.
+// github-token-manager wrote raw bytes of Secrets to its log.
 func noKeyIsShown(w *appWorld) {
 	events := w.Call(http.MethodGet, "/apis/events.k8s.io/v1/namespaces/"+w.namespace+"/events", nil)
 	status := w.Call(http.MethodGet, "/apis/gatepass.dev/v1/namespaces/"+w.namespace+"/apps", nil)

@@ -41,8 +41,8 @@ func TestManifestsStartTheOperator(t *testing.T) {
 	}
 }
 
-// operatorArgs returns the arguments of the container named operator, without the one
-// that stands for what a user adds.
+// operatorArgs returns the arguments of the container named operator, without the
+// placeholder for the user's own arguments.
 func operatorArgs(t *testing.T, path string) (args []string) {
 	t.Helper()
 	text, err := os.ReadFile(path)

@@ -218,9 +218,9 @@ func (v *view) permits(policies *tenant.Policies, ask tenant.Ask) {
 	}
 }
 
-// locate finds the installation and its account. Where GitHub does not say, it
-// takes the account of a held token of the same scope. Without one, the policies cannot be
-// asked and the verdict stays unknown.
+// locate finds the installation and its account. If GitHub does not answer, it uses the
+// account of a held token of the same scope. Without such a token the policies cannot
+// be asked, and the verdict stays unknown.
 func (r *Reconciler) locate(ctx context.Context, v *view) error {
 	err := r.findInstallation(ctx, v)
 	if err == nil {

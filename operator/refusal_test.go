@@ -10,8 +10,9 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// Whoever may create Tokens chooses their owners. What the policies refuse does not use
-// up the App's requests, nor tell where the App is installed.
+// Users who may create Tokens choose the tokens' owners. A request that the policies
+// refuse does not use up the App's requests, and does not reveal where the App is
+// installed.
 func testRefusalAsksNobody(w *world) {
 	asked := func() int {
 		return w.gh.Count(func(r fakegithub.Request) bool {
@@ -34,7 +35,7 @@ func testRefusalAsksNobody(w *world) {
 	}
 }
 
-// "404" and "422" tell nobody what to change.
+// "404" and "422" do not tell a user what to change.
 func testConditionNamesTheFix(w *world) {
 	namespace := w.tenant()
 	approved := fakegithub.Permissions{"contents": "write", "issues": "write"}

@@ -85,7 +85,7 @@ func testSecretIsMended(w *world) {
 		w.t.Fatal(err)
 	}
 	w.wait(patience, "the Secret back after its deletion", whole)
-	// What somebody else put there stays.
+	// Additions of other writers stay.
 	foreign := `{"metadata":{"labels":{"theirs":"x"}},"data":{"theirs":"eA=="}}`
 	if err := w.c.Patch(w.t.Context(), w.secret(namespace, "git"), client.RawPatch(types.MergePatchType, []byte(foreign))); err != nil {
 		w.t.Fatal(err)

@@ -57,7 +57,7 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
-// What cannot be read is not the same as what blocks nobody.
+// A block list that cannot be read differs from an empty one.
 func TestBlocksThatCannotBeReadAreAnError(t *testing.T) {
 	s := new(storetest.Memory)
 	if err := s.Put(t.Context(), store.BlockedApp(), store.NewSecret("x"), store.Replace); err != nil {
@@ -146,8 +146,8 @@ func TestTheLogOfTheBlockList(t *testing.T) {
 	}
 }
 
-// The log stays short enough for every store. Whoever knows a version that it forgot has to
-// read the list.
+// The log stays short enough for every store. A reader with a version that the log no
+// longer has must read the list.
 func TestTheLogForgets(t *testing.T) {
 	s := new(storetest.Memory)
 	block(t, s, "sb-first")

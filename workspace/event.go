@@ -81,7 +81,7 @@ type PastEvent struct {
 
 // The values of What, for the types of events that are stored.
 const (
-	delivered = "delivered" // not a type of event: the log has the token's minting
+	delivered = "delivered" // not a type of Event: the audit log has the token's minting instead
 	failed    = "failed"
 )
 

@@ -16,7 +16,7 @@ import (
 )
 
 // newIssuer returns an Issuer with a store in memory and an App that is installed on
-// acme. The double stands for GitHub.
+// acme. The double replaces GitHub.
 func newIssuer() (*workspace.Issuer, *fakegithub.Server) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // installations says where Apps are installed, as far as a record needs it.
 type installations struct {
 	installed []mint.Installation // one for each account, of the first App that is installed there
-	failed    map[string]error    // owners, in lower case, about whom GitHub could not be asked
+	failed    map[string]error    // owners, in lower case, that GitHub could not be asked about
 	members   []member            // the Apps of a pool; nil if there is one App
 }
 

@@ -216,9 +216,9 @@ func (r *run) revoke(ctx context.Context, t *Token, s Step) error {
 	if err := r.makeWay(ctx, s.Hash); err != nil {
 		return err
 	}
-	// Without the mark, workspaces that share the token are given a dead one until it would
-	// have expired. A token that stays alive is worse, so a mark that cannot be written, as by
-	// an identity without the right to, keeps no token alive.
+	// Without the mark, other workspaces that share the token get a dead token until it
+	// would have expired. A token that stays alive is worse, so it is revoked even if
+	// the mark cannot be written, for example for lack of permission.
 	_ = r.held.mark(ctx, s.Hash)
 	if err := r.apps.minters[0].App.Revoke(ctx, token); err != nil {
 		return err

@@ -190,9 +190,9 @@ func TestLookupsAreBounded(t *testing.T) {
 	})
 }
 
-// GitHub itself refuses what is too fast, and blocks for longer whoever goes on. Of a
-// thousand mints none is refused, whatever else the App asks for (tektoncd and others
-// meet this limit with fewer).
+// GitHub refuses requests that come too fast, and blocks a client that goes on for
+// longer. Of a thousand mints it refuses none, whatever else the App requests (tektoncd
+// and others reach this limit with fewer).
 func TestAThousandMintsBeforeGitHubsOwnLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorldWith(t, fakegithub.Options{PointsPerMinute: fakegithub.SecondaryLimit, RateLimit: 100_000})

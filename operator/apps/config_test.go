@@ -22,7 +22,7 @@ func variablesOf(pairs ...string) func(string) string {
 	}
 }
 
-// The files and variables that the documentation of the second system shows.
+// The files and variables in github-token-manager's documentation.
 func TestConfigurationsOfTheSecondSystem(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
@@ -203,8 +203,8 @@ func TestAConfigurationOthersCanChange(t *testing.T) {
 	}
 }
 
-// A path is no text and a text no path: of the second system, a Secret whose "PEM" was
-// a path made it read its own key.
+// A path is never taken for a key, nor a key for a path: with a Secret whose "PEM" was
+// a path, github-token-manager read its own key.
 func TestTheKeysFile(t *testing.T) {
 	w := newWorld(t)
 	w.own(t)

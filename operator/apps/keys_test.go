@@ -10,7 +10,7 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// Each form that the second system takes, as its own documentation writes it.
+// Each form of a key that github-token-manager takes, as in its documentation.
 func TestKeysOfTheSecondSystem(t *testing.T) {
 	const ring = "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
 	const id = "1234abcd-12ab-34cd-56ef-1234567890ab"

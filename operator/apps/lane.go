@@ -151,7 +151,7 @@ func (l *lane) freed(now time.Time) time.Duration {
 	return l.taken[0].Add(window).Sub(now)
 }
 
-// advance offers turns to waiting objects, and returns those that have one now.
+// advance offers turns to waiting keys, and returns the keys that have one now.
 func (l *lane) advance(now time.Time) (woken []Key) {
 	l.refresh(now)
 	for l.mayGive(now) {

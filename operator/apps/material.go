@@ -213,9 +213,10 @@ var keyForms = map[v1.Provider]string{
 	v1.ProviderVault: "MOUNT/sign/KEY, as in transit/sign/app",
 }
 
-// SignerURL returns the URL of a key in a KMS as [issuing.OpenSigner] takes it. key
-// only says which key it is: the operator's own configuration says which service signs,
-// where it is and how to log in to Vault. vault is the query of a Vault URL that says so.
+// SignerURL returns the URL of a key in a KMS in the form that [issuing.OpenSigner]
+// takes. key only selects the key; the operator's own configuration decides which
+// identity signs, at which address, and how to log in to Vault. vault is the query with
+// the settings for Vault.
 func SignerURL(provider v1.Provider, key, vault string) (string, error) {
 	u, ok := &url.URL{}, false
 	switch provider {

@@ -79,7 +79,7 @@ func (w *clusterWorld) get() *App {
 	return app
 }
 
-// refused checks that the App cannot be had, and why.
+// refused checks that Get refuses the App, and why.
 func (w *clusterWorld) refused(reason, message string) {
 	w.t.Helper()
 	_, err := w.registry.Get(w.t.Context(), Ref{w.namespace, "one"})

@@ -110,8 +110,8 @@ func (v *vault) byKubernetes(c *kubernetestest.Cluster, key string) (login Vault
 	return VaultLogin{"addr": v.address, "auth": "kubernetes", "auth_mount": v.name, "role": "gatepass", "jwt_file": jwt}
 }
 
-// The second system had no login and no renewal at Vault, and broke once the key had a
-// second version.
+// github-token-manager had no login and no renewal at Vault, and broke once the key had
+// a second version.
 func TestVaultByAServiceAccount(t *testing.T) {
 	v := realVault(t)
 	c := kubernetestest.New(t)

@@ -101,9 +101,10 @@ func ofUser(u *unstructured.Unstructured) map[string]any {
 	return out
 }
 
-// trackers are the labels and annotations by which delivery tools know what is theirs.
-// On an object that is in none of their manifests, such a mark would have them delete the
-// object. Ours mean something that the old object did not ask for.
+// trackers are the labels and annotations by which delivery tools recognize their
+// objects. On an object that is in none of their manifests, they would make the tool
+// delete it. Our own labels are left out too: the old object did not ask for what they
+// mean.
 var trackers = []string{v1.Group + "/", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "meta.helm.sh/"}
 
 func without(marks map[string]string) map[string]string {

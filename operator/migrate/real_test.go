@@ -201,7 +201,7 @@ func TestRealTheOperatorCannotMakeTokens(t *testing.T) {
 	wantSaid(t, w.forth(), "flux is taken over", "flux: it is taken over and not Ready: the App has no key; correct that within half an hour", "error: migrate: 1 of 1 objects are not moved")
 }
 
-// A Secret of somebody else stays theirs.
+// The operator leaves another owner's Secret alone.
 func TestRealForeignSecret(t *testing.T) {
 	w := newWorld(t)
 	defer w.clean()
@@ -295,8 +295,8 @@ func TestRealUndo(t *testing.T) {
 	}
 }
 
-// Whoever may write a Token may write its annotations: undo makes no object of it that
-// the Token itself does not ask for, and is not permitted.
+// A user who may write a Token may write its annotations. Undo creates no object from
+// them that the Token itself does not ask for or that is not permitted.
 func TestRealUndoTrustsNoAnnotation(t *testing.T) {
 	w := newWorld(t)
 	defer w.clean()

@@ -101,9 +101,9 @@ func ownedMarks(marks map[string]string) map[string]any {
 // accessFields are the fields of spec that define what a token may do.
 var accessFields = []string{"installationID", "owner", "permissions", "allPermissions", "repositories", "repositoryIDs", "allRepositories", "appRef"}
 
-// mayRestore returns an error unless the old object of the annotation asks for what the
-// new object asks for and the operator permits. A user who may write a Token
-// may write its annotation, and must not get an object of github-token-manager that way:
+// mayRestore returns an error unless the old object in the annotation asks for the same
+// as the new object, and the operator permits it. A user who may write a Token may also
+// write its annotation, and must not get an object of github-token-manager that way:
 // github-token-manager permits everything.
 func mayRestore(o *object) error {
 	const what, do = "make the old object again", "apply its manifest by hand, and run this again"

@@ -23,7 +23,7 @@ type pool[T any] struct {
 	all map[string]T
 }
 
-// one returns the copy that is kept under key. If there is none, value becomes the copy.
+// one returns the shared copy for key; if there is none, value becomes it.
 func (p *pool[T]) one(key string, value T) T {
 	p.mu.Lock()
 	defer p.mu.Unlock()

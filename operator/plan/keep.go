@@ -57,8 +57,8 @@ func (p *planner) inSecret() (Held, bool) {
 	return Held{}, false
 }
 
-// deliver writes the newest token, once it is old enough to replace one that works,
-// and repairs a Secret that another writer changed.
+// deliver writes the newest token once it is old enough to replace a working one, and
+// repairs a Secret that another writer changed.
 func (p *planner) deliver(newest Held) {
 	step := Step{Do: Deliver, Token: newest.ID, Secret: p.in.Target}
 	used, works := p.inSecret()

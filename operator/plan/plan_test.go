@@ -263,7 +263,7 @@ func TestMinTTLIsLeft(t *testing.T) {
 	}
 }
 
-// A Mint changes what there is, so nothing may follow it.
+// A Mint changes the input of the plan, so no step may follow it.
 func FuzzMintIsLast(f *testing.F) {
 	f.Add(uint8(0), uint8(0), int64(10), int64(40), uint8(0))
 	f.Fuzz(func(t *testing.T, state, flags uint8, a, b int64, verdict uint8) {

@@ -254,7 +254,8 @@ func TestCheckForgivesAMissingPermission(t *testing.T) {
 	}
 }
 
-// A Secret is rendered again whenever somebody changes it, and must not change then.
+// A Secret is rendered again after every change by another writer, and the result must
+// be the same.
 func TestRenderIsAFunction(t *testing.T) {
 	shape := v1.SecretShape{Preset: v1.PresetTekton, ExtraData: templates("{{ toJson .Permissions }}", "{{ range .Permissions }}{{ . }}{{ end }}")}
 	first, err := render.Render(shape, token())

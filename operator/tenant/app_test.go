@@ -78,9 +78,9 @@ func TestCheckAppOfAnotherNamespace(t *testing.T) {
 	check(t, tenant.Compile([]v1.TenantPolicy{team()}).CheckApp(object, tenant.Namespace{Name: "team-a"}, ""), "another namespace")
 }
 
-// The second system let any App creator name any KMS key or Vault path that its
-// operator reached, and gave a bare Token every permission, every repository and any
-// installation.
+// github-token-manager let every user who could create an App name any KMS key or Vault
+// path that its operator could reach, and gave a bare Token every permission, every
+// repository and any installation.
 func TestMistakesOfTheSecondSystem(t *testing.T) {
 	everything := v1.Access{AllRepositories: true, AllPermissions: true, InstallationID: 1}
 	for what, row := range map[string]struct {

@@ -223,8 +223,8 @@ func want(n int) func(int, error) error {
 	}
 }
 
-// The SDK makes a call again whose answer is lost. A write that was carried out the first
-// time must not look like somebody else's.
+// The SDK repeats a call whose answer is lost. A write that took effect the first time
+// must not look like another writer's.
 func TestLostAnswers(t *testing.T) {
 	_, endpoint := emulator(t)
 	next, err := throttle.To(endpoint)

@@ -293,7 +293,8 @@ func TestRealLostAnswers(t *testing.T) {
 	}
 }
 
-// Somebody writes in between, again and again. A replacement need not see what it replaces.
+// Another writer writes in between, again and again. A replacement need not have read
+// what it replaces.
 func TestRealReplaceWhileOthersWrite(t *testing.T) {
 	c := realCluster(t)
 	s := openStore(t, "kubernetes://"+c.Namespace())

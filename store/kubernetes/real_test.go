@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/test/kubernetestest"
 )
 
-// A cluster is a real API server, as somebody sees it who may do everything.
+// A cluster is a real API server, with a user who has all rights.
 type cluster struct {
 	*kubernetestest.Cluster
 	t *testing.T
@@ -19,7 +19,7 @@ type cluster struct {
 
 type fields = kubernetestest.Fields
 
-// realCluster has stores be opened by somebody who may do everything.
+// realCluster opens stores as a user with all rights.
 func realCluster(t *testing.T) cluster {
 	t.Helper()
 	c := cluster{kubernetestest.New(t), t}

@@ -148,8 +148,8 @@ func TestRealReplaceKeepsWhatOthersAdded(t *testing.T) {
 	}
 }
 
-// An object of somebody else under the name of an entry is neither read,
-// overwritten nor deleted.
+// An object of another owner under the name of an entry is neither read, overwritten
+// nor deleted.
 func TestRealForeignObjects(t *testing.T) {
 	c := realCluster(t)
 	for what, change := range map[string]fields{
@@ -210,7 +210,7 @@ func TestRealSpoiltValues(t *testing.T) {
 	}
 }
 
-// Somebody's finalizer keeps the object, and its value, after a delete.
+// Another program's finalizer keeps the object, and its value, after a delete.
 func TestRealFinalizer(t *testing.T) {
 	c := realCluster(t)
 	s := openStore(t, "kubernetes://"+c.Namespace())
@@ -253,7 +253,7 @@ func TestRealNamespaceIsMissing(t *testing.T) {
 	checkError(t, s.Put(t.Context(), store.Signer(), store.NewSecret("x"), store.CreateOnly), "there is no namespace "+s.place.namespace, "kubectl apply")
 }
 
-// Nobody counts here what a quota is of, so the test says it.
+// No controller here counts the use of a quota, so the test sets the count.
 func TestRealQuota(t *testing.T) {
 	c := realCluster(t)
 	namespace := c.Namespace()

@@ -18,12 +18,12 @@ type bench struct {
 	ctx     context.Context
 	scratch string // removed at the end
 	log     io.Writer
-	floor   string // a do-nothing Go program; "" where there is no go command
-	git     string // the version of the git on PATH
+	floor   string // a Go program that does nothing; "" without a go command
+	git     string // version of the git on PATH
 	start   time.Time
 }
 
-// patience is how long after its start a run still measures again.
+// patience returns how long after its start a run may still repeat a measurement.
 func (b *bench) patience() time.Duration {
 	if b.quick {
 		return 10 * time.Second
@@ -35,7 +35,7 @@ func (b *bench) patience() time.Duration {
 type promise struct {
 	name    string
 	measure func(*bench) ([]row, error)
-	isLong  bool // measured only when it is named
+	isLong  bool // measured only if it is named
 }
 
 var promises = []promise{
@@ -84,7 +84,7 @@ func newBench(ctx context.Context, o options, log io.Writer) (*bench, error) {
 
 func (b *bench) close() { _ = os.RemoveAll(b.scratch) }
 
-// runs is how many runs of one command are made: n, or fewer in a hurry.
+// runs returns how many runs of one command to make: n, or fewer with -quick.
 func (b *bench) runs(n int) int {
 	if b.quick {
 		return max(3, n/10)
@@ -92,8 +92,8 @@ func (b *bench) runs(n int) int {
 	return n
 }
 
-// measure returns the rows of every promise that was asked for, or those up to
-// the one that could not be measured.
+// measure returns the rows of every selected promise, or those before the first that
+// could not be measured.
 func (b *bench) measure() ([]row, error) {
 	var all []row
 	for _, p := range promises {
@@ -109,8 +109,8 @@ func (b *bench) measure() ([]row, error) {
 	return all, nil
 }
 
-// best measures one promise, and again when a time is missed: other programs
-// share the machine.
+// best measures one promise, and measures again if a time target is missed, because
+// other programs share the machine.
 func (b *bench) best(p promise) ([]row, error) {
 	var rows []row
 	for round := range b.rounds {
@@ -132,9 +132,8 @@ func (b *bench) best(p promise) ([]row, error) {
 	return rows, b.ctx.Err()
 }
 
-// better keeps, of two measurements of the same rows, the better of each. A
-// figure without a target follows the row above it, so that they stay of one
-// run.
+// better returns the better of two measurements for each row. A figure without a target
+// stays with the row above it, so that both come from one run.
 func better(old, again []row) []row {
 	if len(old) != len(again) {
 		return again
@@ -152,7 +151,7 @@ func better(old, again []row) []row {
 	return out
 }
 
-// beneath names a folder of this run.
+// beneath creates a folder of this run.
 func (b *bench) beneath(name string) (string, error) {
 	return os.MkdirTemp(b.scratch, strings.ReplaceAll(name, " ", "-")+"-")
 }

@@ -9,12 +9,11 @@ import (
 
 const (
 	manyGets = 50
-	// sourceDelay is how long the source takes, so that askers do overlap.
+	// sourceDelay is how long the source takes, so that concurrent requests overlap.
 	sourceDelay = 100 * time.Millisecond
 )
 
-// cold counts how often the source is asked when nothing is in memory and no
-// agent runs.
+// cold counts how often the source is called when nothing is cached and no agent runs.
 func (b *bench) cold() ([]row, error) {
 	rows, err := b.coldGets()
 	if err != nil {
@@ -57,8 +56,8 @@ func (b *bench) coldGets() ([]row, error) {
 	}, nil
 }
 
-// coldTimes starts n gets at once, several times, each time without an agent.
-// most is the most calls the source had in one of them.
+// coldTimes starts n gets at once, several times, each time without an agent. most is
+// the largest number of calls to the source in one of them.
 func (b *bench) coldTimes(w *world, br *broker, n int) (most int, t timing, err error) {
 	var took []time.Duration
 	for range b.runs(50)/10 + 1 {
@@ -91,8 +90,8 @@ func together(n int, c command) error {
 	return first
 }
 
-// coldGit runs one git operation, with the helper and with an askpass that
-// asks its source at each prompt.
+// coldGit runs one git operation: with the helper, and with an askpass that calls its
+// source at each prompt.
 func (b *bench) coldGit() ([]row, error) {
 	hub, err := b.startHub(0)
 	if err != nil {
@@ -126,8 +125,8 @@ func (b *bench) coldGit() ([]row, error) {
 	return []row{r.beside("an askpass asking at each prompt", count(prompts, unitCalls)).judged(atMost(1))}, nil
 }
 
-// promptCalls counts the source calls of one git operation with an askpass of
-// the simple kind, which this program is under another name.
+// promptCalls counts the source calls of one git operation with a simple askpass, which
+// is this program under another name.
 func (h *hub) promptCalls() (int, error) {
 	w, err := h.user("askpass")
 	if err != nil {

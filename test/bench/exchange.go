@@ -12,21 +12,21 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// An exchanger gives a token for a repository to whoever shows an identity.
+// An exchanger returns a token for a repository in exchange for an identity.
 type exchanger func(client *http.Client, identity, repo string) (token string, err error)
 
-// A task is exchanges that are counted together: every workspace asks for every
-// repository as often as times says.
+// A task is a set of exchanges that are counted together: every workspace asks for
+// every repository, as often as times says.
 type task struct {
 	what       string
 	workspaces []int
 	repos      []string // of acme
 	times      int
-	together   bool // else one after another
+	together   bool // all at once; otherwise one after another
 }
 
-// tasks ask for other repositories each, so that only what a program knows of
-// the owner is left of the one before.
+// tasks use different repositories, so that a task can reuse only what the program
+// learned about the owner in the task before.
 func (b *bench) tasks() []task {
 	n, few := b.runs(100), b.runs(10)
 	var many []int
@@ -48,11 +48,11 @@ func (b *bench) tasks() []task {
 // A bill is what a task cost.
 type bill struct {
 	requests, mints int
-	took            []time.Duration // one after another only, the first left out
+	took            []time.Duration // only if one after another; without the first
 }
 
-// exchange has our broker and octo-sts do the same work before the same
-// GitHub, which answers as late as github.com.
+// exchange makes our broker and octo-sts do the same work with the same GitHub, which
+// answers as slowly as github.com.
 func (b *bench) exchange() ([]row, error) {
 	tasks := b.tasks()
 	v, err := b.openExchange(tasks)
@@ -72,8 +72,8 @@ func (b *bench) exchange() ([]row, error) {
 	return besideOctoSTS(tasks, ours, theirs, version, why), nil
 }
 
-// openExchange makes the vendor, with a policy of octo-sts in each repository
-// and an issuer that octo-sts can ask for its keys.
+// openExchange starts the vendor, with a policy of octo-sts in each repository, and an
+// issuer whose keys octo-sts can fetch.
 func (b *bench) openExchange(tasks []task) (*vendor, error) {
 	gh, err := fakegithub.New(fakegithub.Options{Delay: requestDelay, RateLimit: 100_000, Names: []string{githubAPI}})
 	if err != nil {
@@ -95,7 +95,8 @@ func (b *bench) openExchange(tasks []task) (*vendor, error) {
 	return v, b.open(v)
 }
 
-// issue is what an issuer has to answer (OpenID Connect Discovery 1.0).
+// issue answers the requests for an issuer's metadata and keys (OpenID Connect
+// Discovery 1.0).
 func (v *vendor) issue(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	switch r.URL.Path {
@@ -108,7 +109,7 @@ func (v *vendor) issue(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// octoBills has octo-sts do the tasks, or returns why it is missing.
+// octoBills makes octo-sts do the tasks, or returns why octo-sts is missing.
 func (b *bench) octoBills(v *vendor, tasks []task) (version string, bills []bill, why error) {
 	program, err := b.octoSTS()
 	if err != nil {
@@ -128,7 +129,7 @@ func (b *bench) octoBills(v *vendor, tasks []task) (version string, bills []bill
 	return version, bills, err
 }
 
-// bills does the tasks. Requests since the program started belong to the first.
+// bills does the tasks. Requests from before the first task count as the first task's.
 func (v *vendor) bills(tasks []task, client func() *http.Client, exchange exchanger) ([]bill, error) {
 	var bills []bill
 	for _, t := range tasks {
@@ -144,7 +145,7 @@ func (v *vendor) bills(tasks []task, client func() *http.Client, exchange exchan
 	return bills, nil
 }
 
-// do makes the exchanges of a task, and looks at what the tokens open.
+// do makes the exchanges of a task, and checks what the tokens open.
 func (v *vendor) do(t task, client func() *http.Client, exchange exchanger) ([]time.Duration, error) {
 	if t.together {
 		return nil, v.doTogether(t, client, exchange)
@@ -170,11 +171,10 @@ func (v *vendor) do(t task, client func() *http.Client, exchange exchanger) ([]t
 	return took[1:], nil
 }
 
-// doTogether starts all workspaces of a task at once, each with a connection
-// of its own.
+// doTogether starts all workspaces of a task at once, each with its own connection.
 func (v *vendor) doTogether(t task, client func() *http.Client, exchange exchanger) error {
 	for _, workspace := range t.workspaces {
-		v.identity(workspace) // signing is not what is measured
+		v.identity(workspace) // signing is not measured
 	}
 	repo := "acme/" + t.repos[0]
 	return allAtOnce(len(t.workspaces), func(k int) error {
@@ -188,8 +188,7 @@ func (v *vendor) doTogether(t task, client func() *http.Client, exchange exchang
 	})
 }
 
-// opens holds a token against the work: it has to be live, and to read this
-// repository and no other.
+// opens checks a token: it must be live, and must read this repository and no other.
 func (v *vendor) opens(token, repo string) error {
 	hash := fakegithub.Hash(token)
 	for _, live := range v.fleet.github.Tokens() {
@@ -205,8 +204,8 @@ func (v *vendor) opens(token, repo string) error {
 	return fmt.Errorf("a token for %s is not live", repo)
 }
 
-// besideOctoSTS returns two rows for each task, and one for the time; without
-// the peer, ours and why it is missing.
+// besideOctoSTS returns two rows for each task, and one for the time. Without the peer,
+// the rows have our figures and the reason.
 func besideOctoSTS(tasks []task, ours, theirs []bill, version string, why error) []row {
 	var rows []row
 	for i, t := range tasks {
@@ -226,7 +225,7 @@ func besideOctoSTS(tasks []task, ours, theirs []bill, version string, why error)
 		rows[len(rows)-1].Note = octoProgram + " is missing: " + usererr.Escape(why.Error())
 		return rows
 	}
-	const warm = 1 // the task that asks again and again
+	const warm = 1 // the task that repeats its requests
 	took := row{Promise: "exchange, a warm one: time", Ours: timingOf(ours[warm].took).figure()}
 	took = took.beside(octoProgram+" "+version, timingOf(theirs[warm].took).figure())
 	took.Note = fmt.Sprintf("GitHub takes %v to answer here; ours over TLS, the peer without, as it leaves that to what is before it", requestDelay)

@@ -24,7 +24,7 @@ func TestProxyLeadsOneWay(t *testing.T) {
 	client := there.Client()
 	transport := client.Transport.(*http.Transport)
 	transport.Proxy = http.ProxyURL(address)
-	transport.TLSClientConfig.InsecureSkipVerify = true // the name is what is tried, not the certificate
+	transport.TLSClientConfig.InsecureSkipVerify = true // this test is about the name, not the certificate
 	for _, c := range []struct {
 		url  string
 		want string // "" is an error

@@ -24,24 +24,23 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// age is how old the tokens of a fleet are: each has a quarter of an hour left.
+// age is the age of the tokens of a fleet: each has a quarter of an hour left.
 const age = 45 * time.Minute
 
-// A fleet is a GitHub and a store with many workspaces, all of whose tokens are
-// due.
+// A fleet is a GitHub and a store with many workspaces whose tokens are all due.
 type fleet struct {
 	github *fakegithub.Server
-	dir    string // of the store
+	dir    string // folder of the store
 	ca     string // file with the GitHub's certificate
-	url    string // of a GitHub that does not listen by itself; "" means github's own
+	url    string // address of a GitHub that another process runs; "" means github's own
 	appID  int64
-	key    []byte // of the App, PEM
+	key    []byte // key of the App, PEM
 
-	installation int64 // of the App on acme
+	installation int64 // the App's installation on acme
 }
 
-// startFleet makes the workspaces in the past. The store is in memory where the
-// machine has such a place: the disk is not what is measured.
+// startFleet makes the workspaces at a time in the past. The store is in memory if the
+// machine has such a file system, because the disk is not measured.
 func (b *bench) startFleet(n int) (*fleet, error) {
 	past := func() time.Time { return time.Now().Add(-age) }
 	gh, err := fakegithub.New(fakegithub.Options{Now: past, RateLimit: 100 * n})
@@ -83,7 +82,7 @@ func (f *fleet) storeURL() string {
 	return (&url.URL{Scheme: "file", Path: filepath.Join(f.dir, "store")}).String()
 }
 
-// settle sets the App up, installed on acme, and makes the workspaces.
+// settle sets up the App, installs it on acme, and makes the workspaces.
 func (f *fleet) settle(ctx context.Context, n int, now func() time.Time) error {
 	u, err := url.Parse(f.storeURL())
 	if err != nil {
@@ -109,7 +108,7 @@ func (f *fleet) settle(ctx context.Context, n int, now func() time.Time) error {
 	})
 }
 
-// setUp makes the App at the GitHub and puts it into the store.
+// setUp creates the App at the GitHub and stores its credentials.
 func (f *fleet) setUp(ctx context.Context, s store.Store) (*mint.App, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -178,7 +177,7 @@ func inParallel(n int, do func(int) error) error {
 	return first
 }
 
-// asked counts the requests for tokens, and the JWTs that they showed.
+// asked counts the requests for tokens, and the different JWTs in them.
 func (f *fleet) asked() (mints, signatures int) {
 	shown := map[string]bool{}
 	for _, r := range f.github.Requests() {

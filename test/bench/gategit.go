@@ -14,14 +14,14 @@ type gitWay struct {
 	world          *world
 }
 
-// gitWays are the one through the gateway and the one straight, for one user. Both begin
-// with TLS.
+// gitWays returns two ways for one user: through the gateway, and straight to the
+// upstream. Both use TLS.
 func (b *bench) gitWays(w *gateWorld, user *world) (through, straight gitWay) {
 	return gitWay{url: w.secure, user: "x", password: w.sessions[0], ca: filepath.Join(w.fleet.dir, "tls.crt"), world: user},
 		gitWay{url: w.up.URL, user: "x-access-token", password: w.up.Token, ca: w.fleet.ca, world: user}
 }
 
-// command is git with the credential of the way.
+// command returns git with the credential of the way.
 func (g gitWay) command(args ...string) command {
 	helper := fmt.Sprintf(`credential.helper=!f() { test "$1" = get && echo username=%s && echo password=%s; }; f`, g.user, g.password)
 	return g.world.command("git", append([]string{"-c", helper, "-c", "http.sslCAInfo=" + g.ca}, args...)...)
@@ -68,8 +68,8 @@ func removeIfThere(path string) error {
 	return err
 }
 
-// gatewayClone times a clone of a large repository, from an upstream on this
-// machine, and from one that is as fast as a network.
+// gatewayClone times a clone of a large repository, from an upstream on this machine,
+// and from one with the speed of a network.
 func (b *bench) gatewayClone(w *gateWorld) ([]row, error) {
 	user, err := b.newWorld("gateway-clone")
 	if err != nil {

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// The measures of the gateway. GB and MB are a thousand million and a million
-// bytes, as everywhere here.
+// The sizes for the gateway. As in all of this package, a GB is a thousand million
+// bytes, and a MB a million.
 const (
-	gatewayPack   = 2 << 30  // bytes of a pack whose memory is looked at
-	gatewayTimed  = 1 << 30  // of one whose processor time is
+	gatewayPack   = 2 << 30  // bytes of a pack, when memory is measured
+	gatewayTimed  = 1 << 30  // bytes of a pack, when processor time is measured
 	atOnce        = 200      // transfers
 	atOncePack    = 16 << 20 // bytes of each
 	largeClone    = 300_000_000
@@ -20,7 +20,7 @@ const (
 	pushWorkers   = 64
 )
 
-// size is n bytes, or fewer in a hurry.
+// size returns n bytes, or fewer with -quick.
 func (b *bench) size(n int64) int64 {
 	if b.quick {
 		return n / 16
@@ -28,8 +28,8 @@ func (b *bench) size(n int64) int64 {
 	return n
 }
 
-// gateway has the real broker serve git: packs of any size before an upstream
-// that drops and invents them, and git itself before git.
+// gateway measures the real broker as a git gateway: with packs of any size, which the
+// upstream discards or generates, and with git itself.
 func (b *bench) gateway() ([]row, error) {
 	w, err := b.startGateWorld(b.runs(atOnce), int(b.size(largeClone)))
 	if err != nil {
@@ -47,7 +47,7 @@ func (b *bench) gateway() ([]row, error) {
 	return all, nil
 }
 
-// A direction is a way for a pack to go.
+// A direction is push or fetch.
 type direction struct {
 	name string
 	move func(m *mover, n int64, wait func()) error
@@ -60,7 +60,7 @@ var (
 	directions  = []direction{chunkedPush, lengthPush, fetching}
 )
 
-// gatewayMemory looks at the most memory that one large transfer takes.
+// gatewayMemory measures the peak memory of one large transfer.
 func (b *bench) gatewayMemory(w *gateWorld) ([]row, error) {
 	n := b.size(gatewayPack)
 	var rows []row
@@ -78,8 +78,7 @@ func (b *bench) gatewayMemory(w *gateWorld) ([]row, error) {
 	return rows, nil
 }
 
-// most is how much memory the broker has at most while do runs, over what it has
-// before.
+// most returns the broker's peak memory while do runs, minus its memory before.
 func (w *gateWorld) most(b *bench, do func() error) (int64, error) {
 	if err := w.restart(b); err != nil {
 		return 0, err
@@ -99,8 +98,8 @@ func (w *gateWorld) most(b *bench, do func() error) (int64, error) {
 	return most - idle, err
 }
 
-// gatewayTogether looks at the memory of many transfers, each of a workspace of
-// its own. All have begun before any goes on.
+// gatewayTogether measures the memory of many transfers, each of its own workspace.
+// None continues before all have begun.
 func (b *bench) gatewayTogether(w *gateWorld) ([]row, error) {
 	n := len(w.sessions)
 	var rows []row
@@ -132,31 +131,31 @@ func (w *gateWorld) together(n int, d direction, size int64) error {
 			meet <- struct{}{}
 			select {
 			case <-open:
-			case <-time.After(runLimit): // one that failed never comes
+			case <-time.After(runLimit): // a transfer that failed never signals
 			}
 		})
 	})
 }
 
-// A way is one by which a pack goes in the same run as by others.
+// A way is a path for a pack that is measured in the same run as other paths.
 type way struct {
 	name string
-	pid  int // whose processor time counts; 0 for nobody's
+	pid  int // process whose processor time counts; 0 for none
 	m    *mover
 
 	used, took time.Duration // the lowest
 }
 
-// proxies are nginx as it is without further settings, and with larger buffers.
+// proxies are nginx with its default settings, and with larger buffers.
 var proxies = []struct{ what, settings string }{
 	{"", ""},
 	{", 64k", "proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k; client_body_buffer_size 64k;"},
 }
 
-// gatewayCPU takes the processor time of a GB, by turns through the gateway,
-// through nginx, and straight.
+// gatewayCPU measures the processor time per GB, in turns through the gateway, through
+// nginx, and straight.
 func (b *bench) gatewayCPU(w *gateWorld) ([]row, error) {
-	n := max(b.size(gatewayTimed), 256<<20) // less is too few ticks of the clock
+	n := max(b.size(gatewayTimed), 256<<20) // with less, the clock has too few ticks
 	pid := w.cmd.Process.Pid
 	ways := []*way{{name: "gateway", pid: pid, m: w.mover(0)}, {name: "TLS on both sides", pid: pid, m: w.secureMover(0)}, {name: "straight", m: w.straight()}}
 	var why error
@@ -180,7 +179,7 @@ func (b *bench) gatewayCPU(w *gateWorld) ([]row, error) {
 	return rows, nil
 }
 
-// timeWays keeps the lowest of a few runs of each way.
+// timeWays records the lowest of a few runs of each way.
 func (b *bench) timeWays(ways []*way, d direction, n int64) error {
 	for i := range b.runs(3) {
 		for _, w := range ways {
@@ -200,7 +199,7 @@ func (b *bench) timeWays(ways []*way, d direction, n int64) error {
 }
 
 func (w *way) time(d direction, n int64) (used, took time.Duration, err error) {
-	if _, err := w.m.small(); err != nil { // connections are there
+	if _, err := w.m.small(); err != nil { // opens the connections
 		return 0, 0, err
 	}
 	before, err := w.processor()
@@ -223,7 +222,7 @@ func (w *way) processor() (time.Duration, error) {
 	return processorTime(w.pid)
 }
 
-// cpuRows are for a direction; why says that there is no nginx.
+// cpuRows returns the rows of a direction. why is the reason if nginx is missing.
 func cpuRows(ways []*way, d direction, n int64, why error) []row {
 	each := func(w *way) figure {
 		ofOne := time.Duration(float64(w.used) / float64(n) * 1e9)
@@ -246,13 +245,13 @@ func cpuRows(ways []*way, d direction, n int64, why error) []row {
 	return append(rows, beside.beside(plain.name, each(plain)).judged(ratioAtMost(1.15)), beside.beside(large.name, each(large)))
 }
 
-// gatewaySmall asks for refs, by turns through the gateway and straight.
+// gatewaySmall times requests for refs, in turns through the gateway and straight.
 func (b *bench) gatewaySmall(w *gateWorld) ([]row, error) {
 	ways := []*mover{w.mover(0), w.straight()}
 	took := make([][]time.Duration, len(ways))
 	n := b.runs(smallRequests)
 	for i := range n {
-		ways[0].password = w.sessions[i%len(w.sessions)] // one workspace asks 20 times in a second at most
+		ways[0].password = w.sessions[i%len(w.sessions)] // one workspace may ask at most 20 times a second
 		for k, m := range ways {
 			t, err := m.small()
 			if err := firstOf(err, b.ctx.Err()); err != nil {
@@ -274,8 +273,8 @@ func (b *bench) gatewaySmall(w *gateWorld) ([]row, error) {
 	return []row{median, p99}, nil
 }
 
-// gatewayRate has many workspaces push little: each push asks for the refs and sends
-// 4 KiB.
+// gatewayRate makes many workspaces push small packs: each push requests the refs and
+// sends 4 KiB.
 func (b *bench) gatewayRate(w *gateWorld) ([]row, error) {
 	minted, err := w.up.mints(w.ca)
 	if err == nil {
@@ -313,7 +312,7 @@ func (b *bench) gatewayRate(w *gateWorld) ([]row, error) {
 	}, nil
 }
 
-// A spending is what the broker has used up.
+// A spending is what the broker has used so far.
 type spending struct {
 	processor time.Duration
 	audit     int64 // bytes
@@ -333,7 +332,7 @@ func (w *gateWorld) spent() (s spending, err error) {
 	return s, err
 }
 
-// pushLittle is a push as git makes it, over a connection of its own.
+// pushLittle pushes as git does, over its own connection.
 func (w *gateWorld) pushLittle(workspace int) error {
 	m := w.mover(workspace)
 	defer m.close()

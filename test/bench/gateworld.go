@@ -17,14 +17,14 @@ import (
 type gateWorld struct {
 	*vendor
 	up       *upstream
-	ca       []byte // of the upstream, PEM
-	secure   string // the broker with TLS; url is without
+	ca       []byte // certificate of the upstream, PEM
+	secure   string // URL of the broker with TLS; url is without TLS
 	audit    string // the broker's audit log
 	sessions []string
 }
 
-// startGateWorld has sessions for so many workspaces. Everything lies in memory
-// where the machine has such a place, but the audit log.
+// startGateWorld starts a broker with sessions for a number of workspaces. If possible
+// everything is in memory, except the audit log.
 func (b *bench) startGateWorld(workspaces, large int) (*gateWorld, error) {
 	dir, err := os.MkdirTemp(memoryFolder(b.scratch), "gatepass-bench-")
 	if err != nil {
@@ -118,8 +118,8 @@ callers:
 	return nil
 }
 
-// restart starts the broker anew and has it answer once, so that its memory is
-// that of one that is idle.
+// restart restarts the broker and makes one request, so that its memory is that of an
+// idle broker.
 func (w *gateWorld) restart(b *bench) error {
 	w.vendor.stop()
 	if err := w.start(b); err != nil {
@@ -133,7 +133,7 @@ func (w *gateWorld) restart(b *bench) error {
 	return m.fetch(1<<10, nil)
 }
 
-// session is the gateway's, for a workspace.
+// session returns a session of the gateway for a workspace.
 func (w *gateWorld) session(client *http.Client, workspace int) (string, error) {
 	r, err := http.NewRequest(http.MethodPost, w.url+"/v1/session", strings.NewReader("{}"))
 	if err != nil {
@@ -156,17 +156,17 @@ func (w *gateWorld) session(client *http.Client, workspace int) (string, error) 
 	return answer.Session, nil
 }
 
-// mover goes through the gateway.
+// mover returns a mover that uses the gateway.
 func (w *gateWorld) mover(workspace int) *mover {
 	return newMover(w.url, "x", w.sessions[workspace], nil)
 }
 
-// secureMover goes through the gateway by TLS.
+// secureMover returns a mover that uses the gateway over TLS.
 func (w *gateWorld) secureMover(workspace int) *mover {
 	return newMover(w.secure, "x", w.sessions[workspace], w.certificate)
 }
 
-// straight goes to the upstream.
+// straight returns a mover that uses the upstream directly.
 func (w *gateWorld) straight() *mover {
 	return newMover(w.up.URL, "x-access-token", w.up.Token, w.ca)
 }

@@ -17,7 +17,7 @@ const (
 	agentBranch  = "refs/heads/agent/topic"
 )
 
-// patterns are that many, of which the last few match what is pushed here.
+// patterns returns a policy's patterns. The last few match what is pushed here.
 func patterns() []string {
 	lines := []string{"refs:"}
 	for i := range 40 {
@@ -33,12 +33,12 @@ func patterns() []string {
 	return lines
 }
 
-// A pusher is a user with the guard, a repository of two commits, and a bare
-// one to push to.
+// A pusher is a user with the guard, a repository with two commits, and a bare
+// repository to push to.
 type pusher struct {
 	*world
 	work, bare string
-	url        string // of bare, by a stand-in for ssh: a push to a path is not judged
+	url        string // address of bare through a replacement for ssh, because the guard does not check a push to a path
 	old, new   string // the two commits
 }
 
@@ -79,7 +79,8 @@ func (b *bench) newPusher() (*pusher, error) {
 	return p, err
 }
 
-// guardCPU adds up the processor time of the guard and the gits it asks.
+// guardCPU measures the processor time of the guard and of the git commands that it
+// runs.
 func (b *bench) guardCPU() ([]row, error) {
 	p, err := b.newPusher()
 	if err != nil {
@@ -148,7 +149,8 @@ func (b *bench) push() ([]row, error) {
 	return []row{r.judged(under(10))}, nil
 }
 
-// pushing moves the branch on by one commit; before, it is put back.
+// pushing returns a push that moves the branch forward by one commit; before it, the
+// branch is reset.
 func (p *pusher) pushing() command {
 	c := p.command("git", "push", "-q", p.url, p.new+":"+agentBranch)
 	c.dir = p.work
@@ -158,8 +160,7 @@ func (p *pusher) pushing() command {
 	return c
 }
 
-// withoutGuard is the environment of the same user before the guard was
-// installed.
+// withoutGuard returns the environment of the same user before the guard was installed.
 func (p *pusher) withoutGuard() ([]string, error) {
 	home := filepath.Join(p.dir, "home-without")
 	if err := os.CopyFS(home, os.DirFS(p.home())); err != nil {
@@ -169,8 +170,8 @@ func (p *pusher) withoutGuard() ([]string, error) {
 	return append(env, "HOME="+home), nil
 }
 
-// isGuarded makes sure that the guard is asked at all: it must refuse what the
-// policy does not allow.
+// isGuarded returns an error unless git runs the guard: it must refuse what the policy
+// does not allow.
 func (p *pusher) isGuarded() error {
 	_, err := p.do("", "git", "-C", p.work, "push", "-q", "--dry-run", p.url, "HEAD:refs/heads/main")
 	if err == nil || !strings.Contains(err.Error(), "gatepass:") {

@@ -31,8 +31,8 @@ type trio struct {
 	stop               func()
 }
 
-// trio sets the three up. For the broker's user the agent has to look what git
-// is about to do, to read or to write, which the file's does not.
+// trio sets up the three users. For the broker's user, the agent has to find out what
+// git is about to do, read or write; for the file's user it does not.
 func (b *bench) trio() (t trio, err error) {
 	for name, w := range map[string]**world{"file": &t.file, "broker": &t.broker, "peer": &t.peer} {
 		if *w, err = b.newWorld(name); err != nil {
@@ -61,8 +61,8 @@ func (b *bench) trio() (t trio, err error) {
 	return t, err
 }
 
-// warmGet times what git starts for "get" when the token is in memory. The
-// peer's command is what git runs for "credential.helper = cache".
+// warmGet times the command that git runs for "get" when the token is cached. The
+// peer's command is the one that git runs for "credential.helper = cache".
 func (b *bench) warmGet() ([]row, error) {
 	t, err := b.trio()
 	if err != nil {
@@ -86,8 +86,8 @@ func (b *bench) warmGet() ([]row, error) {
 	}
 	rows := []row{
 		row{Promise: "warm get, file source", Ours: times[0].figure()}.beside(gitsCache+" get", times[1].figure()).judged(ratioAtMost(1.1)),
-		// Not a promise: without a git above it the agent looks through all of its
-		// ancestors, which no real operation makes it do.
+		// Not a promise: without a git process above it, the agent searches all of its
+		// ancestors, which no real operation causes.
 		row{Promise: "  from a broker: finds out whether git reads or writes", Ours: times[2].figure()}.beside(gitsCache+" get", times[1].figure()),
 	}
 	if floor != "" {
@@ -96,20 +96,20 @@ func (b *bench) warmGet() ([]row, error) {
 	return rows, nil
 }
 
-// getting asks for widgets and wants a token.
+// getting makes a command request widgets and expect a token.
 func getting(c command) command {
 	c.stdin, c.want = request(github, widgets), "password=ghs_"
 	return c
 }
 
-// warm is getting for a token that is in memory after the first time.
+// warm is like getting, for a token that is cached after the first run.
 func warm(c command) command {
 	c = getting(c)
 	c.warm = true
 	return c
 }
 
-// fill times all that git does for a credential, its own start included.
+// fill times everything that git does for a credential, including its own start.
 func (b *bench) fill() ([]row, error) {
 	t, err := b.trio()
 	if err != nil {
@@ -132,8 +132,8 @@ func (b *bench) fill() ([]row, error) {
 
 const nothing = "package main\n\nfunc main() {}\n"
 
-// floorProgram builds a program that does nothing, as ours are built. Its path
-// is empty where there is no go command.
+// floorProgram builds a program that does nothing, with the same flags as our programs.
+// Its path is empty without a go command.
 func (b *bench) floorProgram() (string, error) {
 	if b.floor != "" {
 		return b.floor, nil
@@ -164,8 +164,8 @@ func (b *bench) goBuild(program, source string) error {
 	return cmd.Run()
 }
 
-// The askpass of the simple kind, a peer: this program under another name. It
-// fetches a credential whenever it is asked, and prints the part asked for.
+// The simple askpass, a peer: this program under another name. It fetches a credential
+// at each prompt, and prints the requested part.
 const (
 	promptProgram  = "simple-askpass"
 	socketVariable = "BENCH_BROKER_SOCKET"

@@ -8,13 +8,13 @@ import (
 
 const rebased = 50
 
-// A chore is what a user does with git all day, which calls hooks that the
-// repository does not have.
+// A chore is a frequent git operation that calls hooks that the repository does not
+// have.
 type chore struct {
 	name, script string
 	before       string // not timed
 	runs         int
-	noTarget     string // why it has none
+	noTarget     string // why it has no target
 }
 
 var chores = []chore{
@@ -56,8 +56,8 @@ func (b *bench) hooks() ([]row, error) {
 	return rows, nil
 }
 
-// committer is a user with a repository, in which the commits up to top can be
-// rebased on the branch onto.
+// committer returns a user with a repository in which the commits up to top can be
+// rebased onto the branch onto.
 func (b *bench) committer(name string) (*world, error) {
 	w, err := b.newWorld(name)
 	if err != nil {
@@ -78,7 +78,8 @@ func (w *world) shell(script string) command {
 	return command{path: "/bin/sh", args: []string{"-ec", script}, env: w.env(), dir: filepath.Join(w.dir, "work")}
 }
 
-// chore starts git itself where the chore is one command.
+// chore returns the command of a chore; it starts git directly if the chore is one
+// command.
 func (w *world) chore(c chore) command {
 	timed := w.shell(c.script)
 	if args, ok := strings.CutPrefix(c.script, "git "); ok {

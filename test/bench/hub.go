@@ -14,14 +14,14 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A hub is the GitHub double with one private repository, and a broker that
-// gives out a token for it.
+// A hub is the GitHub double with one private repository, and a broker that vends a
+// token for it.
 type hub struct {
 	bench  *bench
 	github *fakegithub.Server
 	broker *broker
-	url    string // where git finds it
-	host   string // the same, as git tells a helper
+	url    string // URL for git
+	host   string // its host, as git tells a helper
 	token  string
 	ca     string // file with the certificate
 	front  *httptest.Server
@@ -63,9 +63,8 @@ func (h *hub) fill() error {
 	return os.WriteFile(h.ca, h.github.CAPEM(), 0o600)
 }
 
-// offerMore puts a server before the double that offers a second way to
-// authenticate, as the servers of many companies do. github.com offers Basic
-// alone.
+// offerMore starts a server in front of the double that offers a second authentication
+// method, as many company servers do. github.com offers only Basic.
 func (h *hub) offerMore() error {
 	target, err := url.Parse(h.github.URL())
 	if err != nil {
@@ -98,7 +97,7 @@ func (h *hub) close() {
 	_ = h.github.Close()
 }
 
-// user is one whose git trusts the double, and whose workspace file names it.
+// user returns a user whose git trusts the double, and whose workspace file names it.
 func (h *hub) user(name string) (*world, error) {
 	w, err := h.bench.newWorld(name)
 	if err != nil {
@@ -111,7 +110,7 @@ func (h *hub) user(name string) (*world, error) {
 	return w, err
 }
 
-// lsRemote is the git operation that is measured.
+// lsRemote returns the measured git operation.
 func (h *hub) lsRemote(w *world) command {
 	c := w.command("git", "ls-remote", h.url+"/"+widgets)
 	c.want = "refs/heads/main"

@@ -1,9 +1,9 @@
-// Command bench measures what gatepass promises about time, size and requests,
-// each beside its peer in the same run, and says which promises hold. It is
-// what "make bench" calls; BENCHMARKS.md says how to read it.
+// Command bench measures what gatepass promises about time, size and requests, each
+// next to a peer in the same run, and reports which promises hold. "make bench" runs
+// it; BENCHMARKS.md explains its output.
 //
-// Everything happens in scratch homes below one temporary directory. What is
-// started there is stopped by its own means.
+// Everything happens in scratch homes below one temporary directory. Each process that
+// it starts is stopped through that process's own command.
 package main
 
 import (
@@ -51,19 +51,19 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// A client that went away, of a server in here, raises it too: that ends nothing. Where
-	// it was the output, printing returns an error.
+	// A client that disconnects from a server in this process raises SIGPIPE too, which
+	// must not end the process. If the output is closed, printing returns an error.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// options are the command line.
+// options are the options of the command line.
 type options struct {
 	quick, json, here bool
 	only              []string
 	bin               string // absolute
 	rounds, tokens    int
-	stores            map[string]bool // that "scale" measures; empty means all
+	stores            map[string]bool // stores that "scale" measures; empty means all
 }
 
 func parse(args []string) (o options, err error) {
@@ -95,8 +95,8 @@ func parse(args []string) (o options, err error) {
 	return o, err
 }
 
-// run returns the exit code: 0 every promise holds, 1 one does not or could
-// not be measured, 2 usage.
+// run returns the exit code: 0 if every promise holds, 1 if one does not or could not
+// be measured, 2 for a usage error.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args)
 	if err != nil {

@@ -1,4 +1,4 @@
 package main
 
-// maxrssUnit is what getrusage(2) counts ru_maxrss in, in bytes.
+// maxrssUnit is the unit of ru_maxrss in getrusage(2), in bytes.
 const maxrssUnit = 1024

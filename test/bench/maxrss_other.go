@@ -2,5 +2,5 @@
 
 package main
 
-// maxrssUnit is what getrusage counts ru_maxrss in, in bytes.
+// maxrssUnit is the unit of ru_maxrss in getrusage, in bytes.
 const maxrssUnit = 1

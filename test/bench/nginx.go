@@ -14,15 +14,15 @@ import (
 	"github.com/gatepass/gatepass/test/extbuild"
 )
 
-// An nginx is one that runs as a reverse proxy.
+// An nginx is a running reverse proxy.
 type nginx struct {
 	cmd     *exec.Cmd
 	url     string
 	version string
 }
 
-// nginxConf passes everything on as it comes. It keeps connections to the
-// upstream, as the gateway does.
+// nginxConf makes nginx pass everything on without buffering. Like the gateway, it
+// keeps connections to the upstream open.
 const nginxConf = `daemon off;
 user %[1]s;
 worker_processes 2;
@@ -53,7 +53,7 @@ http {
 }
 `
 
-// startNginx starts one before an upstream. more is beside the settings of its
+// startNginx starts nginx in front of an upstream. more is added to the settings of its
 // location.
 func (b *bench) startNginx(upstream, more string) (*nginx, error) {
 	program, err := extbuild.Nginx(b.ctx)
@@ -86,7 +86,7 @@ func (b *bench) startNginx(upstream, more string) (*nginx, error) {
 	}
 	defer log.Close()
 	n.cmd.Stderr = log
-	n.cmd.Cancel = func() error { return n.cmd.Process.Signal(syscall.SIGTERM) } // its workers end with it
+	n.cmd.Cancel = func() error { return n.cmd.Process.Signal(syscall.SIGTERM) } // this ends its workers too
 	if err := n.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -103,7 +103,8 @@ func (n *nginx) stop() {
 	_ = n.cmd.Wait()
 }
 
-// nginxVersion asks a program; one whose libraries are missing says so.
+// nginxVersion asks a program for its version. If the program's libraries are missing,
+// the error says so.
 func nginxVersion(ctx context.Context, program string) (string, error) {
 	out, err := exec.CommandContext(ctx, program, "-v").CombinedOutput()
 	if err != nil {

@@ -27,8 +27,8 @@ const (
 	githubAPI    = "api.github.com" // built into octo-sts 0.8
 )
 
-// octoPolicy is what octo-sts reads in a repository: every workspace of the
-// issuer may read there.
+// octoPolicy is the policy that octo-sts reads in a repository: every workspace of the
+// issuer may read it.
 func octoPolicy(issuer string) map[string]string {
 	return map[string]string{
 		".github/chainguard/" + octoIdentity + ".sts.yaml": "issuer: " + issuer + "\nsubject_pattern: w-[0-9]+\naudience: gatepass\npermissions:\n  contents: read\n",
@@ -42,9 +42,8 @@ type octoSTS struct {
 	cmd   *exec.Cmd
 }
 
-// startOctoSTS leads the server to the double, and every other call of it
-// nowhere. It has a setting for the port that it listens on, none for the
-// address.
+// startOctoSTS starts the server. It leads calls of GitHub to the double, and blocks
+// all others. The server has a setting for its port, but none for its address.
 func (b *bench) startOctoSTS(program string, v *vendor) (*octoSTS, error) {
 	address, err := freeAddress()
 	if err != nil {
@@ -74,7 +73,7 @@ func (b *bench) startOctoSTS(program string, v *vendor) (*octoSTS, error) {
 	return o, nil
 }
 
-// stop ends it by a signal that it does not catch.
+// stop ends the server with a signal that it does not catch.
 func (o *octoSTS) stop() {
 	if o.cmd.Process != nil {
 		_ = o.cmd.Process.Signal(syscall.SIGTERM)
@@ -83,7 +82,7 @@ func (o *octoSTS) stop() {
 	o.proxy.Close()
 }
 
-// octoEnv is all that the server knows.
+// octoEnv returns the server's whole environment.
 func (v *vendor) octoEnv(address, proxy string) []string {
 	_, port, _ := strings.Cut(address, ":")
 	return []string{
@@ -93,8 +92,8 @@ func (v *vendor) octoEnv(address, proxy string) []string {
 	}
 }
 
-// furnishOctoSTS writes the App's key, and whom to trust: the double and the
-// issuer.
+// furnishOctoSTS writes the App's key, and the certificates to trust: those of the
+// double and the issuer.
 func (v *vendor) furnishOctoSTS() error {
 	in := func(name string) string { return filepath.Join(v.fleet.dir, name) }
 	issuer := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: v.issuing.Certificate().Raw})
@@ -104,8 +103,8 @@ func (v *vendor) furnishOctoSTS() error {
 	)
 }
 
-// proxyTo is a proxy (RFC 9110, section 9.3.6) that leads api.github.com to
-// host and refuses every other way.
+// proxyTo returns a proxy (RFC 9110, section 9.3.6) that leads api.github.com to host
+// and refuses every other destination.
 func proxyTo(host string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect || r.Host != githubAPI+":443" {
@@ -131,7 +130,7 @@ func proxyTo(host string) http.HandlerFunc {
 	}
 }
 
-// exchange is one request of a workspace.
+// exchange makes one request of a workspace.
 func (o *octoSTS) exchange(client *http.Client, identity, repo string) (string, error) {
 	r, err := http.NewRequest(http.MethodGet, o.url+"/sts/exchange?"+url.Values{"scope": {repo}, "identity": {octoIdentity}}.Encode(), nil)
 	if err != nil {
@@ -157,14 +156,13 @@ func (o *octoSTS) exchange(client *http.Client, identity, repo string) (string, 
 const (
 	octoProgram = "octo-sts"
 	octoPackage = "github.com/octo-sts/app"
-	octoBuild   = 10 * time.Minute // at most; one core takes a minute and a half, and the downloads
+	octoBuild   = 10 * time.Minute // limit; one core takes a minute and a half, plus the downloads
 )
 
-// octoModule is the one that asks for the server, from the root of the module.
+// octoModule is the nested module that requires the server.
 var octoModule = extbuild.Module{Dir: "test/bench/octosts"}
 
-// octoSTS is the path of the program, which is built once, unless there is a
-// hurry.
+// octoSTS returns the path of the program. It is built once, unless -quick is set.
 func (b *bench) octoSTS() (string, error) {
 	cache, err := extbuild.CacheDir()
 	if err != nil {

@@ -13,10 +13,10 @@ import (
 
 const unitPercent = "%"
 
-// operator has the real gatepass-operator work on Tokens of a real API server. The test that
-// measures it is TestPromises of package operator: it has the cluster and the double. The
-// peer mints at each reconcile, and every token again after a restart (by its source); its
-// chart gives it 384 MiB.
+// operator measures the real gatepass-operator with Tokens of a real API server. The
+// test TestPromises of package operator measures it: it has the cluster and the double.
+// According to its source, the peer mints at each reconcile, and mints every token
+// again after a restart; its chart gives it 384 MiB.
 func (b *bench) operator() ([]row, error) {
 	n := b.runs(b.tokens)
 	found, why := b.operatorFigures(n)
@@ -54,7 +54,7 @@ func (b *bench) operator() ([]row, error) {
 	return rows, nil
 }
 
-// operatorFigures runs the test, or says what it lacks.
+// operatorFigures runs the test, or returns what it lacks.
 func (b *bench) operatorFigures(n int) (map[string]float64, error) {
 	assets, err := kubeAssets()
 	if err != nil {
@@ -81,7 +81,8 @@ func (b *bench) operatorFigures(n int) (map[string]float64, error) {
 	return found, nil
 }
 
-// kubeAssets is the folder with the newest kube-apiserver that test/components has set up.
+// kubeAssets returns the folder with the newest kube-apiserver that test/components has
+// set up.
 func kubeAssets() (string, error) {
 	if dir := os.Getenv("GATEPASS_TEST_KUBE_ASSETS"); dir != "" {
 		return dir, nil

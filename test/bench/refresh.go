@@ -17,7 +17,7 @@ const (
 	refreshWorkers   = 20
 )
 
-// refresh has the real refresher go once over a ledger in which every token is
+// refresh runs one round of the real refresher over a ledger in which every token is
 // due.
 func (b *bench) refresh() ([]row, error) {
 	n := b.runs(manyWorkspaces)
@@ -41,7 +41,7 @@ func (b *bench) refresh() ([]row, error) {
 	}, nil
 }
 
-// pass runs the refresher, which has to mint a token for each workspace.
+// pass runs the refresher, which must mint a token for each workspace.
 func (b *bench) pass(f *fleet, n int) (took time.Duration, memory int64, err error) {
 	cmd := exec.CommandContext(b.ctx, filepath.Join(b.bin, refresherProgram),
 		"--store", f.storeURL(), "--workers", fmt.Sprint(refreshWorkers), "--json")

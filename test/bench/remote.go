@@ -13,12 +13,12 @@ const (
 	// requestDelay is how long the double takes to answer a request, about what
 	// github.com does.
 	requestDelay = 25 * time.Millisecond
-	// authtypeSince is the first git that takes a ready Authorization header
+	// authtypeSince is the first git version that takes a ready Authorization header
 	// from a helper, which saves a request.
 	authtypeSince = 46 // of git 2
 )
 
-// remote compares git ls-remote over HTTPS, by the newest git that can be had.
+// remote compares git ls-remote over HTTPS, with the newest git available.
 func (b *bench) remote() ([]row, error) {
 	if b.here {
 		return b.remoteHere()
@@ -31,8 +31,8 @@ func (b *bench) remote() ([]row, error) {
 	return b.remoteHere()
 }
 
-// remoteNewest runs this program under the newest git of test/components.
-// It sees a folder of programs only, at /gatepass.
+// remoteNewest runs this program with the newest git of test/components. There it sees
+// only a folder of programs, at /gatepass.
 func (b *bench) remoteNewest() ([]row, error) {
 	stage, err := b.beneath("newest")
 	if err != nil {
@@ -52,7 +52,7 @@ func (b *bench) remoteNewest() ([]row, error) {
 	}
 	cmd := exec.CommandContext(b.ctx, components, args...)
 	cmd.Dir, cmd.Stderr = stage, b.log
-	// Its exit code says that a promise was missed, which the rows say as well.
+	// A nonzero exit code means that a promise was missed, which the rows say as well.
 	text, err := cmd.Output()
 	var rows []row
 	if jsonErr := json.Unmarshal(text, &rows); jsonErr != nil {
@@ -61,15 +61,15 @@ func (b *bench) remoteNewest() ([]row, error) {
 	return rows, nil
 }
 
-// A contender is what one way to authenticate cost.
+// A contender is the cost of one way to authenticate.
 type contender struct {
-	requests int // of one warm ls-remote
+	requests int // requests of one warm ls-remote
 	took     timing
 }
 
-// remoteHere compares with the git on PATH: against a server that offers Basic
-// alone, as github.com does, and against one that offers more. proactiveAuth
-// is git's own setting that sends a credential unasked.
+// remoteHere compares with the git on PATH: against a server that offers only Basic, as
+// github.com does, and against one that offers more. proactiveAuth is git's own setting
+// to send a credential before the server asks.
 func (b *bench) remoteHere() ([]row, error) {
 	h, err := b.startHub(requestDelay)
 	if err != nil {
@@ -94,7 +94,7 @@ func (b *bench) remoteHere() ([]row, error) {
 	return append(rows, b.judge(", two schemes offered", c[0], c[1])...), nil
 }
 
-// judge holds ours against git's cache, where git lets a helper save anything.
+// judge compares ours with git's cache, if git lets a helper save a request.
 func (b *bench) judge(where string, ours, peer contender) []row {
 	rows := ours.beside("ls-remote, git "+b.git+where, gitsCache, peer)
 	for i := range rows {
@@ -146,8 +146,8 @@ func (h *hub) contender(s setting) (*world, error) {
 	return w, err
 }
 
-// compare warms everyone up, counts the requests of one operation, and then
-// lets them race.
+// compare warms up every user, counts the requests of one operation, and then races
+// them.
 func (h *hub) compare(runs int, settings ...setting) ([]contender, error) {
 	contenders := make([]contender, len(settings))
 	var commands []command

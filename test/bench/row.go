@@ -10,26 +10,26 @@ import (
 	"time"
 )
 
-// Verdicts of a row. One without a target has none.
+// Verdicts of a row. A row without a target has none.
 const (
 	kept    = "ok"
 	missed  = "MISSED"
-	missing = "missing" // what it takes to measure it could not be had
+	missing = "missing" // something that the measurement needs is missing
 )
 
-// A row is one measured promise, or a figure to read one by.
+// A row is one measured promise, or a figure that helps to read one.
 type row struct {
 	Promise  string  `json:"promise"`
 	Ours     figure  `json:"gatepass"`
 	PeerName string  `json:"peer_name,omitempty"`
 	Peer     figure  `json:"peer,omitzero"`
-	Ratio    float64 `json:"ratio,omitempty"` // of ours to the peer's; lowest times
+	Ratio    float64 `json:"ratio,omitempty"` // ratio of ours to the peer's, lowest times
 	Target   *target `json:"target,omitempty"`
 	Verdict  string  `json:"verdict,omitempty"`
 	Note     string  `json:"note,omitempty"`
 }
 
-// beside adds the peer that was measured in the same run.
+// beside adds the peer's figure from the same run.
 func (r row) beside(name string, peer figure) row {
 	r.PeerName, r.Peer = name, peer
 	if peer.Value > 0 {
@@ -38,7 +38,7 @@ func (r row) beside(name string, peer figure) row {
 	return r
 }
 
-// judged holds the row against its target.
+// judged compares the row with its target.
 func (r row) judged(t target) row {
 	r.Target, r.Verdict = &t, missed
 	if x := r.score(); x < 1 || x == 1 && !t.Below {
@@ -47,7 +47,7 @@ func (r row) judged(t target) row {
 	return r
 }
 
-// score is how much of the target is used up; up to 1 is within it.
+// score returns which part of the target is used; up to 1 meets it.
 func (r row) score() float64 {
 	if r.Target == nil {
 		return 0
@@ -56,7 +56,7 @@ func (r row) score() float64 {
 		return r.Ratio / r.Target.Limit
 	}
 	if r.Ours.Value == r.Target.Limit {
-		return 1 // of a limit of 0, too
+		return 1 // also for a limit of 0
 	}
 	return r.Ours.Value / r.Target.Limit
 }
@@ -64,8 +64,8 @@ func (r row) score() float64 {
 // late reports whether the row missed a target of time.
 func (r row) late() bool { return r.Verdict == missed && r.Ours.Unit == unitMS }
 
-// A figure is one number with its unit. Of times, Value is the lowest and
-// Median is there as well.
+// A figure is one number with its unit. For times, Value is the lowest, and Median is
+// set.
 type figure struct {
 	Value  float64 `json:"value"`
 	Median float64 `json:"median,omitempty"`
@@ -111,8 +111,8 @@ func (f figure) counts() bool { return f.Unit == unitCalls || f.Unit == unitRequ
 // A target is the most a promise allows.
 type target struct {
 	Limit   float64 `json:"limit"`
-	OfRatio bool    `json:"of_ratio,omitempty"` // of the ratio to the peer; else of our figure
-	Below   bool    `json:"below,omitempty"`    // the limit itself is too much
+	OfRatio bool    `json:"of_ratio,omitempty"` // of the ratio to the peer; otherwise of our figure
+	Below   bool    `json:"below,omitempty"`    // the limit itself is a miss
 }
 
 func atMost(limit float64) target      { return target{Limit: limit} }
@@ -153,7 +153,7 @@ func tableOf(rows []row) string {
 	for _, r := range rows {
 		fmt.Fprintln(t, r.line())
 	}
-	_ = t.Flush() // a strings.Builder takes everything
+	_ = t.Flush() // a strings.Builder never fails
 	lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
 	var out strings.Builder
 	for i, line := range lines {

@@ -8,28 +8,29 @@ import (
 const (
 	aThousand   = 1_000
 	manyBlocked = 400
-	scaleOver   = 100 // entries that have run out when the brokers start
+	scaleOver   = 100 // expired entries when the brokers start
 )
 
-// A scaleCase is how one store is measured.
+// A scaleCase says how one store is measured.
 type scaleCase struct {
 	open      func(*bench) (*shelf, error)
 	few, many int // workspaces
 	replicas  int
-	cold      int           // workspaces that ask for the first time during a tidy round
+	cold      int           // workspaces that make their first request during a cleanup round
 	refreshes int           // workspaces whose tokens are replaced
 	blocks    int           // workspaces that are blocked, at most
 	refusal   float64       // limit from block to refusal, in ms
-	pass      float64       // limit of a pass with nothing due, in ms; 0 is none
-	isIndexed bool          // a pass asks for what is due, and its calls are the same for any number
-	window    time.Duration // for what is counted while nothing happens
-	tidyFew   bool          // whether brokers are measured at few workspaces too
+	pass      float64       // limit of a round with nothing due, in ms; 0 means none
+	isIndexed bool          // a round reads only what is due, so its calls do not depend on the number of workspaces
+	window    time.Duration // how long to count while nothing happens
+	tidyFew   bool          // also measure brokers at few workspaces
 }
 
-// tidyWait is how long a tidy round may take. Brokers begin one every five minutes.
+// tidyWait is the longest time for a cleanup round. Brokers begin one every five
+// minutes.
 const tidyWait = 6 * time.Minute
 
-// idleWindow has a whole round of what brokers do every five minutes in it.
+// idleWindow contains a whole round of the work that brokers do every five minutes.
 const idleWindow = 310 * time.Second
 
 var scaleCases = map[string]scaleCase{
@@ -41,10 +42,10 @@ var scaleCases = map[string]scaleCase{
 	"postgres":   {open: (*bench).openPostgres, few: 1000, many: 100_000, replicas: 4, cold: 60, refreshes: 100, blocks: 100, refusal: 100, pass: 1000, isIndexed: true, window: idleWindow},
 }
 
-// scaleOrder is that in which the stores are measured.
+// scaleOrder is the order in which the stores are measured.
 var scaleOrder = []string{"file", "ssm", "vault", "kubernetes", "dynamodb", "postgres"}
 
-// scale measures what a store is asked for as workspaces and replicas become more.
+// scale measures the calls of a store as the numbers of workspaces and replicas grow.
 func (b *bench) scale() ([]row, error) {
 	all, err := b.scaleBudget()
 	for _, name := range scaleOrder {
@@ -56,14 +57,14 @@ func (b *bench) scale() ([]row, error) {
 		}
 		rows, failed := b.scaleStore(name, scaleCases[name])
 		all = append(all, rows...)
-		if err = b.ctx.Err(); failed != nil && err == nil { // the other stores can be measured
+		if err = b.ctx.Err(); failed != nil && err == nil { // go on with the other stores
 			all = append(all, row{Promise: name + ": to be measured to the end", Verdict: missed, Note: failed.Error()})
 		}
 	}
 	return all, err
 }
 
-// scaleStore measures one store, or says that it is missing.
+// scaleStore measures one store, or reports that it is missing.
 func (b *bench) scaleStore(name string, c scaleCase) ([]row, error) {
 	if b.quick {
 		c = c.hurried()
@@ -85,7 +86,8 @@ func (b *bench) scaleStore(name string, c scaleCase) ([]row, error) {
 	return append(rows, blocked...), err
 }
 
-// growth is how many times the calls of a pass may be at many what they are at few.
+// growth returns the largest allowed ratio of a round's calls at many workspaces to
+// those at few.
 func (c scaleCase) growth() float64 {
 	if c.isIndexed {
 		return 1.5
@@ -132,17 +134,17 @@ func (w *scaleWorld) measure(c scaleCase) ([]row, error) {
 	return append(rows, idle), err
 }
 
-// title is what rows about brokers begin with.
+// title begins the rows about brokers.
 func (w *scaleWorld) title(c scaleCase) string {
 	return fmt.Sprintf("%s, %d workspaces, %d replicas", w.name, w.n, c.replicas)
 }
 
-// brokers starts the replicas, and measures them while they tidy up.
+// brokers starts the replicas, and measures them while they clean up.
 func (w *scaleWorld) brokers(c scaleCase) ([]row, error) {
 	return w.coldAndTidy(w.title(c), c.replicas, c.cold, scaleOver, tidyWait)
 }
 
-// A stage is what was measured without brokers, at one number of workspaces.
+// A stage is a measurement without brokers, at one number of workspaces.
 type stage struct {
 	n       int
 	pass    passed
@@ -163,9 +165,9 @@ func (w *scaleWorld) stage(c scaleCase, n int) (s stage, err error) {
 	return s, err
 }
 
-// refreshRounds is how often refreshes are measured, of which the one counts that the server
-// took least for: it writes down later what it was given before, and counts in hundredths
-// of a second.
+// refreshRounds is how often refreshes are measured. Only the round counts in which the
+// server used the least processor time: the server writes some data later, and reports
+// its time in hundredths of a second.
 func (w *scaleWorld) refreshRounds() int {
 	if w.pid == 0 {
 		return 1
@@ -173,7 +175,8 @@ func (w *scaleWorld) refreshRounds() int {
 	return 3
 }
 
-// stageRows say what a pass and a refresh cost at few and at many workspaces.
+// stageRows returns the cost of a round and of a refresh, at few and at many
+// workspaces.
 func (w *scaleWorld) stageRows(c scaleCase, few, many stage) []row {
 	with := fmt.Sprintf("with %d", few.n)
 	what := fmt.Sprintf("%s, %d workspaces: ", w.name, many.n)
@@ -207,7 +210,7 @@ func (w *scaleWorld) stageRows(c scaleCase, few, many stage) []row {
 
 const unitEach = "calls each"
 
-// scaleBlocked measures brokers of Parameter Store while many workspaces are blocked.
+// scaleBlocked measures brokers with Parameter Store while many workspaces are blocked.
 func (b *bench) scaleBlocked(c scaleCase) ([]row, error) {
 	sh, err := c.open(b)
 	if err != nil {
@@ -230,7 +233,7 @@ func (b *bench) scaleBlocked(c scaleCase) ([]row, error) {
 	return append(rows, idle), err
 }
 
-// span is a time that -quick shortens.
+// span returns a duration that -quick shortens.
 func (b *bench) span(long, short time.Duration) time.Duration {
 	if b.quick {
 		return short

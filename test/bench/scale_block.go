@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	fewestBlocks = 5                    // are measured, however long they take
-	askAgain     = 5 * time.Millisecond // of a workspace that is about to be blocked
+	fewestBlocks = 5                    // measured even if they take long
+	askAgain     = 5 * time.Millisecond // pause between the requests of a workspace that is about to be blocked
 	refusalWait  = 30 * time.Second
 )
 
-// blockToRefusal blocks workspaces at the first replica, one after the other, while each
-// asks at all others all the time. It counts from the operator's request to the refusal at
-// each of the others.
+// blockToRefusal blocks workspaces at the first replica, one after the other, while
+// each of them makes requests at all other replicas. It measures from the operator's
+// request to the refusal at each of the other replicas.
 func (w *scaleWorld) blockToRefusal(what string, most int, window time.Duration, limit float64) ([]row, error) {
 	var refused, answered []time.Duration
 	begun := time.Now()
@@ -47,19 +47,19 @@ func (w *scaleWorld) blockToRefusal(what string, most int, window time.Duration,
 	}, nil
 }
 
-// A blockedOne is how long it took after an operator's request until each of the other
+// A blockedOne has the times from an operator's request until each of the other
 // replicas refused, and until the operator had the answer.
 type blockedOne struct {
 	refused  []time.Duration
 	answered time.Duration
-	failed   int // requests of it before the block that were not answered with a token
+	failed   int // requests before the block that failed
 }
 
-// answerWait is for a revocation; the broker revokes for 30 seconds at most and then
-// lists who shared what was revoked.
+// answerWait bounds a revocation: the broker revokes for at most 30 seconds, and then
+// lists the workspaces that shared a revoked token.
 const answerWait = 10 * time.Minute
 
-// blockOne has a workspace be given tokens by every replica, and blocks it.
+// blockOne makes every replica vend tokens to a workspace, and then blocks it.
 func (w *scaleWorld) blockOne(id int) (blockedOne, error) {
 	others := w.replicas[1:]
 	one := blockedOne{refused: make([]time.Duration, len(others))}
@@ -78,7 +78,7 @@ func (w *scaleWorld) blockOne(id int) (blockedOne, error) {
 	first := w.replicas[0]
 	client := first.client()
 	client.Timeout = answerWait
-	time.Sleep(rand.N(time.Second)) // so that no replica has just looked
+	time.Sleep(rand.N(time.Second)) // so that the replicas are at a random point between two reads
 	begun := time.Now()
 	err := first.revoke(client, fmt.Sprintf("w-%d", id))
 	one.answered = time.Since(begun)
@@ -89,7 +89,8 @@ func (w *scaleWorld) blockOne(id int) (blockedOne, error) {
 	return one, firstOf(append(errs, err)...)
 }
 
-// untilGiven asks until a workspace is given a token, and counts what failed before.
+// untilGiven makes requests until the workspace gets a token, and counts the failed
+// requests.
 func (v *vendor) untilGiven(id int) (failed int, err error) {
 	client := v.client()
 	defer client.CloseIdleConnections()
@@ -102,7 +103,7 @@ func (v *vendor) untilGiven(id int) (failed int, err error) {
 	return failed, err
 }
 
-// untilRefused asks until a workspace is refused, and returns when that was.
+// untilRefused makes requests until the workspace is refused, and returns the time.
 func (v *vendor) untilRefused(id int) (time.Time, error) {
 	client := v.client()
 	defer client.CloseIdleConnections()
@@ -117,10 +118,12 @@ func (v *vendor) untilRefused(id int) (time.Time, error) {
 	}
 }
 
-// budgetPatience bounds how long the workspaces of a measured Budget take to become active.
+// budgetPatience bounds how long the workspaces of a measured Budget may take to become
+// active.
 const budgetPatience = 20 * time.Second
 
-// scaleBudget measures what one mint costs in the Budget, which holds its mutex meanwhile.
+// scaleBudget measures the cost of one mint in the Budget, which holds its mutex during
+// a mint.
 func (b *bench) scaleBudget() ([]row, error) {
 	few, fewTook := budgetCost(aThousand)
 	many, manyTook := budgetCost(100 * aThousand)
@@ -129,8 +132,8 @@ func (b *bench) scaleBudget() ([]row, error) {
 	}.beside(fmt.Sprintf("with %d", few), microseconds(fewTook)).judged(ratioAtMost(4))}, nil
 }
 
-// budgetCost has n workspaces be active, or as many as can be in budgetPatience, and
-// returns how long a further mint of one of them takes.
+// budgetCost makes n workspaces active, or as many as possible within budgetPatience,
+// and returns how long another mint of one of them takes.
 func budgetCost(n int) (active int, each time.Duration) {
 	rate := mint.Rate{Limit: 5000, Remaining: 4000, Reset: time.Now().Add(time.Hour)}
 	budget := &product.Budget{Rate: func() (mint.Rate, bool) { return rate, true }}
@@ -141,7 +144,7 @@ func budgetCost(n int) (active int, each time.Duration) {
 	}
 	const rounds, calls = 20, 2000
 	each = time.Hour
-	for round := range rounds { // the fastest, which other work on the machine disturbed least
+	for round := range rounds { // keep the fastest, which other work on the machine disturbed least
 		begun := time.Now()
 		for k := range calls {
 			_ = budget.Allow(ids[(round+k)*7%active], false)

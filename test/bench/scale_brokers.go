@@ -13,19 +13,20 @@ const (
 	unitRefusals = "refusals"
 )
 
-// coldRate is how many workspaces that no replica has seen ask in a second: below the
-// three writes a second that Parameter Store takes.
+// coldRate is how many new workspaces make their first request per second: fewer than
+// the three writes a second that Parameter Store takes.
 const coldRate = 1
 
-// A coldRun is what came of workspaces that asked for the first time.
+// A coldRun is the result of workspaces that made their first request.
 type coldRun struct {
 	took   []time.Duration
 	failed int
 	why    error // why the first failed
 }
 
-// cold has workspaces ask for the first time: one at each replica at once, and then, at
-// coldRate, by turns. So many ask at least, and further ones until over is closed.
+// cold makes workspaces send their first request: first one at each replica at the same
+// time, then, at coldRate, at each replica in turn. It makes at least that many
+// requests, and more until over is closed.
 func (w *scaleWorld) cold(least int, over <-chan struct{}) coldRun {
 	var run coldRun
 	var mu sync.Mutex // guards run
@@ -59,8 +60,8 @@ func (w *scaleWorld) cold(least int, over <-chan struct{}) coldRun {
 	}
 }
 
-// tidied waits until every entry that has run out is deleted, and returns how many are
-// left when it gives up.
+// tidied waits until every expired entry is deleted. If it gives up, it returns how
+// many are left.
 func (w *scaleWorld) tidied(within time.Duration) (left int, err error) {
 	for begun := time.Now(); ; {
 		if left, err = w.leftOver(true); err != nil || left == 0 {
@@ -75,8 +76,8 @@ func (w *scaleWorld) tidied(within time.Duration) (left int, err error) {
 	}
 }
 
-// coldAndTidy starts replicas at a store in which entries have run out, and has
-// workspaces ask while the brokers tidy up.
+// coldAndTidy starts replicas with a store that has expired entries, and makes
+// workspaces send requests while the brokers clean up.
 func (w *scaleWorld) coldAndTidy(what string, replicas, asks, expired int, within time.Duration) ([]row, error) {
 	if err := w.addOver(expired); err != nil {
 		return nil, err
@@ -125,10 +126,11 @@ func (w *scaleWorld) coldAndTidy(what string, replicas, asks, expired int, withi
 
 const unitEntries = "entries"
 
-// untilIdle is how long after the last request a replica works as if more would come.
+// untilIdle is how long after the last request a replica still works as if more would
+// come.
 const untilIdle = 30 * time.Second
 
-// idle counts what the replicas ask the store for while no workspace asks.
+// idle counts the replicas' calls of the store while no workspace makes requests.
 func (w *scaleWorld) idle(what string, window time.Duration) (row, error) {
 	if len(w.replicas) == 0 {
 		return row{}, errNoReplica
@@ -148,7 +150,7 @@ func (w *scaleWorld) idle(what string, window time.Duration) (row, error) {
 	}.judged(atMost(1)), nil
 }
 
-// block blocks so many workspaces, by the product's own writes, as if that were long ago.
+// block blocks workspaces with the product's own writes, at a time in the past.
 func (w *scaleWorld) block(n int) error {
 	blocks := &product.Blocklist{Store: w.store}
 	for k := range n {
@@ -162,8 +164,8 @@ func (w *scaleWorld) block(n int) error {
 	return nil
 }
 
-// blocked has one workspace ask at each replica all the time, while many others are
-// blocked.
+// blocked makes one workspace send requests to each replica continuously, while many
+// others are blocked.
 func (w *scaleWorld) blocked(what string, blocked, replicas int, window time.Duration) ([]row, error) {
 	if err := w.block(blocked); err != nil {
 		return nil, err

@@ -11,11 +11,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// pgUser may do everything in pgDatabase.
+// pgUser has all rights in pgDatabase.
 const pgUser, pgDatabase = "gatepass", "gatepass"
 
-// load copies rows of the table by COPY, which is a hundred times as fast as the store's
-// own writes.
+// load adds rows with COPY, which is a hundred times as fast as the store's own writes.
 func (s *pgServer) load(ctx context.Context, st stencil, from, to int) error {
 	out, err := s.copyOut(ctx, "COPY (SELECT * FROM gatepass_entries WHERE name LIKE '%stencil%') TO STDOUT")
 	if err != nil {
@@ -51,10 +50,10 @@ func (s *pgServer) load(ctx context.Context, st stencil, from, to int) error {
 	return s.copyIn(ctx, "COPY gatepass_entries FROM STDIN", read)
 }
 
-// bytesMark begins a column of bytes where plain has taken the hexadecimal digits away.
+// bytesMark begins a column of bytes that plain has decoded from hexadecimal.
 const bytesMark = "\x00"
 
-// plain is a column as COPY writes it, with bytes as they are.
+// plain decodes a column of COPY, with bytes in binary form.
 func plain(column string) string {
 	digits, ok := strings.CutPrefix(column, `\\x`)
 	value, err := hex.DecodeString(digits)
@@ -64,7 +63,7 @@ func plain(column string) string {
 	return bytesMark + string(value)
 }
 
-// quoted is the reverse of plain.
+// quoted is the inverse of plain.
 func quoted(column string) string {
 	value, ok := strings.CutPrefix(column, bytesMark)
 	if !ok {
@@ -73,7 +72,7 @@ func quoted(column string) string {
 	return `\\x` + hex.EncodeToString([]byte(value))
 }
 
-// copyOut returns what a COPY … TO STDOUT writes.
+// copyOut returns the output of a COPY … TO STDOUT.
 func (s *pgServer) copyOut(ctx context.Context, statement string) (string, error) {
 	conn, err := s.connect(ctx, pgDatabase)
 	if err != nil {
@@ -85,7 +84,7 @@ func (s *pgServer) copyOut(ctx context.Context, statement string) (string, error
 	return out.String(), err
 }
 
-// copyIn has a COPY … FROM STDIN read.
+// copyIn runs a COPY … FROM STDIN with the input.
 func (s *pgServer) copyIn(ctx context.Context, statement string, in io.Reader) error {
 	conn, err := s.connect(ctx, pgDatabase)
 	if err != nil {
@@ -98,12 +97,12 @@ func (s *pgServer) copyIn(ctx context.Context, statement string, in io.Reader) e
 	return conn.Exec(ctx, "VACUUM ANALYZE").Close()
 }
 
-// connect makes a connection with nothing in between.
+// connect returns a direct connection to the server.
 func (s *pgServer) connect(ctx context.Context, database string) (*pgconn.PgConn, error) {
 	return pgconn.Connect(ctx, "postgres://"+pgUser+"@"+s.address+"/"+database+"?sslmode=disable")
 }
 
-// age has the configuration be an hour old.
+// age makes the configuration an hour old.
 func (s *pgServer) age(ctx context.Context) error {
 	conn, err := s.connect(ctx, pgDatabase)
 	if err != nil {

@@ -13,23 +13,23 @@ import (
 	"time"
 )
 
-// dynamoPage is how much of a table DynamoDB reads for one page of a query, in bytes.
+// dynamoPage is how much DynamoDB reads for one page of a query, in bytes.
 const dynamoPage = 1 << 20
 
 // dynamoTable is a double of the part of AWS's DynamoDB that gatepass calls: one table
-// with its index of what is due. It answers at once, and takes only the expressions that
-// gatepass writes.
+// with its index of due entries. It answers at once, and accepts only the expressions
+// that gatepass writes.
 type dynamoTable struct {
 	mu     sync.Mutex              // guards the rest
 	shards map[string]dynamoRow    // by the partition key
-	index  map[string][]dynamoItem // what has a due, by the index's partition key, the earliest first
+	index  map[string][]dynamoItem // items with a due time, by the index's partition key, earliest first
 	items  map[string]dynamoItem
 }
 
-// A dynamoRow is a partition in the order of the sort key, which is the entry's name.
+// A dynamoRow is a partition in the order of the sort key: the entry's name.
 type dynamoRow []string
 
-// A dynamoItem has attributes as the API writes them, as in {"S": "text"}.
+// A dynamoItem has attributes in the API's form, as in {"S": "text"}.
 type dynamoItem map[string]map[string]any
 
 func (it dynamoItem) text(name string) string { s, _ := it[name]["S"].(string); return s }
@@ -40,7 +40,7 @@ func (it dynamoItem) number(name string) int64 {
 	return n
 }
 
-// size is what DynamoDB charges for: names and values.
+// size returns the bytes that DynamoDB charges for: names and values.
 func (it dynamoItem) size() (n int) {
 	for name, value := range it {
 		n += len(name) + 1
@@ -53,7 +53,7 @@ func (it dynamoItem) size() (n int) {
 	return n
 }
 
-// A dynamoError is AWS's code of a refusal, with the item that is there.
+// A dynamoError is AWS's error code of a refusal, with the existing item.
 type dynamoError struct {
 	code string
 	item dynamoItem
@@ -134,7 +134,7 @@ func (d *dynamoTable) batch(q dynamoQuery) any {
 	return map[string]any{"Responses": responses, "UnprocessedKeys": struct{}{}}
 }
 
-// check holds an item against the condition of a write.
+// check checks an item against the condition of a write.
 func (d *dynamoTable) check(q dynamoQuery, there dynamoItem) error {
 	switch q.ConditionExpression {
 	case "":
@@ -161,7 +161,7 @@ func (d *dynamoTable) put(q dynamoQuery) error {
 		d.items, d.shards, d.index = map[string]dynamoItem{}, map[string]dynamoRow{}, map[string][]dynamoItem{}
 	}
 	d.unindex(d.items[name])
-	if shard := q.Item.text("due_shard"); shard != "" { // the index has the keys alone
+	if shard := q.Item.text("due_shard"); shard != "" { // the index holds only keys
 		keys := dynamoItem{"shard": q.Item["shard"], "entry": q.Item["entry"], "due_shard": q.Item["due_shard"], "due": q.Item["due"]}
 		at, _ := slices.BinarySearchFunc(d.index[shard], keys, byDue)
 		d.index[shard] = slices.Insert(d.index[shard], at, keys)
@@ -187,8 +187,8 @@ func (d *dynamoTable) remove(name string) {
 	delete(d.items, name)
 }
 
-// query answers a page of a partition: of the table between two names, or of the index
-// what is due before a time.
+// query returns a page of a partition: from the table the items between two names, or
+// from the index the items due before a time.
 func (d *dynamoTable) query(q dynamoQuery) (any, error) {
 	values := q.ExpressionAttributeValues
 	var found []dynamoItem
@@ -212,12 +212,12 @@ func (d *dynamoTable) query(q dynamoQuery) (any, error) {
 	return q.page(found)
 }
 
-// byDue is the order of the index.
+// byDue compares items in the order of the index.
 func byDue(a, b dynamoItem) int {
 	return cmp.Or(cmp.Compare(a.number("due"), b.number("due")), cmp.Compare(a.text("entry"), b.text("entry")))
 }
 
-// unindex takes an item out of the index, if it is there.
+// unindex removes an item from the index, if it is there.
 func (d *dynamoTable) unindex(it dynamoItem) {
 	shard := it.text("due_shard")
 	if at, ok := slices.BinarySearchFunc(d.index[shard], it, byDue); ok {
@@ -225,7 +225,7 @@ func (d *dynamoTable) unindex(it dynamoItem) {
 	}
 }
 
-// due is what the index has before a time, the earliest first.
+// due returns the index's items due before a time, earliest first.
 func (d *dynamoTable) due(shard string, before int64, after dynamoItem) []dynamoItem {
 	row, from := d.index[shard], 0
 	if after != nil {
@@ -238,7 +238,7 @@ func (d *dynamoTable) due(shard string, before int64, after dynamoItem) []dynamo
 	return row[min(from, to):to]
 }
 
-// page cuts off what is more than a page reads, and what the filter leaves out.
+// page returns what one page reads, without what the filter excludes.
 func (q dynamoQuery) page(found []dynamoItem) (any, error) {
 	read, kept := 0, []dynamoItem{}
 	for i, it := range found {
@@ -264,7 +264,7 @@ func (q dynamoQuery) page(found []dynamoItem) (any, error) {
 	return map[string]any{"Items": kept, "Count": len(kept)}, nil
 }
 
-// dues are when the entries are due, by name.
+// dues returns when the entries are due, by name.
 func (d *dynamoTable) dues() map[string]time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -277,7 +277,7 @@ func (d *dynamoTable) dues() map[string]time.Time {
 	return dues
 }
 
-// age has the table's configuration be an hour old.
+// age makes the table's configuration an hour old.
 func (d *dynamoTable) age(context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// pgPrograms is the folder with PostgreSQL's server.
+// pgPrograms returns the folder with PostgreSQL's server.
 func pgPrograms() (string, error) {
 	if dir := os.Getenv("GATEPASS_TEST_POSTGRES"); dir != "" {
 		return dir, nil
@@ -34,14 +34,14 @@ func pgPrograms() (string, error) {
 	return filepath.Dir(found[len(found)-1]), nil
 }
 
-// A pgServer is a real PostgreSQL of this run, on loopback. It does not wait for the disk.
+// A pgServer is a real PostgreSQL for this run, on loopback. It does not sync to disk.
 type pgServer struct {
 	address string
 	cmd     *exec.Cmd
 	dir     string
 }
 
-// startPostgres starts one, as a user without rights where this one is root.
+// startPostgres starts a server, as an unprivileged user if this user is root.
 func (b *bench) startPostgres() (*pgServer, error) {
 	programs, err := pgPrograms()
 	if err != nil {
@@ -98,7 +98,7 @@ func (s *pgServer) createDatabase(ctx context.Context) error {
 	return conn.Exec(ctx, "CREATE DATABASE "+pgDatabase).Close()
 }
 
-// unprivileged is how to run a program that refuses to be root.
+// unprivileged returns the attributes that run a program as a user other than root.
 func unprivileged(dir string) (*syscall.SysProcAttr, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
@@ -115,7 +115,7 @@ func unprivileged(dir string) (*syscall.SysProcAttr, error) {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
 }
 
-// stop ends the server at once; SIGQUIT leaves nothing to be written.
+// stop ends the server at once; SIGQUIT makes it skip its last writes.
 func (s *pgServer) stop() {
 	if s.cmd != nil && s.cmd.Process != nil {
 		_ = s.cmd.Process.Signal(syscall.SIGQUIT)
@@ -124,8 +124,8 @@ func (s *pgServer) stop() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// A pgProxy passes connections on to a server and counts the statements that are executed,
-// by their first word.
+// A pgProxy forwards connections to a server and counts the executed statements by
+// their first word.
 type pgProxy struct {
 	l     net.Listener
 	to    string
@@ -167,11 +167,11 @@ func (p *pgProxy) pass(client net.Conn) {
 	_ = counter.copy(server, client)
 }
 
-// A pgCounter reads what a client sends
+// A pgCounter parses what a client sends
 // (https://www.postgresql.org/docs/current/protocol-message-formats.html).
 type pgCounter struct {
 	tally      *tally
-	statements map[string]string // first words, by the names of prepared statements
+	statements map[string]string // first words by the name of the prepared statement
 	portals    map[string]string
 }
 
@@ -204,7 +204,7 @@ func (c *pgCounter) copy(server io.Writer, client io.Reader) error {
 	}
 }
 
-// look notes what a message prepares, binds or executes.
+// look records what a message prepares, binds or executes.
 func (c *pgCounter) look(kind byte, body []byte) {
 	first, rest, _ := bytes.Cut(body, []byte{0})
 	second, _, _ := bytes.Cut(rest, []byte{0})
@@ -220,8 +220,8 @@ func (c *pgCounter) look(kind byte, body []byte) {
 	}
 }
 
-// firstWord is the verb of a statement. pgx looks whether a connection is alive by a
-// comment.
+// firstWord returns the verb of a statement. pgx checks with a comment whether a
+// connection is alive.
 func firstWord(statement string) string {
 	words := strings.Fields(strings.ToLower(statement))
 	if len(words) == 0 || words[0] == ";" || words[0] == "--" {

@@ -12,18 +12,18 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A cost is what one of many things needed.
+// A cost is the average cost of one of n things.
 type cost struct {
 	calls calls
-	n     float64       // how many things
+	n     float64       // number of things
 	took  time.Duration // of one
-	cpu   time.Duration // of the store's server, for one
+	cpu   time.Duration // processor time of the store's server, for one
 	asked float64       // requests to GitHub, for one
 }
 
-// refreshed replaces the tokens of n workspaces, and then does what is left after the
-// grace: it revokes and deletes what was replaced. That is all a workspace costs in the
-// time between two refreshes.
+// refreshed replaces the tokens of n workspaces, and then, after the grace, revokes and
+// deletes the replaced tokens. That is everything that a workspace costs between two
+// refreshes.
 func (w *scaleWorld) refreshed(n int) (cost, error) {
 	s, err := issuing.OpenStore(w.url)
 	if err != nil {
@@ -42,7 +42,7 @@ func (w *scaleWorld) refreshed(n int) (cost, error) {
 	}
 	issuer := &workspace.Issuer{App: w.app, Store: s}
 	after := &workspace.Issuer{App: w.app, Store: s, Grace: time.Nanosecond}
-	if _, err := issuer.Load(w.ctx, id(0)); err != nil { // the connection is not what is measured
+	if _, err := issuer.Load(w.ctx, id(0)); err != nil { // connect now, because the connection is not measured
 		return cost{}, err
 	}
 	used, err := w.serverTime()
@@ -66,7 +66,8 @@ func (w *scaleWorld) refreshed(n int) (cost, error) {
 	return cost{w.tally.take(), float64(n), took / time.Duration(n), (more - used) / time.Duration(n), asked}, err
 }
 
-// serverTime is the processor time of the store's server so far, 0 where it has none.
+// serverTime returns the processor time that the store's server has used, or 0 if there
+// is no server.
 func (w *scaleWorld) serverTime() (time.Duration, error) {
 	if w.pid == 0 {
 		return 0, nil
@@ -76,13 +77,13 @@ func (w *scaleWorld) serverTime() (time.Duration, error) {
 	return running + ended, firstOf(err, endedErr)
 }
 
-// A passed is what a pass of the real refresher needed.
+// A passed is the cost of a round of the real refresher.
 type passed struct {
 	cost
 	self time.Duration // processor time of the refresher
 }
 
-// passIdle has the real refresher make a pass in which nothing is due.
+// passIdle runs a round of the real refresher in which nothing is due.
 func (w *scaleWorld) passIdle() (passed, error) {
 	used, err := w.serverTime()
 	if err != nil {

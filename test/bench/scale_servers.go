@@ -23,7 +23,7 @@ import (
 	"github.com/gatepass/gatepass/test/kubernetestest/controlplane"
 )
 
-// before passes requests on to a server.
+// before returns a handler that forwards requests to a server.
 func before(to string, transport http.RoundTripper) (http.Handler, error) {
 	u, err := url.Parse(to)
 	if err != nil {
@@ -32,17 +32,17 @@ func before(to string, transport http.RoundTripper) (http.Handler, error) {
 	return &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}, nil
 }
 
-// errNotSetUp says that a component is missing.
+// errNotSetUp reports that a component is missing.
 var errNotSetUp = errors.New("it is not set up: run go run ./test/components setup")
 
-// openVault starts the real Vault, whose storage is memory.
+// openVault starts the real Vault with storage in memory.
 func (b *bench) openVault() (*shelf, error) {
 	program, err := cached("vault-*/vault")
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(b.ctx, program)
-	stdin, err := cmd.StdinPipe() // it ends with it
+	stdin, err := cmd.StdinPipe() // the server ends when it is closed
 	stdout, err2 := cmd.StdoutPipe()
 	if err := firstOf(err, err2, cmd.Start()); err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func mountKV(address, token string) error {
 	return nil
 }
 
-// cached finds what test/components has set up.
+// cached returns the path of something that test/components has set up.
 func cached(pattern string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -139,7 +139,7 @@ func (b *bench) openKubernetes() (*shelf, error) {
 	return sh, os.WriteFile(kubeconfig, kubeconfigOf(proxy), 0o600)
 }
 
-// kubeconfigOf is that of a user that has the proxy's own rights.
+// kubeconfigOf returns the kubeconfig of a user with the proxy's permissions.
 func kubeconfigOf(proxy *httptest.Server) []byte {
 	return fmt.Appendf(nil, `apiVersion: v1
 kind: Config

@@ -16,33 +16,33 @@ import (
 	"github.com/gatepass/gatepass/test/throttle"
 )
 
-// A shelf is a store that is measured: a real server, or a double of AWS's, behind what
-// counts the calls and, for AWS, refuses those beyond the limits of an account.
+// A shelf is a measured store: a real server or an AWS double, behind a counter of its
+// calls. For AWS the counter also refuses calls beyond an account's limits.
 type shelf struct {
 	name   string
-	url    string // of the store, behind the counter
-	inside string // of the same store, with nothing in between
+	url    string // URL of the store, behind the counter
+	inside string // URL of the same store without the counter
 	env    []string
 	tally  *tally
-	// load makes copies of a stencil; nil means fill.
+	// load adds copies of a stencil; nil means fill.
 	load func(ctx context.Context, st stencil, from, to int) error
-	// dues are when entries are due, by name, where the store is Indexed; for fill.
+	// dues returns when entries are due, by name, if the store is Indexed; for fill.
 	dues func() map[string]time.Time
-	// age has what is below config be an hour old, where the store is Indexed: a pass reads
-	// all records while an installation is new. nil does nothing.
+	// age makes the entries below config an hour old if the store is Indexed, because a
+	// round reads all records while an installation is new. nil does nothing.
 	age func(context.Context) error
-	// ageBlocks has what is blocked be blocked for two hours; nil does nothing.
+	// ageBlocks makes the blocks two hours old; nil does nothing.
 	ageBlocks func()
-	pid       int // of the server, 0 where it is no process of its own
-	// uncounted says that calls cannot be counted.
+	pid       int // process ID of the server; 0 if it is not a separate process
+	// uncounted says that the calls cannot be counted.
 	uncounted bool
 	shut      func()
 }
 
-// direct opens the store with nothing in between.
+// direct opens the store without the counter.
 func (sh *shelf) direct() (store.Store, error) { return issuing.OpenStore(sh.inside) }
 
-// copies makes copies of a stencil.
+// copies adds copies of a stencil.
 func (sh *shelf) copies(ctx context.Context, s store.Store, st stencil, from, to int) error {
 	if sh.load != nil {
 		return sh.load(ctx, st, from, to)
@@ -54,10 +54,10 @@ func (sh *shelf) copies(ctx context.Context, s store.Store, st stencil, from, to
 	return fill(ctx, s, st, from, to, dues)
 }
 
-// awsEnv are credentials that doubles take.
+// awsEnv are credentials that the doubles accept.
 var awsEnv = []string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true"}
 
-// openSSM has the double of Parameter Store behind the limits that an account has.
+// openSSM starts the double of Parameter Store with an account's limits.
 func (b *bench) openSSM() (*shelf, error) {
 	double := new(parameterStore)
 	limits := throttle.New(double, throttle.ParameterStore)
@@ -76,8 +76,7 @@ func (b *bench) openSSM() (*shelf, error) {
 	return sh, setEnv(awsEnv)
 }
 
-// openDynamoDB has the double of a table behind the limits of a new one that is paid by
-// the call.
+// openDynamoDB starts the double of a table with the limits of a new on-demand table.
 func (b *bench) openDynamoDB() (*shelf, error) {
 	double := new(dynamoTable)
 	limits := throttle.New(double, throttle.OnDemandTable)
@@ -91,7 +90,7 @@ func (b *bench) openDynamoDB() (*shelf, error) {
 	return sh, setEnv(awsEnv)
 }
 
-// openPostgres starts a real PostgreSQL, in the schema that gatepass makes.
+// openPostgres starts a real PostgreSQL with gatepass's schema.
 func (b *bench) openPostgres() (*shelf, error) {
 	server, err := b.startPostgres()
 	if err != nil {
@@ -115,14 +114,14 @@ func (b *bench) openPostgres() (*shelf, error) {
 	return sh, nil
 }
 
-// openFiles is a folder, in memory where the machine has such a place.
+// openFiles makes a folder, in memory if the machine has such a file system.
 func (b *bench) openFiles() (*shelf, error) {
 	dir, err := os.MkdirTemp(memoryFolder(b.scratch), "gatepass-bench-")
 	u := (&url.URL{Scheme: "file", Path: filepath.Join(dir, "store")}).String()
 	return &shelf{name: "file", url: u, inside: u, tally: new(tally), uncounted: true, shut: func() { _ = os.RemoveAll(dir) }}, err
 }
 
-// setEnv is for stores that this program opens itself.
+// setEnv sets variables for stores that this program opens itself.
 func setEnv(variables []string) error {
 	for _, v := range variables {
 		name, value, _ := strings.Cut(v, "=")

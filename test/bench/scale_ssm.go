@@ -12,16 +12,17 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// pageOfParameters is how many parameters GetParametersByPath returns at most.
+// pageOfParameters is the largest number of parameters that GetParametersByPath
+// returns.
 const pageOfParameters = 10
 
-// parameterStore is a double of the part of AWS's Parameter Store that gatepass calls. It
-// answers at once, so that what is measured behind its limits are the limits.
+// parameterStore is a double of the part of AWS's Parameter Store that gatepass calls.
+// It answers at once, so that only the limits in front of it are measured.
 type parameterStore struct {
 	mu         sync.Mutex // guards the rest
 	names      []string   // sorted
 	parameters map[string]parameter
-	models     map[string]map[string]parameter // of stencils, as they were at their first load
+	models     map[string]map[string]parameter // the stencils' parameters at their first load
 }
 
 type parameter struct {
@@ -30,7 +31,7 @@ type parameter struct {
 	modified    time.Time
 }
 
-// A parameterError is AWS's code of a refusal.
+// A parameterError is AWS's error code of a refusal.
 type parameterError string
 
 func (e parameterError) Error() string { return string(e) }
@@ -93,7 +94,8 @@ func (s *parameterStore) answer(operation string, q parameterQuery) (any, error)
 	return nil, parameterError("ValidationException")
 }
 
-// shown is a parameter in an answer. What is encrypted stays so unless asked otherwise.
+// shown returns a parameter as an answer has it. An encrypted value is decrypted only
+// on request.
 func (p parameter) shown(name string, isDecrypted bool) map[string]any {
 	value := p.Value
 	if p.Type == "SecureString" && !isDecrypted {
@@ -157,8 +159,8 @@ func (s *parameterStore) deleteSeveral(names []string) map[string]any {
 	return map[string]any{"DeletedParameters": deleted, "InvalidParameters": unknown}
 }
 
-// page answers with ten parameters below a path, at any depth. The token is the last name
-// of the page before.
+// page returns ten parameters below a path, at any depth. The page token is the last
+// name of the page before.
 func (s *parameterStore) page(q parameterQuery) map[string]any {
 	path := strings.TrimSuffix(q.Path, "/") + "/"
 	size := pageOfParameters
@@ -186,7 +188,7 @@ func (s *parameterStore) page(q parameterQuery) map[string]any {
 	return map[string]any{"Parameters": found}
 }
 
-// takes reports whether the filters let a parameter through. gatepass filters by type.
+// takes reports whether the filters accept a parameter. gatepass filters by type.
 func (q parameterQuery) takes(p parameter) bool {
 	for _, f := range q.ParameterFilters {
 		if f.Key != "Type" || !slices.Contains(f.Values, p.Type) {
@@ -196,7 +198,7 @@ func (q parameterQuery) takes(p parameter) bool {
 	return true
 }
 
-// ageBlocks has the block list be two hours old.
+// ageBlocks makes the block list two hours old.
 func (s *parameterStore) ageBlocks() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,14 +210,14 @@ func (s *parameterStore) ageBlocks() {
 	}
 }
 
-// load adds copies of what is below the prefix of a stencil.
+// load adds copies of the parameters below the prefix of a stencil.
 func (s *parameterStore) load(st stencil, from, to int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.models == nil {
 		s.models = map[string]map[string]parameter{}
 	}
-	if s.models[st.id] == nil { // brokers delete one that has run out
+	if s.models[st.id] == nil { // brokers delete an expired stencil
 		s.models[st.id] = map[string]parameter{}
 		for _, name := range s.names {
 			if st.isOf(name) {

@@ -15,17 +15,17 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// A stencil is a workspace whose entries the product itself wrote into a store, of which
-// copies are made with other ids and tokens: a store is filled in seconds, in the form
-// that today's programs write.
+// A stencil is a workspace whose entries the product itself wrote into a store. Copies
+// of it with other IDs and tokens fill a store in seconds, in the format that today's
+// programs write.
 type stencil struct {
 	id     string
-	prefix string             // of the copies' ids
-	tokens []credential.Token // that its entries have
-	names  []store.Name       // of its entries
+	prefix string             // prefix of the copies' IDs
+	tokens []credential.Token // tokens in its entries
+	names  []store.Name       // names of its entries
 }
 
-// isOf reports whether a name, or a text in one, is the stencil's.
+// isOf reports whether a name contains the ID of the stencil or of one of its tokens.
 func (st stencil) isOf(name string) bool {
 	if strings.Contains(name, st.id) {
 		return true
@@ -38,10 +38,10 @@ func (st stencil) isOf(name string) bool {
 	return false
 }
 
-// workspace is the id of a copy.
+// workspace returns the ID of a copy.
 func (st stencil) workspace(k int) string { return fmt.Sprintf("%s-%06d", st.prefix, k) }
 
-// copy says what becomes of texts in a copy.
+// copy returns the replacements that turn the stencil's texts into those of a copy.
 func (st stencil) copy(k int) *strings.Replacer {
 	change := []string{st.id, st.workspace(k)}
 	for _, t := range st.tokens {
@@ -52,11 +52,11 @@ func (st stencil) copy(k int) *strings.Replacer {
 	return strings.NewReplacer(change...)
 }
 
-// fleetProfile is what every workspace of a filled store may have.
+// fleetProfile is the profile of every workspace in a filled store.
 const fleetProfile = "metadata: {name: fleet}\nspec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: [push]}}}\n"
 
-// newStencils has the product write a workspace that was delivered a token and vended
-// one, and another one whose vended token has run out.
+// newStencils makes the product write two workspaces: one with a delivered and a vended
+// token, and one whose vended token has expired.
 func newStencils(ctx context.Context, s store.Store, app *mint.App) (live, over stencil, err error) {
 	p, err := workspace.ParseProfile([]byte(fleetProfile))
 	if err != nil {
@@ -97,7 +97,7 @@ func newStencils(ctx context.Context, s store.Store, app *mint.App) (live, over 
 	return live, over, err
 }
 
-// namesOf are those of a copy.
+// namesOf returns the names of a copy's entries.
 func (st stencil) namesOf(k int) (names []store.Name, err error) {
 	change := st.copy(k)
 	for _, model := range st.names {
@@ -110,9 +110,9 @@ func (st stencil) namesOf(k int) (names []store.Name, err error) {
 	return names, nil
 }
 
-// fill makes the copies from to to of a stencil. It is the way for stores without a
-// faster one, and goes by the product's own writes. dues says of a store that is Indexed
-// when the stencil's entries are due.
+// fill makes the copies from up to to of a stencil with the product's own writes, for
+// stores without a faster way. dues says when the stencil's entries are due, for a
+// store that is Indexed.
 func fill(ctx context.Context, s store.Store, st stencil, from, to int, dues map[string]time.Time) error {
 	models := make([]store.Secret, len(st.names))
 	for i, name := range st.names {

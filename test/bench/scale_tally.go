@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// A tally counts the calls of a store's server by operation, on the wire. It counts
-// refused calls too.
+// A tally counts the calls of a store's server by operation, on the wire. Refused calls
+// count too.
 type tally struct {
 	mu     sync.Mutex // guards calls
 	calls  map[string]int
-	nameOf func(*http.Request) string // the operation; "" is not counted
+	nameOf func(*http.Request) string // returns the operation; "" is not counted
 }
 
-// before counts what next is asked.
+// before returns next behind the counter.
 func (t *tally) before(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t.add(t.nameOf(r))
@@ -57,7 +57,7 @@ func (c calls) total() (n int) {
 	return n
 }
 
-// of counts the operations that a word is the beginning of.
+// of counts the operations that begin with a word.
 func (c calls) of(word string) (n int) {
 	for operation, some := range c {
 		if strings.HasPrefix(operation, word) {
@@ -67,7 +67,7 @@ func (c calls) of(word string) (n int) {
 	return n
 }
 
-// each returns the counts for one of n things, as text.
+// each returns the counts divided by n, as text.
 func (c calls) each(n float64) string {
 	if len(c) == 0 {
 		return "none"
@@ -79,13 +79,13 @@ func (c calls) each(n float64) string {
 	return strings.Join(parts, ", ")
 }
 
-// awsOperation is the call's name at AWS, as in "GetParameter".
+// awsOperation returns AWS's name of the call, as in "GetParameter".
 func awsOperation(r *http.Request) string {
 	target := r.Header.Get("X-Amz-Target")
 	return target[strings.LastIndexByte(target, '.')+1:]
 }
 
-// vaultOperation is what is done to a KV engine, as in "read data".
+// vaultOperation returns the operation on a KV engine, as in "read data".
 func vaultOperation(r *http.Request) string {
 	parts := strings.SplitN(strings.TrimPrefix(r.URL.Path, "/v1/"), "/", 3)
 	if len(parts) < 2 || parts[0] == "sys" || parts[0] == "auth" {
@@ -98,7 +98,7 @@ func vaultOperation(r *http.Request) string {
 	return verb + " " + parts[1]
 }
 
-// kubernetesOperation is the verb of Kubernetes and the kind, as in "list secrets".
+// kubernetesOperation returns Kubernetes' verb and the kind, as in "list secrets".
 func kubernetesOperation(r *http.Request) string {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	if len(parts) < 5 || parts[2] != "namespaces" {
@@ -114,8 +114,8 @@ func kubernetesOperation(r *http.Request) string {
 	return verb + " " + parts[4]
 }
 
-// percentiles returns the median and the 99th percentile. Of fewer than a hundred the
-// latter is the highest.
+// percentiles returns the median and the 99th percentile. With fewer than a hundred
+// values the latter is the highest.
 func percentiles(took []time.Duration) (p50, p99 time.Duration) {
 	if len(took) == 0 {
 		return 0, 0

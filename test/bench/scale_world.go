@@ -19,20 +19,20 @@ import (
 type scaleWorld struct {
 	*bench
 	*shelf
-	store    store.Store // with nothing in between
+	store    store.Store // without the counter
 	fleet    *fleet
 	app      *mint.App
-	key      *rsa.PrivateKey // of the issuer of identities
+	key      *rsa.PrivateKey // key of the issuer of identities
 	replicas []*vendor
 
 	live, over stencil
 	n          int          // workspaces in the store
-	made       int          // copies of over so far
-	expired    []store.Name // of the latest of them
-	asked      int          // workspaces that asked and are not in the store at first
+	made       int          // copies of the expired stencil so far
+	expired    []store.Name // names of the latest of them
+	asked      int          // workspaces that made requests and were not in the store at first
 }
 
-// startScale sets the App up in a store.
+// startScale sets up the App in a store.
 func (b *bench) startScale(sh *shelf) (*scaleWorld, error) {
 	w := &scaleWorld{bench: b, shelf: sh}
 	err := w.settle()
@@ -70,14 +70,14 @@ func (w *scaleWorld) settle() error {
 	return w.age(w.ctx)
 }
 
-// grow has the store have so many workspaces.
+// grow fills the store up to n workspaces.
 func (w *scaleWorld) grow(n int) error {
 	err := w.copies(w.ctx, w.store, w.live, w.n, n)
 	w.n = n
 	return err
 }
 
-// addOver adds entries that have run out, for the brokers to delete.
+// addOver adds expired entries, for the brokers to delete.
 func (w *scaleWorld) addOver(n int) error {
 	w.expired = nil
 	for k := range n {
@@ -92,8 +92,8 @@ func (w *scaleWorld) addOver(n int) error {
 	return err
 }
 
-// leftOver counts the entries that have run out and are still there. Where isQuick is set
-// it counts up to one.
+// leftOver counts the expired entries that still exist. If isQuick is set, it stops at
+// one.
 func (w *scaleWorld) leftOver(isQuick bool) (n int, err error) {
 	for _, name := range w.expired {
 		switch _, err := w.store.Get(w.ctx, name); {
@@ -109,10 +109,11 @@ func (w *scaleWorld) leftOver(isQuick bool) (n int, err error) {
 	return n, nil
 }
 
-// scaleStart is how long a replica may take until it is ready, behind limits too.
+// scaleStart is how long a replica may take to become ready, even with an account's
+// limits.
 const scaleStart = 2 * time.Minute
 
-// run starts so many replicas.
+// run starts replicas.
 func (w *scaleWorld) run(replicas int) error {
 	for range replicas {
 		if err := w.add(); err != nil {
@@ -142,7 +143,7 @@ func (w *scaleWorld) add() error {
 	return nil
 }
 
-// stopReplicas ends them all.
+// stopReplicas stops all replicas.
 func (w *scaleWorld) stopReplicas() {
 	for _, v := range w.replicas {
 		v.stop()
@@ -171,7 +172,7 @@ func (w *scaleWorld) pause(d time.Duration) error {
 	}
 }
 
-// next is a workspace that no replica has seen.
+// next returns a workspace that no replica has seen.
 func (w *scaleWorld) next() int {
 	w.asked++
 	return w.asked

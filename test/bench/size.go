@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/credential/credentialtest"
 )
 
-// sizes looks at the files that go into an image.
+// sizes measures the files that go into an image.
 func (b *bench) sizes() ([]row, error) {
 	floor, err := b.floorProgram()
 	if err != nil {
@@ -37,11 +37,10 @@ func (b *bench) sizes() ([]row, error) {
 	return rows, nil
 }
 
-// manyTokens is what an agent holds in a busy workspace.
+// manyTokens is how many tokens an agent caches in a busy workspace.
 const manyTokens = 100
 
-// memory looks at the agent, and at git's cache, with the tokens of that many
-// repositories.
+// memory measures the agent, and git's cache, with tokens of that many repositories.
 func (b *bench) memory() ([]row, error) {
 	br, err := b.startBroker(github, "", 0)
 	if err != nil {
@@ -76,8 +75,8 @@ func (b *bench) memory() ([]row, error) {
 	return []row{r.judged(atMost(30))}, nil
 }
 
-// agentMemory returns the resident bytes of this world's agent, which must
-// hold as many tokens as said.
+// agentMemory returns the resident bytes of this world's agent, which must have cached
+// the given number of tokens.
 func (w *world) agentMemory(tokens int) (int64, error) {
 	reply, found, err := agent.AskRunning(agent.Call{Operation: agent.Status, Config: w.config}, w.getenv, time.Now().Add(5*time.Second))
 	if err != nil || !found {

@@ -17,24 +17,24 @@ type command struct {
 	args   []string // without the program's name
 	env    []string
 	dir    string
-	stdin  string       // at most a pipe full
-	want   string       // in what it prints, so that only answers are timed
+	stdin  string       // at most what fits into a pipe
+	want   string       // text that the output must contain, so that only answers are timed
 	before func() error // not timed
-	warm   bool         // after the first runs it needs nothing of this process
+	warm   bool         // after the first runs it needs nothing from this process
 	quiet  bool         // see await
 }
 
 // A sample is one run.
 type sample struct {
-	took, cpu time.Duration // cpu is the user and system time, children waited for included
+	took, cpu time.Duration // cpu is user and system time, including children that were waited for
 	output    string        // standard output and error
 }
 
 // runLimit ends a run that hangs.
 const runLimit = 30 * time.Second
 
-// run starts the program with pipes that are ready, and waits for its end: the
-// harness costs the same for every program.
+// run starts the program with prepared pipes, and waits for its end. The overhead is
+// the same for every program.
 func (c command) run() (sample, error) {
 	if c.before != nil {
 		if err := c.before(); err != nil {
@@ -95,8 +95,8 @@ func filledPipe(text string) (*os.File, error) {
 	return r, err
 }
 
-// readAvailable reads to the end, or for as long as a daemon that the program
-// left behind might hold the pipe open.
+// readAvailable reads to the end. A daemon that the program left behind may keep the
+// pipe open, so it stops after a while.
 func readAvailable(f *os.File) (string, error) {
 	_ = f.SetReadDeadline(time.Now().Add(2 * time.Second))
 	text, err := io.ReadAll(f)
@@ -106,7 +106,7 @@ func readAvailable(f *os.File) (string, error) {
 	return string(text), err
 }
 
-// A timing is what many runs of one command took.
+// A timing summarizes the times of many runs of one command.
 type timing struct{ lowest, median time.Duration }
 
 func (t timing) figure() figure { return milliseconds(t.lowest, t.median) }
@@ -116,7 +116,7 @@ func timingOf(took []time.Duration) timing {
 	return timing{took[0], took[len(took)/2]}
 }
 
-// fewest is how many runs a race makes at least.
+// fewest is the smallest number of runs in a race.
 const fewest = 10
 
 func (b *bench) raceLimit() time.Duration {
@@ -126,9 +126,9 @@ func (b *bench) raceLimit() time.Duration {
 	return 8 * time.Second
 }
 
-// race runs the commands n times each, by turns and in shuffled order, so that
-// whatever else the machine does, and what one leaves behind for the next,
-// meets all alike. On a busy machine it makes fewer runs rather than take long.
+// race runs the commands n times each, in turns and in shuffled order, so that other
+// work on the machine, and the effects of one command on the next, affect all alike. On
+// a busy machine it makes fewer runs, so as not to take long.
 func (b *bench) race(n int, commands ...command) ([]timing, error) {
 	took := make([][]time.Duration, len(commands))
 	enough := time.Now().Add(b.raceLimit())

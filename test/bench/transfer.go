@@ -14,17 +14,17 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/pktline"
 )
 
-// A mover pushes packs to bulk and fetches them, by one way: through a gateway,
-// through a proxy, or straight.
+// A mover pushes packs to bulk and fetches them by one way: through a gateway, through
+// a proxy, or straight.
 type mover struct {
-	base     string // of acme/bulk.git, with a slash at its end
+	base     string // URL of acme/bulk.git, with a slash at its end
 	user     string
 	password string
 	client   *http.Client
 }
 
-// newMover has connections of its own. roots are certificates to trust, PEM; nil
-// means that the way begins without TLS.
+// newMover returns a mover with its own connections. roots are certificates to trust,
+// PEM; nil means no TLS.
 func newMover(url, user, password string, roots []byte) *mover {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(roots)
@@ -35,7 +35,7 @@ func newMover(url, user, password string, roots []byte) *mover {
 
 func (m *mover) close() { m.client.CloseIdleConnections() }
 
-// A slow reader waits at a gate once it has read so much.
+// A slow reader waits at a gate after it has read a number of bytes.
 type slowReader struct {
 	from io.Reader
 	left int64
@@ -71,8 +71,8 @@ func (r *packReader) Read(p []byte) (int, error) {
 
 var pushed = somePack(1 << 20)
 
-// push sends a pack of n bytes, with its length or chunked. wait is called after
-// the first part of it; nil is not.
+// push sends a pack of n bytes, with a length or chunked. wait is called after its
+// first part, unless it is nil.
 func (m *mover) push(n int64, chunked bool, wait func()) error {
 	zero := strings.Repeat("0", len(tip))
 	head := append(pktline.Append(nil, zero+" "+tip+" "+agentBranch+"\x00report-status side-band-64k agent=bench"), pktline.FlushPacket...)
@@ -108,10 +108,10 @@ func (m *mover) fetch(n int64, wait func()) error {
 	return err
 }
 
-// small asks for the refs as a fetch does.
+// small requests the refs as a fetch does.
 func (m *mover) small() (time.Duration, error) { return m.refs("git-upload-pack") }
 
-// refs asks for the refs, and returns how long the answer took.
+// refs requests the refs, and returns how long the answer took.
 func (m *mover) refs(service string) (time.Duration, error) {
 	begun := time.Now()
 	response, err := m.do(http.MethodGet, "info/refs?service="+service, nil, 0)

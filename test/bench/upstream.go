@@ -25,37 +25,36 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// The GitHub behind the measured gateway is this program under another name, so
-// that the time and memory of the gateway are its own.
+// The GitHub behind the measured gateway is this program under another name, so that
+// the measured time and memory are only the gateway's.
 const upstreamProgram = "bench-upstream"
 
-// The repositories of acme at the upstream, beside widgets, which is git's own.
+// The repositories of acme at the upstream, in addition to widgets, which is git's own.
 const (
-	bulkRepo    = "bulk"    // no git behind it: it takes packs of any size, and sends them
-	largeRepo   = "large"   // git, with a pack of the wanted size
+	bulkRepo    = "bulk"    // without git: it accepts packs of any size, and generates them
+	largeRepo   = "large"   // git, with a pack of the given size
 	distantRepo = "distant" // the same pack, sent at distantRate
 )
 
-// distantRate is how fast a GitHub sends that is not on the same machine, in
-// bytes a second.
+// distantRate is how fast a GitHub on another machine sends, in bytes a second.
 const distantRate = 50_000_000
 
-// A greeting is what an upstream says when it is ready.
+// A greeting is what an upstream prints when it is ready.
 type greeting struct {
 	URL     string
-	Token   string // of the App, for all of acme
-	Widgets string // the folder of the repository
+	Token   string // token of the App, for all of acme
+	Widgets string // folder of the repository
 }
 
-// An upstream is one that runs.
+// An upstream is a running upstream program.
 type upstream struct {
 	greeting
 	cmd *exec.Cmd
 	end io.Closer
 }
 
-// startUpstream starts one in dir, where it makes the store and ca.pem. The
-// repository large has so many bytes.
+// startUpstream starts an upstream in dir, where it makes the store and ca.pem. The
+// repository large has that many bytes.
 func (b *bench) startUpstream(dir string, large int) (*upstream, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -86,7 +85,8 @@ func (u *upstream) stop() {
 	_ = u.cmd.Wait()
 }
 
-// mints is how many tokens it made. roots are to trust, PEM.
+// mints returns how many tokens the upstream made. roots are certificates to trust,
+// PEM.
 func (u *upstream) mints(roots []byte) (int, error) {
 	m := newMover(u.URL, "", "", roots)
 	defer m.close()
@@ -102,7 +102,7 @@ func (u *upstream) mints(roots []byte) (int, error) {
 	return strconv.Atoi(string(text))
 }
 
-// serveUpstream is the program. It ends with its input.
+// serveUpstream is the main function of the program. It ends when its input ends.
 func serveUpstream(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) != 2 {
 		return 2
@@ -159,7 +159,7 @@ func upstreamListener(dir string) (net.Listener, error) {
 	return tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
 }
 
-// greet makes the App and the repositories.
+// greet makes the App and the repositories, and returns the greeting.
 func (f *fleet) greet(large int) (g greeting, err error) {
 	u, err := url.Parse(f.storeURL())
 	if err != nil {
@@ -181,7 +181,8 @@ func (f *fleet) greet(large int) (g greeting, err error) {
 	}
 	in, out := io.Pipe()
 	go func() { out.CloseWithError(writeHistory(out, large)) }()
-	// Nothing is compressed: it would be the generator's time, not the server's.
+	// Nothing is compressed, because that would take the generator's time, not the
+	// server's.
 	if _, err := f.github.GitIn(ctx, repos[largeRepo], in, "-c", "pack.compression=0", "-c", "core.compression=0", "fast-import", "--quiet", "--force", "--depth=0"); err != nil {
 		return g, err
 	}
@@ -213,10 +214,10 @@ func writeHistory(to io.Writer, size int) error {
 		_, _ = w.Write(content[:n])
 		_ = w.WriteByte('\n')
 	}
-	return w.Flush() // and what went wrong before
+	return w.Flush() // also returns the error of an earlier write
 }
 
-// shareObjects gives another repository the same history, by the same pack.
+// shareObjects gives another repository the same history, from the same pack.
 func shareObjects(from, to fakegithub.Repository) error {
 	tip, err := os.ReadFile(filepath.Join(from.Dir, "refs/heads/main"))
 	if err != nil {
@@ -228,7 +229,8 @@ func shareObjects(from, to fakegithub.Repository) error {
 	)
 }
 
-// upstreamHandler has the double answer everything but the packs of bulk.
+// upstreamHandler answers requests for the packs of bulk itself, and all others with
+// the double.
 func upstreamHandler(gh *fakegithub.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -265,10 +267,10 @@ func (p *paced) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// tip is the commit that bulk has.
+// tip is the commit of bulk.
 var tip = strings.Repeat("5", 40)
 
-// serveBulk answers for a repository that is of any size in both directions.
+// serveBulk answers for a repository of any size, for pushes and fetches.
 func serveBulk(w http.ResponseWriter, r *http.Request, service string) {
 	if _, _, ok := r.BasicAuth(); !ok {
 		w.Header().Set("WWW-Authenticate", `Basic realm="GitHub"`)
@@ -292,13 +294,13 @@ func serveBulk(w http.ResponseWriter, r *http.Request, service string) {
 		http.NotFound(w, r)
 	}
 	if err != nil {
-		panic(http.ErrAbortHandler) // a broken connection shows at the client
+		panic(http.ErrAbortHandler) // the client notices a broken connection
 	}
 }
 
 const copyBuffer = 256 << 10
 
-// takePack reads a push of one ref to its end, and reports that it is done.
+// takePack reads a push of one ref to its end, and reports success.
 func takePack(w http.ResponseWriter, r *http.Request) error {
 	body := bufio.NewReaderSize(r.Body, copyBuffer)
 	_, first, err := pktline.NewReader(body).Next()
@@ -324,7 +326,7 @@ func takePack(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// sendPack sends as many bytes as the request says, in packets of side-band-64k.
+// sendPack sends as many bytes as the request asks for, in packets of side-band-64k.
 func sendPack(w http.ResponseWriter, r *http.Request) error {
 	_, wanted, err := pktline.NewReader(r.Body).Next()
 	if err != nil {
@@ -345,7 +347,7 @@ func sendPack(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// somePack is n bytes that are no more regular than those of a pack.
+// somePack returns n bytes that are as irregular as those of a pack.
 func somePack(n int) []byte {
 	random := rand.NewChaCha8([32]byte{7})
 	text := make([]byte, n)

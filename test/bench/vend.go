@@ -17,13 +17,13 @@ import (
 const (
 	brokerProgram = "gatepass-broker"
 	startTogether = 1_000
-	vendRate      = 2_000 // requests in a second
+	vendRate      = 2_000 // requests per second
 	vendTime      = 5 * time.Second
 	vendWorkers   = 64
 )
 
-// vend has the real broker answer workspaces over TLS that prove themselves by
-// OpenID Connect tokens.
+// vend makes the real broker answer workspaces over TLS that authenticate with OpenID
+// Connect tokens.
 func (b *bench) vend() ([]row, error) {
 	v, err := b.startVendor()
 	if err != nil {
@@ -46,11 +46,11 @@ func (b *bench) vend() ([]row, error) {
 	return slices.Concat(together, warm, many, revoked), err
 }
 
-// vendTogether starts workspaces that all want the same.
+// vendTogether starts workspaces that all request the same.
 func (b *bench) vendTogether(v *vendor) ([]row, error) {
 	n := b.runs(startTogether)
 	for k := range n {
-		v.identity(k) // signing is not what is measured
+		v.identity(k) // signing is not measured
 	}
 	start := time.Now()
 	err := allAtOnce(n, func(k int) error {
@@ -83,7 +83,7 @@ func allAtOnce(n int, do func(int) error) error {
 	return first
 }
 
-// vendMany has many workspaces be alive, and looks at the broker's memory.
+// vendMany makes many workspaces active, and measures the broker's memory.
 func (b *bench) vendMany(v *vendor) ([]row, error) {
 	n := b.runs(manyWorkspaces)
 	client := v.client()
@@ -99,8 +99,8 @@ func (b *bench) vendMany(v *vendor) ([]row, error) {
 	}, nil
 }
 
-// vendWarm asks at a steady rate, and counts each answer from when its request
-// was due: one that had to wait for others is late.
+// vendWarm makes requests at a steady rate, and times each answer from when its request
+// was due: an answer that waited for others is late.
 func (b *bench) vendWarm(v *vendor) ([]row, error) {
 	n := b.runs(int(vendRate * vendTime / time.Second))
 	took := make([]time.Duration, n)
@@ -109,7 +109,7 @@ func (b *bench) vendWarm(v *vendor) ([]row, error) {
 		return nil, err
 	}
 	workspaces := b.runs(manyWorkspaces)
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // the asker's own pauses are not what is measured
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // the client's own pauses are not measured
 	start := time.Now()
 	var mu sync.Mutex // guards next and first
 	next, first := 0, error(nil)
@@ -149,8 +149,8 @@ func (b *bench) vendWarm(v *vendor) ([]row, error) {
 	}, nil
 }
 
-// vendRevoked takes everything from one workspace that asks all the time, and
-// then starts the broker anew.
+// vendRevoked revokes everything of one workspace that makes requests continuously, and
+// then restarts the broker.
 func (b *bench) vendRevoked(v *vendor) ([]row, error) {
 	client := v.client()
 	start := time.Now()
@@ -178,7 +178,7 @@ func (b *bench) vendRevoked(v *vendor) ([]row, error) {
 	}, nil
 }
 
-// revoke is an operator's call.
+// revoke makes an operator's call.
 func (v *vendor) revoke(client *http.Client, workspace string) error {
 	r, err := http.NewRequest(http.MethodPost, v.url+"/v1/workspaces/"+workspace+"/revoke", nil)
 	if err != nil {
@@ -196,7 +196,7 @@ func (v *vendor) revoke(client *http.Client, workspace string) error {
 	return nil
 }
 
-// client has connections of its own.
+// client returns a client with its own connections.
 func (v *vendor) client() *http.Client {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(v.certificate)
@@ -205,13 +205,13 @@ func (v *vendor) client() *http.Client {
 	}}
 }
 
-// ask is one request of a workspace, which has to be answered with a token.
+// ask makes one request of a workspace, and expects a token.
 func (v *vendor) ask(client *http.Client, workspace int, repo string) error {
 	_, err := v.exchange(client, v.identity(workspace), repo)
 	return err
 }
 
-// exchange is a request that shows an identity, and the token of its answer.
+// exchange makes a request with an identity, and returns the token of its answer.
 func (v *vendor) exchange(client *http.Client, identity, repo string) (string, error) {
 	body := `{"host":"` + v.fleet.github.Host() + `","repo":"` + repo + `","operation":"read"}`
 	r, err := http.NewRequest(http.MethodPost, v.url+"/v1/token", strings.NewReader(body))

@@ -31,7 +31,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A vendor is a running broker, its GitHub, and an issuer of identities.
+// A vendor is a running broker with its GitHub and an issuer of identities.
 type vendor struct {
 	fleet       *fleet
 	cmd         *exec.Cmd
@@ -39,11 +39,11 @@ type vendor struct {
 	certificate []byte // PEM
 	key         *rsa.PrivateKey
 	issuer      string
-	issuing     *httptest.Server // where the issuer can be asked; nil: nowhere
-	repos       []string         // of acme, beside widgets
-	store       string           // URL; "" is the fleet's own
-	env         []string         // further variables of the broker
-	patience    time.Duration    // for it to be ready; 0 is startWait
+	issuing     *httptest.Server // server of the issuer; nil means none
+	repos       []string         // of acme, in addition to widgets
+	store       string           // URL; "" means the fleet's own
+	env         []string         // additional environment variables of the broker
+	patience    time.Duration    // how long it may take to become ready; 0 means startWait
 
 	mu         sync.Mutex // guards identities
 	identities map[int]string
@@ -56,8 +56,8 @@ const (
 	identityLife  = time.Hour
 )
 
-// startVendor starts the broker with its store in memory, where the machine has
-// such a place, and its audit log on the disk.
+// startVendor starts the broker with its store in memory, if the machine has such a
+// file system, and its audit log on disk.
 func (b *bench) startVendor() (*vendor, error) {
 	gh, err := fakegithub.New(fakegithub.Options{})
 	if err != nil {
@@ -67,7 +67,7 @@ func (b *bench) startVendor() (*vendor, error) {
 	return v, b.open(v)
 }
 
-// open starts a vendor that has a GitHub and an issuer.
+// open starts the broker of a vendor that has a GitHub and an issuer.
 func (b *bench) open(v *vendor) (err error) {
 	v.identities = map[int]string{}
 	if v.fleet.dir, err = os.MkdirTemp(memoryFolder(b.scratch), "gatepass-bench-"); err == nil {
@@ -98,7 +98,7 @@ func (v *vendor) stop() {
 	v.cmd = nil
 }
 
-// furnish sets the App up and writes the broker's files.
+// furnish sets up the App and writes the broker's files.
 func (v *vendor) furnish(b *bench) error {
 	u, err := url.Parse(v.fleet.storeURL())
 	if err != nil {
@@ -178,7 +178,7 @@ func (v *vendor) start(b *bench) error {
 	return fmt.Errorf("the broker is not ready: %.500s", said)
 }
 
-// answers waits for a server to say that it is ready.
+// answers waits until a server reports that it is ready.
 func answers(client *http.Client, url string, patience time.Duration) bool {
 	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		response, err := client.Get(url)
@@ -227,7 +227,7 @@ func (v *vendor) jwks() []byte {
 	return fmt.Appendf(nil, `{"keys":[{"kty":"RSA","alg":"RS256","use":"sig","kid":"bench","n":%q,"e":%q}]}`, base64url(v.key.N.Bytes()), base64url(e))
 }
 
-// identity is the token that a workspace shows, made once.
+// identity returns the workspace's identity token, which is made once.
 func (v *vendor) identity(workspace int) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -239,7 +239,7 @@ func (v *vendor) identity(workspace int) string {
 		"iat": time.Now().Unix(), "exp": time.Now().Add(identityLife).Unix(),
 	})
 	if err != nil {
-		return "" // never: there are only texts and numbers
+		return "" // cannot happen: there are only texts and numbers
 	}
 	head := base64url([]byte(`{"alg":"RS256","kid":"bench","typ":"JWT"}`)) + "." + base64url(claims)
 	digest := sha256.Sum256([]byte(head))

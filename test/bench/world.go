@@ -55,7 +55,7 @@ func (b *bench) newWorld(name string) (*world, error) {
 func (w *world) home() string    { return filepath.Join(w.dir, "home") }
 func (w *world) runtime() string { return filepath.Join(w.dir, "run") }
 
-// env is everything a program of this world knows.
+// env returns the whole environment of a program of this world.
 func (w *world) env(more ...string) []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"),
@@ -84,11 +84,11 @@ func (w *world) configure(lines ...string) error {
 	return os.WriteFile(w.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
-// command is one of our programs, or git, in this world.
+// command returns a command that runs one of our programs, or git, in this world.
 func (w *world) command(program string, args ...string) command {
 	path := filepath.Join(w.bench.bin, program)
 	if program == "git" {
-		path, _ = exec.LookPath("git") // newBench has run it
+		path, _ = exec.LookPath("git") // newBench has run it, so it exists
 	}
 	return command{path: path, args: args, env: w.env(), dir: w.dir}
 }
@@ -115,8 +115,8 @@ func (w *world) install() error {
 	return err
 }
 
-// useGitsCache makes git use its own cache in this world, which is the peer,
-// and puts the credential for each path of github.com or host into it.
+// useGitsCache makes git use its own cache in this world, which is the peer, and stores
+// the credential for each path of github.com or host in it.
 func (w *world) useGitsCache(host, token string, paths ...string) error {
 	if _, err := w.do("", "git", "config", "--global", "credential.helper", "cache"); err != nil {
 		return err
@@ -130,7 +130,7 @@ func (w *world) useGitsCache(host, token string, paths ...string) error {
 	return nil
 }
 
-// close stops what this world has started. Neither is there always.
+// close stops what this world has started. Some of it may not run.
 func (w *world) close() {
 	_ = w.stopAgent()
 	_, _ = w.do("", "git", "credential-cache", "exit")
@@ -156,8 +156,7 @@ func (w *world) stopAgent() error {
 	return errors.New("the agent does not end")
 }
 
-// held reports whether a process holds the lock file, as an agent does while
-// it lives.
+// held reports whether a process holds the lock file, as a running agent does.
 func held(lock string) bool {
 	f, err := os.Open(lock)
 	if err != nil {
@@ -179,7 +178,7 @@ func request(host, path string, more ...string) string {
 
 var versionNumber = regexp.MustCompile(`\d+(\.\d+)+`)
 
-// gitVersion asks the git on PATH.
+// gitVersion returns the version of the git on PATH.
 func gitVersion(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "git", "version").Output()
 	return versionNumber.FindString(string(out)), err
@@ -192,8 +191,8 @@ type broker struct {
 	server *http.Server
 }
 
-// startBroker serves host. token, when not empty, is the one it gives out, and
-// delay is how long it takes.
+// startBroker serves host. If token is not empty, the broker gives out token. delay is
+// how long it takes to answer.
 func (b *bench) startBroker(host, token string, delay time.Duration) (*broker, error) {
 	dir, err := b.beneath("broker")
 	if err != nil {
@@ -224,5 +223,5 @@ func (b *bench) startBroker(host, token string, delay time.Duration) (*broker, e
 
 func (br *broker) close() { _ = br.server.Close() }
 
-// line is the source in a workspace file.
+// line returns the line for this source in a workspace file.
 func (br *broker) line() string { return "source: broker+unix://" + br.socket }

@@ -1,5 +1,5 @@
-// Package brokertest is a whole broker before the double of GitHub, for tests of
-// what stands around it.
+// Package brokertest provides a complete broker in front of the GitHub double, for
+// tests of the code around it.
 package brokertest
 
 import (
@@ -29,7 +29,7 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// OperatorToken is the bearer token of the operator "night" of a Bench.
+// OperatorToken is the bearer token of the operator "night" of a Broker.
 const OperatorToken = "operator-0123456789abcdef0123"
 
 var key = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
@@ -37,7 +37,7 @@ var key = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateK
 // ByHeader believes the header Test-Caller.
 type ByHeader struct{}
 
-// Identify implements [broker.Identifier]. "forged" is a proof that does not hold.
+// Identify implements [broker.Identifier]. "forged" is an invalid proof.
 func (ByHeader) Identify(_ context.Context, r *http.Request) (broker.Caller, error) {
 	switch who := r.Header.Get("Test-Caller"); who {
 	case "":
@@ -49,7 +49,7 @@ func (ByHeader) Identify(_ context.Context, r *http.Request) (broker.Caller, err
 	}
 }
 
-// Paper is a journal in memory, which can run out.
+// A MemoryJournal is a journal in memory, whose writes can be made to fail.
 type MemoryJournal struct {
 	mu      sync.Mutex // guards the rest
 	entries []broker.Entry
@@ -67,7 +67,7 @@ func (p *MemoryJournal) Write(_ context.Context, e broker.Entry, _ bool) error {
 	return nil
 }
 
-// Fail makes every write fail with err; nil lets them through again.
+// Fail makes every write fail with err; nil makes writes succeed again.
 func (p *MemoryJournal) Fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,8 +87,8 @@ func (p *MemoryJournal) Of(kind string) []broker.Entry {
 	return found
 }
 
-// A GitHub has the App installed on acme and octo, who have a repository widgets
-// each, and a store beside it.
+// A GitHub has the App installed on acme and octo, which each have a repository
+// widgets, and a store for the broker.
 type GitHub struct {
 	*fakegithub.Server
 	T             testing.TB
@@ -98,8 +98,8 @@ type GitHub struct {
 	Installations map[string]int64 // by account
 }
 
-// NewGitHub makes one that ends with the test. Its clock is the machine's, moved
-// on by Advance.
+// NewGitHub returns a GitHub that is closed when the test ends. Its clock is the
+// machine's; Advance moves it.
 func NewGitHub(t testing.TB) *GitHub {
 	t.Helper()
 	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, Root: t.TempDir()})
@@ -127,7 +127,7 @@ func NewGitHub(t testing.TB) *GitHub {
 	return g
 }
 
-// Repository adds one.
+// Repository adds a repository.
 func (g *GitHub) Repository(owner, name string) {
 	g.T.Helper()
 	if _, err := g.AddRepository(fakegithub.Repository{Owner: owner, Name: name}); err != nil {
@@ -135,14 +135,14 @@ func (g *GitHub) Repository(owner, name string) {
 	}
 }
 
-// Mints counts the tokens that were asked for.
+// Mints returns how many tokens were requested.
 func (g *GitHub) Mints() int {
 	return g.Count(func(r fakegithub.Request) bool { return strings.HasSuffix(r.Path, "/access_tokens") })
 }
 
-// A Bench is one replica of a broker. Its rules: the caller "ci" is workspace ci
-// with everything of acme and octo, who begins with "sb-" is a workspace of that
-// name that may clone acme/widgets, and nobody else is anybody.
+// A Broker is one replica of a broker. Its rules: the caller "ci" is workspace ci with
+// all access to acme and octo; a caller whose name begins with "sb-" is a workspace of
+// that name that may clone acme/widgets; every other caller is refused.
 type Broker struct {
 	*GitHub
 	App       *mint.App
@@ -156,8 +156,7 @@ type Broker struct {
 	handler http.Handler
 }
 
-// NewBench makes a replica, with a journal that wrap may put something before;
-// nil does not.
+// NewBroker returns a replica. wrap may decorate its journal; nil does not.
 func NewBroker(g *GitHub, wrap func(broker.Journal) broker.Journal) *Broker {
 	g.T.Helper()
 	private, err := key()
@@ -202,7 +201,7 @@ func (b *Broker) policy() *broker.Policy {
 	}
 }
 
-// Profile makes a profile.
+// Profile parses a profile.
 func (b *Broker) Profile(name, repos, permissions string) *workspace.Profile {
 	b.T.Helper()
 	p, err := workspace.ParseProfile([]byte("metadata: {name: " + name + "}\nspec: {sourceAccess: {github: {allowedRepos: " + repos + ", permissions: " + permissions + "}}}"))
@@ -212,19 +211,20 @@ func (b *Broker) Profile(name, repos, permissions string) *workspace.Profile {
 	return p
 }
 
-// Issuer makes who delivers tokens to workspaces.
+// Issuer returns an issuer that delivers tokens to workspaces.
 func (b *Broker) Issuer(context.Context) (*workspace.Issuer, error) {
 	return &workspace.Issuer{App: b.App, Store: b.Store, Now: b.Now, Patience: 5 * time.Second}, nil
 }
 
-// Handler is the broker's, with Mounted of the Server as it is at the first call.
+// Handler returns the broker's handler. The first call decides: later changes of the
+// Server's Mounted have no effect.
 func (b *Broker) Handler() http.Handler {
 	b.once.Do(func() { b.handler = b.Server.Handler() })
 	return b.handler
 }
 
-// Do sends a request: as the operator "night" for who "night", else as that
-// caller; "" is nobody. A body that is not "" is JSON.
+// Do sends a request: as the operator "night" if who is "night", otherwise as that
+// caller; "" means without credentials. A body that is not "" is JSON.
 func (b *Broker) Do(who, method, target, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
 	switch who {
@@ -242,12 +242,12 @@ func (b *Broker) Do(who, method, target, body string) *httptest.ResponseRecorder
 	return w
 }
 
-// Token asks for a token as a caller.
+// Token requests a token as a caller.
 func (b *Broker) Token(caller, repo, operation string) *httptest.ResponseRecorder {
 	return b.Do(caller, http.MethodPost, "/v1/token", `{"host":"github.com","repo":"`+repo+`","operation":"`+operation+`"}`)
 }
 
-// MustToken is Token, and returns the token's text.
+// MustToken is Token, but returns the token's text.
 func (b *Broker) MustToken(caller, repo, operation string) string {
 	b.T.Helper()
 	got := b.Token(caller, repo, operation)

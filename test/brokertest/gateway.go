@@ -24,28 +24,29 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// everything is what the App of a Gateway may have: a profile decides what a token has.
+// everything is the permissions of a Gateway's App; a profile limits them for a token.
 var everything = fakegithub.Permissions{
 	"actions": "write", "administration": "write", "checks": "write", "contents": "write", "deployments": "write", "environments": "write",
 	"issues": "write", "merge_queues": "write", "metadata": "read", "pages": "write", "pull_requests": "write", "secrets": "write",
 	"security_events": "write", "statuses": "write", "workflows": "write",
 }
 
-// A Gateway is a broker before a double of GitHub that listens, for tests of what the
-// broker forwards. The caller "agent" is the workspace sb-agent, and "other" is sb-other.
+// A Gateway is a broker in front of a GitHub double that listens, for tests of what the
+// broker forwards. The caller "agent" is the workspace sb-agent, and "other" is
+// sb-other.
 type Gateway struct {
 	*fakegithub.Server
 	Access  *access.Access
 	Journal *MemoryJournal
 
 	t      testing.TB
-	host   string // what git calls the GitHub
+	host   string // the GitHub's host, as git names it
 	policy *broker.Policy
 }
 
-// NewGateway makes one that ends with the test. acme has the repositories widgets and
-// other, octo has widgets, and the App is installed on both. github is what the profile of
-// the workspace says under spec.sourceAccess.github.
+// NewGateway returns a Gateway that is closed when the test ends. acme has the
+// repositories widgets and other, octo has widgets, and the App is installed on both.
+// github is the content of spec.sourceAccess.github in the workspace's profile.
 func NewGateway(t testing.TB, o fakegithub.Options, github string) *Gateway {
 	t.Helper()
 	if o.Root == "" {
@@ -68,8 +69,8 @@ func NewGateway(t testing.TB, o fakegithub.Options, github string) *Gateway {
 	return g
 }
 
-// upstream is the way to the double, for the gateway and for minting. A host with data
-// residency has two names, which a proxy leads to it.
+// upstream returns how the gateway reaches the double, and a client for minting. A host
+// with data residency has two names, which a proxy leads to the double.
 func (g *Gateway) upstream(residency string) (*access.Upstream, *http.Client) {
 	g.t.Helper()
 	address, route := g.URL(), access.Route{Roots: x509.NewCertPool()}
@@ -90,7 +91,7 @@ func (g *Gateway) upstream(residency string) (*access.Upstream, *http.Client) {
 	return upstream, &http.Client{Transport: transport}
 }
 
-// install makes the repositories and the App, and installs it.
+// install makes the repositories and the App, and installs the App.
 func (g *Gateway) install(upstream *access.Upstream, client *http.Client) *mint.App {
 	g.t.Helper()
 	private, err := key()
@@ -118,7 +119,7 @@ func (g *Gateway) install(upstream *access.Upstream, client *http.Client) *mint.
 	return &mint.App{ID: app.ClientID, Signer: signer, URL: upstream.API.String(), Client: client, Now: g.Now}
 }
 
-// SetProfile gives the workspace another profile from the next request on, as a reload of
+// SetProfile changes the workspace's profile from the next request on, as a reload of
 // the configuration does.
 func (g *Gateway) SetProfile(github string) {
 	g.t.Helper()
@@ -135,14 +136,14 @@ func (g *Gateway) SetProfile(github string) {
 	}
 }
 
-// Session returns a session of sb-agent for one repository; "" is every one of its
-// profile.
+// Session returns a session of sb-agent for one repository; "" means every repository
+// of its profile.
 func (g *Gateway) Session(repo string) string {
 	g.t.Helper()
 	return g.SessionOf("agent", repo)
 }
 
-// SessionOf returns one of a caller's workspace.
+// SessionOf returns a session of a caller's workspace.
 func (g *Gateway) SessionOf(caller, repo string) string {
 	g.t.Helper()
 	body := "{}"

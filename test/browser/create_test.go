@@ -152,7 +152,7 @@ func TestCreateTheAppInABrowser(t *testing.T) {
 	}
 }
 
-// GitHub forgets the manifest while somebody signs in; the page does not.
+// GitHub drops the manifest while the user signs in; the page keeps it.
 func TestSignInAndComeBack(t *testing.T) {
 	w := newWorld(t)
 	w.signIn("")

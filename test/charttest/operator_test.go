@@ -71,7 +71,7 @@ func operate(t *testing.T, c *kubernetestest.Cluster, all objects, more ...strin
 	return addresses, said
 }
 
-// get returns the status of a page, 0 where nobody answers.
+// get returns the status of a page, or 0 without an answer.
 func get(t *testing.T, url, token string) int {
 	t.Helper()
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // its certificate is its own
@@ -117,7 +117,8 @@ func TestRealOperatorRunsWithTheChartsRights(t *testing.T) {
 				found := c.Call(http.MethodGet, "/apis/gatepass.dev/v1/namespaces/"+watched+"/tokens/flux", nil)
 				return at(found, "status", "conditions", 0, "reason") != nil, said
 			})
-			// Whoever may not read metrics is told so, for which the operator asks the API server.
+			// A caller without permission to read metrics is refused; the operator asks
+			// the API server.
 			if code := get(t, "https://"+addresses["--metrics-bind-address"]+"/metrics", c.Token("gatepass", "stranger", nil)); code != http.StatusForbidden {
 				t.Errorf("/metrics for somebody without rights = %d", code)
 			}

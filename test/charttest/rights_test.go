@@ -60,8 +60,8 @@ func TestTheRightsAreThoseOfTheMarkers(t *testing.T) {
 // namespaced matches rights on what lies in namespaces.
 var namespaced = regexp.MustCompile(`/(secrets|events|tokens|tokens/.*|apps|apps/.*|leases)/`)
 
-// The chart's roles for watched namespaces go by a list of what lies in none. Whoever
-// adds a resource to the markers looks at it.
+// The chart's roles for watched namespaces use a list of cluster-wide resources. A new
+// resource in the markers must be checked against it.
 func TestEveryResourceIsKnown(t *testing.T) {
 	outside := regexp.MustCompile(`/(namespaces|clustertokens(/.*)?|tenantpolicies|validatingwebhookconfigurations|clusterroles|tokenreviews|subjectaccessreviews)/`)
 	everywhere, own := generated(t)
@@ -110,8 +110,8 @@ func TestWatchedNamespacesHaveRoles(t *testing.T) {
 	}
 }
 
-// A consumer is restarted by a change of its Deployment, which nobody may without
-// being told so.
+// A restart of a consumer changes its Deployment. The operator may do that only if
+// restartConsumers.enabled is set.
 func TestRestartsAreARightOfTheirOwn(t *testing.T) {
 	everywhere, _ := generated(t)
 	extra := map[string]bool{"get apps/deployments/*": true, "patch apps/deployments/*": true}

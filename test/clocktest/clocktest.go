@@ -1,4 +1,4 @@
-// Package clocktest is a machine's clocks after something happened to them.
+// Package clocktest simulates clocks that changed while the machine was suspended.
 package clocktest
 
 import (
@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// Slept is t as the clocks show it on a machine that was suspended for d since, a whole
-// number of seconds, or whose clock was set by so much: d is less than 0 where it was
-// set back. t has to be of [time.Now].
+// Slept returns t as the clocks show it if the machine was suspended for d since, or
+// its clock was moved by d (negative means back). d must be whole seconds, and t must
+// come from [time.Now].
 func Slept(t time.Time, d time.Duration) time.Time {
 	moved := t
 	// The first word of a Time has the seconds of the wall's clock above 30 bits of

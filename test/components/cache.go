@@ -15,9 +15,8 @@ import (
 	"github.com/gatepass/gatepass/test/extbuild"
 )
 
-// A cache keeps what was set up, one folder per component and version.
-// A folder under its own name is whole: it was filled under another name and
-// renamed at the end.
+// A cache stores what was set up, one folder per component and version. A folder under
+// its final name is complete: it is filled under another name and then renamed.
 type cache struct {
 	dir string
 }
@@ -29,18 +28,17 @@ func userCache() (cache, error) {
 	return cache{dir: dir}, err
 }
 
-// path returns the folder of an entry, whether it exists or not.
+// path returns the folder of an entry, which may not exist.
 func (c cache) path(key string) string { return filepath.Join(c.dir, key) }
 
-// has reports whether the entry is there, whole.
+// has reports whether the entry exists; it is then complete.
 func (c cache) has(key string) bool {
 	info, err := os.Stat(c.path(key))
 	return err == nil && info.IsDir()
 }
 
-// build makes the entry by calling fill with an empty folder, unless it is
-// there already. What an interrupted build left is removed first. The caller
-// holds the lock.
+// build makes the entry by calling fill with an empty folder, unless the entry exists.
+// First it removes what an interrupted build left. The caller must hold the lock.
 func (c cache) build(key string, fill func(dir string) error) error {
 	if c.has(key) {
 		return nil
@@ -58,9 +56,9 @@ func (c cache) build(key string, fill func(dir string) error) error {
 	return os.Rename(partial, c.path(key))
 }
 
-// lock waits until no other run sets up components in this cache, or ctx ends.
-// It says so on w when it has to wait. The kernel drops the lock with the
-// process that holds it, so none is ever stale.
+// lock waits until no other run sets up components in this cache, or ctx ends. If it
+// has to wait, it says so on w. The kernel releases the lock when its process ends, so
+// a lock is never stale.
 func (c cache) lock(ctx context.Context, w io.Writer) (unlock func(), err error) {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return nil, err

@@ -10,15 +10,14 @@ import (
 	"strings"
 )
 
-// A chartTool is one of the programs that read what lies in deploy/ and write
-// manifests. They are built once, together, from the nested module
-// test/components/charttools.
+// A chartTool is a program that reads the files in deploy/ and writes manifests. All
+// are built together, once, from the nested module test/components/charttools.
 type chartTool struct {
 	cache    cache
 	name     string
 	program  string
-	module   string // that it comes from
-	variable string // by which tests find it
+	module   string // module that it comes from
+	variable string // environment variable by which tests find it
 }
 
 const (
@@ -37,7 +36,7 @@ func chartTools(c cache) []chartTool {
 
 func (t chartTool) Name() string { return t.name }
 
-// Find returns the version that the nested module asks for.
+// Find returns the version that the nested module requires.
 func (t chartTool) Find(ctx context.Context) (string, error) {
 	path, err := t.path(ctx)
 	if err != nil {
@@ -53,7 +52,7 @@ func (t chartTool) Find(ctx context.Context) (string, error) {
 	return m.Version(t.module)
 }
 
-// SetUp builds all of the tools. It takes four minutes of one core.
+// SetUp builds all chart tools. It takes four minutes of one core.
 func (t chartTool) SetUp(ctx context.Context) error {
 	m, err := nestedModule(ctx, "charttools")
 	if err != nil {
@@ -70,8 +69,9 @@ func (t chartTool) SetUp(ctx context.Context) error {
 	return m.Build(ctx, t.cache.dir, helmFlags(helm, clientGo), map[string]string{"helm": helmModule + "/cmd/helm", "kustomize": kustomizeModule})
 }
 
-// helmFlags has helm know its version, and the version of Kubernetes that it takes for
-// the cluster's where it has none, as its releases do: otherwise it would be 1.20.
+// helmFlags returns linker flags that tell helm its version, and the version of
+// Kubernetes to assume without a cluster, as its releases have. Otherwise it would
+// assume 1.20.
 func helmFlags(helm, clientGo string) string {
 	minor := strings.Split(clientGo+".", ".")[1]
 	flags := "-s -w -X helm.sh/helm/v3/internal/version.version=v" + helm
@@ -82,7 +82,7 @@ func helmFlags(helm, clientGo string) string {
 	return flags
 }
 
-// path is where the program is, or would be.
+// path returns where the program is, or would be.
 func (t chartTool) path(ctx context.Context) (string, error) {
 	m, err := nestedModule(ctx, "charttools")
 	if err != nil {
@@ -92,7 +92,7 @@ func (t chartTool) path(ctx context.Context) (string, error) {
 	return filepath.Join(entry, t.program), err
 }
 
-// findCharts has the suites that need the tools find those that are there.
+// findCharts tells the suites that need the tools where the existing ones are.
 func (r *runner) findCharts(ctx context.Context, c cache) error {
 	for _, t := range chartTools(c) {
 		if r.absent[t.name] {

@@ -20,25 +20,25 @@ import (
 //go:embed enter.sh
 var enterScript string
 
-// What a command in a chroot sees of this machine.
+// The paths at which a command in a chroot sees folders of this machine.
 const (
 	binariesInside = "/gatepass"       // our binaries
 	testsInside    = "/gatepass-tests" // test binaries with their testdata
 )
 
-// A chroot is a small Debian system of another age, in a folder of the cache.
+// A chroot is a small Debian system of another release, in a folder of the cache.
 type chroot struct {
-	name     string   // in the table
+	name     string   // name in the table
 	suite    string   // the Debian release
-	packages []string // installed in it; the table shows their versions
-	helpers  []string // installed as well, not worth showing
+	packages []string // packages that are installed; the table shows their versions
+	helpers  []string // packages that are installed but not shown
 	cache    cache
 }
 
 func (c chroot) Name() string { return c.name }
 
-// key names the cache entry. It changes with everything that decides what is
-// in the chroot, so that a changed recipe is set up anew.
+// key returns the name of the cache entry. It changes with everything that decides what
+// is in the chroot, so that a changed recipe is set up again.
 func (c chroot) key() string {
 	recipe := sha256.Sum256(fmt.Appendln(nil, c.suite, runtime.GOARCH, c.packages, c.helpers, unneeded))
 	return fmt.Sprintf("debian-%s-%s-%x", c.suite, runtime.GOARCH, recipe[:4])
@@ -46,8 +46,8 @@ func (c chroot) key() string {
 
 func (c chroot) root() string { return filepath.Join(c.cache.path(c.key()), "root") }
 
-// Find reads the versions written down at set-up, and enters the chroot once
-// to see that this machine allows it.
+// Find returns the versions recorded at set-up. It enters the chroot once, to check
+// that this machine allows it.
 func (c chroot) Find(ctx context.Context) (string, error) {
 	if os.Geteuid() != 0 {
 		return "", errors.New("needs root for a chroot; run the tests as root")
@@ -70,11 +70,11 @@ func (c chroot) Find(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(versions)), nil
 }
 
-// unneeded are the files packages bring that no test reads; without them a
-// chroot is a third smaller.
+// unneeded are files of packages that no test reads; without them a chroot is a third
+// smaller.
 var unneeded = []string{"/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*", "/usr/share/info/*"}
 
-// SetUp fills the cache entry from the mirror this machine's apt uses.
+// SetUp fills the cache entry from the mirror that this machine's apt uses.
 func (c chroot) SetUp(ctx context.Context) error {
 	if os.Geteuid() != 0 {
 		return errors.New("needs root for a chroot; run the tests as root")
@@ -96,8 +96,8 @@ func (c chroot) SetUp(ctx context.Context) error {
 	})
 }
 
-// bootstrap runs mmdebstrap with its temporary files in tmp, which is removed:
-// when killed it leaves them behind.
+// bootstrap runs mmdebstrap with its temporary files in tmp, and removes tmp, because a
+// killed mmdebstrap leaves them behind.
 func bootstrap(ctx context.Context, tmp string, args []string) error {
 	if err := os.Mkdir(tmp, 0o755); err != nil {
 		return err
@@ -134,7 +134,7 @@ func (c chroot) bootstrapArgs(ctx context.Context, target string) ([]string, err
 	return append(args, c.suite, target, url), nil
 }
 
-// installed returns the versions of the packages the chroot is for.
+// installed returns the versions of the packages that the chroot is for.
 func (c chroot) installed(ctx context.Context, root string) (string, error) {
 	args := []string{"--admindir=" + filepath.Join(root, "var/lib/dpkg"), "--show", "--showformat=${Package} ${Version}\n"}
 	text, err := output(command(ctx, "dpkg-query", append(args, c.packages...)...))
@@ -149,8 +149,8 @@ func (c chroot) installed(ctx context.Context, root string) (string, error) {
 	return strings.Join(versions, ", "), nil
 }
 
-// upstream returns the version as its authors call it: without Debian's epoch
-// ("1:2.47.3-1"), revision, and mark of a changed source ("1.85.1+dfsg1-1").
+// upstream returns the version without Debian's additions: the epoch ("1:2.47.3-1"),
+// the revision, and the mark of a changed source ("1.85.1+dfsg1-1").
 func upstream(version string) string {
 	version = strings.TrimSpace(version)
 	if _, after, ok := strings.Cut(version, ":"); ok {
@@ -163,17 +163,17 @@ func upstream(version string) string {
 	return version
 }
 
-// An entry is how a command enters a chroot.
+// An entry says how a command enters a chroot.
 type entry struct {
-	scratch  string   // an empty folder of this machine, to mount on
-	dir      string   // where the command starts, seen from inside; default /
-	binaries string   // a folder of this machine seen at /gatepass, or empty
-	tests    string   // a folder of this machine seen at /gatepass-tests, or empty
-	env      []string // added to what PATH, HOME and LANG
+	scratch  string   // empty folder of this machine to mount on
+	dir      string   // working directory, as seen from inside; default /
+	binaries string   // folder of this machine that appears at /gatepass, or empty
+	tests    string   // folder of this machine that appears at /gatepass-tests, or empty
+	env      []string // in addition to PATH, HOME and LANG
 }
 
-// command returns one that runs in a throw-away view of the chroot: it may
-// write anywhere, and nothing of it stays. Network is this machine's.
+// command returns a command that runs in a temporary view of the chroot: it may write
+// anywhere, and all its changes are discarded. It uses this machine's network.
 func (c chroot) command(ctx context.Context, e entry, args ...string) *exec.Cmd {
 	words := []string{"-c", enterScript, "enter.sh", c.root(), e.scratch}
 	if e.binaries != "" {

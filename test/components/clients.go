@@ -17,17 +17,17 @@ type nodeLibrary struct {
 	name, version string
 }
 
-// isomorphicGit is git in JavaScript.
+// isomorphicGit is an implementation of git in JavaScript.
 func isomorphicGit(c cache) nodeLibrary { return nodeLibrary{c, "isomorphic-git", "1.44.11"} }
 
-// octokit is GitHub's own client of its API.
+// octokit is GitHub's own API client.
 func octokit(c cache) nodeLibrary { return nodeLibrary{c, "octokit", "5.0.5"} }
 
 func (l nodeLibrary) Name() string { return l.name }
 
 func (l nodeLibrary) key() string { return l.name + "-" + l.version }
 
-// folder has the library, or would have it.
+// folder returns where the library is, or would be.
 func (l nodeLibrary) folder() string {
 	return filepath.Join(l.cache.path(l.key()), "node_modules", l.name)
 }
@@ -43,7 +43,7 @@ func (l nodeLibrary) Find(context.Context) (string, error) {
 	return l.version, nil
 }
 
-// SetUp installs it with npm, without running anything that comes along.
+// SetUp installs the library with npm, without running its scripts.
 func (l nodeLibrary) SetUp(ctx context.Context) error {
 	if _, err := exec.LookPath("npm"); err != nil {
 		return errors.New("npm is not installed; apt-get install nodejs npm")
@@ -57,14 +57,14 @@ func (l nodeLibrary) SetUp(ctx context.Context) error {
 	})
 }
 
-// findOctokit has the suites that run gh find octokit as well.
+// findOctokit tells the suites that run gh where octokit is.
 func (r *runner) findOctokit(l nodeLibrary) {
 	if !r.absent[l.Name()] {
 		r.gh = append(r.gh, "GATEPASS_TEST_OCTOKIT="+l.folder())
 	}
 }
 
-// findClients has the suites of git clients find them.
+// findClients tells the suites of git clients where the clients are.
 func (r *runner) findClients(l nodeLibrary) {
 	r.clients = []string{"GATEPASS_TEST_CLIENTS=1"}
 	if !r.absent[l.Name()] {

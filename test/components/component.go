@@ -16,15 +16,15 @@ import (
 // minutes of one core; the rest is room for a slow mirror and a busy machine.
 const setupTimeout = 40 * time.Minute
 
-// A Component is something real that tests run against.
+// A Component is a real program or service that tests run against.
 type Component interface {
-	// Name is what the table calls it.
+	// Name is the component's name in the table.
 	Name() string
-	// Find returns the version of what is there, or why it cannot be used.
-	// It changes nothing.
+	// Find returns the version of the existing component, or why it cannot be used. It
+	// changes nothing.
 	Find(ctx context.Context) (version string, err error)
-	// SetUp makes Find succeed, where that is possible on this machine.
-	// It is called after Find failed, with the cache locked.
+	// SetUp makes Find succeed, if that is possible on this machine. It is called after
+	// Find failed, with the cache locked.
 	SetUp(ctx context.Context) error
 }
 
@@ -33,10 +33,10 @@ type status struct {
 	name    string
 	version string
 	missing error         // why it cannot be used; nil when found
-	setUp   time.Duration // how long setting it up took; 0 when it was there
+	setUp   time.Duration // how long the set-up took; 0 if it existed already
 }
 
-// look reports each component as it is.
+// look reports the state of each component.
 func look(ctx context.Context, components []Component) []status {
 	var table []status
 	for _, c := range components {
@@ -46,8 +46,8 @@ func look(ctx context.Context, components []Component) []status {
 	return table
 }
 
-// ensure sets up what is not there and reports each component. One that
-// cannot be set up does not keep the others from it.
+// ensure sets up missing components and reports on each. A failure of one does not stop
+// the others.
 func ensure(ctx context.Context, components []Component, c cache, log io.Writer) ([]status, error) {
 	unlock, err := c.lock(ctx, log)
 	if err != nil {
@@ -79,7 +79,7 @@ func ensureOne(ctx context.Context, c Component, log io.Writer) status {
 	return status{name: c.Name(), version: version, missing: err, setUp: time.Since(start)}
 }
 
-// missing returns how many components are.
+// missing returns how many components are missing.
 func missing(table []status) int {
 	n := 0
 	for _, s := range table {
@@ -90,7 +90,7 @@ func missing(table []status) int {
 	return n
 }
 
-// printTable writes the table and how many components are missing.
+// printTable writes the table and the number of missing components.
 func printTable(w io.Writer, table []status) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "component\tversion\tstate")

@@ -14,12 +14,13 @@ import (
 
 // A debianPackage is a program installed from Debian on this machine.
 type debianPackage struct {
-	name    string   // in the table
-	pkg     string   // the Debian package that has it
-	version []string // the command that prints its version
+	name    string   // name in the table
+	pkg     string   // Debian package that contains it
+	version []string // command that prints its version
 }
 
-// installedPackage is one whose version dpkg tells: a library, or a program that does not.
+// installedPackage returns a component whose version comes from dpkg: a library, or a
+// program that does not print its version.
 func installedPackage(name, pkg string) debianPackage {
 	return debianPackage{name, pkg, []string{"dpkg-query", "--show", "--showformat=${Version}", pkg}}
 }
@@ -38,7 +39,7 @@ func (p debianPackage) Find(ctx context.Context) (string, error) {
 	return firstVersion(text), nil
 }
 
-// SetUp installs the package, which needs root.
+// SetUp installs the package. It needs root.
 func (p debianPackage) SetUp(ctx context.Context) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("needs root to install it; apt-get install %s", p.pkg)
@@ -70,7 +71,7 @@ func apt(ctx context.Context, args ...string) error {
 func mirror(ctx context.Context) (string, error) {
 	url, err := configuredMirror(ctx)
 	if errors.Is(err, errNoMirror) && os.Geteuid() == 0 {
-		// apt knows an archive's label only once it has its lists.
+		// apt knows an archive's label only after it has the lists.
 		if err := aptUpdate(ctx); err != nil {
 			return "", err
 		}
@@ -90,9 +91,9 @@ func configuredMirror(ctx context.Context) (string, error) {
 	return parseMirror(text)
 }
 
-// parseMirror returns the archive URL from apt's index targets, one per line
-// as "CREATED_BY|LABEL|COMPONENT|REPO_URI". The label tells the archive from
-// the security updates, which are another archive without sid.
+// parseMirror returns the archive URL from apt's index targets, one per line as
+// "CREATED_BY|LABEL|COMPONENT|REPO_URI". The label distinguishes the archive from the
+// security updates, a separate archive without sid.
 func parseMirror(targets string) (string, error) {
 	for line := range strings.Lines(targets) {
 		uri, ok := strings.CutPrefix(strings.TrimSpace(line), "Packages|Debian|main|")
@@ -103,10 +104,9 @@ func parseMirror(targets string) (string, error) {
 	return "", errNoMirror
 }
 
-// aptOptions returns the settings of this machine's apt that decide how an
-// archive is reached and how old it may be, as lines for another apt's
-// configuration. A frozen mirror, for one, is past its "valid until": where
-// this machine accepts that, the chroots do.
+// aptOptions returns the settings of this machine's apt for how to reach an archive and
+// how old it may be, as lines for another apt's configuration. A frozen mirror, for
+// example, is past its "valid until": if this machine accepts that, the chroots do too.
 func aptOptions(ctx context.Context) ([]string, error) {
 	text, err := output(command(ctx, "apt-config", "dump", "--no-empty", "--format", "%f=%v%n"))
 	if err != nil {
@@ -129,6 +129,6 @@ func parseAptOptions(dump string) []string {
 
 var versionNumber = regexp.MustCompile(`\d+(\.\d+)+`)
 
-// firstVersion returns the first dotted number in text, which is where git and
-// the other programs of the table print their version.
+// firstVersion returns the first dotted number in text: git and the other programs of
+// the table print their version there.
 func firstVersion(text string) string { return versionNumber.FindString(text) }

@@ -16,13 +16,13 @@ const (
 	ghModule    = "github.com/cli/cli/v2"
 )
 
-// A ghBuild is the newest gh that the nested module test/components/ghtool asks for,
-// built once. Debian's is years older, and hides what breaks with the new one.
+// A ghBuild is the newest gh, which the nested module test/components/ghtool requires,
+// built once. Debian's gh is years older and hides what breaks with the new one.
 type ghBuild struct{ cache cache }
 
 func (g ghBuild) Name() string { return ghComponent }
 
-// Find returns the version that the nested module asks for.
+// Find returns the version that the nested module requires.
 func (g ghBuild) Find(ctx context.Context) (string, error) {
 	program, err := g.program(ctx)
 	if err != nil {
@@ -38,7 +38,7 @@ func (g ghBuild) Find(ctx context.Context) (string, error) {
 	return m.Version(ghModule)
 }
 
-// SetUp builds it. It takes four minutes of one core.
+// SetUp builds gh. It takes four minutes of one core.
 func (g ghBuild) SetUp(ctx context.Context) error {
 	m, err := nestedModule(ctx, "ghtool")
 	if err != nil {
@@ -51,7 +51,7 @@ func (g ghBuild) SetUp(ctx context.Context) error {
 	return m.Build(ctx, g.cache.dir, "-s -w -X "+ghModule+"/internal/build.Version="+version, map[string]string{"gh": ghModule + "/cmd/gh"})
 }
 
-// program is where it is, or would be.
+// program returns where gh is, or would be.
 func (g ghBuild) program(ctx context.Context) (string, error) {
 	m, err := nestedModule(ctx, "ghtool")
 	if err != nil {
@@ -61,7 +61,7 @@ func (g ghBuild) program(ctx context.Context) (string, error) {
 	return filepath.Join(entry, "gh"), err
 }
 
-// findGh has the suites that need it find the newest gh, where it is there.
+// findGh tells the suites that need it where the newest gh is, if it exists.
 func (r *runner) findGh(ctx context.Context, g ghBuild) error {
 	if r.absent[ghComponent] {
 		return nil
@@ -71,7 +71,7 @@ func (r *runner) findGh(ctx context.Context, g ghBuild) error {
 	return err
 }
 
-// nestedModule is the one in a folder below test/components.
+// nestedModule returns the module in a folder below test/components.
 func nestedModule(ctx context.Context, name string) (extbuild.Module, error) {
 	root, err := moduleRoot(ctx)
 	return extbuild.Module{Dir: filepath.Join(root, "test", "components", name), Command: command}, err

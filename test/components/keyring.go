@@ -12,7 +12,7 @@ const secretServiceComponent = "Secret Service"
 //go:embed keyring.sh
 var keyringScript string
 
-// secretService is gnome-keyring, with a bus to reach it by.
+// secretService is gnome-keyring, with a bus.
 type secretService struct{}
 
 func (secretService) Name() string { return secretServiceComponent }
@@ -33,7 +33,7 @@ func (secretService) Find(ctx context.Context) (version string, err error) {
 	return version, nil
 }
 
-// SetUp installs what is not there, which needs root.
+// SetUp installs the missing packages. It needs root.
 func (secretService) SetUp(ctx context.Context) error {
 	for _, p := range sessionPrograms {
 		if _, err := p.Find(ctx); err == nil {
@@ -46,8 +46,8 @@ func (secretService) SetUp(ctx context.Context) error {
 	return nil
 }
 
-// withKeyring returns args as a command that runs in a session of its own, with
-// a bus and an unlocked keyring that is kept in the empty folder dir.
+// withKeyring returns args as a command that runs in its own session, with a bus and an
+// unlocked keyring that is stored in the empty folder dir.
 func withKeyring(dir string, args []string) []string {
 	return append([]string{"sh", "-c", keyringScript, "keyring.sh", dir}, args...)
 }

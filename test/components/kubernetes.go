@@ -18,8 +18,8 @@ const (
 	kubernetesPackage   = "k8s.io/kubernetes"
 )
 
-// A kubernetesBuild is a real API server, the etcd it is released with, and two
-// controllers, built once from the Go modules that test/components/kubernetes asks for.
+// A kubernetesBuild is a real API server, the etcd of its release, and two controllers,
+// built once from the Go modules that test/components/kubernetes requires.
 type kubernetesBuild struct {
 	cache cache
 }
@@ -60,14 +60,15 @@ func (k kubernetesBuild) SetUp(ctx context.Context) error {
 	})
 }
 
-// versioned has the API server know its version, without which it does not start.
+// versioned returns linker flags that tell the API server its version; it does not
+// start without one.
 func versioned(version string) string {
 	const at = " -X k8s.io/component-base/version."
 	numbers := strings.Split(version, ".")
 	return "-s -w" + at + "gitVersion=v" + version + at + "gitMajor=" + numbers[0] + at + "gitMinor=" + numbers[min(1, len(numbers)-1)]
 }
 
-// programs is the folder with them, or where it would be.
+// programs returns the folder of the programs, or where it would be.
 func (k kubernetesBuild) programs(ctx context.Context) (string, error) {
 	m, err := nestedModule(ctx, kubernetesModule)
 	if err != nil {
@@ -76,8 +77,8 @@ func (k kubernetesBuild) programs(ctx context.Context) (string, error) {
 	return m.Entry(k.cache.dir)
 }
 
-// kubernetesEnv is what a test needs to reach a running API server, in which nothing is
-// collected, and to start others of its own.
+// kubernetesEnv returns the variables by which a test reaches a running API server
+// without a garbage collector, and starts other ones.
 func kubernetesEnv(programs string, running *controlplane.Plane) []string {
 	return []string{"GATEPASS_TEST_KUBECONFIG=" + running.Kubeconfig, "GATEPASS_TEST_ETCD=" + running.EtcdURL, "GATEPASS_TEST_KUBE_ASSETS=" + programs}
 }

@@ -20,7 +20,7 @@ import (
 // A machine is where components live and what a person sees of the work.
 type machine struct {
 	cache          cache
-	ci             bool // a missing component is a failure
+	ci             bool // a missing component counts as a failure
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
@@ -33,13 +33,13 @@ const (
 	chromiumComponent  = "Chromium"
 )
 
-// shells read what we write for them: hooks, install.sh, completions.
+// shells read what gatepass writes for them: hooks, install.sh, completions.
 var shells = []string{"busybox", "zsh", "fish", "bash-completion"}
 
 const bashCompletionVersion = `. /usr/share/bash-completion/bash_completion && IFS=. && echo "${BASH_COMPLETION_VERSINFO[*]}"`
 
-// newest has a git with the newest protocol: authtype and state since 2.46,
-// hooks by configuration since 2.54.
+// newest returns a chroot with a git that has the newest protocol: authtype and state
+// since 2.46, hooks in the configuration since 2.54.
 func (m machine) newest() chroot {
 	return chroot{
 		name: newestGitComponent, suite: "sid", cache: m.cache,
@@ -47,7 +47,7 @@ func (m machine) newest() chroot {
 	}
 }
 
-// middle has Debian stable's git, and moto, which the AWS emulator is.
+// middle returns a chroot with Debian stable's git, and with moto, the AWS emulator.
 func (m machine) middle() chroot {
 	return chroot{
 		name: awsComponent, suite: "trixie", cache: m.cache,
@@ -65,7 +65,8 @@ func (m machine) components() []Component {
 		debianPackage{"zsh", "zsh", []string{"zsh", "--version"}},
 		debianPackage{"fish", "fish", []string{"fish", "--version"}},
 		debianPackage{"bash-completion", "bash-completion", []string{"bash", "-c", bashCompletionVersion}},
-		// By its path: another cargo, first in PATH, is not linked with Debian's libgit2.
+		// By its path, because another cargo, first in PATH, is not linked with
+		// Debian's libgit2.
 		debianPackage{"cargo", "cargo", []string{"/usr/bin/cargo", "--version"}},
 		debianPackage{"hyperfine", "hyperfine", []string{"hyperfine", "--version"}},
 		installedPackage("JGit", "jgit-cli"),
@@ -116,7 +117,7 @@ func (m machine) setUpAll(ctx context.Context) ([]status, error) {
 	return table, err
 }
 
-// verdict is the exit code for what is missing.
+// verdict returns the exit code for the missing components.
 func (m machine) verdict(table []status) int {
 	if m.ci && missing(table) > 0 {
 		return 1
@@ -146,8 +147,8 @@ func (m machine) test(ctx context.Context, packages []string) (int, error) {
 	return m.verdict(table), nil
 }
 
-// runTests runs the suites on what the table says is there and returns how
-// many failed.
+// runTests runs the suites with the components that the table lists as found, and
+// returns how many failed.
 func (m machine) runTests(ctx context.Context, table []status, some []suite) (failed int, err error) {
 	module, err := moduleRoot(ctx)
 	if err != nil {
@@ -176,7 +177,7 @@ func (m machine) runTests(ctx context.Context, table []status, some []suite) (fa
 		}
 		defer stop()
 	}
-	// Only where it is needed: it takes a core for five seconds and 400 MB.
+	// Start it only if it is needed: it takes a core for five seconds and 400 MB.
 	needed := slices.ContainsFunc(some, func(su suite) bool { return su.kubernetes })
 	if needed && !r.absent[kubernetesComponent] {
 		stop, err := r.startKubernetes(ctx, kubernetesBuild{m.cache})
@@ -201,7 +202,7 @@ func (m machine) runTests(ctx context.Context, table []status, some []suite) (fa
 	return r.failed, nil
 }
 
-// places are where tests run, oldest git first.
+// places returns where tests run, oldest git first.
 func (m machine) places() []place {
 	middle, newest := m.middle(), m.newest()
 	return []place{
@@ -221,8 +222,8 @@ func absent(table []status) map[string]bool {
 	return names
 }
 
-// shell runs a command in a throw-away view of a chroot. It sees the current
-// folder's bin at /gatepass, and this machine's network.
+// shell runs a command in a temporary view of a chroot. The command sees the current
+// folder's bin at /gatepass, and uses this machine's network.
 func (m machine) shell(ctx context.Context, name string, args []string) (int, error) {
 	c, ok := map[string]chroot{"git-newest": m.newest(), "git-middle": m.middle()}[name]
 	if !ok {
@@ -253,8 +254,8 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// exitCode returns the exit code of a command that ran, or the error of one
-// that did not.
+// exitCode returns the exit code of a command that ran, or the error of a command that
+// did not run.
 func exitCode(err error) (int, error) {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
 		return exit.ExitCode(), nil

@@ -1,13 +1,13 @@
 //go:build linux
 
-// Command components sets up the real things that tests run against (gits of
-// three ages, an AWS emulator, a Vault, a Kubernetes API server, PostgreSQL, tools of Debian)
-// and runs the tests that need them. It is what "make test-real" calls.
+// Command components sets up the real components that tests run against (gits of three
+// ages, an AWS emulator, a Vault, a Kubernetes API server, PostgreSQL, tools of Debian)
+// and runs the tests that need them. "make test-real" runs it.
 //
-// Everything is set up once, into ${XDG_CACHE_HOME:-~/.cache}/gatepass-test;
-// remove that folder to have newer ones. A new kind of component is a type
-// with the methods of [Component] in a file of its own, and a line in
-// machine.components; which packages need what is the table in suites.go.
+// Everything is set up once, in ${XDG_CACHE_HOME:-~/.cache}/gatepass-test; remove that
+// folder to get newer versions. To add a component, write a type with the methods of
+// [Component] in its own file, and add a line to machine.components. The table in
+// suites.go says which packages need which components.
 package main
 
 import (
@@ -41,8 +41,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run returns the exit code: 0 done, 1 failed, 2 usage; for shell, the
-// command's own.
+// run returns the exit code: 0 for success, 1 for a failure, 2 for a usage error; for
+// shell, that of the command.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c, err := userCache()
 	if err != nil {

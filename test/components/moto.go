@@ -24,7 +24,7 @@ type awsEmulator struct {
 	stop func()
 }
 
-// env is what a test needs to reach it. moto takes any key.
+// env returns the variables by which a test reaches the emulator. moto accepts any key.
 func (a awsEmulator) env() []string {
 	return []string{
 		"GATEPASS_TEST_AWS_ENDPOINT=" + a.url,
@@ -34,9 +34,9 @@ func (a awsEmulator) env() []string {
 	}
 }
 
-// startAWS runs moto_server in the chroot and waits until it answers. The
-// port is free when chosen; should another program take it in the meantime,
-// moto_server ends at once and another port is tried.
+// startAWS runs moto_server in the chroot and waits until it answers. The port is free
+// when it is chosen. If another program takes it in the meantime, moto_server ends at
+// once and startAWS tries another port.
 func startAWS(ctx context.Context, c chroot, scratch string) (awsEmulator, error) {
 	var err error
 	for range 3 {
@@ -55,7 +55,7 @@ func tryAWS(ctx context.Context, c chroot, scratch string) (awsEmulator, error) 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := c.command(ctx, entry{scratch: scratch}, "moto_server", "-H", "127.0.0.1", "-p", strconv.Itoa(port))
-	// Only read once ended is closed: until then the process writes to it.
+	// Read it only after ended is closed: until then the process writes to it.
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
@@ -80,8 +80,8 @@ func waitFor(cmd *exec.Cmd, ended chan<- struct{}) {
 	close(ended)
 }
 
-// ready waits up to two minutes for url to answer 200. A process that has
-// ended will not: then another one may be answering.
+// ready waits up to two minutes for url to answer 200. It gives up if the process has
+// ended, because another process may then answer.
 func ready(ctx context.Context, client *http.Client, url string, ended <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -114,7 +114,7 @@ func answers(ctx context.Context, client *http.Client, url string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// loopback returns a client that uses no proxy. nil roots are the system's.
+// loopback returns a client that uses no proxy. nil roots mean the system's.
 func loopback(roots *x509.CertPool) *http.Client {
 	return &http.Client{Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots}}}
 }

@@ -12,13 +12,13 @@ import (
 
 // A place is where tests run: this machine, or a chroot with another git.
 type place struct {
-	name   string // of the component that has the git
+	name   string // name of the component that has the git
 	chroot *chroot
 }
 
-// command returns one that runs args in the folder of a staged package, with
-// our binaries on PATH, an empty home, and none of the caller's environment
-// but what is needed to run at all.
+// command returns a command that runs args in the folder of a staged package, with our
+// binaries on PATH and an empty home. Of the caller's environment it gets only the
+// necessary variables.
 func (p place) command(ctx context.Context, s stage, dir string, env []string, args ...string) (*exec.Cmd, error) {
 	if p.chroot == nil {
 		return p.onThisMachine(ctx, s, dir, env, args), nil
@@ -50,20 +50,20 @@ func (p place) onThisMachine(ctx context.Context, s stage, dir string, env, args
 	return cmd
 }
 
-// hostCommand returns args as a command that leaves nothing running: as root
-// for sure, otherwise as far as its process group goes.
+// hostCommand returns args as a command that leaves no processes behind: as root
+// always, otherwise only as far as they stay in its process group.
 func hostCommand(ctx context.Context, args []string) *exec.Cmd {
 	if os.Geteuid() != 0 {
 		return command(ctx, args[0], args[1:]...)
 	}
-	// Not exec'ed: the shell stays to collect orphans.
+	// The shell does not exec the command, because it must stay to collect orphans.
 	return confined(ctx, "sh", append([]string{"-c", `"$@" || exit $?`, "sh"}, args...)...)
 }
 
-// endGroup ends what is left of a command's process group.
+// endGroup kills the rest of a command's process group.
 func endGroup(cmd *exec.Cmd) { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 
-// gitVersion asks the git that tests will find.
+// gitVersion returns the version of the git that tests will find.
 func (p place) gitVersion(ctx context.Context, s stage) (string, error) {
 	cmd, err := p.command(ctx, s, "", nil, "git", "version")
 	if err != nil {

@@ -10,15 +10,15 @@ import (
 
 const postgresComponent = "PostgreSQL"
 
-// A postgresPackage is the server of Debian's PostgreSQL. Tests start servers of their own
-// from its programs.
+// A postgresPackage is the server of Debian's PostgreSQL. Tests start their own servers
+// with its programs.
 type postgresPackage struct{ debianPackage }
 
 func postgres() postgresPackage {
 	return postgresPackage{debianPackage{name: postgresComponent, pkg: "postgresql"}}
 }
 
-// Find asks the newest server for its version.
+// Find returns the version of the newest server.
 func (p postgresPackage) Find(ctx context.Context) (string, error) {
 	folder := p.programs()
 	if folder == "" {
@@ -28,7 +28,7 @@ func (p postgresPackage) Find(ctx context.Context) (string, error) {
 	return firstVersion(text), err
 }
 
-// programs is the folder with the newest server's, or "".
+// programs returns the folder of the newest server's programs, or "".
 func (p postgresPackage) programs() string {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // the pattern is well-formed
 	if len(found) == 0 {
@@ -37,7 +37,7 @@ func (p postgresPackage) programs() string {
 	return filepath.Dir(found[len(found)-1])
 }
 
-// findPostgres has the suites that need servers find the programs.
+// findPostgres tells the suites that need servers where the programs are.
 func (r *runner) findPostgres(p postgresPackage) {
 	if !r.absent[p.name] {
 		r.postgres = append(r.postgres, "GATEPASS_TEST_POSTGRES="+p.programs())

@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// command returns a command that leads a process group of its own. The whole
-// group ends with ctx; the leader also ends with this program, however that
-// comes to its end.
+// command returns a command that leads its own process group. The whole group ends with
+// ctx. The leader also ends with this program, however this program ends.
 func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -23,16 +22,16 @@ func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// confined is command for one that must leave nothing mounted and nothing
-// running: it is the first process of its own mount and process namespaces,
-// so even a daemon that left the process group ends with it. Needs root.
+// confined is like command for a program that must leave nothing mounted and nothing
+// running: it is the first process of its own mount and process namespaces, so even a
+// daemon that left the process group ends with it. It needs root.
 func confined(ctx context.Context, name string, args ...string) *exec.Cmd {
 	unshare := []string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", name}
 	return command(ctx, "unshare", append(unshare, args...)...)
 }
 
-// output runs cmd and returns what it printed on stdout, trimmed. The error
-// carries the last lines of its stderr, where programs say what was wrong.
+// output runs cmd and returns its standard output, trimmed. The error has the last
+// lines of its standard error, where programs report what is wrong.
 func output(cmd *exec.Cmd) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -51,8 +50,8 @@ func lastLines(s string, n int) string {
 	return strings.Join(lines, " / ")
 }
 
-// endWithParent asks for SIGTERM when the parent dies: "go run" passes an
-// interrupt from the terminal on, but not a SIGTERM sent to itself.
+// endWithParent requests SIGTERM when the parent dies: "go run" forwards an interrupt
+// from the terminal, but not a SIGTERM that it receives.
 func endWithParent() {
 	const setParentDeathSignal = 1 // PR_SET_PDEATHSIG, prctl(2)
 	syscall.RawSyscall(syscall.SYS_PRCTL, setParentDeathSignal, uintptr(syscall.SIGTERM), 0)

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// testTimeout bounds the tests of one package under one git. The test binary
-// is told to give up first: then it says where it hangs.
+// testTimeout bounds the tests of one package under one git. The test binary gets a
+// shorter timeout, so that it reports where it hangs.
 const (
 	testTimeout = 15 * time.Minute
 	killAfter   = testTimeout + 10*time.Second
@@ -27,8 +27,8 @@ const (
 // chromium is the browser's package and program.
 const chromium = "chromium"
 
-// A runner runs suites where they belong and counts what came of it: one
-// for each package and git.
+// A runner runs suites in their places and counts the results: one for each package and
+// git.
 type runner struct {
 	stage  stage
 	places []place
@@ -37,12 +37,13 @@ type runner struct {
 	vault  *vaultServer    // nil when missing
 	out    io.Writer
 
-	// In the environment of suites that need it; nil when missing.
+	// Environment variables for the suites that need the component; nil if it is
+	// missing.
 	kubernetes, charts, gh, clients, postgres []string
 
 	mu                      sync.Mutex // guards out and the rest
 	passed, failed, skipped int
-	missing                 []string // what tests said they had to skip for
+	missing                 []string // what tests reported as missing when they skipped
 }
 
 // startAWS starts the emulator for the suites that need it.
@@ -78,8 +79,8 @@ func (r *runner) startVault(ctx context.Context, build vaultBuild) (stop func(),
 }
 
 // run runs every suite: first those that disturb others, then those that need a server
-// and those that need none, beside each other: both wait most of the time. The error is
-// one that kept tests from being run at all; tests that fail are counted.
+// in parallel with those that need none, because both wait most of the time. The error
+// is one that prevented the tests from running; failed tests are counted.
 func (r *runner) run(ctx context.Context, suites []suite) error {
 	var alone, withServers, others []suite
 	for _, su := range suites {
@@ -118,8 +119,8 @@ func (r *runner) runEach(ctx context.Context, suites []suite) error {
 	return nil
 }
 
-// runPackage runs one package's tests in every place its suite asks for. The
-// error is that of an ended ctx: what ran then has not failed.
+// runPackage runs one package's tests in every place of its suite. The error is ctx's:
+// the tests that ran have not failed.
 func (r *runner) runPackage(ctx context.Context, p testPackage) error {
 	if err := r.stage.add(ctx, p); err != nil {
 		r.fail(p.dir, "build", err)
@@ -137,7 +138,8 @@ func (r *runner) runPackage(ctx context.Context, p testPackage) error {
 	return nil
 }
 
-// runIn runs one package's tests in one place, if what they need is there.
+// runIn runs one package's tests in one place, if the components that they need are
+// found.
 func (r *runner) runIn(ctx context.Context, p testPackage, where place) {
 	if component := r.lacks(p.suite, where); component != "" {
 		r.skip(p.dir, component)
@@ -189,7 +191,7 @@ func (r *runner) lacks(su suite, where place) string {
 	return ""
 }
 
-// output runs a package's test binary and returns all it printed.
+// output runs a package's test binary and returns all its output.
 func (r *runner) output(ctx context.Context, p testPackage, where place) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, killAfter)
 	defer cancel()
@@ -197,7 +199,7 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	if p.suite.aws {
 		env = r.aws.env()
 	}
-	if r.vault != nil { // single tests of other suites use it as well
+	if r.vault != nil { // single tests of other suites use it too
 		env = append(env, r.vault.env()...)
 	}
 	if p.suite.kubernetes && where.chroot == nil {
@@ -271,7 +273,7 @@ func (r *runner) fail(what, doing string, err error) {
 	fmt.Fprintf(r.out, "FAIL  %s: %s: %v\n", what, doing, err)
 }
 
-// summary writes what tests skipped for want of something, and the counts.
+// summary writes what skipped tests reported as missing, and the counts.
 func (r *runner) summary() {
 	if len(r.missing) > 0 {
 		fmt.Fprintf(r.out, "%d tests skipped for want of something:\n", len(r.missing))
@@ -282,10 +284,10 @@ func (r *runner) summary() {
 	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
 }
 
-// A result is what the verbose output of a test binary says.
+// A result is a summary of the verbose output of a test binary.
 type result struct {
 	passed, skipped int      // tests, subtests included
-	missing         []string // "TestName: missing: ..." for tests that skipped for want of something
+	missing         []string // "TestName: missing: ..." for tests that skipped because something is missing
 }
 
 var (

@@ -134,7 +134,8 @@ func TestCommandEndsWithItsGroup(t *testing.T) {
 	group := cmd.Process.Pid
 	cancel()
 	cmd.Wait()
-	// The sleep is collected by whoever adopts it; until then it is a member.
+	// The sleep is collected by the process that adopts it; until then it belongs to
+	// the group.
 	for deadline := time.Now().Add(time.Minute); groupRuns(t, group); {
 		if time.Now().After(deadline) {
 			t.Fatal("a member of the group still runs after its context ended")

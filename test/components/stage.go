@@ -16,7 +16,7 @@ import (
 // buildTimeout bounds one call of the go command.
 const buildTimeout = 10 * time.Minute
 
-// A stage is a temporary folder that holds what a test run takes along:
+// A stage is a temporary folder with the files of a test run:
 //
 //	bin/            our binaries, static
 //	tests/DIR/      for each package its test binary and its testdata
@@ -34,7 +34,7 @@ func newStage(module string) (stage, error) {
 	if err != nil {
 		return stage{}, err
 	}
-	// The folders are entered by commands inside as well.
+	// Commands inside a chroot enter the folders too.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return stage{}, err
 	}
@@ -55,8 +55,8 @@ func (s stage) tmp() string   { return filepath.Join(s.dir, "tmp") }
 // scratch returns a new empty folder to mount on.
 func (s stage) scratch() (string, error) { return os.MkdirTemp(s.dir, "scratch-") }
 
-// remove removes the stage. Nothing is mounted in it: what was, ended with
-// the command that ran there.
+// remove removes the stage. Nothing is mounted in it any more: each mount ended with
+// the command that used it.
 func (s stage) remove() error { return os.RemoveAll(s.dir) }
 
 // buildBinaries builds the module's commands, as they ship.
@@ -102,8 +102,8 @@ func (s stage) packages(ctx context.Context, su suite) ([]testPackage, error) {
 	return packages, nil
 }
 
-// add compiles a package's tests and copies its testdata, unless another
-// suite has added it already.
+// add compiles a package's tests and copies its testdata, unless another suite has
+// already done so.
 func (s stage) add(ctx context.Context, p testPackage) error {
 	dir := filepath.Join(s.tests(), p.dir)
 	if _, err := os.Stat(filepath.Join(dir, testBinary)); err == nil {
@@ -123,8 +123,7 @@ func (s stage) add(ctx context.Context, p testPackage) error {
 	return s.copyTestdata(p.dir)
 }
 
-// copyTestdata takes the testdata folder of dir along, if it has one and it is
-// not there yet.
+// copyTestdata copies the testdata folder of dir, if it exists and was not copied yet.
 func (s stage) copyTestdata(dir string) error {
 	from, to := filepath.Join(s.module, dir, "testdata"), filepath.Join(s.tests(), dir, "testdata")
 	if _, err := os.Stat(from); err != nil {
@@ -136,12 +135,12 @@ func (s stage) copyTestdata(dir string) error {
 	return os.CopyFS(to, os.DirFS(from))
 }
 
-// testBinary is what the test binary of every package is called in the stage.
+// testBinary is the name of every package's test binary in the stage.
 const testBinary = "package.test"
 
-// goCommand runs the go command without cgo, so that what it builds is static
-// and runs under any Debian. Its temporary files go with the stage, also when
-// it is killed.
+// goCommand runs the go command without cgo, so that its output is static and runs
+// under any Debian. Its temporary files are in the stage, and so are removed even if it
+// is killed.
 func (s stage) goCommand(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()

@@ -9,7 +9,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// A suite names packages whose tests need something real.
+// A suite names packages whose tests need real components.
 type suite struct {
 	pattern string // as "go list" takes it, relative to the module
 	gits    gits
@@ -18,7 +18,7 @@ type suite struct {
 	keyring bool // runs in a session with an unlocked keyring, under the system's git
 	browser bool // needs Chromium; its path is in the environment
 	scripts bool // reads the module's testdata, as ../testdata
-	alone   bool // disturbs a server that others use: runs before them
+	alone   bool // disturbs a server that others use, so it runs before them
 
 	// has tests that need a Kubernetes API server, and skip without it; the path
 	// of a kubeconfig is in the environment, and does not lead into a chroot
@@ -44,12 +44,12 @@ type suite struct {
 	// without them; where they are is in the environment, and does not lead into a chroot
 	gh bool
 
-	// runs in the package's folder of the module, for tests that read files of
-	// others; in a chroot, which does not see it, as every suite does
+	// runs in the package's folder of the module, for tests that read other packages'
+	// files; in a chroot, which does not see the module, it runs like every other suite
 	inPlace bool
 }
 
-// needsServer reports whether a suite uses something that the run has once.
+// needsServer reports whether a suite uses a server that the run starts only once.
 func (su suite) needsServer() bool {
 	return su.aws || su.vault || su.kubernetes || su.keyring || su.browser || su.postgres || su.egress
 }
@@ -73,7 +73,7 @@ func (g gits) include(where place) bool {
 	return true
 }
 
-// suites is the one place that says which packages run against what.
+// suites lists all packages that need real components, with what they need.
 //
 // A test finds the components in its environment: the git of its PATH, our
 // binaries in the folder GATEPASS_TEST_BIN_DIR, the AWS emulator at
@@ -130,8 +130,8 @@ var suites = []suite{
 	{pattern: "./install", gits: everyChroot},
 }
 
-// chosen returns the suites of the packages named, which are patterns of the
-// table with or without "./"; all of them where none is named.
+// chosen returns the suites of the named packages, which are patterns of the table with
+// or without "./"; all suites if none is named.
 func chosen(packages []string) ([]suite, error) {
 	if len(packages) == 0 {
 		return suites, nil

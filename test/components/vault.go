@@ -26,7 +26,7 @@ type vaultBuild struct {
 
 func (v vaultBuild) Name() string { return vaultComponent }
 
-// Find returns the version that the nested module asks for.
+// Find returns the version that the nested module requires.
 func (v vaultBuild) Find(ctx context.Context) (string, error) {
 	program, err := v.program(ctx)
 	if err != nil {
@@ -51,7 +51,7 @@ func (v vaultBuild) SetUp(ctx context.Context) error {
 	return m.Build(ctx, v.cache.dir, "-s -w", map[string]string{"vault": "."})
 }
 
-// program is where the server is, or would be.
+// program returns where the server is, or would be.
 func (v vaultBuild) program(ctx context.Context) (string, error) {
 	m, err := nestedModule(ctx, vaultModule)
 	if err != nil {
@@ -70,7 +70,7 @@ type vaultServer struct {
 	stop func()
 }
 
-// env is what a test needs to reach it and to set it up.
+// env returns the variables by which a test reaches the server and sets it up.
 func (v vaultServer) env() []string {
 	return []string{
 		"GATEPASS_TEST_VAULT_ADDR=" + v.Address,
@@ -79,15 +79,15 @@ func (v vaultServer) env() []string {
 	}
 }
 
-// startVault runs the server on a port of its own choice and waits for the line
-// that says where it answers.
+// startVault runs the server on a port that the server chooses, and waits for the line
+// with its address.
 func startVault(ctx context.Context, program string) (vaultServer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := command(ctx, program)
-	// Only read once the process has ended: until then it writes to it.
+	// Read it only after the process has ended: until then the process writes to it.
 	var log bytes.Buffer
 	cmd.Stderr = &log
-	// It ends with its standard input, which is open until Wait.
+	// The server ends when its standard input ends, which stays open until Wait.
 	_, err := cmd.StdinPipe()
 	stdout, err2 := cmd.StdoutPipe()
 	if err = errors.Join(err, err2); err == nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// vaultProgram writes a shell script that stands for the server.
+// vaultProgram writes a shell script that replaces the server.
 func vaultProgram(t *testing.T, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "vault")

@@ -1,5 +1,5 @@
-// Package connectproxy is a proxy as companies have one before the internet: it connects
-// (HTTP CONNECT), and may want a login.
+// Package connectproxy is a proxy like those between companies and the internet: it
+// opens connections (HTTP CONNECT), and may require a login.
 package connectproxy
 
 import (
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// A Proxy is one that listens.
+// A Proxy is a listening proxy.
 type Proxy struct {
 	URL string // http://127.0.0.1:PORT
 
@@ -25,15 +25,15 @@ type Proxy struct {
 	lead  string
 }
 
-// LeadTo has every name with port 443 lead to an address instead, as a resolver for tests
-// does.
+// LeadTo leads every name with port 443 to another address, like a resolver for tests.
 func (p *Proxy) LeadTo(address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lead = address
 }
 
-// New returns a proxy that ends with the test. login is USER:PASSWORD; "" wants none.
+// New returns a proxy that is closed when the test ends. login is USER:PASSWORD; ""
+// means that none is required.
 func New(t testing.TB, login string) *Proxy {
 	p := &Proxy{login: login}
 	server := httptest.NewServer(p)
@@ -42,7 +42,7 @@ func New(t testing.TB, login string) *Proxy {
 	return p
 }
 
-// Address is URL, parsed.
+// Address returns URL, parsed.
 func (p *Proxy) Address() *url.URL {
 	address, err := url.Parse(p.URL)
 	if err != nil {
@@ -51,14 +51,14 @@ func (p *Proxy) Address() *url.URL {
 	return address
 }
 
-// Targets are what it connected to, as HOST:PORT, in their order.
+// Targets returns what the proxy connected to, as HOST:PORT, in order.
 func (p *Proxy) Targets() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.to)
 }
 
-// ServeHTTP connects. Everything else is refused.
+// ServeHTTP handles CONNECT. It refuses everything else.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method != http.MethodConnect:
@@ -82,12 +82,12 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer client.Close()
 	var both sync.WaitGroup
-	both.Go(func() { _, _ = io.Copy(upstream, buffered); _ = upstream.(*net.TCPConn).CloseWrite() }) // either end may go first
+	both.Go(func() { _, _ = io.Copy(upstream, buffered); _ = upstream.(*net.TCPConn).CloseWrite() }) // either side may close first
 	both.Go(func() { _, _ = io.Copy(client, upstream); _ = client.(*net.TCPConn).CloseWrite() })
 	both.Wait()
 }
 
-// address is what a target leads to, which it takes down.
+// address returns the address that a target leads to, and records the target.
 func (p *Proxy) address(target string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package dynamotest makes tables as deploy/aws/dynamodb.yaml has them, in an AWS
+// Package dynamotest creates tables like those of deploy/aws/dynamodb.yaml in an AWS
 // emulator.
 package dynamotest
 
@@ -16,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/deploy"
 )
 
-// A template is what a table is made from.
+// A template is the definition of a table.
 type template struct {
 	Resources struct {
 		Table struct {
@@ -56,7 +56,7 @@ func Client(endpoint string) *dynamodb.Client {
 	})
 }
 
-// NewTable makes an empty table in the emulator, and returns its name.
+// NewTable creates an empty table in the emulator, and returns its name.
 func NewTable(ctx context.Context, endpoint string) (string, error) {
 	text, err := deploy.Files.ReadFile("aws/dynamodb.yaml")
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package nested builds programs of other projects, to test and to measure
-// against, out of modules of their own: what they need never reaches the
-// product's go.mod. What is built stays in a folder of the user's.
+// Package extbuild builds programs of other projects from their own modules, for tests
+// and measurements. So their dependencies never reach the product's go.mod. The built
+// programs stay in a cache folder of the user.
 package extbuild
 
 import (
@@ -17,14 +17,15 @@ import (
 	"time"
 )
 
-// A Module is a folder with a go.mod of its own.
+// A Module is a folder with its own go.mod.
 type Module struct {
 	Dir string
-	// Command makes the command that builds; nil means [exec.CommandContext].
+	// Command returns the command that builds; nil means [exec.CommandContext].
 	Command func(ctx context.Context, name string, args ...string) *exec.Cmd
 }
 
-// CacheDir is where what is built stays, ${XDG_CACHE_HOME:-~/.cache}/gatepass-test.
+// CacheDir returns the folder of the built programs,
+// ${XDG_CACHE_HOME:-~/.cache}/gatepass-test.
 func CacheDir() (string, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
@@ -33,8 +34,9 @@ func CacheDir() (string, error) {
 	return filepath.Join(base, "gatepass-test"), nil
 }
 
-// Entry is the folder below cacheDir of what is built, or would be. It changes with
-// the module's files and the compiler. One that is there is whole.
+// Entry returns the folder below cacheDir that holds the built programs, or would. Its
+// name changes with the module's files and the compiler. An existing folder is
+// complete.
 func (m Module) Entry(cacheDir string) (string, error) {
 	files, err := filepath.Glob(filepath.Join(m.Dir, "*"))
 	if err != nil {
@@ -52,15 +54,15 @@ func (m Module) Entry(cacheDir string) (string, error) {
 	return filepath.Join(cacheDir, fmt.Sprintf("%s-%s-%s-%x", filepath.Base(m.Dir), runtime.Version(), runtime.GOARCH, sum.Sum(nil)[:4])), nil
 }
 
-// Version returns the version of another module that it asks for, without its
-// "v"; "" where it asks for none.
+// Version returns the version of another module that m requires, without its "v"; "" if
+// m does not require it.
 func (m Module) Version(module string) (string, error) {
 	gomod, err := os.ReadFile(filepath.Join(m.Dir, "go.mod"))
 	return requiredVersion(string(gomod), module), err
 }
 
-// Build makes the entry with its programs, by name, as static as our own, unless
-// it is there. It takes one core and leaves the others to whatever else runs.
+// Build builds the programs, by name, into the entry, as static as our own, unless the
+// entry exists. It uses one core and leaves the others free.
 func (m Module) Build(ctx context.Context, cacheDir, ldflags string, programs map[string]string) error {
 	entry, err := m.Entry(cacheDir)
 	if err != nil {
@@ -89,14 +91,14 @@ func (m Module) Build(ctx context.Context, cacheDir, ldflags string, programs ma
 	return os.Rename(partial, entry)
 }
 
-// stale is how old what an interrupted build left is at least.
+// stale is the age from which the leftovers of an interrupted build are removed.
 const stale = time.Hour
 
 func removeStale(entry string) {
 	left, _ := filepath.Glob(entry + ".partial-*") // the pattern is well-formed
 	for _, dir := range left {
 		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > stale {
-			_ = os.RemoveAll(dir) // it is only in the way
+			_ = os.RemoveAll(dir) // leftovers do no harm
 		}
 	}
 }
@@ -118,8 +120,8 @@ func (m Module) build(ctx context.Context, into, ldflags, name, pkg string) erro
 	return nil
 }
 
-// requiredVersion returns the version of module that the text of a go.mod asks
-// for, without its "v".
+// requiredVersion returns the version of module that the text of a go.mod requires,
+// without its "v".
 func requiredVersion(gomod, module string) string {
 	for line := range strings.Lines(gomod) {
 		fields := strings.Fields(strings.TrimPrefix(line, "require "))

@@ -13,8 +13,8 @@ import (
 
 const nginxProgram = "nginx"
 
-// Nginx returns the path of nginx: the program on PATH, or that of the Debian package, which
-// is fetched once and not installed.
+// Nginx returns the path of nginx: the program on PATH, or that of the Debian package,
+// which is downloaded once and not installed.
 func Nginx(ctx context.Context) (string, error) {
 	if path, err := exec.LookPath(nginxProgram); err == nil {
 		return path, nil

@@ -10,16 +10,16 @@ const (
 	User         = "User"
 	Organization = "Organization"
 
-	bot = "Bot" // of an App, which acts by it
+	bot = "Bot" // of an App, which acts as its bot
 )
 
 type account struct {
 	id    int64
 	login string
-	kind  string // User, Organization, or "" until something says which
+	kind  string // User, Organization, or "" while unknown
 }
 
-// account finds or creates an account. kind may be empty for "whatever it is".
+// account finds or creates an account. An empty kind matches any kind.
 func (st *state) account(login, kind string) (*account, error) {
 	if !validOwner(login) {
 		return nil, fmt.Errorf("account name %q is not one GitHub allows", login)
@@ -69,9 +69,9 @@ func (st *state) user(login string) *account {
 	return a
 }
 
-// getUser knows the owners of repositories and the bots of Apps
-// (https://docs.github.com/rest/users/users#get-a-user). Without a token, GitHub does not
-// show the bot of a private App.
+// getUser finds the owners of repositories and the bots of Apps
+// (https://docs.github.com/rest/users/users#get-a-user). Without a token, GitHub does
+// not show the bot of a private App.
 func getUser(c call) answer {
 	login := c.r.PathValue("login")
 	app := c.s.state.botOf(login)
@@ -89,8 +89,8 @@ func getUser(c call) answer {
 	return ok(out)
 }
 
-// AddAccount creates an account. Repositories and installations create theirs
-// when they need to, so this is for saying what type an account has.
+// AddAccount creates an account. Repositories and installations create their accounts
+// themselves, so call it only to set an account's type.
 func (s *Server) AddAccount(login, kind string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,9 +98,9 @@ func (s *Server) AddAccount(login, kind string) error {
 	return err
 }
 
-// RenameAccount gives an account another name. Its repositories redirect from their
-// former names. API requests that name the account itself do not: GitHub answers 404
-// for a former name.
+// RenameAccount renames an account. Its repositories redirect from their former names.
+// API requests that name the account itself do not: GitHub answers 404 for a former
+// name.
 func (s *Server) RenameAccount(login, newLogin string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +133,8 @@ func (a *account) shownKind() string {
 	return a.kind
 }
 
-// fold is how GitHub compares names. Names are checked to be ASCII first.
+// fold normalizes a name as GitHub compares names. Names are ASCII, which is checked
+// before.
 func fold(name string) string { return strings.ToLower(name) }
 
 func validOwner(s string) bool {

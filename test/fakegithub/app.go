@@ -15,15 +15,15 @@ type App struct {
 	ClientID string // such as Iv23liAbCdEfGhIjKlMn
 	Slug     string // its bot is called SLUG[bot]
 	Name     string
-	Owner    string // login of the account that registered it
-	Public   bool   // other accounts may install it, too
+	Owner    string // login of the account that registered the App
+	Public   bool   // other accounts may install it too
 
-	Description, Homepage string // as its page shows them
+	Description, Homepage string // as on its page
 
-	// Permissions are what the App asks of an account that installs it.
+	// Permissions are what the App requests from an account that installs it.
 	Permissions Permissions
 
-	// Keys verify its JWTs; GitHub lets an App have several, for rotation.
+	// Keys verify the App's JWTs. GitHub lets an App have several, for rotation.
 	Keys []*rsa.PublicKey
 }
 
@@ -80,7 +80,7 @@ func (a App) clone() App {
 	return a
 }
 
-// Apps lists all Apps, the oldest first.
+// Apps returns all Apps, oldest first.
 func (s *Server) Apps() []App {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,19 +91,19 @@ func (s *Server) Apps() []App {
 	return all
 }
 
-// AddKey lets the App sign with another key as well.
+// AddKey adds a key that the App may sign with.
 func (s *Server) AddKey(appID int64, key *rsa.PublicKey) error {
 	return s.changeApp(appID, func(a *App) { a.Keys = append(a.Keys, key) })
 }
 
-// RemoveKey ends the App's use of a key; JWTs signed with it are refused.
+// RemoveKey removes a key of the App; JWTs signed with it are refused.
 func (s *Server) RemoveKey(appID int64, key *rsa.PublicKey) error {
 	return s.changeApp(appID, func(a *App) {
 		a.Keys = slices.DeleteFunc(a.Keys, func(k *rsa.PublicKey) bool { return k.Equal(key) })
 	})
 }
 
-// SetPublic lets other accounts than its owner's install the App, or not.
+// SetPublic sets whether accounts other than the owner may install the App.
 func (s *Server) SetPublic(appID int64, isPublic bool) error {
 	return s.changeApp(appID, func(a *App) { a.Public = isPublic })
 }
@@ -121,7 +121,7 @@ func (s *Server) changeApp(id int64, change func(*App)) error {
 	return nil
 }
 
-// appByIssuer finds an App by what a JWT says of itself: client ID or App ID.
+// appByIssuer finds an App by the issuer of a JWT: client ID or App ID.
 func (st *state) appByIssuer(issuer string) *App {
 	for _, app := range st.apps {
 		if issuer == app.ClientID || issuer == strconv.FormatInt(app.ID, 10) {

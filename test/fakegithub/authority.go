@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// An authority is a throw-away CA and the one certificate it signed. Its keys
-// exist in memory only, so nothing can go on trusting them.
+// An authority is a temporary CA and the one certificate that it signed. Its keys exist
+// in memory only, so no client can go on trusting it.
 type authority struct {
 	ca   *x509.Certificate
 	leaf tls.Certificate
 }
 
-// newAuthority makes the certificate for this machine and for names.
+// newAuthority makes the certificate for this machine and for the names.
 func newAuthority(names []string) (*authority, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -61,7 +61,8 @@ func newLeaf(ca *x509.Certificate, caKey *ecdsa.PrivateKey, names []string) (tls
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-// certificate is valid by the real clock, which is the one clients go by.
+// certificate returns a certificate that is valid by the real clock, because clients
+// check it by that clock.
 func certificate(serial int64, name string) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(serial),
@@ -75,8 +76,8 @@ func (a *authority) serverConfig() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{a.leaf}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 }
 
-// CAPEM is the certificate to trust, in the form http.sslCAInfo and
-// SSL_CERT_FILE read. It is nil for a HandlerOnly server.
+// CAPEM returns the certificate to trust, in the form of http.sslCAInfo and
+// SSL_CERT_FILE. It is nil for a HandlerOnly server.
 func (s *Server) CAPEM() []byte {
 	if s.ca == nil {
 		return nil
@@ -84,8 +85,8 @@ func (s *Server) CAPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.ca.ca.Raw})
 }
 
-// Client returns a new HTTP client that trusts this GitHub and nothing else,
-// and ignores proxies. Its Timeout is 30 seconds.
+// Client returns a new HTTP client that trusts only this GitHub, and ignores proxies.
+// Its Timeout is 30 seconds.
 func (s *Server) Client() *http.Client {
 	if s.ca == nil {
 		return &http.Client{Transport: s.Transport(), Timeout: 30 * time.Second}

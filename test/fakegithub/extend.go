@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// An Answer is what an endpoint of another package says. A Body is sent as JSON,
+// An Answer is the answer of an endpoint in another package. A Body is sent as JSON,
 // [Text] as it is, and nil as no body.
 type Answer struct {
 	Status int
@@ -21,21 +21,22 @@ type Answer struct {
 
 // A Text is the body of an answer that is not JSON.
 type Text struct {
-	Type string // of its content
+	Type string // content type
 	Text []byte
 }
 
-// A Call is a request to an endpoint of another package: who sent it and what it may.
-// Unlike the double's own endpoints it is answered without the Server's lock, so that it
-// may call the Server's methods; each of these sees a consistent state.
+// A Call is a request to an endpoint in another package, with its caller and the
+// caller's permissions. Unlike for the double's own endpoints, the Server's lock is not
+// held, so the endpoint may call the Server's methods; each of these sees a consistent
+// state.
 type Call struct {
 	*http.Request
 	c call
 }
 
 // Handle adds an endpoint. The pattern is one of [http.ServeMux], without /api/v3. The
-// double checks what all endpoints share (headers, the token, the rate limits) before h
-// is called. Handle panics where another endpoint has the pattern.
+// double checks what all endpoints share (headers, the token, the rate limits) before
+// it calls h. Handle panics if another endpoint has the pattern.
 func (s *Server) Handle(pattern string, h func(Call) Answer) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		c := call{s: s, r: r, prefix: r.Header.Get(prefixHeader)}
@@ -55,9 +56,9 @@ func (s *Server) Handle(pattern string, h func(Call) Answer) {
 	})
 }
 
-// ServeBeside serves h at another address, as GitHub's storage is at another host, with
-// the certificate of this GitHub and until Close. It returns the URL. A server without a
-// listener serves it at NAME.invalid.
+// ServeBeside serves h at another address, as GitHub's storage has another host, with
+// the certificate of this GitHub, until Close. It returns the URL. A server without a
+// listener serves h at NAME.invalid.
 func (s *Server) ServeBeside(name string, h http.Handler) (url string, err error) {
 	if s.opts.HandlerOnly {
 		s.mu.Lock()
@@ -77,8 +78,8 @@ func (s *Server) ServeBeside(name string, h http.Handler) (url string, err error
 	return "https://" + l.Addr().String(), nil
 }
 
-// GitIn runs git in a repository and returns what it prints, without white space at the
-// end. Its error holds an [exec.ExitError] where git ran and failed.
+// GitIn runs git in a repository and returns its output, without white space at the
+// end. Its error wraps an [exec.ExitError] if git ran and failed.
 func (s *Server) GitIn(ctx context.Context, repo Repository, stdin io.Reader, args ...string) (string, error) {
 	var out bytes.Buffer
 	err := s.runGit(ctx, gitCommand{dir: repo.Dir, args: args, stdin: stdin, stdout: &out})
@@ -99,7 +100,7 @@ func (s *Server) HasAccount(login string) bool {
 	return s.state.hasAccount(login)
 }
 
-// Repository finds one by name, whatever its case.
+// Repository finds a repository by name, whatever its case.
 func (s *Server) Repository(owner, name string) (Repository, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +110,7 @@ func (s *Server) Repository(owner, name string) (Repository, bool) {
 	return Repository{}, false
 }
 
-// RepositoryByID finds one by its ID.
+// RepositoryByID finds a repository by its ID.
 func (s *Server) RepositoryByID(id int64) (Repository, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,9 +120,9 @@ func (s *Server) RepositoryByID(id int64) (Repository, bool) {
 	return Repository{}, false
 }
 
-// Repository is the one that the path names by {owner} and {repo}, or by {id}. Where the
-// caller may not know of it, or it has another name now, the answer that says so is
-// returned instead.
+// Repository returns the repository that the path names by {owner} and {repo}, or by
+// {id}. If the caller may not know of it, or it has another name now, Repository
+// returns the answer that says so instead.
 func (c Call) Repository() (Repository, *Answer) {
 	c.c.s.mu.Lock()
 	defer c.c.s.mu.Unlock()
@@ -137,7 +138,7 @@ func (c Call) Repository() (Repository, *Answer) {
 	return *repo, nil
 }
 
-// afterRepository is what follows the repository in the path and query.
+// afterRepository returns what follows the repository in the path and query.
 func (c Call) afterRepository() string {
 	parts := strings.SplitN(c.URL.EscapedPath(), "/", 5) // "", repos, owner, name, the rest
 	rest := ""
@@ -150,7 +151,8 @@ func (c Call) afterRepository() string {
 	return rest
 }
 
-// movedStatus is GitHub's redirect: one that keeps the method where it is no reading.
+// movedStatus returns the status of GitHub's redirect, which preserves the method
+// unless it only reads.
 func movedStatus(method string) int {
 	if method == http.MethodGet || method == http.MethodHead {
 		return http.StatusMovedPermanently
@@ -165,8 +167,8 @@ func (c Call) MaySee(repo Repository) bool {
 	return c.c.maySee(&repo)
 }
 
-// Allows reports whether the caller has the permission in the repository now. Anyone may
-// read a public one.
+// Allows reports whether the caller has the permission in the repository now. Every
+// caller may read a public repository.
 func (c Call) Allows(repo Repository, permission, level string) bool {
 	c.c.s.mu.Lock()
 	defer c.c.s.mu.Unlock()
@@ -176,7 +178,7 @@ func (c Call) Allows(repo Repository, permission, level string) bool {
 	return c.c.token != nil && c.c.token.reaches(&repo) && c.c.token.allows(permission, level)
 }
 
-// Repositories lists those that the token reaches, in the order of their IDs.
+// Repositories returns the repositories that the token reaches, ordered by ID.
 func (c Call) Repositories() []Repository {
 	c.c.s.mu.Lock()
 	defer c.c.s.mu.Unlock()
@@ -190,7 +192,8 @@ func (c Call) Repositories() []Repository {
 	return out
 }
 
-// Bot is the login that the token acts as, such as gatepass[bot]; "" without a token.
+// Bot returns the login that the token acts as, such as gatepass[bot]; "" without a
+// token.
 func (c Call) Bot() string {
 	if c.c.token == nil {
 		return ""
@@ -198,14 +201,14 @@ func (c Call) Bot() string {
 	return c.c.token.installation.app.Slug + "[bot]"
 }
 
-// Refuse is a refusal in the form of GitHub's REST API.
+// Refuse returns a refusal in the form of GitHub's REST API.
 func (c Call) Refuse(status int, message string) *Answer {
 	a := refuse(status, message).answer()
 	return &Answer{a.status, a.body, a.header}
 }
 
-// Decode reads a JSON body strictly into a pointer, or returns the refusal. An empty
-// body leaves it as it is.
+// Decode decodes a JSON body strictly into a pointer, or returns the refusal. An empty
+// body leaves the value unchanged.
 func (c Call) Decode(into any) *Answer {
 	no := c.c.decode(into)
 	if no == nil {
@@ -215,17 +218,17 @@ func (c Call) Decode(into any) *Answer {
 	return &Answer{a.status, a.body, a.header}
 }
 
-// API is a URL of the REST API, as the caller reached it.
+// API returns a URL of the REST API, with the address that the caller used.
 func (c Call) API(format string, args ...any) string { return c.c.api(format, args...) }
 
-// HTML is a URL of the pages beside the API.
+// HTML returns the URL of a page, with the address that the caller used.
 func (c Call) HTML(format string, args ...any) string { return c.c.html(format, args...) }
 
 // Enterprise reports whether the path began with /api/v3.
 func (c Call) Enterprise() bool { return c.c.prefix == enterpriseAPI }
 
-// ShowRepository is the repository as the REST API has it: in full, or as it is within
-// other objects.
+// ShowRepository returns the repository as the REST API shows it: in full, or as it
+// appears in other objects.
 func (c Call) ShowRepository(repo Repository, full bool) map[string]any {
 	c.c.s.mu.Lock()
 	defer c.c.s.mu.Unlock()
@@ -235,32 +238,32 @@ func (c Call) ShowRepository(repo Repository, full bool) map[string]any {
 	return c.c.showRepository(&repo, c.c.token)
 }
 
-// ShowUser is an account as the REST API has it within other objects. A login that ends
-// in [bot] is an App's, and its account is made here.
+// ShowUser returns an account as it appears in other objects of the REST API. A login
+// that ends in [bot] is an App's; its account is created if necessary.
 func (c Call) ShowUser(login string) map[string]any {
 	c.c.s.mu.Lock()
 	defer c.c.s.mu.Unlock()
 	return c.c.showAccount(c.c.s.state.user(login))
 }
 
-// Page cuts the wanted page out of items, and returns the Link header that GitHub sends
-// with it.
+// Page returns the requested page of items, and the Link header that GitHub sends with
+// it.
 func Page[T any](c Call, items []T) ([]T, http.Header) {
 	c.c.s.mu.Lock()
 	defer c.c.s.mu.Unlock()
 	return page(c.c, items)
 }
 
-// NodeID is the ID that GitHub's GraphQL API has for an object.
+// NodeID returns the ID of an object in GitHub's GraphQL API.
 func NodeID(kind string, id int64) string { return nodeID(kind, id) }
 
-// A RateLimit is how far the caller is in its hour.
+// A RateLimit says how much of its hourly limit the caller has used.
 type RateLimit struct {
 	Limit, Used, Remaining int
 	Reset                  time.Time
 }
 
-// RateLimit is that of the caller.
+// RateLimit returns the caller's rate limit.
 func (c Call) RateLimit() RateLimit {
 	c.c.s.mu.Lock()
 	defer c.c.s.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A Fault is one way for a request to go wrong. Make it with Status,
-// RateLimited, SecondaryRateLimited, NotOnIPAllowList, PushReport, Reset, Slow or Truncate.
+// A Fault is one way in which a request fails. Make it with Status, RateLimited,
+// SecondaryRateLimited, NotOnIPAllowList, PushReport, Reset, Slow or Truncate.
 type Fault struct {
 	refusal  *refusal
 	report   []byte // the answer to a push
@@ -22,7 +22,7 @@ type Fault struct {
 	truncate int // bytes of the body that get through; -1 means all
 }
 
-// Status answers with the status and, where GitHub has one, its text.
+// Status answers with the status and GitHub's text for it, if there is one.
 func Status(code int) Fault {
 	return Fault{refusal: refuse(code, statusText(code)), truncate: -1}
 }
@@ -44,9 +44,8 @@ func RateLimited(retryAfter time.Duration) Fault {
 	return f.retryAfter(retryAfter)
 }
 
-// SecondaryRateLimited answers 403 with Retry-After, as GitHub does to a
-// caller that is too fast. A negative retryAfter leaves the header out, as GitHub
-// may.
+// SecondaryRateLimited answers 403 with Retry-After, as GitHub does to a caller that is
+// too fast. A negative retryAfter omits the header, as GitHub may.
 func SecondaryRateLimited(retryAfter time.Duration) Fault {
 	f := Status(http.StatusForbidden)
 	f.refusal.message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
@@ -57,8 +56,8 @@ func SecondaryRateLimited(retryAfter time.Duration) Fault {
 	return f.retryAfter(retryAfter)
 }
 
-// NotOnIPAllowList answers as GitHub does where an organization's IP allow list
-// does not have the caller's address.
+// NotOnIPAllowList answers as GitHub does if an organization's IP allow list lacks the
+// caller's address.
 func NotOnIPAllowList(organization string) Fault {
 	f := Status(http.StatusForbidden)
 	f.refusal.message = "Although you appear to have the correct authorization credentials, the `" + organization +
@@ -66,21 +65,21 @@ func NotOnIPAllowList(organization string) Fault {
 	return f
 }
 
-// retryAfter is in whole seconds, rounded up.
+// retryAfter sets the header in whole seconds, rounded up.
 func (f Fault) retryAfter(d time.Duration) Fault {
 	f.refusal.header = http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(d.Seconds())))}}
 	return f
 }
 
-// PushReport answers a push, which moves nothing, by side-band: with the text that git shows
-// behind "remote: ", in pieces, and the lines of the report, such as "ng refs/heads/main no".
-// The client must have asked for side-band-64k.
+// PushReport answers a push without moving any ref, over the side-band: with the text
+// that git shows after "remote: ", in pieces, and the lines of the report, such as "ng
+// refs/heads/main no". The client must have requested side-band-64k.
 func PushReport(text string, lines ...string) Fault {
 	var out []byte
 	band := func(number byte, payload string) {
 		out = fmt.Appendf(out, "%04x%c%s", len(payload)+5, number, payload)
 	}
-	for piece := range slices.Chunk([]byte(text), 100) { // servers send what a hook writes as it comes
+	for piece := range slices.Chunk([]byte(text), 100) { // servers send a hook's output piece by piece
 		band(2, string(piece))
 	}
 	report := pkt("unpack ok\n")
@@ -96,11 +95,11 @@ func pkt(line string) string { return fmt.Sprintf("%04x%s", len(line)+4, line) }
 // Reset breaks the connection without an answer.
 func Reset() Fault { return Fault{reset: true, truncate: -1} }
 
-// Slow answers rightly, but d later.
+// Slow answers correctly, but d later.
 func Slow(d time.Duration) Fault { return Fault{slow: d, truncate: -1} }
 
-// Truncate answers rightly and breaks the connection after n bytes of the
-// body. A shorter body gets through.
+// Truncate answers correctly, but breaks the connection after n bytes of the body. A
+// shorter body gets through.
 func Truncate(n int) Fault { return Fault{truncate: max(n, 0)} }
 
 // To matches requests by method and the end of their path. An empty method
@@ -114,12 +113,12 @@ func To(method, pathSuffix string) func(*http.Request) bool {
 type fault struct {
 	Fault
 	match func(*http.Request) bool
-	left  int // how many more requests it meets; negative means all
+	left  int // how many more requests it affects; negative means all
 }
 
-// Fail makes the next requests that match go wrong, the given number of times,
-// or until cancel is called if times is negative. The oldest fault that matches
-// is the one that happens. match must not call the Server.
+// Fail makes the next matching requests fail, times times, or until cancel is called if
+// times is negative. If several faults match, the oldest one applies. match must not
+// call the Server.
 func (s *Server) Fail(match func(*http.Request) bool, f Fault, times int) (cancel func()) {
 	added := &fault{Fault: f, match: match, left: times}
 	s.mu.Lock()
@@ -132,7 +131,7 @@ func (s *Server) Fail(match func(*http.Request) bool, f Fault, times int) (cance
 	}
 }
 
-// nextFault takes one turn of the first fault that matches.
+// nextFault uses one turn of the first fault that matches.
 func (s *Server) nextFault(r *http.Request) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +144,7 @@ func (s *Server) nextFault(r *http.Request) Fault {
 	return Fault{truncate: -1}
 }
 
-// withFaults runs a handler, or lets go wrong what was asked to.
+// withFaults runs a handler with the fault that applies to the request.
 func (s *Server) withFaults(w http.ResponseWriter, r *http.Request, h http.HandlerFunc) {
 	pause(r.Context(), s.opts.Delay)
 	f := s.nextFault(r)
@@ -185,14 +184,14 @@ func (s *Server) refuseFor(w http.ResponseWriter, r *http.Request, no *refusal) 
 	}
 }
 
-// reset sends a TCP RST where there is a connection of ours to break.
+// reset sends a TCP RST if it can reach the connection.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = t.NetConn() // below TLS, whose Close would say goodbye
+		conn = t.NetConn() // the connection below TLS, because Close of TLS would end it properly
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -200,7 +199,7 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// A cutter lets the first bytes of a body through and swallows the others.
+// A cutter passes the first bytes of a body and discards the rest.
 type cutter struct {
 	http.ResponseWriter
 	left int
@@ -219,7 +218,7 @@ func (c *cutter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// finish breaks the connection if anything was swallowed.
+// finish breaks the connection if bytes were discarded.
 func (c *cutter) finish() {
 	if !c.cut {
 		return

@@ -13,15 +13,15 @@ import (
 	"strings"
 )
 
-// The texts GitHub answers git with. git shows them after "remote: ".
+// The texts of GitHub's answers to git. git shows them after "remote: ".
 const (
 	msgBadToken   = "Invalid username or token. Password authentication is not supported for Git operations."
 	msgNoSuchRepo = "Repository not found."
-	msgNoRead     = "Write access to repository not granted." // said of reading, too
+	msgNoRead     = "Write access to repository not granted." // also for reading
 	msgDumb       = "Please upgrade your git client.\nGitHub.com no longer supports git over dumb-http: https://github.com/blog/809-git-dumb-http-transport-to-be-turned-off-in-90-days"
 )
 
-// A gitCall is one smart-HTTP request that parsed.
+// A gitCall is one parsed smart-HTTP request.
 type gitCall struct {
 	path     gitPath
 	service  string // uploadPack or receivePack
@@ -50,8 +50,9 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request, p gitPath) {
 	s.callService(w, r, g, dir)
 }
 
-// refuseGit answers in text/plain, the one form git shows to its user. It
-// reads the body first: a client cut off while sending never sees the answer.
+// refuseGit answers in text/plain, the only form that git shows to its user. It reads
+// the body first, because a client whose connection is cut while it sends never sees
+// the answer.
 func refuseGit(w http.ResponseWriter, r *http.Request, no *refusal) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	maps.Copy(w.Header(), no.header)
@@ -96,8 +97,8 @@ func checkPost(r *http.Request, service string) *refusal {
 	return nil
 }
 
-// protocolOf reads Git-Protocol. Pushes have no version 2, so there it counts
-// as none, as it does for git receive-pack.
+// protocolOf reads Git-Protocol. Pushes have no version 2, so for them it counts as
+// version 0, as in git receive-pack.
 func protocolOf(r *http.Request, service string) (string, *refusal) {
 	values := r.Header.Values("Git-Protocol")
 	if len(values) == 0 {
@@ -113,8 +114,8 @@ func protocolOf(r *http.Request, service string) (string, *refusal) {
 	return v, nil
 }
 
-// authorizeGit returns the directory to serve, or GitHub's refusal. Who may
-// not know that a repository exists is told that it does not.
+// authorizeGit returns the directory to serve, or GitHub's refusal. A caller that may
+// not know of a repository gets the answer for a missing one.
 func (s *Server) authorizeGit(r *http.Request, g gitCall) (string, *refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +181,7 @@ func existing(dir string) (string, *refusal) {
 }
 
 // gitMoved redirects the first request of a fetch or push. A git that had to
-// authenticate first goes on with the old name for the second, which is served.
+// authenticate first uses the old name also for the second request, which is served.
 func gitMoved(r *http.Request, p gitPath, repo *Repository) *refusal {
 	name := repo.FullName()
 	if p.wiki {
@@ -225,8 +226,8 @@ func (g gitCall) args(flag, dir string) []string {
 	return args
 }
 
-// callService streams a request through git. git speaks before it has read
-// everything, so the connection is used both ways at once.
+// callService streams a request through git. git answers before it has read everything,
+// so the connection is used in both directions at once.
 func (s *Server) callService(w http.ResponseWriter, r *http.Request, g gitCall, dir string) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -235,7 +236,7 @@ func (s *Server) callService(w http.ResponseWriter, r *http.Request, g gitCall, 
 		refuseGit(w, r, refuse(http.StatusUnsupportedMediaType, err.Error()))
 		return
 	}
-	_ = http.NewResponseController(w).EnableFullDuplex() // an in-memory response needs none
+	_ = http.NewResponseController(w).EnableFullDuplex() // an in-memory response does not need it
 	w.Header().Set("Content-Type", "application/x-"+g.service+"-result")
 	out := &flusher{w: w, rc: http.NewResponseController(w)}
 	err = s.runGit(ctx, gitCommand{
@@ -257,7 +258,7 @@ func decoded(r *http.Request) (io.Reader, error) {
 	return nil, errors.New("unsupported content encoding")
 }
 
-// A flusher sends what git says as it says it: progress is worth nothing late.
+// A flusher sends git's output immediately, because late progress messages are useless.
 type flusher struct {
 	w    io.Writer
 	rc   *http.ResponseController
@@ -283,13 +284,13 @@ const (
 // A gitPath is what the path of a smart-HTTP URL names.
 type gitPath struct {
 	owner, name string
-	wiki        bool // NAME.wiki, a repository of its own
+	wiki        bool // NAME.wiki, a separate repository
 	endpoint    string
 }
 
-// parseGitPath reads /OWNER/NAME[.wiki][.git]/ENDPOINT from an escaped path.
-// Nothing is decoded or cleaned, so each repository has two spellings of each
-// endpoint, letter case aside.
+// parseGitPath parses /OWNER/NAME[.wiki][.git]/ENDPOINT from an escaped path. It
+// decodes and cleans nothing, so each endpoint of a repository has only two spellings,
+// apart from letter case.
 func parseGitPath(escaped string) (gitPath, bool) {
 	rest, ok := strings.CutPrefix(escaped, "/")
 	if !ok {
@@ -314,7 +315,7 @@ func cutSuffixFold(s, suffix string) string {
 	return s
 }
 
-// fullName is the repository as GitHub's messages name it.
+// fullName returns the repository's name as in GitHub's messages.
 func (p gitPath) fullName() string {
 	if p.wiki {
 		return p.owner + "/" + p.name + ".wiki.git"

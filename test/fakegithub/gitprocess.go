@@ -21,8 +21,8 @@ type gitCommand struct {
 	stdout   io.Writer // nil means discarded
 }
 
-// runGit runs git to its end. When ctx ends, or either stream breaks, git and
-// its children are killed: half a request must not be mistaken for one.
+// runGit runs git to its end. If ctx ends or a stream breaks, it kills git and its
+// children, so that half a request never counts as a whole one.
 func (s *Server) runGit(ctx context.Context, c gitCommand) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -46,7 +46,7 @@ func (s *Server) runGit(ctx context.Context, c gitCommand) error {
 	if copyErr != nil {
 		cancel()
 	}
-	_, _ = io.Copy(io.Discard, out) // until the killed processes are gone
+	_, _ = io.Copy(io.Discard, out) // wait until the killed processes are gone
 	waitErr := cmd.Wait()
 	if err := errors.Join(<-fed, copyErr); err != nil {
 		return err
@@ -57,11 +57,11 @@ func (s *Server) runGit(ctx context.Context, c gitCommand) error {
 	return nil
 }
 
-// feed copies the request to git and what git does not want to nowhere. A body
-// that breaks off cancels instead of ending git's standard input.
+// feed copies the request to git, and discards what git does not read. If the body
+// breaks off, it calls cancel instead of closing git's standard input.
 func feed(in io.WriteCloser, body io.Reader, cancel func()) error {
 	if body == nil {
-		_ = in.Close() // which git may have closed already
+		_ = in.Close() // git may have closed it already
 		return nil
 	}
 	src := &errorKeeper{r: body}
@@ -77,8 +77,8 @@ func feed(in io.WriteCloser, body io.Reader, cancel func()) error {
 	return nil
 }
 
-// An errorKeeper remembers how reading ended, which io.Copy does not tell from
-// how writing did.
+// An errorKeeper records the error of reading, which io.Copy does not distinguish from
+// one of writing.
 type errorKeeper struct {
 	r   io.Reader
 	err error
@@ -99,8 +99,8 @@ func (c gitCommand) output() io.Writer {
 	return c.stdout
 }
 
-// gitProcess prepares a git that knows nothing of its parent's configuration:
-// PATH is all it inherits.
+// gitProcess returns a git command that inherits only PATH, and so none of its parent's
+// configuration.
 func (s *Server) gitProcess(ctx context.Context, c gitCommand) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.git, c.args...)
 	cmd.Dir = c.dir
@@ -115,6 +115,6 @@ func (s *Server) gitProcess(ctx context.Context, c gitCommand) *exec.Cmd {
 		cmd.Env = append(cmd.Env, "GIT_PROTOCOL="+c.protocol)
 	}
 	ownGroup(cmd)
-	cmd.WaitDelay = 30 * time.Second // for a client that reads slowly what an ended git has said
+	cmd.WaitDelay = 30 * time.Second // for a slow client that still reads the output of an ended git
 	return cmd
 }

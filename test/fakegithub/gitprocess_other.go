@@ -4,6 +4,5 @@ package fakegithub
 
 import "os/exec"
 
-// ownGroup leaves git as it is: without process groups, its helpers end when
-// their pipes do.
+// ownGroup does nothing: without process groups, git's helpers end when their pipes do.
 func ownGroup(*exec.Cmd) {}

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// ownGroup puts git and the helpers it starts in a process group, so that
-// ending git ends them too.
+// ownGroup puts git and its helpers into a process group, so that they can be killed
+// together.
 func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -13,22 +13,22 @@ type Installation struct {
 	ID          int64
 	AppID       int64
 	Account     string // login
-	AccountType string // User or Organization; empty leaves it as it is
+	AccountType string // User or Organization; empty leaves it unchanged
 
-	// Permissions the account granted; nil means those the App asks for.
+	// Permissions that the account granted; nil means those that the App requests.
 	Permissions Permissions
 
 	// RepositorySelection is "all" or "selected"; empty means "selected".
 	RepositorySelection string
 
-	// Repositories are the selected ones: names without the owner, which must
-	// exist already. They are remembered by ID, so a rename keeps them.
+	// Repositories are the selected ones: names of existing repositories without the
+	// owner. They are stored by ID, so a rename does not remove them.
 	Repositories []string
 
 	Suspended bool
 }
 
-// installed is an Installation as the server keeps it.
+// installed is an Installation in the server's state.
 type installed struct {
 	id          int64
 	app         *App
@@ -98,7 +98,7 @@ func (st *state) installationOn(app *App, acc *account) *installed {
 	return nil
 }
 
-// grant sets the permissions; an account cannot grant what was not asked.
+// grant sets the permissions. An account cannot grant what the App did not request.
 func (in *installed) grant(p Permissions) error {
 	if p == nil {
 		p = in.app.Permissions
@@ -147,7 +147,7 @@ func (in *installed) selection() string {
 	return "selected"
 }
 
-// repositoriesOf lists what the installation has, in the order of their IDs.
+// repositoriesOf returns the repositories of the installation, ordered by ID.
 func (st *state) repositoriesOf(in *installed) []*Repository {
 	var out []*Repository
 	for _, id := range slices.Sorted(maps.Keys(st.repositories)) {
@@ -182,8 +182,8 @@ func (s *Server) changeInstallation(id int64, change func(*installed) error) err
 	return change(in)
 }
 
-// Suspend suspends an installation or, with false, lets it work again. Its
-// tokens stop working meanwhile.
+// Suspend suspends an installation or, with false, ends the suspension. Its tokens do
+// not work while it is suspended.
 func (s *Server) Suspend(installationID int64, suspended bool) error {
 	return s.changeInstallation(installationID, func(in *installed) error {
 		in.suspended = time.Time{}
@@ -194,16 +194,16 @@ func (s *Server) Suspend(installationID int64, suspended bool) error {
 	})
 }
 
-// SetRepositories changes what an installation has; live tokens feel it.
+// SetRepositories changes the repositories of an installation, also for live tokens.
 func (s *Server) SetRepositories(installationID int64, selection string, names ...string) error {
 	return s.changeInstallation(installationID, func(in *installed) error {
 		return s.state.choose(in, selection, names)
 	})
 }
 
-// SetPermissions changes what an installation was granted; live tokens feel
-// it. Permissions the App does not ask for are added to the App first, as an
-// account approves only what the App has come to ask.
+// SetPermissions changes the granted permissions of an installation, also for live
+// tokens. Permissions that the App does not request are added to the App first, because
+// an account can approve only what the App requests.
 func (s *Server) SetPermissions(installationID int64, p Permissions) error {
 	return s.changeInstallation(installationID, func(in *installed) error {
 		for name, level := range p {
@@ -216,7 +216,7 @@ func (s *Server) SetPermissions(installationID int64, p Permissions) error {
 	})
 }
 
-// RemoveInstallation uninstalls; tokens of the installation are dead.
+// RemoveInstallation removes an installation; its tokens stop working.
 func (s *Server) RemoveInstallation(id int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

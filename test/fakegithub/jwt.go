@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	maxJWT     = 8 << 10          // longer than any App JWT by far
-	maxJWTLife = 10 * time.Minute // exp, counted from GitHub's now
+	maxJWT     = 8 << 10          // far longer than any App JWT
+	maxJWTLife = 10 * time.Minute // limit of exp, counted from GitHub's time
 	iatLeeway  = 60 * time.Second
 )
 
-// The texts GitHub answers a bad App JWT with; clients report them, and some
-// decide by them. A clock that is ahead gets errIssuedAt, although the claim
-// is an integer.
+// The texts of GitHub's answers to a bad App JWT. Clients report them, and some branch
+// on them. If the client's clock is ahead, GitHub answers with errIssuedAt, although
+// the claim is an integer.
 const (
 	msgUndecodable   = "A JSON web token could not be decoded"
 	msgNoIssuer      = "Missing 'issuer' claim ('iss')"
@@ -40,19 +40,20 @@ var errUndecodable = errors.New("not a compact RS256 JWT")
 
 // An appJWT is a parsed, not yet verified, App JWT.
 type appJWT struct {
-	signed    string // the bytes the signature is over
+	signed    string // the signed bytes
 	signature []byte
 	claims    appClaims
 }
 
-// appClaims keeps numbers as written: GitHub tells an integer from a string.
+// appClaims preserves numbers as written, because GitHub distinguishes an integer from
+// a string.
 type appClaims struct {
 	Issuer   any `json:"iss"`
 	IssuedAt any `json:"iat"`
 	Expires  any `json:"exp"`
 }
 
-// parseJWT takes a compact RS256 JWS apart. Its only error is errUndecodable.
+// parseJWT parses a compact RS256 JWS. Its only error is errUndecodable.
 func parseJWT(s string) (appJWT, error) {
 	parts := strings.Split(s, ".")
 	if len(s) > maxJWT || len(parts) != 3 {
@@ -74,8 +75,8 @@ func parseJWT(s string) (appJWT, error) {
 	return t, nil
 }
 
-// segment decodes unpadded base64url and nothing like it: Go's decoder skips
-// line ends, and stray low bits would give one JWT several spellings.
+// segment decodes unpadded base64url strictly: Go's decoder skips line ends, and
+// ignored low bits would give one JWT several spellings.
 func segment(s string) ([]byte, error) {
 	if strings.ContainsAny(s, "\r\n") {
 		return nil, errUndecodable
@@ -102,7 +103,7 @@ func decodeSegment(s string, into any) error {
 	return nil
 }
 
-// issuer is the App's client ID or App ID; both number and string are taken.
+// issuer returns the App's client ID or App ID, which may be a number or a string.
 func (c appClaims) issuer() string {
 	switch v := c.Issuer.(type) {
 	case string:
@@ -113,7 +114,7 @@ func (c appClaims) issuer() string {
 	return ""
 }
 
-// seconds reads a NumericDate. GitHub takes integers only.
+// seconds parses a NumericDate. GitHub accepts only integers.
 func seconds(v any) (time.Time, bool) {
 	n, ok := v.(json.Number)
 	if !ok {
@@ -123,7 +124,7 @@ func seconds(v any) (time.Time, bool) {
 	return time.Unix(sec, 0), err == nil
 }
 
-// signedBy reports whether any of the App's keys made the signature.
+// signedBy reports whether one of the App's keys made the signature.
 func (t appJWT) signedBy(keys []*rsa.PublicKey) bool {
 	digest := sha256.Sum256([]byte(t.signed))
 	for _, k := range keys {
@@ -134,7 +135,7 @@ func (t appJWT) signedBy(keys []*rsa.PublicKey) bool {
 	return false
 }
 
-// timely returns what is wrong with the claims at now, or "".
+// timely returns what is wrong with the claims' times at now, or "".
 func (c appClaims) timely(now time.Time) string {
 	if c.Expires == nil {
 		return msgNoExpiry

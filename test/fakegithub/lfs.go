@@ -16,15 +16,15 @@ const lfsMedia = "application/vnd.git-lfs+json"
 
 const lfsInfix = "info/lfs/"
 
-// The texts GitHub answers git-lfs with.
+// The texts of GitHub's answers to git-lfs.
 const (
 	msgLFSNoObject  = "Object does not exist on the server or you don't have permissions to access it"
 	msgLFSNoPush    = "You must have push access to "
 	msgLFSNoPull    = "You must have pull access to "
 	msgLockExists   = "Lock exists"
 	msgLFSTooLarge  = "Size must be less than or equal to 2147483648"
-	maxLFSSize      = 2 << 30 // bytes of one object, at GitHub Free and Pro
-	maxLFSObjects   = 1000    // of one batch; git-lfs asks for 100
+	maxLFSSize      = 2 << 30 // bytes of one object with GitHub Free and Pro
+	maxLFSObjects   = 1000    // per batch; git-lfs requests 100
 	lfsContact      = "https://github.com/contact"
 	defaultLockPage = 100
 )
@@ -57,8 +57,8 @@ func parseLFSPath(escaped string) (lfsPath, bool) {
 	return p, isLock && isUnlock && err == nil
 }
 
-// An lfsCall is one request to the LFS server of a repository, who sent it, and
-// what for. token is nil for an anonymous caller.
+// An lfsCall is one request to the LFS server of a repository, with its caller and its
+// purpose. token is nil for an anonymous caller.
 type lfsCall struct {
 	s     *Server
 	r     *http.Request
@@ -68,8 +68,8 @@ type lfsCall struct {
 	token *issued
 }
 
-// serveLFS answers all but the transfers themselves. It holds s.mu throughout, as
-// answerCall does.
+// serveLFS answers everything except the transfers themselves. It holds s.mu the whole
+// time, as answerCall does.
 func (s *Server) serveLFS(w http.ResponseWriter, r *http.Request, p lfsPath) {
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
 	if err != nil {
@@ -104,7 +104,7 @@ func (c lfsCall) run() answer {
 	return c.unlock()
 }
 
-// checkForm asks for the headers that the LFS API requires.
+// checkForm checks the headers that the LFS API requires.
 func (c lfsCall) checkForm() *refusal {
 	isList := c.path.endpoint == "locks" && c.r.Method == http.MethodGet
 	switch {
@@ -124,8 +124,8 @@ func isLFSMedia(values []string) bool {
 	return len(values) == 1 && (values[0] == lfsMedia || values[0] == lfsMedia+"; charset=utf-8")
 }
 
-// identify fills in the token and the repository. Who may not know that a
-// repository exists is told that it does not.
+// identify fills in the token and the repository. A caller that may not know of a
+// repository gets the answer for a missing one.
 func (c *lfsCall) identify() *refusal {
 	cred := credentialOf(c.r)
 	if cred.scheme == "basic" {
@@ -168,8 +168,8 @@ func (c lfsCall) mayRead() bool {
 	return c.repo.Public || c.token != nil && c.token.reaches(c.repo) && c.token.allows("contents", "read")
 }
 
-// mayWrite is nil where the caller may write; else it says that doing so needs
-// push access.
+// mayWrite returns nil if the caller may write, and otherwise that doing so needs push
+// access.
 func (c lfsCall) mayWrite(doing string) *refusal {
 	switch {
 	case c.token == nil:
@@ -196,7 +196,7 @@ func (c lfsCall) decode(into any) *refusal {
 	return refuse(http.StatusBadRequest, "Problems parsing JSON")
 }
 
-// lfsAnswer is the refusal in the form of the LFS API.
+// lfsAnswer returns the refusal in the form of the LFS API.
 func (no *refusal) lfsAnswer() answer {
 	return answer{status: no.status, body: object{"message": no.message, "documentation_url": lfsContact}, header: no.header}
 }

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// How long the actions of a batch hold.
+// How long the actions of a batch are valid.
 const (
 	downloadLife = time.Hour
 	uploadLife   = 15 * time.Minute
 )
 
-// A batchRequest is what git-lfs asks for.
+// A batchRequest is a request of git-lfs.
 type batchRequest struct {
 	Operation string      `json:"operation"`
 	Transfers []string    `json:"transfers"`
@@ -31,7 +31,7 @@ type lfsObject struct {
 	Size *int64 `json:"size"`
 }
 
-// batch says where objects are transferred. GitHub knows the basic transfer only.
+// batch answers where objects are transferred. GitHub supports only the basic transfer.
 func (c lfsCall) batch() answer {
 	var b batchRequest
 	if no := c.decode(&b); no != nil {
@@ -95,7 +95,7 @@ func (c lfsCall) offerDownload(out object, o lfsObject) {
 	}}
 }
 
-// offerUpload leaves the actions out for an object that GitHub has.
+// offerUpload omits the actions for an object that GitHub already has.
 func (c lfsCall) offerUpload(out object, o lfsObject) {
 	lfs := c.s.state.lfsOf(c.repo.ID)
 	switch known := lfs.objects[o.OID]; {

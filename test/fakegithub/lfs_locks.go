@@ -102,8 +102,8 @@ func (c lfsCall) verifyLocks() answer {
 	return ok(withCursor(object{"ours": showLocks(ours), "theirs": showLocks(theirs)}, next))
 }
 
-// pageOfLocks returns the locks from the cursor on, which is an ID, and where the
-// next page begins; "" is the end.
+// pageOfLocks returns the locks from the cursor on, which is an ID, and the cursor of
+// the next page; "" at the end.
 func pageOfLocks(locks []LFSLock, cursor string, limit int) (page []LFSLock, next string) {
 	from, _ := strconv.ParseInt(cursor, 10, 64)
 	for _, l := range locks {
@@ -149,7 +149,7 @@ func (c lfsCall) unlock() answer {
 	return ok(object{"lock": l.show()})
 }
 
-// AddLFSLock locks a path of a repository for somebody.
+// AddLFSLock locks a path of a repository for a login.
 func (s *Server) AddLFSLock(owner, name, path, login string) (LFSLock, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 // (https://docs.github.com/apps/creating-github-apps/registering-a-github-app/registering-a-github-app).
 const maxAppName = 34
 
-// An appManifest describes an App that is to be made. The names are those of
+// An appManifest describes an App to be registered. The names are those of
 // https://docs.github.com/apps/sharing-github-apps/registering-a-github-app-from-a-manifest#github-app-manifest-parameters.
 type appManifest struct {
 	Name           string          `json:"name"`
@@ -40,9 +40,8 @@ type hookAttributes struct {
 	Active *bool  `json:"active"`
 }
 
-// parseManifest reads a manifest. What is wrong with it, if anything, is in the
-// words of GitHub's page, or begins with "fakegithub:" where GitHub would let it
-// pass.
+// parseManifest parses a manifest. A problem is in the words of GitHub's page, or
+// begins with "fakegithub:" if GitHub would accept the manifest.
 func parseManifest(text string) (m appManifest, problem string) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.DisallowUnknownFields()
@@ -59,7 +58,7 @@ func (m appManifest) problem() string {
 	switch {
 	case m.URL == "":
 		return `Error "url" wasn't supplied.`
-	case m.Hook != nil && m.Hook.URL == "": // GitHub names the key without its parent
+	case m.Hook != nil && m.Hook.URL == "": // GitHub's message names the key without its parent
 		return `Error "url" wasn't supplied.`
 	case !isWebURL(m.URL) || m.Hook != nil && !isWebURL(m.Hook.URL):
 		return "Error URL must be a valid URL"
@@ -82,7 +81,7 @@ func isWebURL(text string) bool {
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
 }
 
-// checkAppName returns what GitHub says of an App's name, or "".
+// checkAppName returns GitHub's message about an App's name, or "".
 func checkAppName(name string) string {
 	switch {
 	case strings.TrimSpace(name) == "":
@@ -95,7 +94,7 @@ func checkAppName(name string) string {
 	return ""
 }
 
-// appSlug is a name in lower case, with hyphens for spaces and what is special.
+// appSlug returns a name in lower case, with hyphens for spaces and special characters.
 func appSlug(name string) string {
 	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool {
 		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9')
@@ -103,8 +102,8 @@ func appSlug(name string) string {
 	return strings.Join(words, "-")
 }
 
-// unknown is what GitHub says of a permission that it does not have, or of a
-// level that the permission does not have; "" where it has all of them.
+// unknown returns GitHub's message about a permission or a level that does not exist;
+// "" if all exist.
 func (p Permissions) unknown() string {
 	for _, name := range slices.Sorted(maps.Keys(p)) {
 		if !slices.Contains(strings.Fields(permissionLevels[name]), p[name]) {
@@ -136,10 +135,10 @@ var permissionLevels = map[string]string{
 	"enterprise_custom_properties_for_organizations": "read write admin",
 }
 
-// codeLife is how long the code of a manifest is good for.
+// codeLife is how long the code of a manifest is valid.
 const codeLife = time.Hour
 
-// convertManifest answers a code with the App's secrets, once.
+// convertManifest exchanges a code for the App's secrets, once.
 func convertManifest(c call) answer {
 	if no := c.decode(&struct{}{}); no != nil {
 		return no.answer()
@@ -154,7 +153,7 @@ func convertManifest(c call) answer {
 	}
 	delete(c.s.state.conversions, code)
 	body := maps.Clone(c.showApp(found.app))
-	delete(body, "installations_count") // GitHub tells it to the App only
+	delete(body, "installations_count") // GitHub shows it only to the App
 	body["pem"] = string(found.pem)
 	body["client_secret"] = randomBase62(40)
 	body["webhook_secret"] = nil // there is no webhook

@@ -12,8 +12,8 @@ const (
 	maxPerPage     = 100
 )
 
-// page cuts the wanted page out of items and returns the Link header GitHub
-// would send with it. Numbers that make no sense are read as absent.
+// page returns the requested page of items and the Link header that GitHub would send
+// with it. Invalid numbers count as absent.
 func page[T any](c call, items []T) ([]T, http.Header) {
 	q := c.r.URL.Query()
 	size := min(positive(q.Get("per_page"), defaultPerPage), maxPerPage)
@@ -63,7 +63,8 @@ func links(c call, size, number, last int) string {
 	return strings.Join(out, ", ")
 }
 
-// linkPath is the path that a Link header has: GitHub names a repository by its ID there.
+// linkPath returns the path for a Link header, where GitHub names a repository by its
+// ID.
 func (c call) linkPath() string {
 	rest, named := strings.CutPrefix(c.r.URL.EscapedPath(), "/repos/")
 	repo, moved := c.repository()

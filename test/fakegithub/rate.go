@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	rateLimit          = 5000 // requests an hour of an App or installation
+	rateLimit          = 5000 // requests per hour of an App or installation
 	anonymousRateLimit = 60
 )
 
@@ -25,8 +25,8 @@ type rateWindow struct {
 
 func (w rateWindow) remaining() int { return max(0, w.limit-w.used) }
 
-// window returns the current hour of who calls, for the part of the API that is called;
-// the caller holds s.mu.
+// window returns the caller's current hour for the called part of the API. The caller
+// of window must hold s.mu.
 func (c call) window() *rateWindow {
 	if p := c.r.URL.Path; p == "/graphql" || p == "/api/graphql" {
 		return c.s.windowOf("graphql", c.principal())
@@ -54,7 +54,7 @@ func (s *Server) limitOf(principal string) int {
 	return rateLimit
 }
 
-// spend counts one request and refuses the one too many.
+// spend counts one request, and refuses it if it exceeds the limit.
 func (w *rateWindow) spend(principal string) *refusal {
 	w.used++
 	if w.used <= w.limit {
@@ -77,18 +77,18 @@ func (w rateWindow) answer() object {
 
 // SecondaryLimit is how many points GitHub lets one caller spend in a minute
 // (https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits).
-// GitHub counts them by endpoint, this double all together, which is stricter.
+// GitHub counts them by endpoint; this double counts all together, which is stricter.
 const SecondaryLimit = 900
 
 const pointsWindow = time.Minute
 
-// A spending is one request that was let through.
+// A spending is one request that was allowed.
 type spending struct {
 	at     time.Time
 	points int
 }
 
-// costOf is what GitHub's documentation says of most requests.
+// costOf returns the points that GitHub's documentation gives for most requests.
 func costOf(method string) int {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
@@ -97,8 +97,8 @@ func costOf(method string) int {
 	return 5
 }
 
-// spendPoints counts one request by the secondary limit and refuses it where too few
-// points are left. A refused request costs nothing. The caller holds s.mu.
+// spendPoints counts one request for the secondary limit, and refuses it if too few
+// points are left. A refused request costs nothing. The caller must hold s.mu.
 func (c *call) spendPoints(principal string) *refusal {
 	limit := c.s.opts.PointsPerMinute
 	if limit <= 0 {
@@ -114,7 +114,7 @@ func (c *call) spendPoints(principal string) *refusal {
 	return nil
 }
 
-// waitFor returns how long it takes until no more than most points of spent are of the
+// waitFor returns how long it takes until at most most points of spent are from the
 // last minute.
 func waitFor(spent []spending, most int, now time.Time) time.Duration {
 	total := 0
@@ -135,20 +135,19 @@ func waitFor(spent []spending, most int, now time.Time) time.Duration {
 	return 0
 }
 
-// A lag is how long the servers behind this GitHub do not know a new token, and
-// what they answer meanwhile.
+// A lag is how long the servers behind this GitHub do not know a new token, and what
+// they answer until then.
 type lag struct {
 	d     time.Duration
-	reads int // the status that reads are answered with
+	reads int // status of the answers to reads
 }
 
-// SetLag has this GitHub answer as one whose servers learn of a new token late
-// (https://github.com/octokit/auth-app.js/issues/65): for d after it was made, a
-// token that is made from now on is answered status, which is 401, 403 or 404,
-// where the REST API is read, and 401 by all else, DELETE /installation/token
-// among it. The token lives all the same, and a DELETE that was refused ended
-// nothing. A d of 0 turns that off. Tokens that are there keep the lag of when
-// they were made.
+// SetLag makes this GitHub learn of new tokens late
+// (https://github.com/octokit/auth-app.js/issues/65). For d after it is made, a token
+// that is made from now on is answered with status (401, 403 or 404) by reads of the
+// REST API, and with 401 by everything else, including DELETE /installation/token. The
+// token lives all the same, and a refused DELETE revokes nothing. A d of 0 turns this
+// off. Existing tokens keep their lag.
 func (s *Server) SetLag(d time.Duration, status int) error {
 	if d < 0 {
 		return fmt.Errorf("a lag is not negative: %s", d)
@@ -162,13 +161,13 @@ func (s *Server) SetLag(d time.Duration, status int) error {
 	return nil
 }
 
-// isUnknownYet reports whether the servers have not heard of the token.
+// isUnknownYet reports whether the servers do not know the token yet.
 func (s *Server) isUnknownYet(t *issued) bool {
 	return s.Now().Before(t.created.Add(t.lag.d))
 }
 
-// unknownYet is the refusal of a REST request whose token is too new; nil where
-// it is not.
+// unknownYet returns the refusal of a REST request whose token is too new; nil if it is
+// not.
 func (c *call) unknownYet() *refusal {
 	if !c.s.isUnknownYet(c.token) {
 		return nil
@@ -182,8 +181,8 @@ func (c *call) unknownYet() *refusal {
 	return refuse(http.StatusNotFound, "Not Found")
 }
 
-// conditional gives the answer to a GET its ETag, and makes it a 304 where the caller has
-// it already. As at GitHub, a 304 is not counted by the rate limit.
+// conditional adds an ETag to the answer to a GET, and turns it into a 304 if the
+// caller has it already. As at GitHub, a 304 does not count for the rate limit.
 func (c call) conditional(header http.Header, a answer) answer {
 	if c.r.Method != http.MethodGet || a.status != http.StatusOK {
 		return a

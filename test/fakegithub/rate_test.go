@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// still is a clock that stands, so that a slow machine changes nothing.
+// still is a clock that does not move, so that a slow machine changes nothing.
 func still() time.Time { return time.Unix(1_800_000_000, 0) }
 
 func TestSecondaryLimit(t *testing.T) {

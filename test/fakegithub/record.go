@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// A Request is one request the server has seen, without any secret.
+// A Request is one request that the server has received, without any secret.
 type Request struct {
 	Time    time.Time // by the server's clock
 	Method  string
-	Host    string // of URL or of StorageURL
-	Path    string // escaped, as sent; with /api/v3 if it was there
+	Host    string // host of URL or of StorageURL
+	Path    string // escaped, as sent, including /api/v3
 	Query   string // "" at the storage host, where it is a secret
 	Status  int    // 0 while it runs, or if it was cut off before an answer
 	Auth    string // "", "basic", "bearer", "token" or "unknown"
-	Hash    string // Hash of the token or JWT presented; empty without
+	Hash    string // Hash of the presented token or JWT; empty without one
 	Chunked bool   // the body came without a length
 
 	ContentLength   int64 // -1 when chunked
@@ -25,7 +25,7 @@ type Request struct {
 	UserAgent       string
 }
 
-// record notes the request at once, and its status when there is one.
+// record records the request at once, and its status later.
 func (s *Server) record(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 	cred := credentialOf(r)
 	req := &Request{
@@ -47,8 +47,8 @@ func (s *Server) record(w http.ResponseWriter, r *http.Request) http.ResponseWri
 	return &statusWriter{ResponseWriter: w, s: s, req: req}
 }
 
-// A statusWriter notes the status before the client can see it, so that a
-// test that has its answer finds the request complete.
+// A statusWriter records the status before the client can see it, so that the request
+// is complete when a test has its answer.
 type statusWriter struct {
 	http.ResponseWriter
 	s   *Server
@@ -75,7 +75,7 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Requests lists the requests seen so far, in the order they came.
+// Requests returns the requests so far, in order.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,20 +97,20 @@ func (s *Server) Count(match func(Request) bool) int {
 	return n
 }
 
-// ResetRequests forgets the requests seen so far.
+// ResetRequests drops the recorded requests.
 func (s *Server) ResetRequests() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = slices.Clip(s.requests[:0:0])
 }
 
-// Counts are how often something happened since New. What tests do by methods of
-// Server, as MintFor and Revoke, is not counted.
+// Counts are how often something happened since New. Calls of the Server's methods by
+// tests, such as MintFor and Revoke, are not counted.
 type Counts struct {
 	Mints       int // tokens that POST /app/installations/ID/access_tokens made
-	Revokes     int // tokens that DELETE /installation/token ended
-	JWTs        int // different App JWTs with a right signature: how often Apps signed
-	RateLimited int // requests refused for a rate limit; those of Fail are not counted
+	Revokes     int // tokens that DELETE /installation/token revoked
+	JWTs        int // different App JWTs with a valid signature: how often Apps signed
+	RateLimited int // requests refused by a rate limit, except those of Fail
 }
 
 // Counts returns the counts so far.
@@ -120,7 +120,7 @@ func (s *Server) Counts() Counts {
 	return s.state.counts
 }
 
-// countJWT counts a JWT that is seen for the first time; the caller holds s.mu.
+// countJWT counts a JWT that is new. The caller must hold s.mu.
 func (s *Server) countJWT(compact string) {
 	key := tokenKey(sha256.Sum256([]byte(compact)))
 	if !s.state.jwts[key] {

@@ -21,20 +21,20 @@ type Repository struct {
 	Public bool
 	Wiki   bool // a second repository, NAME.wiki.git, exists
 
-	// Files are in its first commit besides README.md: texts by path.
+	// Files are added to its first commit, next to README.md: texts by path.
 	Files map[string]string
 
-	// Dir is the bare repository on disk. It is named by the ID, so that a
-	// rename leaves it alone.
+	// Dir is the bare repository on disk. It is named by the ID, so a rename does not
+	// change it.
 	Dir     string
 	Created time.Time
 }
 
 const defaultBranch = "main"
 
-// repositoryConfig makes plain git behave as GitHub's does where a client can
-// tell: partial clones work, any reachable commit can be fetched, and the
-// server never repacks behind the caller's back.
+// repositoryConfig makes git behave like GitHub where a client can notice: partial
+// clones work, every reachable commit can be fetched, and the server never repacks by
+// itself.
 const repositoryConfig = `[core]
 	repositoryformatversion = 0
 	filemode = true
@@ -85,8 +85,8 @@ func checkRepositoryName(repo Repository) error {
 	return nil
 }
 
-// reserve takes the ID and the name before the directory is made, so that two
-// callers cannot both have them.
+// reserve reserves the ID and the name before the directory is made, so that two
+// callers cannot both get them.
 func (s *Server) reserve(repo *Repository) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,7 +137,7 @@ func (s *Server) createBare(dir string, files map[string]string) error {
 	return s.runGit(ctx, gitCommand{dir: dir, args: []string{"fast-import", "--quiet"}, stdin: commit})
 }
 
-// firstCommit is a stream for git fast-import.
+// firstCommit returns a stream for git fast-import.
 func firstCommit(files map[string]string, now time.Time) string {
 	const message = "Initial commit"
 	var out strings.Builder
@@ -149,7 +149,7 @@ func firstCommit(files map[string]string, now time.Time) string {
 	return out.String()
 }
 
-// repository finds by name, whatever its case; nil if there is none.
+// repository finds a repository by name, whatever its case; nil if there is none.
 func (st *state) repository(owner, name string) *Repository {
 	return st.repositories[st.names[fold(owner+"/"+name)]]
 }
@@ -159,8 +159,8 @@ func (st *state) renamed(owner, name string) *Repository {
 	return st.repositories[st.oldNames[fold(owner+"/"+name)]]
 }
 
-// RenameRepository gives a repository another name. The old one redirects
-// until another repository takes it.
+// RenameRepository renames a repository. The old name redirects until another
+// repository takes it.
 func (s *Server) RenameRepository(owner, name, newName string) error {
 	next := Repository{Owner: owner, Name: newName}
 	if err := checkRepositoryName(next); err != nil {
@@ -184,7 +184,7 @@ func (s *Server) RenameRepository(owner, name, newName string) error {
 	return nil
 }
 
-// RemoveRepository deletes a repository, on disk too. Its name is free again.
+// RemoveRepository deletes a repository, also on disk. Its name can be used again.
 func (s *Server) RemoveRepository(owner, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

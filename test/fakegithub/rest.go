@@ -23,17 +23,17 @@ const (
 
 type object = map[string]any
 
-// A refusal is an answer other than success, with the text GitHub gives.
+// A refusal is an answer other than success, with GitHub's text.
 type refusal struct {
 	status  int
 	message string
-	docs    string // documentation_url; "" is docsURL
+	docs    string // documentation_url; "" means docsURL
 	header  http.Header
 }
 
 func refuse(status int, message string) *refusal { return &refusal{status: status, message: message} }
 
-// loudly refuses what GitHub would let pass and gatepass must not send.
+// loudly refuses what GitHub would accept but gatepass must not send.
 func loudly(message string) *refusal {
 	return refuse(http.StatusBadRequest, "fakegithub: "+message)
 }
@@ -43,7 +43,7 @@ func (no *refusal) answer() answer {
 	return answer{status: no.status, body: body, header: no.header}
 }
 
-// An answer is what a handler says; a nil body is sent as none.
+// An answer is the answer of a handler; a nil body is sent as no body.
 type answer struct {
 	status int
 	body   any
@@ -52,8 +52,8 @@ type answer struct {
 
 func ok(body any) answer { return answer{status: http.StatusOK, body: body} }
 
-// A call is one REST request and who sent it. At most one of app and token is
-// set; neither is for an anonymous caller.
+// A call is one REST request with its caller. At most one of app and token is set; an
+// anonymous caller has neither.
 type call struct {
 	s      *Server
 	r      *http.Request
@@ -62,18 +62,18 @@ type call struct {
 	token  *issued
 }
 
-// Who may call an endpoint.
+// An audience says who may call an endpoint.
 type audience int
 
 const (
 	theApp          audience = iota // an App, by its JWT
-	anInstallation                  // by its token
-	anyone                          // with a token or without
+	anInstallation                  // an installation, by its token
+	anyone                          // with or without a token
 	freeOfRateLimit                 // anyone, and not counted
 )
 
-// routes is every REST endpoint of this GitHub. A further feature adds its
-// lines here and its handlers in a file of its own.
+// routes returns every REST endpoint of this GitHub. A new feature adds its lines here
+// and its handlers in a separate file.
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	add := func(who audience, pattern string, h func(call) answer) {
@@ -112,12 +112,12 @@ func (s *Server) routes() *http.ServeMux {
 	return mux
 }
 
-// prefixHeader carries the prefix past http.ServeMux to the handler; one that
-// a client sends is dropped.
+// prefixHeader carries the prefix through http.ServeMux to the handler. If a client
+// sends it, it is dropped.
 const prefixHeader = "Fakegithub-Prefix"
 
-// serveREST takes the Enterprise prefix off, and keeps http.ServeMux from
-// redirecting unclean paths, which GitHub does not do.
+// serveREST removes the Enterprise prefix, and prevents http.ServeMux from redirecting
+// unclean paths, which GitHub does not do.
 func (s *Server) serveREST(w http.ResponseWriter, r *http.Request) {
 	r2 := r.Clone(r.Context())
 	if rest, ok := strings.CutPrefix(r.URL.Path, enterpriseAPI); ok && (rest == "" || rest[0] == '/') {
@@ -133,7 +133,7 @@ func (s *Server) serveREST(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r2)
 }
 
-// slashAfter is the slash at the end of a path in which it has a meaning.
+// slashAfter returns the slash at the end of a path if it has a meaning there.
 func slashAfter(path string) string {
 	if path != "/" && strings.Contains(path, "/git/matching-refs/") {
 		return "/"
@@ -141,8 +141,8 @@ func slashAfter(path string) string {
 	return ""
 }
 
-// answerCall does what all endpoints share: headers, identity, rate limit. It
-// holds s.mu throughout, so a handler sees and changes one consistent state.
+// answerCall does what all endpoints share: headers, identity, rate limit. It holds
+// s.mu the whole time, so a handler sees and changes one consistent state.
 func (s *Server) answerCall(w http.ResponseWriter, r *http.Request, who audience, h func(call) answer) {
 	c := call{s: s, r: r, prefix: r.Header.Get(prefixHeader)}
 	if err := c.readBody(); err != nil {
@@ -164,7 +164,8 @@ func (c *call) run(header http.Header, who audience, h func(call) answer) answer
 	return h(*c)
 }
 
-// admit identifies the caller and counts the request, or refuses. The caller holds s.mu.
+// admit identifies the caller and counts the request, or refuses it. The caller must
+// hold s.mu.
 func (c *call) admit(header http.Header, who audience) *refusal {
 	if no := checkHeaders(c.r.Header); no != nil {
 		return no
@@ -188,15 +189,15 @@ func (c *call) admit(header http.Header, who audience) *refusal {
 	return nil
 }
 
-// readBody reads the body before the lock is taken: a slow client must not
-// hold up the others.
+// readBody reads the body before the lock is taken, so that a slow client does not
+// block others.
 func (c *call) readBody() error {
 	raw, err := io.ReadAll(http.MaxBytesReader(nil, c.r.Body, maxBody))
 	c.r.Body = io.NopCloser(bytes.NewReader(raw))
 	return err
 }
 
-// checkHeaders asks what api.github.com asks of every request.
+// checkHeaders checks the headers that api.github.com requires of every request.
 func checkHeaders(h http.Header) *refusal {
 	if h.Get("User-Agent") == "" {
 		return refuse(http.StatusForbidden, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header.")
@@ -209,7 +210,7 @@ func checkHeaders(h http.Header) *refusal {
 	}
 }
 
-// identify fills in who is calling, or refuses.
+// identify fills in the caller, or refuses the request.
 func (c *call) identify(who audience) *refusal {
 	cred := credentialOf(c.r)
 	if who == theApp {
@@ -248,7 +249,7 @@ func (c *call) principal() string {
 	return anonymous
 }
 
-// id is the path's {id}; GitHub answers 404 for what is no number.
+// id returns the path's {id}. GitHub answers 404 for a text that is not a number.
 func (c call) id() int64 {
 	n, err := strconv.ParseInt(c.r.PathValue("id"), 10, 64)
 	if err != nil {
@@ -289,7 +290,7 @@ func badBody(err error) *refusal {
 	return refuse(http.StatusBadRequest, "Problems parsing JSON")
 }
 
-// write sends an answer whole, with the headers every answer of GitHub has.
+// write sends a whole answer, with the headers that every answer of GitHub has.
 func (s *Server) write(w http.ResponseWriter, a answer) {
 	h := w.Header()
 	maps.Copy(h, a.header)

@@ -13,7 +13,7 @@ var noContent = answer{status: http.StatusNoContent}
 
 func getApp(c call) answer { return ok(c.showApp(c.app)) }
 
-// getAppBySlug shows a public App to everybody, and a private one to itself
+// getAppBySlug shows a public App to every caller, and a private one only to itself
 // (https://docs.github.com/rest/apps/apps#get-an-app).
 func getAppBySlug(c call) answer {
 	for _, app := range c.s.state.apps {
@@ -40,7 +40,8 @@ func listInstallations(c call) answer {
 	return answer{status: http.StatusOK, body: body, header: header}
 }
 
-// installation is the one of the path's {id}, if it is the caller's.
+// installation returns the installation of the path's {id}, if it belongs to the
+// caller.
 func (c call) installation() *installed {
 	in := c.s.state.installations[c.id()]
 	if in == nil || in.app != c.app {
@@ -82,8 +83,8 @@ func (c call) setSuspended(at time.Time) answer {
 func organizationInstallation(c call) answer { return c.accountInstallation(Organization) }
 func userInstallation(c call) answer         { return c.accountInstallation(User) }
 
-// accountInstallation finds the installation on {login}. GitHub's /users form
-// answers for organizations too, its /orgs form not for users.
+// accountInstallation finds the installation on {login}. GitHub's /users form also
+// answers for organizations, but its /orgs form does not answer for users.
 func (c call) accountInstallation(kind string) answer {
 	acc := c.s.state.accounts[fold(c.r.PathValue("login"))]
 	if acc == nil || (kind == Organization && acc.shownKind() != Organization) {

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// The texts of GitHub's refusals to show a file.
+// The texts of GitHub's refusals of a file.
 const (
 	msgNotForApps = "Resource not accessible by integration"
 	msgNoCommit   = "No commit found for the ref "
@@ -25,9 +25,9 @@ const (
 	base64LineSize = 60      // GitHub breaks the text of a file
 )
 
-// getContents answers with a file or a directory as it is in the bare repository now. What
-// else a path may name, and media types other than JSON, are refused loudly.
-// git runs while the state is locked, for a few milliseconds.
+// getContents answers with the current content of a file or a directory in the bare
+// repository. It refuses loudly other kinds of objects, and media types other than
+// JSON. git runs while the state is locked, for a few milliseconds.
 func getContents(c call) answer {
 	repo, moved := c.repository()
 	if repo == nil || !c.maySee(repo) {
@@ -56,7 +56,7 @@ func getContents(c call) answer {
 	return ok(c.showFile(repo, ref, f))
 }
 
-// contentsSuffix is what follows a repository's URL in this call's own.
+// contentsSuffix returns what follows a repository's URL in this call's URL.
 func (c call) contentsSuffix() string {
 	suffix := "/contents/" + escapePath(c.r.PathValue("path"))
 	if c.r.URL.RawQuery != "" {
@@ -67,7 +67,7 @@ func (c call) contentsSuffix() string {
 
 func escapePath(p string) string { return (&url.URL{Path: p}).EscapedPath() }
 
-// acceptsJSON tells GitHub's JSON from its raw, html and object forms.
+// acceptsJSON distinguishes GitHub's JSON from its raw, html and object forms.
 func acceptsJSON(accept string) bool {
 	for _, form := range []string{"*/*", "application/json", "application/vnd.github+json", "application/vnd.github.v3+json"} {
 		if strings.Contains(accept, form) {
@@ -77,7 +77,7 @@ func acceptsJSON(accept string) bool {
 	return false
 }
 
-// directory lists what is in one; it reports false where the path names no directory.
+// directory lists a directory. It returns false if the path is not a directory.
 func (c call) directory(repo *Repository, ref, path string) ([]object, bool) {
 	if repo.Dir == "" { // without git
 		return nil, false
@@ -103,7 +103,7 @@ func (c call) directory(repo *Repository, ref, path string) ([]object, bool) {
 	return out, true
 }
 
-// showEntry is one line of git's within a directory.
+// showEntry returns one line of git's list of a directory, as the API shows it.
 func (c call) showEntry(repo *Repository, ref, line string) object {
 	meta, at, _ := strings.Cut(line, "\t")
 	var mode, kind, sha, size string
@@ -129,7 +129,7 @@ type file struct {
 	text []byte
 }
 
-// file reads one file of a commit.
+// file returns one file of a commit.
 func (c call) file(repo *Repository, ref, path string) (file, *refusal) {
 	if repo.Dir == "" { // without git
 		return file{}, notFound
@@ -158,7 +158,7 @@ func (c call) file(repo *Repository, ref, path string) (file, *refusal) {
 
 var errNoCommit = errors.New("no such commit, branch or tag")
 
-// entry is git's line for the path; "" where the commit has none.
+// entry returns git's line for the path; "" if the commit does not have it.
 func (c call) entry(repo *Repository, ref, path string) (string, error) {
 	if strings.ContainsAny(ref, "~^:?*[\\ \t\n\x00") || strings.Contains(ref, "..") || strings.Contains(ref, "@{") {
 		return "", errNoCommit
@@ -180,7 +180,7 @@ func (c call) entry(repo *Repository, ref, path string) (string, error) {
 	return "", errNoCommit
 }
 
-// isSHA1 reports whether text is the full name of an object.
+// isSHA1 reports whether text is the full hash of an object.
 func isSHA1(text string) bool {
 	return len(text) == 40 && strings.Trim(text, "0123456789abcdef") == ""
 }
@@ -210,8 +210,8 @@ func inLines(text string) string {
 	return out.String()
 }
 
-// repository is the one the path names, by {owner}/{repo} or {id}, and
-// whether the name is one it had before.
+// repository returns the repository that the path names, by {owner}/{repo} or {id}, and
+// whether the name is a former one.
 func (c call) repository() (repo *Repository, moved bool) {
 	st := &c.s.state
 	owner, name := c.r.PathValue("owner"), c.r.PathValue("repo")
@@ -239,7 +239,7 @@ func (c call) maySee(repo *Repository) bool {
 	return repo.Public || (c.token != nil && c.token.reaches(repo) && c.token.allows("metadata", "read"))
 }
 
-// movedTo is GitHub's redirect from an old name, which goes by the ID.
+// movedTo returns GitHub's redirect from a former name, which uses the ID.
 func (c call) movedTo(repo *Repository, suffix string) answer {
 	url := fmt.Sprintf("https://%s%s/repositories/%d%s", c.r.Host, c.prefix, repo.ID, suffix)
 	return answer{

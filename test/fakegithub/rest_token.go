@@ -15,8 +15,8 @@ type tokenRequest struct {
 	Permissions   notNull[Permissions] `json:"permissions"`
 }
 
-// notNull is a value that may be absent but not null, which GitHub's
-// description allows nowhere and an encoder's nil slice would become.
+// notNull is a value that may be absent but not null. GitHub's description never allows
+// null, and an encoder would write it for a nil slice.
 type notNull[T any] struct{ value T }
 
 var errNull = errors.New("null is not a list or an object")
@@ -49,8 +49,7 @@ func createToken(c call) answer {
 	return answer{status: http.StatusCreated, body: c.showToken(token, made)}
 }
 
-// wantsStateless follows the header by which GitHub lets one request choose
-// the form of its token.
+// wantsStateless reads the header by which a request chooses the form of its token.
 func (c call) wantsStateless() bool {
 	switch c.r.Header.Get("X-GitHub-Stateless-S2S-Token") {
 	case "enabled":
@@ -61,7 +60,7 @@ func (c call) wantsStateless() bool {
 	return c.s.opts.StatelessTokens
 }
 
-// showToken names repositories only for a token narrowed to some.
+// showToken lists repositories only for a token that is limited to some.
 func (c call) showToken(token string, t *issued) object {
 	body := object{
 		"token":                token,

@@ -1,14 +1,13 @@
-// Package fakegithub is a strict, stateful double of the part of GitHub that
-// gatepass talks to: Apps, how they are made from a manifest, and their JWTs,
-// installations, scoped and expiring installation tokens, git over smart HTTP, and
-// Git LFS, all behind one TLS listener on the loopback interface; what LFS stores is
-// behind another.
+// Package fakegithub is a strict, stateful double of the part of GitHub that gatepass
+// uses: Apps and their registration from a manifest, App JWTs, installations, scoped
+// and expiring installation tokens, git over smart HTTP, and Git LFS. All are behind
+// one TLS listener on the loopback interface; the storage of LFS is behind another.
 //
-// It is a server, not a stub: tokens are minted, narrowed, revoked and run out
-// by its clock, and the repositories are real bare repositories served by real
-// git. Where GitHub is lenient and gatepass must not rely on it (unknown keys
-// in a request, an undocumented combination), the double refuses loudly with a
-// message that begins "fakegithub:".
+// It is a server, not a stub: tokens are minted, narrowed and revoked, and expire by
+// its clock; the repositories are real bare repositories served by real git. Where
+// GitHub is lenient and gatepass must not rely on it (unknown keys in a request, an
+// undocumented combination), the double refuses loudly with a message that begins
+// "fakegithub:".
 //
 //	gh, err := fakegithub.New(fakegithub.Options{})
 //	defer gh.Close()
@@ -16,8 +15,8 @@
 //	_, err = gh.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"})
 //	inst, err := gh.AddInstallation(fakegithub.Installation{AppID: app.ID, Account: "acme", RepositorySelection: "all"})
 //
-// Messages and status codes follow https://docs.github.com/rest and what
-// github.com was seen to answer.
+// Messages and status codes follow https://docs.github.com/rest and observed answers of
+// github.com.
 package fakegithub
 
 import (
@@ -45,10 +44,10 @@ type Options struct {
 	// that Close removes.
 	Root string
 
-	// Now is the clock that Advance moves on from; nil means time.Now.
+	// Now is the clock that Advance moves; nil means time.Now.
 	Now func() time.Time
 
-	// Delay is slept before every answer, as the network would.
+	// Delay is how long to wait before every answer, to simulate a network.
 	Delay time.Duration
 
 	// Git is the git binary; empty means "git" on PATH.
@@ -57,21 +56,21 @@ type Options struct {
 	// Addr is the address to listen on; empty means a free port of 127.0.0.1.
 	Addr string
 
-	// Names are further DNS names that the certificate is for, of a client that
-	// is led here when it calls them.
+	// Names are additional DNS names for the certificate, for a client that is led here
+	// when it calls them.
 	Names []string
 
-	// Residency makes it a host with data residency, such as "acme.ghe.com": git is there,
-	// and the API at api.acme.ghe.com. Clients have to be led here for both names. Empty
-	// means one host for both.
+	// Residency makes this a host with data residency, such as "acme.ghe.com": git is
+	// at that host, and the API at api.acme.ghe.com. Clients must be led here for both
+	// names. Empty means one host for both.
 	Residency string
 
 	// HandlerOnly opens no listener: the Server is used as an http.Handler or
 	// through Transport.
 	HandlerOnly bool
 
-	// RESTOnly makes repositories without any git behind them, in a thousandth
-	// of the time. git does not find them.
+	// RESTOnly makes repositories without git, which takes a thousandth of the time.
+	// git does not find them.
 	RESTOnly bool
 
 	// StatelessTokens mints the long form, ghs_APPID_JWT, instead of the
@@ -108,12 +107,12 @@ type Server struct {
 	closed   bool
 	state    state
 	servers  []*http.Server
-	beside   map[string]http.Handler // by host, where there is no listener
+	beside   map[string]http.Handler // by host, if there is no listener
 	faults   []*fault
 	requests []*Request
 }
 
-// state is what this GitHub knows.
+// state is the state of this GitHub.
 type state struct {
 	lastID        int64
 	accounts      map[string]*account    // by login, lower case
@@ -123,14 +122,14 @@ type state struct {
 	names         map[string]int64       // lower-case owner/name to repository ID
 	oldNames      map[string]int64       // names given up by a rename
 	tokens        map[tokenKey]*issued   // by SHA-256 of the token
-	usage         map[string]*rateWindow // by resource and who is asking
-	browser       *signedIn              // nil when nobody is
-	pending       map[string]*pendingApp // by the token of their form
+	usage         map[string]*rateWindow // by resource and caller
+	browser       *signedIn              // nil if no user is signed in
+	pending       map[string]*pendingApp // by the token of the form
 	conversions   map[string]*conversion // by code
-	lag           lag                    // of tokens that are made from now on
-	points        map[string][]spending  // of the last minute, oldest first, by who is asking
+	lag           lag                    // for tokens that are made from now on
+	points        map[string][]spending  // of the last minute, oldest first, by caller
 	counts        Counts
-	jwts          map[tokenKey]bool   // those with a right signature
+	jwts          map[tokenKey]bool   // those with a valid signature
 	lfs           map[int64]*lfsState // by repository ID
 }
 
@@ -153,8 +152,8 @@ func newState() state {
 	}
 }
 
-// nextID gives every object of this GitHub an ID of its own, so that one kind
-// of ID used as another is never right by accident.
+// nextID gives every object of this GitHub a unique ID, so that one kind of ID in the
+// place of another is never valid by accident.
 func (st *state) nextID() int64 {
 	st.lastID++
 	return st.lastID
@@ -231,8 +230,8 @@ func (s *Server) listen() error {
 	return nil
 }
 
-// serve accepts HTTP/1.1 only: faults need the bare connection, and git
-// servers are reached that way by gatepass's own gateway too.
+// serve accepts HTTP/1.1 only: faults need the bare connection, and gatepass's own
+// gateway also uses HTTP/1.1 with git servers.
 func (s *Server) serve(l net.Listener, h http.Handler) {
 	server := &http.Server{
 		Handler:           h,
@@ -248,12 +247,12 @@ func (s *Server) serve(l net.Listener, h http.Handler) {
 	s.running.Go(func() { _ = server.Serve(tl) })
 }
 
-// URL is the address of this GitHub as a browser or git would use it, such as
-// https://127.0.0.1:40123. The REST API answers at URL()/api/v3, as GitHub
-// Enterprise Server does, and at URL() itself, as api.github.com does.
+// URL returns the address of this GitHub for a browser or git, such as
+// https://127.0.0.1:40123. The REST API answers at URL()/api/v3, as in GitHub
+// Enterprise Server, and at URL() itself, as at api.github.com.
 func (s *Server) URL() string { return s.url }
 
-// Host is the host and port of URL, as git sends them to a credential helper.
+// Host returns the host and port of URL, as git sends them to a credential helper.
 func (s *Server) Host() string { return s.url[len("https://"):] }
 
 // Close ends every connection and every git process, and returns once they are
@@ -299,8 +298,8 @@ func (s *Server) wait() error {
 	}
 }
 
-// enter counts a request in, unless the server is closing. Without it a
-// handler could start after Close has looked.
+// enter counts a request, unless the server is closing. Without it a handler could
+// start after Close has checked.
 func (s *Server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -311,8 +310,7 @@ func (s *Server) enter() bool {
 	return true
 }
 
-// ServeHTTP answers git, LFS and REST requests alike, and those to the host of
-// StorageURL.
+// ServeHTTP answers git, LFS and REST requests, and requests to the host of StorageURL.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.enter() {
 		http.Error(w, "closing", http.StatusServiceUnavailable)
@@ -331,8 +329,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.withFaults(w, r, s.dispatch)
 }
 
-// besideAt is the handler of another host that this server answers for; nil if there is
-// none.
+// besideAt returns the handler of another host that this server answers for; nil if
+// there is none.
 func (s *Server) besideAt(host string) http.Handler {
 	s.mu.Lock()
 	defer s.mu.Unlock()

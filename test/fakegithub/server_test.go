@@ -34,8 +34,8 @@ func processesIn(t *testing.T, root string) int {
 	return n
 }
 
-// startedClone asks for a pack far bigger than a connection buffers, and reads
-// only its beginning, so that git is busy until somebody ends it.
+// startedClone requests a pack far bigger than the buffers of a connection, and reads
+// only its beginning, so that git is busy until it is killed.
 func (w *world) startedClone() (leave func()) {
 	w.t.Helper()
 	ws := w.workspace(w.token(mayWrite))
@@ -90,7 +90,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	}
 }
 
-// A request that nobody finishes sending does not hold Close up.
+// A request that is never completed does not delay Close.
 func TestCloseDuringAnUpload(t *testing.T) {
 	w := newWorld(t, Options{})
 	body, stall := io.Pipe()

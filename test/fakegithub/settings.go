@@ -16,17 +16,17 @@ import (
 	"time"
 )
 
-// minState is the least length of a state that nobody guesses.
+// minState is the shortest length of a state that cannot be guessed.
 const minState = 16
 
-// signedIn is who sits at the browser. There is one at most.
+// signedIn is the user of the browser. There is at most one.
 type signedIn struct {
 	account *account
 	owns    map[string]bool // organizations, by login in lower case
 }
 
-// SignIn says who opens pages of this GitHub in a browser, and which
-// organizations that user owns. With an empty login nobody is signed in.
+// SignIn sets the user who opens pages of this GitHub in a browser, and the
+// organizations that the user owns. With an empty login no user is signed in.
 func (s *Server) SignIn(login string, organizations ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,8 +57,8 @@ type pendingApp struct {
 	owner    *account
 }
 
-// settingsOwner is for whom the App of the path is to be made, or the answer to
-// those who may not make one there.
+// settingsOwner returns the owner of the App to be registered at the path, or the
+// answer for a user who may not register one there.
 func (c call) settingsOwner() (*account, *answer) {
 	browser := c.s.state.browser
 	if browser == nil {
@@ -78,8 +78,8 @@ func (c call) settingsOwner() (*account, *answer) {
 
 func loginPage(call) answer { return showPage(http.StatusOK, "Sign in to GitHub", nil) }
 
-// newAppForm is the form for making an App by hand, which is all that is left of
-// a manifest when somebody had to sign in first.
+// newAppForm answers with the form for registering an App by hand. That is all that is
+// left of a manifest if the user had to sign in first.
 func newAppForm(c call) answer {
 	if _, no := c.settingsOwner(); no != nil {
 		return *no
@@ -87,7 +87,7 @@ func newAppForm(c call) answer {
 	return showPage(http.StatusOK, "Register new GitHub App", nil)
 }
 
-// newAppFromManifest asks whether the App of a manifest is to be made.
+// newAppFromManifest asks the user to confirm the App of a manifest.
 func newAppFromManifest(c call) answer {
 	owner, no := c.settingsOwner()
 	if no != nil {
@@ -117,7 +117,7 @@ func confirmPage(c call, status int, token, name, problem string) answer {
 	})
 }
 
-// createApp is the click on the button.
+// createApp handles the click on the button.
 func createApp(c call) answer {
 	owner, no := c.settingsOwner()
 	if no != nil {
@@ -149,8 +149,7 @@ func createApp(c call) answer {
 	return redirect(to.String())
 }
 
-// nameTaken reports whether an App has the name, or an account other than the
-// one that makes it.
+// nameTaken reports whether an App has the name, or an account other than the owner.
 func (st *state) nameTaken(name string, owner *account) bool {
 	slug := appSlug(name)
 	for _, app := range st.apps {
@@ -162,8 +161,8 @@ func (st *state) nameTaken(name string, owner *account) bool {
 	return acc != nil && acc != owner
 }
 
-// MakeApp does in one step what takes a browser otherwise: owner has GitHub make
-// the App of a manifest. It returns the code.
+// MakeApp does in one step what otherwise takes a browser: owner registers the App of a
+// manifest. It returns the code.
 func (s *Server) MakeApp(owner, manifest string) (code string, err error) {
 	m, problem := parseManifest(manifest)
 	if problem == "" {
@@ -181,7 +180,7 @@ func (s *Server) MakeApp(owner, manifest string) (code string, err error) {
 	return s.makeApp(&pendingApp{manifest: m, owner: account}, m.Name)
 }
 
-// A conversion is what a code is good for.
+// A conversion is what a code can be exchanged for.
 type conversion struct {
 	app     *App
 	pem     []byte
@@ -210,7 +209,7 @@ func (s *Server) makeApp(p *pendingApp, name string) (code string, err error) {
 	return code, nil
 }
 
-// form reads a body that has each of the fields once and no others.
+// form parses a body that has each of the fields once and no others.
 func (c call) form(fields ...string) (form url.Values, problem string) {
 	if err := c.r.ParseForm(); err != nil || len(c.r.PostForm) != len(fields) {
 		return url.Values{}, "fakegithub: want a form with " + strings.Join(fields, " and ")
@@ -230,7 +229,7 @@ func redirect(to string) answer {
 // A webPage is a body for people.
 type webPage []byte
 
-// A confirmation is GitHub's question before it makes an App.
+// A confirmation is GitHub's question before it registers an App.
 type confirmation struct{ Action, Token, Name, Problem, Owner string }
 
 var pageTemplate = template.Must(template.New("").Parse(`<!DOCTYPE html>
@@ -252,7 +251,7 @@ func showPage(status int, title string, confirm *confirmation) answer {
 	return answer{status: status, body: webPage(b.Bytes())}
 }
 
-// A clock is real time, or the caller's, moved on by Advance.
+// A clock is the real clock, or the caller's, moved by Advance.
 type clock struct {
 	base   func() time.Time // nil means time.Now
 	offset atomic.Int64     // nanoseconds
@@ -266,18 +265,18 @@ func (c *clock) now() time.Time {
 	return base().Add(time.Duration(c.offset.Load())).UTC()
 }
 
-// Now is the time this GitHub believes it is.
+// Now returns this GitHub's time.
 func (s *Server) Now() time.Time { return s.clock.now() }
 
-// Advance moves this GitHub's clock by d, which may be negative. Tokens expire
-// and JWTs are judged by it; certificates are not.
+// Advance moves this GitHub's clock by d, which may be negative. It applies to tokens
+// and JWTs, but not to certificates.
 func (s *Server) Advance(d time.Duration) { s.clock.offset.Add(int64(d)) }
 
-// timestamp is the form of every time in GitHub's JSON.
+// timestamp formats a time as in GitHub's JSON.
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
-// serveResident answers as a host with data residency does: git at https://SUB.ghe.com, and
-// the API at https://api.SUB.ghe.com, with the paths of api.github.com.
+// serveResident answers like a host with data residency: git at https://SUB.ghe.com,
+// and the API at https://api.SUB.ghe.com, with the paths of api.github.com.
 func (s *Server) serveResident(w http.ResponseWriter, r *http.Request) {
 	git, isGit := parseGitPath(r.URL.EscapedPath())
 	lfs, isLFS := parseLFSPath(r.URL.EscapedPath())
@@ -294,7 +293,7 @@ func (s *Server) serveResident(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// webHost is the host of the pages that belong to an API.
+// webHost returns the host of the pages that belong to an API.
 func (s *Server) webHost(host string) string {
 	if s.opts.Residency == "" {
 		return host
@@ -302,7 +301,7 @@ func (s *Server) webHost(host string) string {
 	return strings.TrimPrefix(host, "api.")
 }
 
-// names are those that the certificate is for.
+// names returns the names for the certificate.
 func (s *Server) names() []string {
 	if s.opts.Residency == "" {
 		return s.opts.Names

@@ -10,7 +10,7 @@ import (
 // The shapes of GitHub's objects, as its published description has them. What
 // the double does not model is there with a value that means nothing.
 
-// epoch is when everything that records no time of its own was made.
+// epoch is the creation time of everything that records no time of its own.
 var epoch = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func nodeID(kind string, id int64) string {
@@ -149,7 +149,7 @@ func visibility(repo *Repository) string {
 	return "private"
 }
 
-// rolesOf puts an installation's rights the way GitHub puts a user's.
+// rolesOf expresses an installation's permissions as GitHub expresses a user's.
 func rolesOf(t *issued) object {
 	may := func(level string) bool { return t != nil && t.allows("contents", level) }
 	return object{

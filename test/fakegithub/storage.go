@@ -17,12 +17,12 @@ import (
 	"strings"
 )
 
-// A storageHost is where the objects of Git LFS lie: another address than that of
-// GitHub, which believes signatures only, as github-cloud.githubusercontent.com,
+// A storageHost has the objects of Git LFS. Its address differs from GitHub's, and it
+// accepts only signatures, as github-cloud.githubusercontent.com,
 // github-cloud.s3.amazonaws.com and lfs.github.com do.
 type storageHost struct {
 	url string // https://HOST
-	key []byte // of its signatures
+	key []byte // key for its signatures
 }
 
 func newStorageHost() *storageHost {
@@ -31,18 +31,18 @@ func newStorageHost() *storageHost {
 	return h
 }
 
-// isForStorage tells requests to the storage host from those to GitHub.
+// isForStorage distinguishes requests to the storage host from those to GitHub.
 func (s *Server) isForStorage(r *http.Request) bool {
 	return "https://"+r.Host == s.storage.url
 }
 
-// lfsState is what Git LFS knows of a repository.
+// lfsState is the LFS state of a repository.
 type lfsState struct {
 	objects map[string]storedObject // by OID
 	locks   []LFSLock               // by ID
 }
 
-// A storedObject has been uploaded; it is the repository's when it was verified.
+// A storedObject has been uploaded; it belongs to the repository once it is verified.
 type storedObject struct {
 	size     int64
 	verified bool
@@ -55,12 +55,12 @@ func (st *state) lfsOf(repository int64) *lfsState {
 	return st.lfs[repository]
 }
 
-// StorageURL is the address of the host that has the objects of Git LFS, another
-// one than URL.
+// StorageURL returns the address of the host with the LFS objects, which differs from
+// URL.
 func (s *Server) StorageURL() string { return s.storage.url }
 
-// LFSObjects lists the objects of a repository that were uploaded and verified, by
-// OID.
+// LFSObjects returns the OIDs of the objects of a repository that were uploaded and
+// verified.
 func (s *Server) LFSObjects(owner, name string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +97,7 @@ func (s *Server) objectFile(repository int64, oid string) string {
 	return filepath.Join(s.opts.Root, "lfs", strconv.FormatInt(repository, 10), oid)
 }
 
-// keep writes an object to the disk.
+// keep stores an object on disk.
 func (s *Server) keep(repository int64, content io.Reader) (oid string, size int64, err error) {
 	dir := filepath.Join(s.opts.Root, "lfs", strconv.FormatInt(repository, 10))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -133,7 +133,7 @@ func (s *Server) serveStorage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuseStorage answers as S3 does, and reads the body first.
+// refuseStorage answers like S3, after reading the body.
 func refuseStorage(w http.ResponseWriter, r *http.Request, no *refusal) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	maps.Copy(w.Header(), no.header)
@@ -203,7 +203,7 @@ func (s *Server) receiveObject(w http.ResponseWriter, r *http.Request, id int64,
 	w.WriteHeader(http.StatusOK)
 }
 
-// verifyObject makes an uploaded object the repository's: POST
+// verifyObject adds an uploaded object to the repository: POST
 // /OWNER/NAME/objects/OID/verify.
 func (s *Server) verifyObject(w http.ResponseWriter, r *http.Request, path []string) {
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))

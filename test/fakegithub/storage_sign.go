@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// The form of signatures is Amazon's; what is signed is this double's own.
+// The form of signatures is Amazon's; the signed text is this double's own.
 const (
 	amzAlgorithm = "AWS4-HMAC-SHA256"
 	amzTime      = "20060102T150405Z"
@@ -21,7 +21,7 @@ const (
 	amzKeyID     = "AKIAFAKEGITHUBDOUBLE"
 )
 
-// sign makes the signature of parts.
+// sign returns the signature of parts.
 func (h *storageHost) sign(parts ...string) string {
 	m := hmac.New(sha256.New, h.key)
 	for _, p := range parts {
@@ -34,7 +34,7 @@ func mediaPath(repository int64, oid string) string {
 	return fmt.Sprintf("/alambic/media/%d/%s/%s/%s", repository, oid[:2], oid[2:4], oid)
 }
 
-// signedURL is where an object can be read for life.
+// signedURL returns a URL that can be read for life.
 func (s *Server) signedURL(repository int64, oid string, life time.Duration) string {
 	now := s.Now()
 	q := url.Values{
@@ -47,8 +47,8 @@ func (s *Server) signedURL(repository int64, oid string, life time.Duration) str
 	return s.storage.url + path + "?" + q.Encode()
 }
 
-// checkSignedURL refuses as S3 does what signedURL did not make, or made too long
-// ago.
+// checkSignedURL refuses, as S3 does, a URL that signedURL did not make or that has
+// expired.
 func (s *Server) checkSignedURL(r *http.Request) *refusal {
 	q := r.URL.Query()
 	signature := q.Get("X-Amz-Signature")
@@ -68,7 +68,7 @@ func (s *Server) checkSignedURL(r *http.Request) *refusal {
 	return nil
 }
 
-// signedUpload is where an object is written, and the headers that are believed
+// signedUpload returns where to write an object, and the headers that authorize it
 // there.
 func (s *Server) signedUpload(repository int64, oid string, size int64) (href string, header object) {
 	now := s.Now()
@@ -100,7 +100,7 @@ func (s *Server) checkSignedUpload(r *http.Request, repository int64, oid string
 	return nil
 }
 
-// remoteAuth is the credential for the verification of one object.
+// remoteAuth returns the credential for verifying one object.
 func (s *Server) remoteAuth(repository int64, oid string, expires time.Time) string {
 	end := strconv.FormatInt(expires.Unix(), 10)
 	signature := s.storage.sign("verify", strconv.FormatInt(repository, 10), oid, end)

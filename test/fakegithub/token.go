@@ -16,16 +16,16 @@ import (
 // tokenLife is how long GitHub lets an installation token live.
 const tokenLife = time.Hour
 
-// maxRepositories is how many repositories one token may be narrowed to.
+// maxRepositories is how many repositories one token may be limited to.
 const maxRepositories = 500
 
 type tokenKey [sha256.Size]byte
 
-// issued is a token as the server keeps it: the token itself is not kept.
+// issued is a token in the server's state, without the token itself.
 type issued struct {
 	installation *installed
 	permissions  Permissions
-	narrowed     bool           // to repositories; else it has all the installation has
+	narrowed     bool           // limited to repositories; otherwise it has all of the installation
 	repositories map[int64]bool // IDs, when narrowed
 	created      time.Time
 	expires      time.Time
@@ -34,23 +34,23 @@ type issued struct {
 
 // A Token describes a live token without containing it.
 type Token struct {
-	Hash           string // base64(sha256(token)), as GitHub's audit log shows it
+	Hash           string // base64(sha256(token)), as in GitHub's audit log
 	InstallationID int64
 	Permissions    Permissions
-	Repositories   []string // full names of all it reaches now, sorted
+	Repositories   []string // full names of all repositories that it reaches now, sorted
 	Created        time.Time
 	Expires        time.Time
 }
 
-// A scope is what a token is asked to be narrowed to. As at GitHub, an empty
-// part means everything the installation has.
+// A scope is the requested limits of a token. As at GitHub, an empty part means
+// everything that the installation has.
 type scope struct {
 	names       []string
 	ids         []int64
 	permissions Permissions
 }
 
-// The texts of GitHub's refusals to mint.
+// The texts of GitHub's refusals of a mint.
 const (
 	msgNoRepository   = "There is at least one repository that does not exist or is not accessible to the parent installation."
 	msgNoPermission   = "The permissions requested are not granted to this installation."
@@ -59,13 +59,13 @@ const (
 	msgTooMany        = "A maximum of 500 repositories can be requested."
 )
 
-// Hash is the form of a token in Requests, Tokens and GitHub's audit log.
+// Hash returns a token's hash in the form of Requests, Tokens and GitHub's audit log.
 func Hash(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// mint makes a token; the caller holds s.mu.
+// mint makes a token. The caller must hold s.mu.
 func (s *Server) mint(in *installed, want scope, stateless bool) (string, *issued, *refusal) {
 	if !in.suspended.IsZero() {
 		return "", nil, refuse(http.StatusForbidden, msgSuspended)
@@ -109,8 +109,8 @@ func (st *state) narrow(t *issued, want scope) *refusal {
 	return nil
 }
 
-// reaches reports whether the token is for the repository now: it never has
-// more than its installation.
+// reaches reports whether the token has the repository now. It never has more than its
+// installation.
 func (t *issued) reaches(repo *Repository) bool {
 	return t.installation.reaches(repo) && (!t.narrowed || t.repositories[repo.ID])
 }
@@ -120,8 +120,8 @@ func (t *issued) allows(name, level string) bool {
 	return t.permissions.Allows(name, level) && t.installation.permissions.Allows(name, level)
 }
 
-// token finds a live token; the caller holds s.mu. Tokens of a removed
-// installation are dead, those of a suspended one are not.
+// token finds a live token. The caller must hold s.mu. Tokens of a removed installation
+// are dead; those of a suspended one are not.
 func (s *Server) token(secret string) *issued {
 	t := s.state.tokens[sha256.Sum256([]byte(secret))]
 	if t == nil || !s.Now().Before(t.expires) || s.state.installations[t.installation.id] != t.installation {
@@ -130,9 +130,8 @@ func (s *Server) token(secret string) *issued {
 	return t
 }
 
-// MintFor mints without a JWT, for tests of what happens afterwards. Empty
-// repos and permissions mean everything, as at GitHub; repos are names without
-// the owner.
+// MintFor mints without a JWT, for tests of later steps. Empty repos and permissions
+// mean everything, as at GitHub; repos are names without the owner.
 func (s *Server) MintFor(installationID int64, repos []string, permissions Permissions) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +146,7 @@ func (s *Server) MintFor(installationID int64, repos []string, permissions Permi
 	return token, nil
 }
 
-// Revoke ends a token and reports whether it was live.
+// Revoke revokes a token and reports whether it was live.
 func (s *Server) Revoke(token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +155,7 @@ func (s *Server) Revoke(token string) bool {
 	return live
 }
 
-// Tokens lists the live tokens, oldest first.
+// Tokens returns the live tokens, oldest first.
 func (s *Server) Tokens() []Token {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,9 +188,9 @@ func (st *state) fullNames(t *issued) []string {
 	return out
 }
 
-// newToken makes the opaque form, ghs_ and 36 characters, or the long one,
-// whose length varies around 520. Clients must not look inside either, so the
-// long form's signature is as random as the rest.
+// newToken makes the opaque form, ghs_ and 36 characters, or the long form, whose
+// length varies around 520. Clients must not parse either, so even the long form's
+// signature is random.
 func newToken(appID int64, now time.Time, stateless bool) string {
 	if !stateless {
 		return "ghs_" + randomBase62(36)
@@ -215,7 +214,7 @@ func randomBase62(n int) string {
 	return string(out)
 }
 
-// A presented credential, by scheme: "basic", "bearer", "token", "unknown" for
+// A presented is a credential by scheme: "basic", "bearer", "token", "unknown" for
 // anything else in an Authorization header, and "" for no header.
 type presented struct {
 	scheme string
@@ -251,7 +250,7 @@ func (p Permissions) Allows(name, level string) bool {
 	return levels[level] > 0 && levels[p[name]] >= levels[level]
 }
 
-// covers reports whether p allows everything want does.
+// covers reports whether p allows everything that want does.
 func (p Permissions) covers(want Permissions) bool {
 	for name, level := range want {
 		if !p.Allows(name, level) {
@@ -261,8 +260,8 @@ func (p Permissions) covers(want Permissions) bool {
 	return true
 }
 
-// withMetadata adds what GitHub adds to every non-empty set: an App that may
-// do anything with a repository may also read its metadata.
+// withMetadata adds what GitHub adds to every non-empty set: an App with any permission
+// for a repository may also read its metadata.
 func (p Permissions) withMetadata() Permissions {
 	out := maps.Clone(p)
 	if len(out) > 0 && out["metadata"] == "" {

@@ -8,7 +8,7 @@ import (
 )
 
 // Transport reaches the server without a network, so that it can be used in a
-// testing/synctest bubble. Whole answers are held in memory.
+// testing/synctest bubble. It buffers whole answers in memory.
 func (s *Server) Transport() http.RoundTripper { return transport{s} }
 
 type transport struct{ h http.Handler }
@@ -42,7 +42,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.response(req, broken), nil
 }
 
-// A memoryWriter keeps an answer.
+// A memoryWriter buffers an answer.
 type memoryWriter struct {
 	header http.Header
 	status int
@@ -62,7 +62,7 @@ func (w *memoryWriter) Write(p []byte) (int, error) {
 	return w.body.Write(p)
 }
 
-// run reports whether the handler broke the connection.
+// run runs the handler, and reports whether it broke the connection.
 func (w *memoryWriter) run(h http.Handler, r *http.Request) (broken bool) {
 	defer func() {
 		if v := recover(); v != nil && v != http.ErrAbortHandler {

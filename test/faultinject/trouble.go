@@ -1,5 +1,5 @@
-// Package trouble makes one call of what the issuing side stands on go wrong, in
-// tests that go through every call and every way.
+// Package faultinject makes one call of the issuing side to GitHub, the store or the
+// KMS fail, for tests that go through every call and every kind of failure.
 package faultinject
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// The kinds of trouble on the way to GitHub.
+// The kinds of failure on the way to GitHub.
 const (
 	Unreachable  = "unreachable"
 	AnswerLost   = "the answer is lost"
@@ -30,7 +30,7 @@ const (
 	LessThanSaid = "less than was asked"
 )
 
-// The kinds of trouble with the rest.
+// The kinds of failure of the store, the KMS and the disk.
 const (
 	StoreDown = "the store is down"
 	StoreLost = "the store's answer is lost"
@@ -38,13 +38,13 @@ const (
 	DiskFull  = "the disk is full"
 )
 
-// OnTheWay are the kinds that any answer of GitHub can meet.
+// OnTheWay are the kinds of failure that any answer of GitHub can have.
 var OnTheWay = []string{Unreachable, AnswerLost, BadGateway, ServerError, SlowBody, Truncated, BodyCut}
 
-// ErrTrouble is what goes wrong.
+// ErrTrouble is the error of an injected failure.
 var ErrTrouble = errors.New("trouble")
 
-// A Trouble is one failure, at the nth call. What comes after works again.
+// A Trouble is one failure, at the nth call. Later calls work again.
 type Trouble struct {
 	Kind string
 	At   int // from 1
@@ -53,7 +53,7 @@ type Trouble struct {
 	count int
 }
 
-// Strikes counts a call, and reports whether it is the one that fails.
+// Strikes counts a call, and reports whether it is the one that must fail.
 func (t *Trouble) Strikes() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -61,14 +61,14 @@ func (t *Trouble) Strikes() bool {
 	return t.count == t.At
 }
 
-// IsOver reports whether there were fewer calls than the one that should fail.
+// IsOver reports whether there were fewer calls than n, so that none failed.
 func (t *Trouble) IsOver() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.count < t.At
 }
 
-// GitHub is the network to GitHub.
+// GitHub is a transport to GitHub with failures.
 type GitHub struct {
 	http.RoundTripper
 	*Trouble
@@ -104,7 +104,7 @@ func (g GitHub) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// body is what is left of an answer's.
+// body returns what gets through of an answer's body.
 func (g GitHub) body(r *http.Request, whole []byte) io.Reader {
 	half := bytes.NewReader(whole[:len(whole)/2])
 	switch g.Kind {
@@ -126,7 +126,7 @@ func answer(r *http.Request, status int, body string) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}
 }
 
-// hanging is a body that never comes.
+// hanging is a body that never arrives.
 type hanging struct{ ctx context.Context }
 
 func (h hanging) Read([]byte) (int, error) {
@@ -138,7 +138,7 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, ErrTrouble }
 
-// Store is the way to a store.
+// Store is a store with failures.
 type Store struct {
 	store.Store
 	*Trouble
@@ -159,7 +159,7 @@ func (s Store) Put(ctx context.Context, n store.Name, v store.Secret, mode store
 	return s.do(func() error { return s.Store.Put(ctx, n, v, mode) })
 }
 
-// A Swapper is the way to a store that compares versions.
+// A Swapper is a Store that compares versions.
 type Swapper struct{ Store }
 
 // Swap implements [store.Swapper].
@@ -196,7 +196,7 @@ func (s Store) List(ctx context.Context, p store.Prefix) iter.Seq2[store.Name, e
 	return s.Store.List(ctx, p)
 }
 
-// Key is a KMS.
+// Key is a KMS key with failures.
 type Key struct {
 	mint.Signer
 	*Trouble

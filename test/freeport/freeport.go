@@ -1,5 +1,5 @@
-// Package freeport finds a place to listen at for programs that have to be told
-// one, in tests.
+// Package freeport finds free ports for test programs that must be told where to
+// listen.
 package freeport
 
 import (
@@ -9,14 +9,13 @@ import (
 	"strconv"
 )
 
-// Ports from low to below high are none that a system gives to a connection, or to
-// a listener that leaves the choice to it: Linux takes those from 32768 on
-// (ip(7), ip_local_port_range), macOS from 49152 on. So whoever asks the system for
-// one meanwhile does not get it.
+// Ports from low to below high are ports that a system does not choose by itself for a
+// connection or a listener: Linux takes those from 32768 on (ip(7),
+// ip_local_port_range), macOS from 49152 on. So a program that lets the system choose
+// does not get one of them in the meantime.
 const low, high = 20000, 32000
 
-// Address returns an address of the loopback interface, with a port that nobody
-// listens at.
+// Address returns an address of the loopback interface with a free port.
 func Address() (string, error) {
 	var failed error
 	for range 100 {

@@ -1,5 +1,5 @@
-// Package ghtest runs GitHub's command line, gh, as in a plain clone: against the double
-// of GitHub itself, or against what stands before it.
+// Package ghtest runs GitHub's command line, gh, as in an ordinary clone: against the
+// GitHub double itself, or against a server in front of it.
 package ghtest
 
 import (
@@ -19,11 +19,12 @@ import (
 // NewestVariable is the environment variable with the path of the newest gh.
 const NewestVariable = "GATEPASS_TEST_GH"
 
-// A Program is one gh.
+// A Program is one version of gh.
 type Program struct{ Name, Path string }
 
-// Programs are the gh's of make test-real: Debian's on PATH, and the newest of the module
-// proxy. Elsewhere Need skips them, for they take seconds. A chroot has Debian's only.
+// Programs are the versions of gh that make test-real provides: Debian's on PATH, and
+// the newest from the module proxy. Without make test-real, Need skips them, because
+// they take seconds. A chroot has only Debian's.
 func Programs() []Program {
 	debian := ""
 	if os.Getenv("GATEPASS_TEST_BIN_DIR") != "" {
@@ -32,7 +33,7 @@ func Programs() []Program {
 	return []Program{{"Debian's gh", debian}, {"the newest gh", os.Getenv(NewestVariable)}}
 }
 
-// Need skips the test where the program is not there.
+// Need skips the test if the program does not exist.
 func (p Program) Need(t *testing.T) {
 	t.Helper()
 	switch {
@@ -44,23 +45,23 @@ func (p Program) Need(t *testing.T) {
 	}
 }
 
-// A Place is a host that answers as a GitHub Enterprise Server does, as gh reaches it. gh
-// forgets the port of a remote's URL, so Host is a name without one, and gh and git go
-// through a proxy that leads all names to Addr.
+// A Place is a host that answers like a GitHub Enterprise Server, as gh reaches it. gh
+// drops the port of a remote's URL, so Host is a name without a port, and gh and git
+// use a proxy that leads all names to Addr.
 type Place struct {
 	Program Program
 	Host    string
 	Addr    string // host and port
-	CA      []byte // to trust, in PEM
+	CA      []byte // certificate to trust, PEM
 	Token   string // GH_ENTERPRISE_TOKEN
-	Pages   string // the URL that the addresses of pages begin with, such as https://github.com
+	Pages   string // beginning of the URLs of pages, such as https://github.com
 
 	home  string
 	proxy string
 	t     *testing.T
 }
 
-// Start makes the home folder and the proxy, until the test ends.
+// Start makes the home folder and the proxy. Both end with the test.
 func (p *Place) Start(t *testing.T) {
 	t.Helper()
 	p.t, p.home = t, t.TempDir()
@@ -79,8 +80,8 @@ func (p *Place) write(name, text string) {
 	}
 }
 
-// Try runs gh or, where args begin with "git", git in a folder, and returns what it
-// prints to standard output and to standard error.
+// Try runs gh, or git if args begin with "git", in a folder, and returns its standard
+// output and standard error.
 func (p *Place) Try(dir string, args ...string) (stdout, stderr string, err error) {
 	program := p.Program.Path
 	if args[0] == "git" {
@@ -101,7 +102,7 @@ func (p *Place) Try(dir string, args ...string) (stdout, stderr string, err erro
 	return out.String(), errs.String(), err
 }
 
-// Run is Try for what must succeed. It returns standard output.
+// Run is Try for a command that must succeed. It returns standard output.
 func (p *Place) Run(dir string, args ...string) string {
 	p.t.Helper()
 	out, errs, err := p.Try(dir, args...)
@@ -111,7 +112,7 @@ func (p *Place) Run(dir string, args ...string) string {
 	return out
 }
 
-// Shows is Run for what must also print each of the words.
+// Shows is Run for a command that must also print each of the words.
 func (p *Place) Shows(dir, words string, args ...string) string {
 	p.t.Helper()
 	out := p.Run(dir, args...)

@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub/hub"
 )
 
-// A Scene is acme/widgets as Walk finds it: an issue with six comments, a pull request of
+// A Scene is acme/widgets before Walk: an issue with six comments, a pull request from
 // the branch other, and a run with a log and an artifact.
 type Scene struct {
 	Hub         *hub.Hub
@@ -51,8 +51,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// Walk does what an agent does with gh, in a clone of acme/widgets that it makes itself,
-// told by the environment alone which host and token to use. It returns the clone.
+// Walk does what an agent does with gh, in a clone of acme/widgets that it makes
+// itself. Only the environment says which host and token to use. It returns the clone.
 func (p *Place) Walk(t *testing.T, w Scene) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -76,10 +76,10 @@ func (p *Place) Walk(t *testing.T, w Scene) (dir string) {
 	return dir
 }
 
-// everyField asks for all that gh knows of something, but for projects, which are no
-// matter of a repository's token.
+// everyField requests all fields that gh knows of an object, except projects, which a
+// repository's token cannot access.
 func everyField(p *Place, dir string, args ...string) {
-	_, known, _ := p.Try(dir, append(args, "--json")...) // which says what may follow
+	_, known, _ := p.Try(dir, append(args, "--json")...) // the error lists the fields
 	fields := slices.DeleteFunc(strings.Fields(known[strings.LastIndex(known, ":")+1:]), func(f string) bool { return strings.HasPrefix(f, "project") })
 	p.Shows(dir, "{", append(args, "--json", strings.Join(fields, ","))...)
 }

@@ -13,13 +13,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// settled bounds how long an API server takes to serve a new kind, on a machine that
-// has far too much to do.
+// settled bounds how long an API server takes to serve a new kind on an overloaded
+// machine.
 const settled = 2 * time.Minute
 
 // Apply applies the objects of YAML files by server-side apply, as "kubectl apply
-// --server-side" does; of a folder, those of its *.yaml files in order of their names.
-// The API server serves the kinds of new CustomResourceDefinitions when Apply returns.
+// --server-side" does; for a folder, those of its *.yaml files in the order of their
+// names. When Apply returns, the API server serves the kinds of new
+// CustomResourceDefinitions.
 func (c *Cluster) Apply(paths ...string) {
 	c.t.Helper()
 	for _, path := range paths {
@@ -57,8 +58,8 @@ func (c *Cluster) ApplyText(text []byte) {
 	}
 }
 
-// ApplyObject applies one object as [Cluster.Apply] does, and returns it as it is
-// then.
+// ApplyObject applies one object as [Cluster.Apply] does, and returns the resulting
+// object.
 func (c *Cluster) ApplyObject(object Fields) Fields {
 	c.t.Helper()
 	code, answer := c.TryApply(object)

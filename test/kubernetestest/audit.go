@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Request is one that the API server answered, as its audit log has it.
+// A Request is a request that the API server answered, according to its audit log.
 type Request struct {
 	User        string
 	Verb        string // get, list, watch, create, update, patch, delete, deletecollection
@@ -23,7 +23,7 @@ type Request struct {
 	At          time.Time
 }
 
-// An auditEvent has the fields that we read of audit.k8s.io/v1's Event.
+// An auditEvent has the fields of audit.k8s.io/v1's Event that this package reads.
 type auditEvent struct {
 	Stage                    string
 	RequestURI               string
@@ -35,9 +35,9 @@ type auditEvent struct {
 	ResponseStatus           struct{ Code int }
 }
 
-// Requests returns the requests that a user made so far, in the order in which they
-// were answered; of all users for "". A watch counts when it begins. The cluster has
-// to be private, with [Options.Audit].
+// Requests returns the requests of a user so far, in the order of their answers; ""
+// means all users. A watch counts when it begins. The cluster must be private, with
+// [Options.Audit].
 func (c *Cluster) Requests(user string) []Request {
 	c.t.Helper()
 	path := c.private().AuditLog
@@ -49,7 +49,7 @@ func (c *Cluster) Requests(user string) []Request {
 		c.t.Fatal(err)
 	}
 	var requests []Request
-	whole := text[:bytes.LastIndexByte(text, '\n')+1] // the rest is being written
+	whole := text[:bytes.LastIndexByte(text, '\n')+1] // the rest is still being written
 	for line := range bytes.Lines(whole) {
 		var event auditEvent
 		if err := json.Unmarshal(line, &event); err != nil {
@@ -62,7 +62,7 @@ func (c *Cluster) Requests(user string) []Request {
 	return requests
 }
 
-// counts reports whether it is the one event of its request that Requests returns.
+// counts reports whether this is the event of its request that Requests returns.
 func (e auditEvent) counts() bool {
 	if e.Verb == "watch" {
 		return e.Stage == "ResponseStarted"

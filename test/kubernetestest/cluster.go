@@ -1,5 +1,5 @@
-// Package kubernetestest is what tests do to a real Kubernetes API server before
-// they let the code under test at it. There is no double here.
+// Package kubernetestest sets up a real Kubernetes API server for tests. It contains no
+// double.
 package kubernetestest
 
 import (
@@ -24,8 +24,8 @@ import (
 // Fields are a JSON object.
 type Fields = map[string]any
 
-// A Cluster is an API server, as a user sees it who may do everything. On the one
-// that packages share, what a test makes stays, under names of its own.
+// A Cluster is an API server, with a user who has all rights. On the shared cluster,
+// the objects of a test stay, under unique names.
 type Cluster struct {
 	Host       string // https://127.0.0.1:PORT, also the issuer of its tokens
 	CA         []byte // in PEM
@@ -34,13 +34,13 @@ type Cluster struct {
 	t      *testing.T
 	config *rest.Config
 	client *http.Client
-	etcdAt string              // URL, "" where it is not known
-	plane  *controlplane.Plane // nil where the test did not start it
+	etcdAt string              // URL; "" if unknown
+	plane  *controlplane.Plane // nil if the test did not start it
 }
 
 // New returns the cluster of GATEPASS_TEST_KUBECONFIG, which all packages share, or
-// skips the test. The variables by which programs find a cluster lead nowhere from
-// then on.
+// skips the test. It sets the variables by which programs find a cluster to values that
+// lead nowhere.
 func New(t *testing.T) *Cluster {
 	t.Helper()
 	path := need(t, "GATEPASS_TEST_KUBECONFIG")
@@ -48,7 +48,8 @@ func New(t *testing.T) *Cluster {
 	return open(t, path, os.Getenv("GATEPASS_TEST_ETCD"))
 }
 
-// need returns the value of a variable that make test-real sets, or skips the test.
+// need returns the value of a variable that make test-real sets, or skips the test if
+// it is not set.
 func need(t *testing.T, variable string) string {
 	t.Helper()
 	value := os.Getenv(variable)
@@ -61,7 +62,7 @@ func need(t *testing.T, variable string) string {
 	return value
 }
 
-// open reads the kubeconfig at path.
+// open returns the cluster of the kubeconfig at path.
 func open(t *testing.T, path, etcd string) *Cluster {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", path)
@@ -77,7 +78,7 @@ func open(t *testing.T, path, etcd string) *Cluster {
 	return &Cluster{Host: config.Host, CA: config.CAData, Kubeconfig: path, t: t, config: config, client: client, etcdAt: etcd}
 }
 
-// Isolate keeps the configuration of whoever runs the tests out of them.
+// Isolate hides the user's own configuration from the tests.
 func Isolate(t *testing.T) {
 	t.Helper()
 	t.Setenv("HOME", t.TempDir())
@@ -86,8 +87,8 @@ func Isolate(t *testing.T) {
 	}
 }
 
-// Try makes one request and returns the answer's status and JSON. Of an answer that is
-// not JSON, the text is the field "message".
+// Try makes one request and returns the status and the JSON of the answer. If the
+// answer is not JSON, its text is in the field "message".
 func (c *Cluster) Try(method, path string, body Fields) (code int, answer Fields) {
 	c.t.Helper()
 	contentType := "application/json"
@@ -127,7 +128,7 @@ func (c *Cluster) send(method, path, contentType string, body Fields) (code int,
 	return response.StatusCode, answer
 }
 
-// Call is a request that has to succeed.
+// Call makes a request that must succeed.
 func (c *Cluster) Call(method, path string, body Fields) Fields {
 	c.t.Helper()
 	code, answer := c.Try(method, path, body)
@@ -137,7 +138,7 @@ func (c *Cluster) Call(method, path string, body Fields) Fields {
 	return answer
 }
 
-// Namespace makes a new one.
+// Namespace creates a namespace and returns its name.
 func (c *Cluster) Namespace() string {
 	c.t.Helper()
 	name := "t" + strconv.FormatInt(time.Now().UnixNano(), 36)
@@ -145,13 +146,13 @@ func (c *Cluster) Namespace() string {
 	return name
 }
 
-// accounts is where the API has a namespace's service accounts.
+// accounts returns the API path of a namespace's service accounts.
 func accounts(namespace string) string {
 	return "/api/v1/namespaces/" + namespace + "/serviceaccounts"
 }
 
-// Token returns one of a service account, which is made if need be: for an hour,
-// or as spec says.
+// Token returns a token of a service account, which it creates if necessary: for an
+// hour, or as spec says.
 func (c *Cluster) Token(namespace, account string, spec Fields) string {
 	c.t.Helper()
 	code, answer := c.Try(http.MethodPost, accounts(namespace), Fields{"metadata": Fields{"name": account}})
@@ -182,7 +183,7 @@ func (c *Cluster) Grant(role string, subject Fields) {
 	})
 }
 
-// For writes a kubeconfig of another user, as in {"token": "…"}, and returns its
+// For writes the kubeconfig of another user, as in {"token": "…"}, and returns its
 // path.
 func (c *Cluster) For(user Fields) string {
 	c.t.Helper()
@@ -208,12 +209,11 @@ func (c *Cluster) File(name, text string) string {
 	return path
 }
 
-// Port is where the API server listens.
+// Port returns the API server's port.
 func (c *Cluster) Port() string { return c.Host[strings.LastIndexByte(c.Host, ':')+1:] }
 
-// Wait calls done every 20 ms until it returns true, and fails the test when that
-// takes longer than within. What done returns beside it says what it saw, for the
-// failure.
+// Wait calls done every 20 ms until it returns true. It fails the test after within.
+// done also returns what it saw, for the failure's message.
 func Wait(t testing.TB, within time.Duration, what string, done func() (ok bool, saw any)) {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
@@ -227,13 +227,13 @@ func Wait(t testing.TB, within time.Duration, what string, done func() (ok bool,
 	}
 }
 
-// compactedKey is where API servers tell each other up to where etcd was compacted
-// (k8s.io/apiserver, pkg/storage/etcd3/compact.go). Each looks every 15 seconds, and
-// answers from its memory until then.
+// compactedKey is the etcd key under which API servers record up to which revision etcd
+// was compacted (k8s.io/apiserver, pkg/storage/etcd3/compact.go). Each API server reads
+// it every 15 seconds, and answers from its cache until then.
 const compactedKey = "compact_rev_key"
 
-// Compact has etcd forget all that is not the newest, as another API server of the
-// cluster would: each does every five minutes (--etcd-compaction-interval). It goes by
+// Compact makes etcd drop all but the newest revision, as another API server of the
+// cluster would: each does so every five minutes (--etcd-compaction-interval). It uses
 // etcd's JSON gateway (https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/).
 func (c *Cluster) Compact() {
 	c.t.Helper()

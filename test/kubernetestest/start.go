@@ -9,27 +9,28 @@ import (
 	"github.com/gatepass/gatepass/test/kubernetestest/controlplane"
 )
 
-// OwnerReferencesEnforced is a flag for [Options.Flags]: as on OpenShift, who sets an
-// owner reference that blocks the owner's deletion needs "update" on its finalizers.
+// OwnerReferencesEnforced is a flag for [Options.Flags]: as on OpenShift, a user who
+// sets an owner reference that blocks the owner's deletion needs "update" on the
+// owner's finalizers.
 const OwnerReferencesEnforced = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
 
-// Options say what a private cluster has. The zero value is a plain API server.
+// Options configure a private cluster. The zero value is a plain API server.
 type Options struct {
-	// Flags are further ones of kube-apiserver.
+	// Flags are additional flags of kube-apiserver.
 	Flags []string
-	// Audit lets the test read which requests were made: see [Cluster.Requests].
+	// Audit records the requests for [Cluster.Requests].
 	Audit bool
 	// Controllers runs the garbage collector and the namespace controller. Without
 	// them owner references have no effect, and a deleted namespace stays. The
 	// garbage collector learns of a new kind within a few seconds.
 	Controllers bool
-	// Parallel leaves the environment alone, as a parallel test has to. Without it the
-	// variables by which programs find a cluster lead nowhere.
+	// Parallel leaves the environment unchanged, as a parallel test must. Otherwise the
+	// variables by which programs find a cluster are set to values that lead nowhere.
 	Parallel bool
 }
 
-// Start starts an API server and its etcd for this test alone, out of the folder in
-// GATEPASS_TEST_KUBE_ASSETS, or skips the test where that is not set. It takes five
+// Start starts an API server and its etcd for this test alone, with the programs in
+// GATEPASS_TEST_KUBE_ASSETS, or skips the test if that is not set. It takes five
 // seconds of a core and 400 MB. Both end with the test and, on Linux, with the test
 // program. A program that ends by itself fails the test.
 func Start(t *testing.T, o Options) *Cluster {
@@ -55,7 +56,7 @@ func Start(t *testing.T, o Options) *Cluster {
 	return c
 }
 
-// private returns what the test started.
+// private returns what the test started; it fails the test on a shared cluster.
 func (c *Cluster) private() *controlplane.Plane {
 	c.t.Helper()
 	if c.plane == nil {
@@ -64,8 +65,8 @@ func (c *Cluster) private() *controlplane.Plane {
 	return c.plane
 }
 
-// Kill ends the API server of a private cluster by SIGKILL and returns when it is
-// gone. What was written stays, in etcd.
+// Kill ends the API server of a private cluster with SIGKILL and returns when it is
+// gone. Written data stays in etcd.
 func (c *Cluster) Kill() {
 	c.t.Helper()
 	c.private().Kill()
@@ -87,8 +88,8 @@ func (c *Cluster) Stop() {
 	c.private().Stop()
 }
 
-// RESTConfig returns a configuration of client-go for the user who may do everything.
-// Its clients send as many requests as they like.
+// RESTConfig returns a configuration of client-go for the user with all rights. Its
+// clients have no rate limit.
 func (c *Cluster) RESTConfig() *rest.Config {
 	config := rest.CopyConfig(c.config)
 	config.QPS = -1
@@ -96,8 +97,8 @@ func (c *Cluster) RESTConfig() *rest.Config {
 }
 
 // As returns a configuration of client-go for a service account, with a token for an
-// hour, and makes the account if it does not exist. It sets no limit of requests, so
-// that client-go's own holds where the code under test sets none.
+// hour. It creates the account if it does not exist. It sets no rate limit, so
+// client-go's default applies if the code under test sets none.
 func (c *Cluster) As(namespace, account string) *rest.Config {
 	c.t.Helper()
 	config := rest.AnonymousClientConfig(c.config)
@@ -112,7 +113,7 @@ func (c *Cluster) KubeconfigAs(namespace, account string) string {
 	return c.For(Fields{"token": c.Token(namespace, account, nil)})
 }
 
-// User is how audit lines and RBAC's errors name a service account.
+// User returns the name of a service account in audit lines and RBAC's errors.
 func User(namespace, account string) string {
 	return "system:serviceaccount:" + namespace + ":" + account
 }

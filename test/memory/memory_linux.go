@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Of returns all that a process can write to, and its environment: what a core dump of it
-// has. It is empty where the process has ended, or where this user may not read it.
+// Of returns the writable memory and the environment of a process: the content of its
+// core dump. It is empty if the process has ended, or if this user may not read it.
 func Of(pid int) []byte {
 	maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
@@ -25,7 +25,7 @@ func Of(pid int) []byte {
 			continue
 		}
 		part := make([]byte, to-from)
-		n, _ := mem.ReadAt(part, from) // some of a process's memory cannot be read
+		n, _ := mem.ReadAt(part, from) // some memory of a process cannot be read
 		all = append(all, part[:n]...)
 	}
 	return all

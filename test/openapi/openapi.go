@@ -1,5 +1,5 @@
-// Package openapi holds JSON against GitHub's published description of its REST
-// API, in tests.
+// Package openapi checks JSON in tests against GitHub's published description of its
+// REST API.
 package openapi
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// A Contract is a part of the description, made strict: no object may have a
-// key that the description does not know.
+// A Contract is a part of the description, made strict: no object may have a key that
+// is not in the description.
 type Contract struct{ compiler *jsonschema.Compiler }
 
 // Load reads the schemas in an OpenAPI 3.0 file.
@@ -34,8 +34,8 @@ func Load(t *testing.T, path string) Contract {
 	return Contract{c}
 }
 
-// fromOpenAPI turns OpenAPI 3.0's nullable into JSON Schema, and closes every
-// object but the parts of an allOf, each of which sees the keys of the others.
+// fromOpenAPI turns OpenAPI 3.0's nullable into JSON Schema, and closes every object
+// except the parts of an allOf, because each part sees the keys of the others.
 func fromOpenAPI(node any, closing bool) {
 	switch n := node.(type) {
 	case []any:
@@ -69,7 +69,7 @@ func makeNullable(n map[string]any) {
 	}
 }
 
-// Validate returns what in raw is not as the named schema says.
+// Validate returns how raw deviates from the named schema.
 func (c Contract) Validate(t *testing.T, schema string, raw []byte) error {
 	t.Helper()
 	s, err := c.compiler.Compile("github.json#/components/schemas/" + schema)

@@ -13,15 +13,15 @@ import (
 	"testing"
 )
 
-// operations are the methods and paths that the description has for Apps and
-// what they read, the keys their query may have, and the schema of their body.
-// A placeholder that the description lets be several segments ends in "...".
-// From the npm package @octokit/openapi 23.0.2 (MIT).
+// operations are the description's methods and paths for Apps and the data that they
+// read, with the allowed keys of the query and the schema of the body. A placeholder
+// that may be several segments ends in "...". From the npm package @octokit/openapi
+// 23.0.2 (MIT).
 //
 //go:embed operations.json
 var operations []byte
 
-// operation is one of them.
+// operation is one of the operations.
 type operation struct {
 	Method string   `json:"method"`
 	Path   string   `json:"path"` // with {placeholders}
@@ -29,12 +29,12 @@ type operation struct {
 	Body   string   `json:"body"`
 }
 
-// redirects are where GitHub sends a request for a former name; the description
-// does not have them.
+// redirects is the target of GitHub's redirects for former names, which is not in the
+// description.
 var redirects = operation{Method: http.MethodGet, Path: "/repositories/{id}"}
 
-// Watch returns a transport that reports to t every request that the
-// description does not know, before it passes it on.
+// Watch returns a transport that reports to t every request that is not in the
+// description, and then passes it on.
 func (c Contract) Watch(t *testing.T, next http.RoundTripper) http.RoundTripper {
 	t.Helper()
 	var known []operation

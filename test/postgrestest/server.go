@@ -1,8 +1,8 @@
 //go:build unix
 
-// Package postgrestest starts real PostgreSQL servers for tests, each with a database of
-// its own, on loopback, as a user without rights. They can be killed, started again, copied
-// by streaming replication and promoted.
+// Package postgrestest starts real PostgreSQL servers for tests, each with its own
+// database, on loopback, as an unprivileged user. They can be killed, restarted,
+// replicated by streaming replication, and promoted.
 package postgrestest
 
 import (
@@ -28,11 +28,10 @@ import (
 // programsVariable names the folder with the server's programs.
 const programsVariable = "GATEPASS_TEST_POSTGRES"
 
-// superuser is the user that may do everything, and the name of the database.
+// superuser is the user with all rights, and the name of the database.
 const superuser = "gatepass"
 
-// settled bounds how long a server takes to start, on a machine that has far too much to
-// do.
+// settled bounds how long a server takes to start on an overloaded machine.
 const settled = 2 * time.Minute
 
 // A Server is a PostgreSQL server that ends with its test.
@@ -40,14 +39,14 @@ type Server struct {
 	t       testing.TB
 	dir     string // all of its files
 	port    string
-	cmd     *exec.Cmd // nil while it does not run
+	cmd     *exec.Cmd // nil while the server is stopped
 	log     *bytes.Buffer
 	ended   chan struct{}
 	options []string
 }
 
-// New starts a server with an empty database, or skips the test where PostgreSQL is not on
-// this machine. Options are settings, as in "fsync=off".
+// New starts a server with an empty database, or skips the test if PostgreSQL is not
+// installed. Options are settings, as in "fsync=off".
 func New(t testing.TB, options ...string) *Server {
 	t.Helper()
 	s := prepare(t, options)
@@ -84,7 +83,8 @@ func prepare(t testing.TB, options []string) *Server {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-// credential is that of the user "nobody" where the test runs as root: PostgreSQL refuses to run as root.
+// credential returns the user "nobody" if the test runs as root, because PostgreSQL
+// refuses to run as root.
 func (s *Server) credential() *syscall.Credential {
 	if os.Geteuid() != 0 {
 		return nil
@@ -113,8 +113,7 @@ func (s *Server) run(program string, args ...string) {
 	}
 }
 
-// Start starts a server that does not run, with further options, and waits until it
-// answers.
+// Start starts a stopped server, with additional options, and waits until it answers.
 func (s *Server) Start(options ...string) {
 	s.t.Helper()
 	s.options = append(s.options, options...)
@@ -127,8 +126,8 @@ func (s *Server) Start(options ...string) {
 	}
 }
 
-// tryStart reports whether the server answers. Right after a kill it ends at once, while
-// processes of the last one are there.
+// tryStart reports whether the server answers. Right after a kill the new server ends
+// at once, while processes of the previous one still run.
 func (s *Server) tryStart(deadline time.Time) bool {
 	args := []string{"-D", s.data(), "-p", s.port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + s.dir, "-c", "max_connections=200"}
 	for _, option := range s.options {
@@ -158,21 +157,21 @@ func (s *Server) tryStart(deadline time.Time) bool {
 	return false
 }
 
-// Kill ends the server at once, as a machine that loses its power does.
+// Kill ends the server at once, as a power failure does.
 func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
 	}
-	_ = s.cmd.Process.Kill() // its children see that, and end
+	_ = s.cmd.Process.Kill() // its children notice, and end
 	<-s.ended
 	s.cmd = nil
 }
 
-// Address is where the server listens.
+// Address returns the server's address.
 func (s *Server) Address() string { return "127.0.0.1:" + s.port }
 
-// URL is that of a store in the server's database. Further servers are those that it may
-// be failed over to.
+// URL returns the URL of a store in the server's database. others are servers that it
+// may fail over to.
 func (s *Server) URL(query string, others ...*Server) string {
 	hosts := s.Address()
 	for _, other := range others {
@@ -200,8 +199,8 @@ func (s *Server) Exec(database, statement string) {
 	}
 }
 
-// Query returns the one value of a statement's one row, as text, in the server's
-// database.
+// Query returns the single value that a statement selects in the server's database, as
+// text.
 func (s *Server) Query(statement string) (text string) {
 	s.t.Helper()
 	conn, err := s.connect(superuser)
@@ -215,14 +214,14 @@ func (s *Server) Query(statement string) (text string) {
 	return text
 }
 
-// Cut ends all connections to the server's database.
+// Cut closes all connections to the server's database.
 func (s *Server) Cut() {
 	s.t.Helper()
 	s.Exec("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+superuser+"'")
 }
 
-// Replica starts a server that follows this one. Every write of this one waits for it from
-// then on.
+// Replica starts a replica of this server. From then on every write of this server
+// waits for the replica.
 func (s *Server) Replica() *Server {
 	s.t.Helper()
 	r := prepare(s.t, s.options)
@@ -239,7 +238,7 @@ func (s *Server) Replica() *Server {
 	return r
 }
 
-// Promote makes a replica the server that takes writes.
+// Promote makes a replica accept writes.
 func (s *Server) Promote() {
 	s.t.Helper()
 	if text := s.Query("SELECT pg_promote()"); !strings.HasPrefix(text, "t") {
@@ -265,7 +264,7 @@ func (s *Server) Write(name, text string) (path string) {
 // Freeze stops all of the server's processes without ending them, until Thaw.
 func (s *Server) Freeze() { s.signalAll(syscall.SIGSTOP) }
 
-// Thaw has a frozen server go on.
+// Thaw resumes a frozen server.
 func (s *Server) Thaw() { s.signalAll(syscall.SIGCONT) }
 
 // signalAll signals the server and the processes that it started.

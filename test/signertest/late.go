@@ -10,9 +10,9 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
-// Late has a signer fail within a deadline that leaves time for two or three
-// attempts, and returns what it said. Where this machine is too late for an error
-// with want in it, the signer has more and more time.
+// Late makes a signer fail within a deadline that allows two or three attempts, and
+// returns its error. If this machine is too slow for an error that contains want, it
+// tries again with longer deadlines.
 func Late(t *testing.T, s mint.Signer, digest [sha256.Size]byte, want string) (signature []byte, err error) {
 	t.Helper()
 	for deadline := 600 * time.Millisecond; ; deadline *= 2 {

@@ -1,5 +1,5 @@
-// Package signertest is what every signer of an App's JWTs has to pass, before
-// the double of GitHub.
+// Package signertest tests what every signer of an App's JWTs must do, with the GitHub
+// double.
 package signertest
 
 import (
@@ -11,9 +11,9 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// MintThousand registers an App with the key, has the signer prove that it is
-// that App's, and mints a thousand tokens. What the signer asked its KMS for is
-// the caller's to count: a KMS bills and throttles each signature.
+// MintThousand registers an App with the key, checks that the signer signs for that
+// App, and mints a thousand tokens. The caller must count the signer's requests to its
+// KMS, which bills and throttles each signature.
 func MintThousand(t *testing.T, key *rsa.PublicKey, signer mint.Signer) {
 	t.Helper()
 	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, RESTOnly: true, Root: t.TempDir(), RateLimit: 10_000})

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// A Recorder is a proxy in front of AWS that notes what passes.
+// A Recorder is a proxy in front of AWS that records the calls.
 type Recorder struct {
 	*httptest.Server
 	t    *testing.T
@@ -23,7 +23,7 @@ type Recorder struct {
 	seen []Call
 }
 
-// A Call is an operation and what of its request IAM looks at.
+// A Call is an operation, with the parts of its request that IAM checks.
 type Call struct {
 	Operation      string `json:"-"` // "AmazonSSM.GetParameter", "TrentService.Sign"
 	Name, Path     string
@@ -38,10 +38,10 @@ type Call struct {
 	RequestItems              map[string]struct{ Keys []item }
 }
 
-// An item is one of DynamoDB, by attribute and type.
+// An item is a DynamoDB item, by attribute and type.
 type item map[string]map[string]any
 
-// leadingKeys are the partition keys of a call of DynamoDB.
+// leadingKeys returns the partition keys of a DynamoDB call.
 func (c Call) leadingKeys() (keys []string) {
 	all := []item{c.Key, c.Item, {"shard": c.ExpressionAttributeValues[":shard"]}}
 	for _, table := range c.RequestItems {
@@ -55,7 +55,7 @@ func (c Call) leadingKeys() (keys []string) {
 	return keys
 }
 
-// Record starts a recorder before the emulator. It ends with the test.
+// Record starts a recorder in front of the emulator. It ends with the test.
 func Record(t *testing.T, endpoint string) *Recorder {
 	t.Helper()
 	u, err := url.Parse(endpoint)
@@ -94,8 +94,8 @@ func (r *Recorder) Calls() []Call {
 	return slices.Clone(r.seen)
 }
 
-// actions are what IAM asks for: the call's own, and those by which Parameter
-// Store uses a KMS key in the caller's name
+// actions returns the actions that IAM requires: the call's own, and those by which
+// Parameter Store uses a KMS key in the caller's name
 // (https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html).
 func (c Call) actions() []string {
 	service, operation, _ := strings.Cut(c.Operation, ".")
@@ -112,8 +112,8 @@ func (c Call) actions() []string {
 	return all
 }
 
-// resources are what the action is about. An alias is changed by who may change both
-// it and its key.
+// resources returns the resources of the action. Changing an alias requires permission
+// for both the alias and its key.
 func (c Call) resources(action string) []string {
 	if c.AliasName != "" {
 		return []string{"arn:aws:kms:us-east-1:123456789012:" + c.AliasName, c.resource(action)}
@@ -121,7 +121,7 @@ func (c Call) resources(action string) []string {
 	return []string{c.resource(action)}
 }
 
-// resource is what the action is about, an alias aside.
+// resource returns the resource of the action, without an alias.
 func (c Call) resource(action string) string {
 	switch {
 	case strings.HasPrefix(action, "dynamodb:") && c.IndexName != "":
@@ -138,22 +138,22 @@ func (c Call) resource(action string) string {
 	return "arn:aws:ssm:us-east-1:123456789012:parameter" + c.Name + c.Path
 }
 
-// Check holds calls against what a policy allows, both ways: it reports what is not allowed,
-// and what was allowed and not needed.
+// Check compares calls with a policy in both directions: it reports calls that are not
+// allowed, and permissions that were not needed.
 func Check(t *testing.T, calls []Call, policy []Statement) {
 	t.Helper()
 	used := CheckAllowed(t, calls, policy)
 	for i, st := range policy {
 		for _, action := range st.Actions {
-			if !used[fmt.Sprint(i, action)] && !strings.HasPrefix(action, "logs:") { // Lambda itself logs
+			if !used[fmt.Sprint(i, action)] && !strings.HasPrefix(action, "logs:") { // Lambda itself writes the logs
 				t.Errorf("%s allows %s, which was not needed", st.ID, action)
 			}
 		}
 	}
 }
 
-// CheckAllowed reports calls that a policy does not allow. It returns what the others
-// needed, by the index of the statement and the action.
+// CheckAllowed reports calls that a policy does not allow. It returns the permissions
+// that the other calls needed, by the index of the statement and the action.
 func CheckAllowed(t *testing.T, calls []Call, policy []Statement) (used map[string]bool) {
 	t.Helper()
 	used = map[string]bool{}

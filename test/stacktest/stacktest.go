@@ -1,5 +1,5 @@
-// Package stacktest reads the CloudFormation templates of deploy/aws as AWS would for some
-// parameters, for tests that hold them against the programs.
+// Package stacktest evaluates the CloudFormation templates of deploy/aws for given
+// parameters as AWS would, for tests that compare them with the programs.
 package stacktest
 
 import (
@@ -13,7 +13,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A Stack is a template for some parameters. The functions that it uses are carried out.
+// A Stack is a template with parameters. The template functions that it uses are
+// evaluated.
 type Stack struct {
 	Parameters map[string]string
 	Resources  map[string]any
@@ -23,13 +24,13 @@ type Stack struct {
 	root *yaml.Node
 }
 
-// pseudo are what AWS knows by itself.
+// pseudo are AWS's pseudo parameters.
 var pseudo = map[string]string{
 	"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012",
 	"AWS::StackName": "gatepass-refresher", "AWS::URLSuffix": "amazonaws.com",
 }
 
-// ARNs are what resources are called once they are made.
+// ARNs are the ARNs of resources once they are created.
 var ARNs = map[string]string{
 	"StoreKey.Arn": "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 	"LogGroup.Arn": "arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/gatepass-refresher:*",
@@ -41,11 +42,11 @@ var ARNs = map[string]string{
 	"BrokerRole.Arn": "arn:aws:iam::123456789012:role/broker",
 }
 
-// absent is AWS::NoValue: whatever has it is left out.
+// absent is AWS::NoValue: a property with this value is omitted.
 type absent struct{}
 
-// New reads a template of deploy/aws, with parameters given as KEY=VALUE. It ends the
-// test where the template, or one of them, is wrong.
+// New reads a template of deploy/aws, with parameters given as KEY=VALUE. It fails the
+// test if the template or a parameter is wrong.
 func New(t *testing.T, file string, given ...string) *Stack {
 	t.Helper()
 	text, err := deploy.Files.ReadFile("aws/" + file)
@@ -87,7 +88,7 @@ func (s *Stack) child(node *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-// checkParameters holds defaults and what is given against the patterns.
+// checkParameters checks default and given values against the patterns.
 func (s *Stack) checkParameters() {
 	s.t.Helper()
 	all := s.section("Parameters")
@@ -111,7 +112,7 @@ func (s *Stack) checkParameters() {
 	}
 }
 
-// value carries out a node. Scalars are texts.
+// value evaluates a node. Scalars are texts.
 func (s *Stack) value(node *yaml.Node) any {
 	s.t.Helper()
 	switch {
@@ -167,13 +168,13 @@ func (s *Stack) ref(name string) any {
 	if value, ok := pseudo[name]; ok {
 		return value
 	}
-	s.child(s.child(s.root, "Resources"), name) // has to be there
+	s.child(s.child(s.root, "Resources"), name) // must exist
 	return name
 }
 
 var placeholder = regexp.MustCompile(`\$\{([A-Za-z0-9:.]+)\}`)
 
-// sub fills a text, given alone or with a mapping of its own names.
+// sub evaluates Sub: a text, alone or with a mapping of additional names.
 func (s *Stack) sub(node *yaml.Node) any {
 	s.t.Helper()
 	text, own := node.Value, map[string]any{}
@@ -207,7 +208,7 @@ func (s *Stack) condition(node *yaml.Node) bool {
 	return false
 }
 
-// Properties returns those of a resource.
+// Properties returns the properties of a resource.
 func (s *Stack) Properties(resource string) map[string]any {
 	s.t.Helper()
 	r, ok := s.Resources[resource].(map[string]any)
@@ -218,7 +219,7 @@ func (s *Stack) Properties(resource string) map[string]any {
 	return properties
 }
 
-// Environment returns the variables that the Lambda function finds.
+// Environment returns the environment variables of the Lambda function.
 func (s *Stack) Environment() map[string]string {
 	s.t.Helper()
 	all := map[string]string{}
@@ -228,7 +229,7 @@ func (s *Stack) Environment() map[string]string {
 	return all
 }
 
-// A Statement is one that allows.
+// A Statement is a policy statement that allows something.
 type Statement struct {
 	ID                 string
 	Actions, Resources []string
@@ -236,7 +237,7 @@ type Statement struct {
 	LeadingKeys        []string // partition keys that a condition allows; nil for all
 }
 
-// Policy returns what the policies inside a role allow, or a managed policy.
+// Policy returns the statements of the policies inside a role, or of a managed policy.
 func (s *Stack) Policy(resource string) []Statement {
 	s.t.Helper()
 	documents := []any{s.Properties(resource)["PolicyDocument"]}
@@ -264,7 +265,7 @@ func (s *Stack) Policy(resource string) []Statement {
 	return all
 }
 
-// texts reads a text, or a list of them.
+// texts returns a text or a list of texts as a list.
 func texts(value any) []string {
 	if one, ok := value.(string); ok {
 		return []string{one}
@@ -276,8 +277,8 @@ func texts(value any) []string {
 	return all
 }
 
-// Allows reports whether the statement allows an action on a resource, and on those
-// partition keys of a table. A star in a pattern stands for anything.
+// Allows reports whether the statement allows an action on a resource, and on the given
+// partition keys of a table. A star in a pattern matches anything.
 func (st Statement) Allows(action, resource string, leadingKeys ...string) bool {
 	if !slices.Contains(st.Actions, action) || !isLikeOneOf(st.Resources, resource) {
 		return false

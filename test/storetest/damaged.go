@@ -8,9 +8,8 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Damaged holds a store against what [store.Store] says of entries that are there
-// and hold nothing. damage makes one so that exists, as somebody without gatepass
-// would.
+// Damaged tests what [store.Store] requires for entries that exist and have no valid
+// value. damage must make such an entry, as another program would.
 func Damaged(t *testing.T, s store.Store, damage func(store.Name)) {
 	t.Helper()
 	const names = "sandbox/w1/workspace sandbox/w2/workspace sandbox/w3/workspace"
@@ -53,12 +52,12 @@ func Damaged(t *testing.T, s store.Store, damage func(store.Name)) {
 	}
 }
 
-// Damage makes an entry one that is there and holds nothing.
+// Damage makes an entry that exists and has no valid value.
 func (m *Memory) Damage(name store.Name) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.folders[folder(name.String())][name] = store.Entry{}
 }
 
-// damage is the error of reading such an entry.
+// damage returns the error of reading a damaged entry.
 func damage(what string) error { return &usererr.Error{Op: what, Err: store.ErrDamaged} }

@@ -7,8 +7,8 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// manyAreDeleted deletes more entries than a store takes with one call, among them some that
-// are not there.
+// manyAreDeleted deletes more entries than a store takes with one call, some of which
+// do not exist.
 func manyAreDeleted(t *testing.T, open func() store.Store) {
 	s := open()
 	var names []store.Name

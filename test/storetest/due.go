@@ -18,8 +18,7 @@ var dueTests = []test{
 
 func indexed(s store.Store) store.Indexed { return s.(store.Indexed) }
 
-// noon is a moment that the times of these tests are around. Stores may keep no more of
-// a time than seconds.
+// noon is the reference time of these tests. Stores may store times in whole seconds.
 var noon = time.Date(2031, time.May, 5, 12, 0, 0, 0, time.UTC)
 
 func minutes(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
@@ -113,7 +112,7 @@ func swapsSayWhenDue(t *testing.T, s store.Store, name string) {
 	checkDue(t, s, store.Everything(), minutes(60), 0)
 }
 
-// A round deletes what is due, or writes it with another time, while it goes over it.
+// A round deletes due entries, or writes them with another time, during the iteration.
 func dueMayChange(t *testing.T, open func() store.Store) {
 	s := open()
 	const n = 53

@@ -14,20 +14,20 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Memory is a store in memory, for tests that need thousands of entries or a
-// clock of their own. It passes Run, and has every optional interface; [Plain]
-// takes those away. The zero Memory is empty.
+// Memory is a store in memory, for tests that need thousands of entries or their own
+// clock. It passes Run, and implements every optional interface; [Plain] removes those.
+// The zero Memory is empty.
 type Memory struct {
 	Now func() time.Time // nil means time.Now
 
 	mu       sync.RWMutex                          // guards the rest
-	folders  map[string]map[store.Name]store.Entry // by the first two segments: one is a workspace
+	folders  map[string]map[store.Name]store.Entry // by the first two segments, so that a workspace is one folder
 	due      map[store.Name]time.Time
-	written  int // how many writes there were; it makes versions
+	written  int // number of writes, which makes versions
 	watchers map[*watcher]bool
 }
 
-// folder is the first two segments of a name or prefix.
+// folder returns the first two segments of a name or prefix.
 func folder(path string) string {
 	parts := strings.SplitN(path, "/", 3)
 	return strings.Join(parts[:min(2, len(parts))], "/")
@@ -56,7 +56,7 @@ func (m *Memory) Put(ctx context.Context, name store.Name, value store.Secret, m
 	return m.PutDue(ctx, name, value, mode, time.Time{})
 }
 
-// check returns an error for what no store writes.
+// check returns an error for an entry that no store writes.
 func check(ctx context.Context, name store.Name, value store.Secret) error {
 	what := "write " + name.String()
 	if err := value.Check(); err != nil {
@@ -68,7 +68,7 @@ func check(ctx context.Context, name store.Name, value store.Secret) error {
 	return ctx.Err()
 }
 
-// write returns the new version. The caller holds the lock.
+// write returns the new version. The caller must hold the lock.
 func (m *Memory) write(name store.Name, value store.Secret, due time.Time) (version string) {
 	if m.folders == nil {
 		m.folders, m.due = map[string]map[store.Name]store.Entry{}, map[store.Name]time.Time{}
@@ -130,7 +130,7 @@ func (m *Memory) List(ctx context.Context, below store.Prefix) iter.Seq2[store.N
 	}
 }
 
-// names are those below a prefix, in order.
+// names returns the names below a prefix, in order.
 func (m *Memory) names(below store.Prefix) []store.Name {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -93,7 +93,7 @@ func (m *Memory) Page(ctx context.Context, below store.Prefix, after store.Name,
 // A watcher is one call of Watch.
 type watcher struct {
 	below  store.Prefix
-	change chan struct{} // holds one where something changed
+	change chan struct{} // holds an element after a change
 }
 
 // Watch implements [store.Watcher].
@@ -121,7 +121,7 @@ func (m *Memory) Watch(ctx context.Context, below store.Prefix, changed func()) 
 	}
 }
 
-// notify tells watchers of a change. The caller holds the lock.
+// notify tells watchers of a change. The caller must hold the lock.
 func (m *Memory) notify(name store.Name) {
 	for w := range m.watchers {
 		if !w.below.Has(name) {

@@ -10,28 +10,28 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A Metered is a store that counts the calls that a remote one would get, and answers no
-// more of them than a quota allows: others wait for their turn.
+// A Metered is a store that counts the calls that a remote store would receive, and
+// delays calls beyond a quota.
 type Metered struct {
 	store.Store
 	Latency time.Duration // of a call
-	Page    int           // names that a list has in one call; 0 means all
-	// Calls a second; 0 means any number. A second's worth may come at once. Reads are
-	// gets and pages of lists.
+	Page    int           // names per call of a list; 0 means all
+	// Calls per second; 0 means any number. The quota of one second may be used at
+	// once. Reads are gets and pages of lists.
 	Reads, Puts, Deletes int
 
 	mu    sync.Mutex // guards the rest
 	calls Calls
-	turns [3]time.Time // when the quota of reads, puts and deletes is whole again
+	turns [3]time.Time // when the quotas of reads, puts and deletes are full again
 }
 
-// Calls are how often a Metered was called.
+// Calls are the numbers of calls of a Metered.
 type Calls struct{ Gets, Pages, Puts, Deletes int }
 
-// All is the number of all calls.
+// All returns the number of all calls.
 func (c Calls) All() int { return c.Gets + c.Pages + c.Puts + c.Deletes }
 
-// Taken returns the calls since it was called last.
+// Taken returns the calls since its previous call.
 func (m *Metered) Taken() Calls {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -42,7 +42,7 @@ func (m *Metered) Taken() Calls {
 
 var errThrottled = errors.New("the store throttles")
 
-// call waits for the turn of a call and for as long as it takes.
+// call waits for the turn of a call, and then for the call's duration.
 func (m *Metered) call(ctx context.Context, kind, rate int, count *int) error {
 	wait := m.turn(kind, rate, count)
 	if deadline, ok := ctx.Deadline(); ok && wait > time.Until(deadline) {
@@ -60,7 +60,7 @@ func (m *Metered) call(ctx context.Context, kind, rate int, count *int) error {
 	}
 }
 
-// turn counts a call, and returns how long it waits.
+// turn counts a call, and returns how long it must wait.
 func (m *Metered) turn(kind, rate int, count *int) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -28,7 +28,7 @@ func page(t *testing.T, s store.Store, below store.Prefix, after store.Name, lim
 
 func pagesAreInOrder(t *testing.T, open func() store.Store) {
 	s := open()
-	// A folder sorts behind what has a hyphen or a dot where it has its slash.
+	// A folder's slash sorts after a hyphen or a dot in the same place.
 	want := []string{
 		"config/github/app-client-id",
 		"sandbox/A/workspace", "sandbox/a-b/workspace", "sandbox/a.b/workspace", "sandbox/a/github-token", "sandbox/a/github-tokens/acme",
@@ -78,7 +78,7 @@ func checkPages(t *testing.T, s store.Store, below store.Prefix, limit int, want
 	}
 }
 
-// What was there all the time is in one page, once.
+// An entry that exists the whole time is in exactly one page.
 func pagesGoOn(t *testing.T, open func() store.Store) {
 	s := open()
 	for i := range 40 {
@@ -88,7 +88,7 @@ func pagesGoOn(t *testing.T, open func() store.Store) {
 	for after := (store.Name{}); ; {
 		names := page(t, s, store.Workspaces(), after, 7)
 		for i, name := range names {
-			if seen[name.String()]++; i%2 == 0 || i == len(names)-1 { // the one that the next page begins after, too
+			if seen[name.String()]++; i%2 == 0 || i == len(names)-1 { // also the name that the next page begins after
 				if err := s.Delete(t.Context(), name); err != nil {
 					t.Fatal(err)
 				}

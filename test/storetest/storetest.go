@@ -1,4 +1,5 @@
-// Package storetest is what every store has to pass, on the real thing.
+// Package storetest tests what every store must do, with the real service where there
+// is one.
 package storetest
 
 import (
@@ -17,16 +18,16 @@ import (
 
 const secret = "ghs_storetest0123456789abcdefghijklmnop"
 
-// A test is one that every store passes, or every store with an optional interface.
+// A test is a test for every store, or for every store with an optional interface.
 type test struct {
 	name string
 	run  func(t *testing.T, open func() store.Store)
 }
 
-// Run tests stores made by open, each of which has to be empty and may be told
-// from the others by nothing but its prefix. Two calls of the function that
-// open returns reach the same entries, as two processes would. The optional
-// interfaces that the stores have are tested as well.
+// Run tests stores that open makes. Each must be empty, and may differ from the others
+// only by its prefix. Two calls of the function that open returns must reach the same
+// entries, as two processes would. Run also tests the optional interfaces that the
+// stores implement.
 func Run(t *testing.T, open func(t *testing.T) (again func() store.Store)) {
 	tests := []test{
 		{"what was put is read, by others too", putIsRead},
@@ -48,7 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) (again func() store.Store)) {
 	}
 }
 
-// optional are the tests of the optional interfaces that a store has.
+// optional returns the tests of the optional interfaces that a store implements.
 func optional(s store.Store) (tests []test) {
 	if _, ok := s.(store.Swapper); ok {
 		tests = append(tests, swapTests...)
@@ -109,7 +110,7 @@ func putIsRead(t *testing.T, open func() store.Store) {
 	if err != nil || e.Value.Reveal() != secret {
 		t.Fatalf("Get = %.40q, %v, want the value", e.Value.Reveal(), err)
 	}
-	// Stores and this machine may disagree a little.
+	// The clocks of stores and of this machine may differ a little.
 	if e.Modified.Before(before.Add(-time.Minute)) || e.Modified.After(time.Now().Add(time.Minute)) {
 		t.Errorf("Modified = %v, want now", e.Modified)
 	}
@@ -122,7 +123,7 @@ func absentIsNotFound(t *testing.T, open func() store.Store) {
 	put(t, s, "config/github/app-client-id", "Iv1.x")
 	_, err = s.Get(t.Context(), store.PrivateKey())
 	checkError(t, err, store.ErrNotFound)
-	// A folder is no entry.
+	// A folder is not an entry.
 	_, err = s.Get(t.Context(), named(t, "config/github"))
 	checkError(t, err, store.ErrNotFound)
 	for n, err := range s.List(t.Context(), store.Workspaces()) {
@@ -237,7 +238,7 @@ func listFindsAll(t *testing.T, open func() store.Store) {
 func listPages(t *testing.T, open func() store.Store) {
 	s := open()
 	var want []string
-	for i := range 37 { // pages of AWS have ten
+	for i := range 37 { // pages of AWS have ten names
 		want = append(want, fmt.Sprintf("sandbox/w%02d/workspace", i))
 		put(t, s, want[i], "x")
 	}

@@ -23,7 +23,7 @@ var swapTests = []test{
 
 func swapper(s store.Store) store.Swapper { return s.(store.Swapper) }
 
-// swap swaps or fails, without a time when the entry is due.
+// swap swaps or fails the test. The entry has no due time.
 func swap(t *testing.T, s store.Store, name, value, version string) string {
 	t.Helper()
 	next, err := swapper(s).Swap(t.Context(), named(t, name), store.NewSecret(value), version, time.Time{})
@@ -33,7 +33,7 @@ func swap(t *testing.T, s store.Store, name, value, version string) string {
 	return next
 }
 
-// refuseSwap swaps and wants that nothing changes.
+// refuseSwap tries a swap, which must change nothing.
 func refuseSwap(t *testing.T, s store.Store, name, version string) {
 	t.Helper()
 	_, err := swapper(s).Swap(t.Context(), named(t, name), store.NewSecret(secret), version, time.Time{})

@@ -17,11 +17,11 @@ var watchTests = []test{
 	{"watch ends with its context", watchEnds},
 }
 
-// watchWait bounds how late a change is said, on a machine that has far too much to do.
+// watchWait bounds the delay of a notification on an overloaded machine.
 const watchWait = 30 * time.Second
 
-// watching starts Watch and returns what receives for each call of changed. Watch ends
-// with the test.
+// watching starts Watch. It returns a channel that receives the result of Watch, and a
+// function that ends Watch, which also ends with the test.
 func watching(t *testing.T, s store.Store, below store.Prefix, changed func()) (ended <-chan error, cancel func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -40,7 +40,7 @@ func watching(t *testing.T, s store.Store, below store.Prefix, changed func()) (
 	return result, cancel
 }
 
-// A signal says that changed was called, at least once since it was last waited for.
+// A signal says that changed was called at least once since the last wait.
 type signal chan struct{}
 
 func (s signal) send() {
@@ -78,7 +78,7 @@ func watchSays(t *testing.T, open func() store.Store) {
 	}
 }
 
-// Changes while changed runs are said after it.
+// Changes during a call of changed are reported after it.
 func watchMissesNothing(t *testing.T, open func() store.Store) {
 	const name, last = "broker/barred/app/all", "39"
 	reader, seen := open(), make(signal, 1)
@@ -109,8 +109,8 @@ func watchEnds(t *testing.T, open func() store.Store) {
 	}
 }
 
-// WatchGoesOn holds a [store.Watcher] against what [store.Watcher] says of connections
-// that are lost: cut takes all of them away. Two calls of open reach the same entries.
+// WatchGoesOn tests what [store.Watcher] requires when connections are lost: cut must
+// close all of them. Two calls of open must reach the same entries.
 func WatchGoesOn(t *testing.T, open func() store.Store, cut func()) {
 	t.Helper()
 	called := make(signal, 1)

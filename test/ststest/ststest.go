@@ -1,5 +1,5 @@
-// Package ststest is a double of AWS STS that knows GetCallerIdentity and
-// verifies every signature, by signing what it got with the caller's secret.
+// Package ststest is a double of AWS STS that supports GetCallerIdentity and verifies
+// every signature, by signing the request again with the caller's secret.
 package ststest
 
 import (
@@ -23,25 +23,25 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
-// A Principal is whom an access key belongs to.
+// A Principal is the owner of an access key.
 type Principal struct {
 	Secret, SessionToken string
 	ARN, UserID, Account string
 }
 
-// A Server is STS in every region. It is a transport: what is sent through it
-// reaches it whatever the host, and it refuses hosts that are not STS's.
+// A Server is STS in every region. It is a transport: every request through it reaches
+// it, and it refuses hosts that are not STS's.
 type Server struct {
-	Principals map[string]Principal // by access key id
+	Principals map[string]Principal // by access key ID
 	Now        func() time.Time     // nil means time.Now
-	// Answer, when set, answers instead.
+	// Answer, if set, answers instead.
 	Answer http.Handler
 
 	mu    sync.Mutex // guards calls
 	calls []*http.Request
 }
 
-// Calls are the requests that came, without their bodies.
+// Calls returns the requests so far, without their bodies.
 func (s *Server) Calls() []*http.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +70,7 @@ var (
 	authForm = regexp.MustCompile(`\AAWS4-HMAC-SHA256 Credential=([A-Z0-9]+)/([0-9]{8})/([a-z0-9-]+)/sts/aws4_request, SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})\z`)
 )
 
-// refusal is an error of AWS.
+// refusal is an AWS error.
 type refusal struct {
 	status     int
 	code, text string
@@ -92,7 +92,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 const namespace = "https://sts.amazonaws.com/doc/2011-06-15/"
 
-// Answer is what STS answers to a principal.
+// Answer returns the answer of STS to a principal.
 func Answer(p Principal) string {
 	return fmt.Sprintf(`<GetCallerIdentityResponse xmlns="%s">
   <GetCallerIdentityResult>
@@ -109,7 +109,7 @@ func Answer(p Principal) string {
 
 func escape(text string) string {
 	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(text)) // a Builder takes everything
+	_ = xml.EscapeText(&b, []byte(text)) // a Builder never fails
 	return b.String()
 }
 
@@ -151,7 +151,8 @@ func (s *Server) now() time.Time {
 	return s.Now()
 }
 
-// isSigned signs the request again, with the headers that the caller signed.
+// isSigned signs the request again, with the headers that the caller signed, and
+// compares.
 func isSigned(r *http.Request, p Principal, auth []string, body []byte, at time.Time) bool {
 	again, err := http.NewRequestWithContext(r.Context(), r.Method, r.URL.String(), bytes.NewReader(body))
 	if err != nil {

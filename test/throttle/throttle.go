@@ -1,5 +1,5 @@
-// Package throttle refuses calls of AWS as AWS does when an account makes too many. It
-// stands before an emulator or a double, and counts the calls by operation:
+// Package throttle refuses AWS calls as AWS does if an account makes too many. It runs
+// in front of an emulator or a double, and counts the calls by operation:
 //
 //	emulator, err := throttle.To(emulatorURL)
 //	proxy := throttle.New(emulator, throttle.ParameterStore)
@@ -23,12 +23,13 @@ import (
 // A Limit is a token bucket that some operations share. It is full at first.
 type Limit struct {
 	Operations []string // as in "AmazonSSM.PutParameter", the header X-Amz-Target
-	PerSecond  float64  // how many calls a second fill up again
-	Burst      float64  // how many calls a full bucket takes at once; 0 is one second's
-	Code       string   // the error that a call is refused with; "" is ThrottlingException
+	PerSecond  float64  // calls that refill per second
+	Burst      float64  // calls in a full bucket; 0 means one second's
+	Code       string   // error of a refused call; "" means ThrottlingException
 }
 
-// burst returns how much the bucket holds: one call at least, for else it would take none.
+// burst returns the size of the bucket: at least one call, because otherwise no call
+// would pass.
 func (l Limit) burst() float64 {
 	if l.Burst > 0 {
 		return l.Burst
@@ -36,21 +37,21 @@ func (l Limit) burst() float64 {
 	return max(l.PerSecond, 1)
 }
 
-// A Proxy is an http.Handler that passes on the calls that are within the limits.
-// Calls of operations without a limit are passed on and counted.
+// A Proxy is an http.Handler that forwards calls within the limits. Calls of operations
+// without a limit are forwarded and counted.
 type Proxy struct {
 	next   http.Handler
 	limits map[string]*bucket // by operation
 
-	mu     sync.Mutex // guards counts and what is in the buckets
+	mu     sync.Mutex // guards counts and the buckets' contents
 	counts map[string]Count
 }
 
-// A bucket is what is left of a limit.
+// A bucket is the remaining part of a limit.
 type bucket struct {
 	Limit
 	left float64
-	at   time.Time // when left was right
+	at   time.Time // when left had that value
 }
 
 // A Count is how often an operation was called.
@@ -59,7 +60,8 @@ type Count struct {
 	Refused int // calls that were refused with a throttling error
 }
 
-// New returns a Proxy before next. Where limits name an operation twice, the last holds.
+// New returns a Proxy in front of next. If limits name an operation twice, the last one
+// applies.
 func New(next http.Handler, limits ...[]Limit) *Proxy {
 	p := &Proxy{next: next, limits: map[string]*bucket{}, counts: map[string]Count{}}
 	for _, some := range limits {
@@ -73,8 +75,8 @@ func New(next http.Handler, limits ...[]Limit) *Proxy {
 	return p
 }
 
-// To returns a handler that passes calls on to the server at that address, for New. The
-// Host header stays, for it is signed.
+// To returns a handler that forwards calls to the server at that address, for New. It
+// preserves the Host header, which is signed.
 func To(address string) (http.Handler, error) {
 	to, err := url.Parse(address)
 	if err != nil || to.Host == "" {
@@ -99,7 +101,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.next.ServeHTTP(w, r)
 }
 
-// take counts a call. It returns the code that the call is refused with, or "".
+// take counts a call. It returns the error code if the call is refused, or "".
 func (p *Proxy) take(operation string) (code string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +129,7 @@ func (b *bucket) take(now time.Time) bool {
 	return true
 }
 
-// Counts returns the calls so far by operation, named without its service.
+// Counts returns the calls so far by operation, without the service's name.
 func (p *Proxy) Counts() map[string]Count {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,14 +151,14 @@ func (p *Proxy) Total() (total Count) {
 	return total
 }
 
-// Reset begins to count anew. The buckets stay as they are.
+// Reset sets the counts to zero. The buckets stay as they are.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.counts)
 }
 
-// refuse answers as the service does: in its version of JSON, and DynamoDB with the
+// refuse answers as the service does: in its version of JSON, and for DynamoDB with the
 // namespace of its errors and a checksum that clients verify.
 func refuse(w http.ResponseWriter, operation, code string) {
 	version, kind := "1.1", code
@@ -178,7 +180,7 @@ func refuse(w http.ResponseWriter, operation, code string) {
 	_, _ = w.Write([]byte(body))
 }
 
-// messages are what AWS says with a code.
+// messages are AWS's messages by code.
 var messages = map[string]string{
 	"ThrottlingException":                    "Rate exceeded",
 	"ProvisionedThroughputExceededException": "The level of configured provisioned throughput for the table was exceeded. Consider increasing your provisioning level with the UpdateTable API.",

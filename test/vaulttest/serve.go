@@ -126,7 +126,7 @@ func (v *Vault) renew(w http.ResponseWriter, r *http.Request, name string, t *to
 	reply(w, http.StatusOK, authOf(name, t.renew(), true))
 }
 
-// describe says what is mounted, to those who may read in it.
+// describe answers how a path is mounted, to callers who may read below it.
 func (v *Vault) describe(w http.ResponseWriter, r *http.Request, t *token, path string) {
 	for _, e := range v.engines {
 		if strings.HasPrefix(path, e.path) && (t.allows(e.path) || len(t.login.Policies) > 0 && strings.HasPrefix(t.login.Policies[0], e.path)) {

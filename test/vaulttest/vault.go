@@ -1,7 +1,7 @@
-// Package vaulttest is a strict double of the part of Vault that gatepass uses:
-// logins, tokens that end, KV engines, leases. It takes nothing but whole
-// requests in Vault's form, and can be told to fail. What the real Vault does is
-// tested against that, by make test-real.
+// Package vaulttest is a strict double of the part of Vault that gatepass uses: logins,
+// expiring tokens, KV engines, leases. It accepts only complete requests in Vault's
+// form, and can be made to fail. make test-real tests the same behaviour with the real
+// Vault.
 package vaulttest
 
 import (
@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// A Vault is an http.Handler, and an http.RoundTripper for tests without a
-// network. The zero Vault is ready for use and holds nothing.
+// A Vault is an http.Handler, and an http.RoundTripper for tests without a network. The
+// zero Vault is ready to use and empty.
 type Vault struct {
-	Namespace string // that requests have to name
+	Namespace string // namespace that requests must name
 
 	mu      sync.Mutex // guards what follows
 	tokens  map[string]*token
@@ -32,32 +32,32 @@ type Vault struct {
 	given   int
 }
 
-// A Login is a mounted login method and the one body it takes.
+// A Login is a mounted login method and the one body that it accepts.
 type Login struct {
 	Body      map[string]string
-	TTL       time.Duration // of the tokens it gives
-	MaxTTL    time.Duration // how far they can be renewed; 0 for no end
+	TTL       time.Duration // of the tokens that it issues
+	MaxTTL    time.Duration // limit of renewals; 0 means none
 	Renewable bool
-	Policies  []string // prefixes of the API paths that may be read and posted to; none means all
+	Policies  []string // prefixes of the API paths that may be read and posted to; empty means all
 }
 
 type token struct {
 	login Login
-	end   time.Time // zero for no end
+	end   time.Time // zero means never
 	most  time.Time
 }
 
 type engine struct{ path, kind, version string }
 
-// Mount puts a secrets engine at path, which ends with a slash. version is that
-// of a KV engine.
+// Mount mounts a secrets engine at path, which ends with a slash. version is the
+// version of a KV engine.
 func (v *Vault) Mount(path, kind, version string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.engines = append(v.engines, engine{path, kind, version})
 }
 
-// Put has Vault answer body, an envelope, for reading path.
+// Put makes Vault answer reads of path with body, an envelope.
 func (v *Vault) Put(path string, body map[string]any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -67,7 +67,7 @@ func (v *Vault) Put(path string, body map[string]any) {
 	v.secrets[path] = body
 }
 
-// Remove has Vault hold nothing at path any more.
+// Remove removes the content of path.
 func (v *Vault) Remove(path string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -82,7 +82,7 @@ func (v *Vault) PutKV2(mount, path string, written time.Time, fields map[string]
 	}})
 }
 
-// HandlePost has h answer what is posted to path by those who may.
+// HandlePost makes h answer posts to path by callers with permission.
 func (v *Vault) HandlePost(path string, h http.HandlerFunc) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -92,7 +92,7 @@ func (v *Vault) HandlePost(path string, h http.HandlerFunc) {
 	v.posts[path] = h
 }
 
-// Give makes a token as l does, without a login.
+// Give issues a token like that of l, without a login.
 func (v *Vault) Give(l Login) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -116,7 +116,7 @@ func (v *Vault) give(l Login) string {
 	return name
 }
 
-// Revoke ends every token.
+// Revoke revokes every token.
 func (v *Vault) Revoke() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -133,7 +133,7 @@ func (v *Vault) Accept(mount string, l Login) {
 	v.logins[mount] = l
 }
 
-// FailNext has the next requests answered by handlers.
+// FailNext makes the handlers answer the next requests.
 func (v *Vault) FailNext(handlers ...http.HandlerFunc) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -147,7 +147,7 @@ func (v *Vault) Calls() []string {
 	return slices.Clone(v.calls)
 }
 
-// Count returns how many requests were call.
+// Count returns how often call was requested.
 func (v *Vault) Count(call string) int {
 	n := 0
 	for _, c := range v.Calls() {
@@ -158,7 +158,8 @@ func (v *Vault) Count(call string) int {
 	return n
 }
 
-// Invalid returns what no Vault would take or gatepass must not send.
+// Invalid returns the requests that no Vault would accept, or that gatepass must not
+// send.
 func (v *Vault) Invalid() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()

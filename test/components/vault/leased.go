@@ -8,8 +8,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// leased is an engine that answers as those for GitHub do: a token under a
-// lease.
+// leased is an engine that answers like the GitHub engines: with a token under a lease.
 //
 //	POST MOUNT/token {"ttl", "expires_at"}  says what tokens will be like
 //	GET  MOUNT/token[/NAME]                 gives one

@@ -1,9 +1,8 @@
-// Command vault is a real Vault for tests: its core with storage in memory,
-// unsealed, on a port of loopback, with the engines and login methods that the
-// tests use. It is a module of its own so that none of what Vault needs reaches
-// the product's go.mod.
+// Command vault is a real Vault for tests: its core, unsealed, with storage in memory,
+// on a loopback port, with the engines and login methods that the tests use. It is a
+// separate module, so that Vault's dependencies stay out of the product's go.mod.
 //
-// It prints one line of JSON when it answers, and ends with its standard input.
+// It prints one line of JSON when it is ready, and ends when its standard input ends.
 package main
 
 import (
@@ -32,10 +31,10 @@ import (
 	"github.com/hashicorp/vault/vault"
 )
 
-// rootToken is fixed, which no Vault outside of tests may do.
+// rootToken is a fixed token, which is acceptable only in tests.
 const rootToken = "root"
 
-// started is what the caller is told.
+// started is the line of JSON for the caller.
 type started struct {
 	Address   string `json:"address"`
 	RootToken string `json:"root_token"`
@@ -77,7 +76,7 @@ func run(listen string, stdin io.Reader, stdout io.Writer) error {
 	return http.Serve(l, handler)
 }
 
-// endWith ends this program when whoever started it is gone.
+// endWith ends this program when the program that started it is gone.
 func endWith(stdin io.Reader) {
 	io.Copy(io.Discard, stdin)
 	os.Exit(0)
@@ -117,7 +116,7 @@ func initialize(ctx context.Context, core *vault.Core) (key []byte, err error) {
 		return nil, fmt.Errorf("initialize: %w", err)
 	}
 	key = append([]byte(nil), result.SecretShares[0]...)
-	// Unseal clears what it is given.
+	// Unseal overwrites its argument.
 	if _, err := core.Unseal(append([]byte(nil), key...)); err != nil {
 		return nil, fmt.Errorf("unseal: %w", err)
 	}

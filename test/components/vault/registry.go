@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// registry tells the core which of its built-in plugins are here.
+// registry tells the core which of its built-in plugins are included.
 type registry struct {
 	engines, logins map[string]logical.Factory
 }

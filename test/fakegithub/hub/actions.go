@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// A workflow is a file that GitHub runs.
+// A workflow is a workflow file.
 type workflow struct {
 	id         int64
 	name, path string
 	dispatches bool
 }
 
-// A run is one that is over. Running ones are not modeled.
+// A run is a finished run. Active runs are not modeled.
 type run struct {
 	id        int64
 	number    int
@@ -49,22 +49,23 @@ type artifact struct {
 	created time.Time
 }
 
-// A Run is a workflow run that has succeeded, with what it left.
+// A Run is a workflow run that succeeded, with its logs and artifacts.
 type Run struct {
-	Workflow string // its name, as in CI
+	Workflow string // name of the workflow, as in CI
 	Branch   string
 	Jobs     []Job
-	// Artifacts are zip files made of these files' texts, by name and path.
+	// Artifacts are zip files made of these texts, by the artifact's name and the
+	// file's path.
 	Artifacts map[string]map[string]string
 }
 
-// A Job is one of a run.
+// A Job is a job of a run.
 type Job struct {
 	Name  string
 	Steps []Step
 }
 
-// A Step is one of a job.
+// A Step is a step of a job.
 type Step struct{ Name, Log string }
 
 // AddRun adds a run to a repository and returns its ID.
@@ -92,8 +93,8 @@ func (h *Hub) AddRun(owner, name string, in Run) (int64, error) {
 	return made.id, nil
 }
 
-// AddArtifact adds an artifact of any size to a run, read from content when it is
-// downloaded.
+// AddArtifact adds an artifact of any size to a run. content is read when the artifact
+// is downloaded.
 func (h *Hub) AddArtifact(owner, name string, runID int64, artifactName string, content io.ReaderAt, size int64) error {
 	repo, _ := h.s.Repository(owner, name)
 	h.mu.Lock()
@@ -111,8 +112,8 @@ func (h *Hub) AddArtifact(owner, name string, runID int64, artifactName string, 
 	return errors.New("add artifact: no such run")
 }
 
-// AddWorkflow adds a workflow that can be dispatched and returns its ID. A dispatched run
-// does nothing and succeeds.
+// AddWorkflow adds a workflow that can be dispatched, and returns its ID. A dispatched
+// run does nothing and succeeds.
 func (h *Hub) AddWorkflow(owner, name, workflowName string) (int64, error) {
 	repo, there := h.s.Repository(owner, name)
 	if !there {
@@ -136,7 +137,7 @@ func (st *repository) workflow(h *Hub, name string) *workflow {
 	return w
 }
 
-// fillRun stores logs and artifacts in the forms of GitHub's own archives.
+// fillRun stores logs and artifacts in the format of GitHub's own archives.
 func (h *Hub) fillRun(made *run, in Run) error {
 	logs := map[string]string{}
 	for n, j := range in.Jobs {
@@ -168,7 +169,7 @@ func (h *Hub) fillRun(made *run, in Run) error {
 	return nil
 }
 
-// stamped has a time before the text, as every line of a log has.
+// stamped returns a text with a time before it, as in every line of a log.
 func stamped(text string, at time.Time) string {
 	return at.UTC().Format("2006-01-02T15:04:05.0000000Z") + " " + text + "\n"
 }

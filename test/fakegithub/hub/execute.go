@@ -7,17 +7,17 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// An entity is an object of a GraphQL answer. A field that is a lazy value is worked out
-// when it is asked for.
+// An entity is an object of a GraphQL answer. A lazy field is computed when it is
+// requested.
 type entity struct {
 	kind   string
 	fields object
 }
 
-// A lazy value takes the field's arguments.
+// A lazy value is computed from the field's arguments.
 type lazy func(args object) (any, *failure)
 
-// A graphError is one as GitHub's GraphQL API says it.
+// A graphError is an error in the form of GitHub's GraphQL API.
 type graphError struct {
 	Type       string           `json:"type,omitempty"`
 	Message    string           `json:"message"`
@@ -26,7 +26,7 @@ type graphError struct {
 	Extensions object           `json:"extensions,omitempty"`
 }
 
-// An execution is one operation being answered.
+// An execution is one operation in progress.
 type execution struct {
 	schema *ast.Schema
 	vars   object
@@ -34,7 +34,7 @@ type execution struct {
 	errors []graphError
 }
 
-// fail notes an error at a field.
+// fail records an error at a field.
 func (x *execution) fail(f *failure, field *ast.Field, path []any) {
 	kind := f.kind
 	if kind == "" {
@@ -50,7 +50,7 @@ func (x *execution) fail(f *failure, field *ast.Field, path []any) {
 	x.errors = append(x.errors, e)
 }
 
-// text is a failure as GraphQL says it: the reasons themselves.
+// text returns a failure as GraphQL words it: only the reasons.
 func (f *failure) text() string {
 	if len(f.details) == 0 {
 		return f.message
@@ -62,7 +62,7 @@ func (f *failure) text() string {
 	return fmt.Sprintf("%v is %v", d["field"], d["code"])
 }
 
-// object answers a selection of an entity. It reports false where a field that is never
+// object answers a selection of an entity. It returns false if a field that is never
 // null could not be answered, which makes the whole object null.
 func (x *execution) object(e entity, set ast.SelectionSet, path []any) (object, bool) {
 	out := object{}
@@ -78,8 +78,8 @@ func (x *execution) object(e entity, set ast.SelectionSet, path []any) (object, 
 	return out, whole
 }
 
-// collect lists the fields of a selection that apply to a type; those of one alias are
-// one field, whose selections are joined.
+// collect returns the fields of a selection that apply to a type. Fields with the same
+// alias become one, with their selections joined.
 func (x *execution) collect(kind string, set ast.SelectionSet) []*ast.Field {
 	var out []*ast.Field
 	for _, selection := range set {
@@ -127,7 +127,7 @@ func (x *execution) included(directives ast.DirectiveList) bool {
 	return true
 }
 
-// is reports whether an object's type is, or has, another one.
+// is reports whether an object's type is another type, or implements it.
 func (x *execution) is(kind, other string) bool {
 	if kind == other {
 		return true
@@ -159,7 +159,7 @@ func (x *execution) field(e entity, field *ast.Field, path []any) (any, bool) {
 	return x.complete(value, field.Definition.Type, field, path)
 }
 
-// complete answers a value of a type.
+// complete answers a value as its type requires.
 func (x *execution) complete(value any, t *ast.Type, field *ast.Field, path []any) (any, bool) {
 	switch v := value.(type) {
 	case nil:

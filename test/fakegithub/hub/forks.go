@@ -24,7 +24,7 @@ func (h *Hub) forkRoutes() {
 	h.in("POST", "/merge-upstream", "contents:write", postMergeUpstream)
 }
 
-// postMergeUpstream brings a branch of a fork up to that of its upstream.
+// postMergeUpstream updates a branch of a fork to that of its upstream.
 func postMergeUpstream(r request) fakegithub.Answer {
 	var in struct{ Branch string }
 	if no := r.Decode(&in); no != nil {
@@ -51,10 +51,10 @@ func postMergeUpstream(r request) fakegithub.Answer {
 	return ok(object{"message": "Successfully fetched and fast-forwarded from upstream.", "merge_type": how, "base_branch": upstream.Owner + ":" + in.Branch})
 }
 
-// upstreamRef holds what was fetched from the upstream, until it is merged.
+// upstreamRef holds the commit that was fetched from the upstream, until it is merged.
 const upstreamRef = "refs/fakegithub/upstream"
 
-// syncWith moves a branch to, or merges into it, a commit of the upstream.
+// syncWith moves a branch to a commit of the upstream, or merges the commit into it.
 func (r request) syncWith(branch, ours, theirs string) (how string, f *failure) {
 	b := r.git()
 	switch {

@@ -10,12 +10,13 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A failure is why an operation did not happen. Both APIs say it, each in its form.
+// A failure says why an operation did not happen. Both APIs report it, each in its own
+// form.
 type failure struct {
 	status  int
 	message string
-	details []object // REST's list of errors; most have none
-	kind    string   // GraphQL's type of the error; "" is UNPROCESSABLE
+	details []object // REST's list of errors; usually empty
+	kind    string   // GraphQL's type of the error; "" means UNPROCESSABLE
 }
 
 func fail(status int, format string, args ...any) *failure {
@@ -26,7 +27,7 @@ func unprocessable(format string, args ...any) *failure {
 	return fail(http.StatusUnprocessableEntity, format, args...)
 }
 
-// invalid is GitHub's "Validation Failed" with one reason.
+// invalid returns GitHub's "Validation Failed" with one reason.
 func invalid(resource, field, code, message string) *failure {
 	f := unprocessable("Validation Failed")
 	detail := object{"resource": resource, "code": code}
@@ -48,13 +49,13 @@ func (r request) failed(f *failure) fakegithub.Answer {
 	return a
 }
 
-// A bare is the git repository of a request.
+// A bare is the bare git repository of a request.
 type bare struct {
 	s    *fakegithub.Server
 	repo fakegithub.Repository
 }
 
-// git is not ended with the request: half of an operation must not be left.
+// git does not end with the request, so that it leaves no half-done operation.
 func (r request) git() bare { return bare{r.h.s, r.repo} }
 
 func (b bare) run(args ...string) (string, error) { return b.s.GitIn(background, b.repo, nil, args...) }
@@ -63,7 +64,7 @@ func (b bare) feed(stdin string, args ...string) (string, error) {
 	return b.s.GitIn(background, b.repo, strings.NewReader(stdin), args...)
 }
 
-// exitCode is how git ended; -1 where it did not run to its end.
+// exitCode returns git's exit code; -1 if git did not run to its end.
 func exitCode(err error) int {
 	if exit, is := errors.AsType[*exec.ExitError](err); is {
 		return exit.ExitCode()
@@ -71,8 +72,8 @@ func exitCode(err error) int {
 	return -1
 }
 
-// plain reports whether a name from a request is safe to show to git: no option, no
-// revision's syntax.
+// plain reports whether a name from a request is safe as an argument of git: not an
+// option, and without revision syntax.
 func plain(name string) bool {
 	return name != "" && name[0] != '-' && name[0] != '/' && !strings.HasSuffix(name, "/") && !strings.HasSuffix(name, ".lock") &&
 		!strings.ContainsAny(name, "~^:?*[\\ \t\n\r\x00\x7f") && !strings.Contains(name, "..") && !strings.Contains(name, "@{") && !strings.Contains(name, "//")
@@ -82,7 +83,8 @@ func isSHA1(text string) bool {
 	return len(text) == 40 && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// object resolves the full name of an object of that kind, or of any kind for "".
+// object reports whether sha is the full name of an object of that kind, or of any kind
+// for "".
 func (b bare) object(sha, kind string) bool {
 	if !isSHA1(sha) {
 		return false
@@ -91,7 +93,7 @@ func (b bare) object(sha, kind string) bool {
 	return err == nil && (kind == "" || got == kind)
 }
 
-// ref is what a full ref name points to; "" where there is none.
+// ref returns the object that a full ref name points to; "" if there is none.
 func (b bare) ref(full string) string {
 	if !plain(full) {
 		return ""
@@ -105,7 +107,7 @@ func (b bare) ref(full string) string {
 
 func (b bare) branch(name string) string { return b.ref("refs/heads/" + name) }
 
-// commit resolves a branch, a tag or a full SHA to a commit; "" where there is none.
+// commit resolves a branch, a tag or a full SHA to a commit; "" if there is none.
 func (b bare) commit(name string) string {
 	for _, full := range []string{"refs/heads/" + name, "refs/tags/" + name, name} {
 		if full == name && !isSHA1(name) && !strings.HasPrefix(name, "refs/") || !plain(full) {
@@ -124,7 +126,7 @@ func (b bare) contains(commit, ancestor string) bool {
 	return err == nil
 }
 
-// commits lists those of head that base does not have, oldest first.
+// commits returns the commits of head that base does not have, oldest first.
 func (b bare) commits(base, head string) []string {
 	out, err := b.run("rev-list", "--reverse", base+".."+head)
 	if err != nil || out == "" {
@@ -160,8 +162,8 @@ func (b bare) write(tree, message string, parents []string, author, committer pe
 
 var webFlow = person{Name: "GitHub", Email: "noreply@github.invalid"}
 
-// mergeOf merges two commits into a new one without moving a ref. It fails with
-// errConflict where their changes contradict.
+// mergeOf merges two commits into a new one without moving a ref. It returns
+// errConflict if their changes conflict.
 func (b bare) mergeOf(base, head, message string, author person) (string, error) {
 	tree, err := b.run("merge-tree", "--write-tree", "--no-messages", base, head)
 	if exitCode(err) == 1 {
@@ -175,19 +177,19 @@ func (b bare) mergeOf(base, head, message string, author person) (string, error)
 
 var errConflict = errors.New("merge conflict")
 
-// A change puts a file into a tree, or takes it out.
+// A change adds a file to a tree, or removes it.
 type change struct {
 	path   string
-	mode   string // "" is 100644
+	mode   string // "" means 100644
 	text   []byte
-	sha    string // of a blob or tree that is there already; text is ignored
+	sha    string // of an existing blob or tree; text is then ignored
 	remove bool
 }
 
-// scratchRef holds what fast-import makes until it is named.
+// scratchRef holds what fast-import makes, until it gets another name.
 const scratchRef = "refs/fakegithub/scratch"
 
-// change makes a tree from another one; from is a tree, or "" for an empty one.
+// change makes a tree from the tree from; "" means an empty tree.
 func (b bare) change(from string, changes []change) (string, error) {
 	var in strings.Builder
 	fmt.Fprintf(&in, "commit %s\ncommitter GitHub <noreply@github.invalid> 0 +0000\ndata 0\n\n", scratchRef)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// connection is a list that is read in pages, as GitHub's GraphQL API has it: its nodes
-// are answered only where the query says how many.
+// connection returns a list that is read page by page, as in GitHub's GraphQL API. It
+// answers nodes only if the query says how many.
 func connection(kind string, all func() []entity) lazy {
 	return func(args object) (any, *failure) {
 		items := all()
@@ -51,7 +51,7 @@ func bounded(args object) *failure {
 	return f
 }
 
-// span is the part of n items that a query asks for.
+// span returns the range of n items that a query requests.
 func span(args object, n int) (from, to int) {
 	to = n
 	if at, is := position(text(args, "after")); is {
@@ -91,5 +91,5 @@ func pageInfo(from, to, n int) entity {
 	return entity{"PageInfo", out}
 }
 
-// empty is a connection of what the hub does not model.
+// empty returns an empty connection, for lists that the hub does not model.
 func empty(kind string) lazy { return connection(kind, func() []entity { return nil }) }

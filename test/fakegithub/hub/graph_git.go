@@ -6,7 +6,7 @@ import (
 )
 
 func atoi(text string) int {
-	n, _ := strconv.Atoi(text) // "-" of a binary file is none
+	n, _ := strconv.Atoi(text) // a binary file has "-", which counts as 0
 	return n
 }
 
@@ -49,7 +49,8 @@ func (r request) refEntity(full string) entity {
 	}}
 }
 
-// gitObject is repository.object, by an OID or an expression such as main:README.md.
+// gitObject answers repository.object, for an OID or an expression such as
+// main:README.md.
 func (r request) gitObject(args object) (any, *failure) {
 	if oid := text(args, "oid"); oid != "" {
 		if !r.git().object(oid, "") {

@@ -5,11 +5,12 @@ import (
 	"strings"
 )
 
-// A mutation is one of the schema: what it does with its input, in GitHub's words.
+// A mutation carries out a mutation of the schema with its input, and returns its
+// payload.
 type mutation func(g graph, in object) (object, *failure)
 
-// mutations are those that are modeled. Each payload's type is the mutation's name with
-// "Payload".
+// mutations returns the modeled mutations. The type of a payload is the mutation's name
+// with "Payload".
 func mutations() map[string]mutation {
 	out := map[string]mutation{
 		"createPullRequest":             createPullRequest,
@@ -48,7 +49,7 @@ func (g graph) mutation() entity {
 	return entity{"Mutation", fields}
 }
 
-// ofPull is a mutation of a pull request, whose payload is that.
+// ofPull returns a mutation of a pull request, whose payload is the pull request.
 func ofPull(needs string, do func(request, *issue, object) *failure) mutation {
 	return func(g graph, in object) (object, *failure) {
 		r, i, f := g.find(text(in, "pullRequestId"), "PR")
@@ -65,7 +66,7 @@ func ofPull(needs string, do func(request, *issue, object) *failure) mutation {
 	}
 }
 
-// ofIssue is the same of an issue.
+// ofIssue is like ofPull, for an issue.
 func ofIssue(do func(request, *issue, object)) mutation {
 	return func(g graph, in object) (object, *failure) {
 		id := text(in, "issueId")
@@ -84,7 +85,8 @@ func ofIssue(do func(request, *issue, object)) mutation {
 	}
 }
 
-// writer is the repository that an input names, where the token may do that there.
+// writer returns the repository that an input names, if the token has the needed
+// permission there.
 func (g graph) writer(in object, needs string) (request, *failure) {
 	r, f := g.repositoryWith(text(in, "repositoryId"))
 	if f == nil && !allowed(g.Call, r.repo, needs) {
@@ -107,7 +109,7 @@ func createPullRequest(g graph, in object) (object, *failure) {
 	return object{"pullRequest": r.pullEntity(i)}, nil
 }
 
-// set is a text of the input, nil where it has none.
+// set returns a text of the input, or nil if the input does not have it.
 func set(in object, key string) *string {
 	if s, is := in[key].(string); is {
 		return &s

@@ -39,8 +39,8 @@ func (r request) pullEntity(i *issue) entity {
 	return entity{"PullRequest", fields}
 }
 
-// pullCommits lists the commits of a pull request, oldest first; of one that is merged
-// they are those that its merge brought.
+// pullCommits returns the commits of a pull request, oldest first; of a merged one, the
+// commits of its merge.
 func (r request) pullCommits(i *issue) []string {
 	from := i.pull.baseSHA
 	if c, is := r.git().read(i.pull.mergeSHA); is && len(c.parents) > 0 {
@@ -99,7 +99,8 @@ func (r request) mergeState(i *issue) string {
 	return "CLEAN"
 }
 
-// rollup is what checks say of a commit: those of the runs that were added for it.
+// rollup returns the state of a commit's checks: those of the runs that were added for
+// it.
 func (r request) rollup(sha string) lazy {
 	return r.guarded("checks:read,statuses:read", func(object) (any, *failure) {
 		var checks []entity

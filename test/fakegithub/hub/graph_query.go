@@ -7,7 +7,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A graph is what one caller may see.
+// A graph is the part of GitHub that one caller may see.
 type graph struct {
 	fakegithub.Call
 	h *Hub
@@ -61,7 +61,7 @@ func (g graph) rateLimit() entity {
 	}}
 }
 
-// in is a repository as a request reaches it.
+// in returns a repository as a request to it.
 func (g graph) in(repo fakegithub.Repository) request {
 	return request{g.Call, g.h, repo, g.h.of(repo)}
 }
@@ -83,7 +83,7 @@ func (g graph) owner(args object) (any, *failure) {
 	return actor(g.Call, login), nil
 }
 
-// viewer is the bot of the App, which GitHub shows as a user here.
+// viewer returns the bot of the App, which GitHub shows as a user here.
 func (g graph) viewer() entity {
 	e := actor(g.Call, g.Bot())
 	e.kind = "User"
@@ -92,7 +92,7 @@ func (g graph) viewer() entity {
 	return e
 }
 
-// actor is an account. A bot's login is that of its App there.
+// actor returns an account. In GraphQL, a bot's login is that of its App.
 func actor(c fakegithub.Call, login string) entity {
 	u := c.ShowUser(login)
 	kind := u["type"].(string)
@@ -102,7 +102,7 @@ func actor(c fakegithub.Call, login string) entity {
 	}}
 }
 
-// find is the repository, issue or pull request that an ID is of.
+// find returns the repository, issue or pull request with an ID.
 func (g graph) find(id, kind string) (request, *issue, *failure) {
 	no := notFound("Could not resolve to a node with the global id of '%s'", id)
 	got, repoID, name, is := parseNodeID(id)
@@ -119,7 +119,7 @@ func (g graph) find(id, kind string) (request, *issue, *failure) {
 	return r, i, nil
 }
 
-// repositoryWith finds one by its ID.
+// repositoryWith finds a repository by its ID.
 func (g graph) repositoryWith(id string) (request, *failure) {
 	for _, repo := range g.Repositories() {
 		if fakegithub.NodeID("Repository", repo.ID) == id {
@@ -129,7 +129,7 @@ func (g graph) repositoryWith(id string) (request, *failure) {
 	return request{}, notFound("Could not resolve to a node with the global id of '%s'", id)
 }
 
-// ref finds one by its ID.
+// ref finds a ref by its ID.
 func (g graph) ref(id string) (r request, name string, f *failure) {
 	kind, repoID, name, is := parseNodeID(id)
 	repo, there := g.h.s.RepositoryByID(repoID)
@@ -156,7 +156,7 @@ func (g graph) node(id string) (any, *failure) {
 	return r.guarded("issues:read", func(object) (any, *failure) { return r.issueEntity(i), nil })(nil)
 }
 
-// guarded refuses where the token lacks a permission.
+// guarded refuses the field if the token lacks a permission.
 func (r request) guarded(needs string, f lazy) lazy {
 	return func(args object) (any, *failure) {
 		if !allowed(r.Call, r.repo, needs) {
@@ -166,7 +166,8 @@ func (r request) guarded(needs string, f lazy) lazy {
 	}
 }
 
-// search finds issues and pull requests. Words that are no qualifiers are of the title.
+// search finds issues and pull requests. Words that are not qualifiers must be in the
+// title.
 func (g graph) search(args object) (any, *failure) {
 	var found []entity
 	g.each(parseSearch(text(args, "query")), func(r request, i *issue) { found = append(found, r.either(i)) })
@@ -177,7 +178,7 @@ func (g graph) search(args object) (any, *failure) {
 	return e, f
 }
 
-// each calls do with what a search finds and the token may read.
+// each calls do for every result of a search that the token may read.
 func (g graph) each(q searchQuery, do func(request, *issue)) {
 	for _, repo := range g.Repositories() {
 		if name := strings.ToLower(q.of("repo")); name != "" && name != strings.ToLower(repo.FullName()) {
@@ -199,7 +200,7 @@ func (g graph) each(q searchQuery, do func(request, *issue)) {
 	}
 }
 
-// A searchQuery is what GitHub's search box takes: qualifiers and words.
+// A searchQuery is the text of GitHub's search box: qualifiers and words.
 type searchQuery struct {
 	qualifiers [][2]string
 	words      []string
@@ -209,7 +210,7 @@ func parseSearch(query string) searchQuery {
 	var q searchQuery
 	for _, word := range strings.Fields(query) {
 		if word == "(" || word == ")" {
-			continue // of the advanced search: the words between them are all looked for
+			continue // operator of the advanced search; all words are required anyway
 		}
 		if key, value, is := strings.Cut(word, ":"); is {
 			q.qualifiers = append(q.qualifiers, [2]string{key, strings.Trim(value, `"`)})
@@ -229,8 +230,8 @@ func (q searchQuery) of(key string) string {
 	return ""
 }
 
-// matches reports whether an issue is what the query asks for. An unknown qualifier
-// matches none.
+// matches reports whether an issue matches the query. An unknown qualifier matches no
+// issue.
 func (q searchQuery) matches(i *issue) bool {
 	for _, pair := range q.qualifiers {
 		is := false

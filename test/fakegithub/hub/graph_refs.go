@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// refMutations are those that move refs. Moves has each of them.
+// refMutations returns the mutations that move refs. Moves lists each of them.
 func refMutations() map[string]mutation {
 	return map[string]mutation{
 		"createRef":                  createRefMutation,
@@ -62,7 +62,7 @@ func deleteRefMutation(g graph, in object) (object, *failure) {
 	return object{}, f
 }
 
-// updateRefsMutation makes, moves and deletes refs, all or none.
+// updateRefsMutation creates, moves and deletes refs: all or none.
 func updateRefsMutation(g graph, in object) (object, *failure) {
 	r, f := g.writer(in, "contents:write")
 	if f != nil {
@@ -121,7 +121,7 @@ func createCommitOnBranch(g graph, in object) (object, *failure) {
 	return object{"commit": r.commitEntity(sha), "ref": r.refEntity("refs/heads/" + branch)}, nil
 }
 
-// committable is the branch of createCommitOnBranch, by an ID or by names.
+// committable returns the branch of createCommitOnBranch, given by an ID or by names.
 func (g graph) committable(in object) (r request, branch string, f *failure) {
 	at, _ := in["branch"].(object)
 	if id := text(at, "id"); id != "" {
@@ -175,7 +175,7 @@ func mergeBranchMutation(g graph, in object) (object, *failure) {
 	return object{"mergeCommit": r.commitEntity(sha)}, nil
 }
 
-// createLinkedBranch makes a branch for an issue.
+// createLinkedBranch creates a branch for an issue.
 func createLinkedBranch(g graph, in object) (object, *failure) {
 	r, i, f := g.find(text(in, "issueId"), "I")
 	if f == nil && !allowed(g.Call, r.repo, "contents:write,issues:write") {
@@ -195,7 +195,7 @@ func createLinkedBranch(g graph, in object) (object, *failure) {
 	return object{"linkedBranch": r.linkedBranch(name), "issue": r.issueEntity(i)}, nil
 }
 
-// createDeployment merges the default branch into the ref before, as REST does.
+// createDeployment first merges the default branch into the ref, as REST does.
 func createDeployment(g graph, in object) (object, *failure) {
 	r, f := g.writer(in, "deployments:write")
 	if f != nil {
@@ -221,7 +221,7 @@ func mergePullRequest(r request, i *issue, in object) *failure {
 	return r.mergePull(i, text(in, "expectedHeadOid"), method, text(in, "commitHeadline"), text(in, "commitBody"))
 }
 
-// enableAutoMerge has a pull request merged when the checks that hold it have passed.
+// enableAutoMerge makes a pull request merge when its required checks have passed.
 func enableAutoMerge(r request, i *issue, in object) *failure {
 	if r.refresh(i); !i.open() || !i.pull.held {
 		return unprocessable("Pull request is in %s status", strings.ToLower(r.mergeState(i)))
@@ -252,8 +252,8 @@ func revertPullRequest(g graph, in object) (object, *failure) {
 	return object{"pullRequest": r.pullEntity(i), "revertPullRequest": r.pullEntity(made)}, nil
 }
 
-// enqueuePullRequest puts a pull request into the merge queue, which is empty, and so
-// merges it.
+// enqueuePullRequest puts a pull request into the merge queue. The queue is empty, so
+// this merges it.
 func enqueuePullRequest(g graph, in object) (object, *failure) {
 	r, i, f := g.find(text(in, "pullRequestId"), "PR")
 	if f == nil && !allowed(g.Call, r.repo, "contents:write,pull_requests:write") {

@@ -8,8 +8,8 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// repositoryEntity is what gh and others ask of a repository. What is not modeled is as
-// in a repository that has just been made.
+// repositoryEntity returns the fields that gh and other clients request of a
+// repository. Fields that are not modeled are as in a new repository.
 func (r request) repositoryEntity() entity {
 	private, made := !r.repo.Public, timestamp(r.repo.Created)
 	fields := object{
@@ -51,7 +51,7 @@ func (r request) repositoryEntity() entity {
 	return entity{"Repository", fields}
 }
 
-// role puts the token's rights the way GitHub puts a user's.
+// role expresses the token's permissions as GitHub expresses a user's.
 func (r request) role() string {
 	switch {
 	case r.Allows(r.repo, "administration", "write"):
@@ -62,7 +62,7 @@ func (r request) role() string {
 	return "READ"
 }
 
-// issueNumbered finds an issue, a pull request, or either for "".
+// issueNumbered finds an issue or a pull request; kind "" means either.
 func (r request) issueNumbered(args object, kind string) (any, *failure) {
 	n, _ := number(args, "number")
 	i := r.st.find(n)
@@ -96,7 +96,7 @@ func (r request) pullsOf(args object) (any, *failure) {
 	return connection("PullRequestConnection", func() []entity { return entities(list, r.pullEntity) })(args)
 }
 
-// ordered lists issues as a query asks for: oldest first where it does not say.
+// ordered returns issues in the order that a query requests: oldest first by default.
 func (st *repository) ordered(args object) []*issue {
 	if by, is := args["orderBy"].(object); is && text(by, "direction") == "DESC" {
 		return newestFirst(st.issues)
@@ -104,7 +104,7 @@ func (st *repository) ordered(args object) []*issue {
 	return slices.Clone(st.issues)
 }
 
-// filtered applies what gh's issue list asks for.
+// filtered reports whether an issue matches the filters of gh's issue list.
 func (r request) filtered(args object, i *issue) bool {
 	by, _ := args["filterBy"].(object)
 	if login := text(by, "createdBy"); login != "" && !strings.EqualFold(strings.TrimSuffix(i.author, "[bot]"), strings.TrimSuffix(login, "[bot]")) {
@@ -133,7 +133,7 @@ func entities[T any](list []T, show func(T) entity) []entity {
 	return out
 }
 
-// shared are the fields that issues and pull requests have alike.
+// shared returns the fields that issues and pull requests have in common.
 func (r request) shared(kind string, i *issue) object {
 	out := object{
 		"id": nodeID(kind, r.repo.ID, strconv.Itoa(i.number)), "number": i.number, "databaseId": i.id, "fullDatabaseId": strconv.FormatInt(i.id, 10),

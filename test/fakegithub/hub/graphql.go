@@ -12,8 +12,8 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// graphQLSource is the part of GitHub's published schema that is modeled, word for word.
-// From the npm package @octokit/graphql-schema 15.26.1 (MIT).
+// graphQLSource is the modeled part of GitHub's published schema, word for word. From
+// the npm package @octokit/graphql-schema 15.26.1 (MIT).
 //
 //go:embed testdata/graphql/schema.graphql
 var graphQLSource string
@@ -25,8 +25,9 @@ func loadSchema() (*ast.Schema, error) {
 	return gqlparser.LoadSchema(&ast.Source{Name: "schema.graphql", Input: graphQLSource}, &ast.Source{Name: "newer.graphql", Input: newerSource})
 }
 
-// queryRules are GraphQL's, without the one that GitHub does not have: gh asks objects of
-// two types for fields of one name and different types.
+// queryRules are GraphQL's validation rules, without the one that GitHub does not
+// apply: gh requests fields of the same name and different types from objects of two
+// types.
 var queryRules = func() *rules.Rules {
 	r := rules.NewDefaultRules()
 	r.RemoveRule("OverlappingFieldsCanBeMerged")
@@ -43,7 +44,7 @@ func (h *Hub) graphQLRoutes() {
 	h.s.Handle("POST /api/graphql", h.answerGraphQL)
 }
 
-// A question is the body of a call.
+// A question is the body of a GraphQL call.
 type question struct {
 	Query         string
 	Variables     object
@@ -51,7 +52,7 @@ type question struct {
 	Extensions    any
 }
 
-// answerGraphQL answers one operation. Its status is 200 whatever came of it.
+// answerGraphQL answers one operation. The status is 200 even for errors.
 func (h *Hub) answerGraphQL(c fakegithub.Call) fakegithub.Answer {
 	if c.Bot() == "" {
 		return *c.Refuse(http.StatusUnauthorized, "This endpoint requires you to be authenticated.")
@@ -75,7 +76,7 @@ func (h *Hub) answerGraphQL(c fakegithub.Call) fakegithub.Answer {
 	return ok(h.execute(c, op, vars))
 }
 
-// execute does an operation, with the hub's state locked.
+// execute executes an operation with the hub's state locked.
 func (h *Hub) execute(c fakegithub.Call, op *ast.OperationDefinition, vars object) object {
 	h.mu.Lock()
 	defer h.mu.Unlock()

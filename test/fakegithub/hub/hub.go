@@ -1,15 +1,16 @@
-// Package hub adds to the double of GitHub what programs such as gh ask for beside git:
-// pull requests, issues, refs, commits, merges, releases, Actions, and GraphQL. It is a
-// package of its own because it links a GraphQL library, which no program of this module
-// may.
+// Package hub adds to the GitHub double what programs such as gh use in addition to
+// git: pull requests, issues, refs, commits, merges, releases, Actions, and GraphQL. It
+// is a separate package because it links a GraphQL library, which no program of this
+// module may link.
 //
 //	github, err := fakegithub.New(fakegithub.Options{})
 //	h, err := hub.Attach(github)
 //
-// It is as strict and stateful as the double itself. Every call is refused without the
-// permission that GitHub asks of an App for it
-// (https://docs.github.com/rest/authentication/permissions-required-for-github-apps), and
-// what moves a ref moves it in the bare repository. [Moves] lists every call that does.
+// It is as strict and stateful as the double itself. It refuses every call without the
+// permission that GitHub requires of an App for it
+// (https://docs.github.com/rest/authentication/permissions-required-for-github-apps),
+// and a call that moves a ref moves it in the bare repository. [Moves] lists every such
+// call.
 package hub
 
 import (
@@ -27,7 +28,7 @@ import (
 
 type object = map[string]any
 
-// A Hub is that part of one GitHub. Make it with Attach.
+// A Hub is this part of one GitHub. Make it with Attach.
 type Hub struct {
 	s       *fakegithub.Server
 	schema  *ast.Schema
@@ -35,13 +36,14 @@ type Hub struct {
 
 	mu    sync.Mutex // guards everything below; taken before the Server's lock
 	repos map[int64]*repository
-	// Enterprise is the version that /meta says; "" is that of github.com, which says none.
+	// Version of the Enterprise Server that /meta reports; "" means github.com, which
+	// reports none.
 	enterprise string
 }
 
-// A repository is what the hub knows of one beside its git.
+// A repository is the hub's state of a repository, apart from its git.
 type repository struct {
-	number    int // the last of its issues and pull requests
+	number    int // number of the latest issue or pull request
 	issues    []*issue
 	labels    []label
 	releases  []*release
@@ -50,10 +52,10 @@ type repository struct {
 	artifacts []*artifact
 	autofixes []*autofix
 	deploys   []*deployment
-	upstream  int64 // the repository that this is a fork of; 0 for none
+	upstream  int64 // repository that this is a fork of; 0 means none
 }
 
-// Attach adds the endpoints to s, once.
+// Attach adds the endpoints to s. Call it once.
 func Attach(s *fakegithub.Server) (*Hub, error) {
 	h := &Hub{s: s, repos: map[int64]*repository{}}
 	var err error
@@ -67,15 +69,15 @@ func Attach(s *fakegithub.Server) (*Hub, error) {
 	return h, nil
 }
 
-// SetEnterprise has /meta answer as a GitHub Enterprise Server of that version, such as
-// "3.20.0"; "" as github.com, which names no version.
+// SetEnterprise makes /meta answer like a GitHub Enterprise Server of that version,
+// such as "3.20.0"; "" means github.com, which reports no version.
 func (h *Hub) SetEnterprise(version string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.enterprise = version
 }
 
-// of is the hub's part of a repository. The caller holds h.mu.
+// of returns the hub's state of a repository. The caller must hold h.mu.
 func (h *Hub) of(repo fakegithub.Repository) *repository {
 	st := h.repos[repo.ID]
 	if st == nil {
@@ -95,8 +97,8 @@ type request struct {
 
 type handler func(request) fakegithub.Answer
 
-// in adds an endpoint below a repository. needs are the permissions that it asks for, as
-// in "contents:write" or "issues:read|pull_requests:read", where either is enough, or
+// in adds an endpoint below a repository. needs are the required permissions, as in
+// "contents:write"; "issues:read|pull_requests:read", where either is enough; or
 // "contents:write,pull_requests:write", where both are needed.
 func (h *Hub) in(method, path, needs string, do handler) {
 	answer := func(c fakegithub.Call) fakegithub.Answer {
@@ -115,7 +117,7 @@ func (h *Hub) in(method, path, needs string, do handler) {
 	h.s.Handle(method+" /repositories/{id}"+path, answer)
 }
 
-// permitted is GitHub's refusal of a call whose token lacks the permission.
+// permitted returns GitHub's refusal if the call's token lacks the permission.
 func permitted(c fakegithub.Call, repo fakegithub.Repository, needs string) *fakegithub.Answer {
 	if allowed(c, repo, needs) {
 		return nil
@@ -129,7 +131,7 @@ func permitted(c fakegithub.Call, repo fakegithub.Repository, needs string) *fak
 	return no
 }
 
-// notForApps is what GitHub says to an App that lacks a permission.
+// notForApps is GitHub's message to an App that lacks a permission.
 const notForApps = "Resource not accessible by integration"
 
 func allowed(c fakegithub.Call, repo fakegithub.Repository, needs string) bool {
@@ -154,7 +156,7 @@ func created(body any) fakegithub.Answer {
 
 var noContent = fakegithub.Answer{Status: http.StatusNoContent}
 
-// notFound is the answer where a repository has no such thing.
+// notFound returns the answer for a missing object of a repository.
 func (r request) notFound() fakegithub.Answer { return *r.Refuse(http.StatusNotFound, "Not Found") }
 
 // listed answers with one page of a list.
@@ -173,7 +175,7 @@ func showAll[T any](items []T, show func(T) object) []object {
 
 func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// maybe is null for the moment that never was.
+// maybe returns null for the zero time.
 func maybe(t time.Time) any {
 	if t.IsZero() {
 		return nil

@@ -6,8 +6,8 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// typeNamed is __type: what the schema says of a type; null where it has none. Like
-// GitHub, the hub answers two in a query.
+// typeNamed answers __type: the schema's description of a type, or null if the type
+// does not exist. Like GitHub, the hub answers two per query.
 func (x *execution) typeNamed(args object) (any, *failure) {
 	if x.types++; x.types > 2 {
 		return nil, fail(0, "Introspection of more than two types in a query is not supported")
@@ -19,7 +19,7 @@ func (x *execution) typeNamed(args object) (any, *failure) {
 	return x.typeOf(ast.NamedType(name, nil)), nil
 }
 
-// schemaEntity is __schema.
+// schemaEntity returns __schema.
 func (x *execution) schemaEntity() entity {
 	return entity{"__Schema", object{
 		"description": nil,
@@ -35,7 +35,7 @@ func (x *execution) schemaEntity() entity {
 	}}
 }
 
-// typeOf is a type with its wrappers.
+// typeOf returns a type with its wrappers.
 func (x *execution) typeOf(t *ast.Type) entity {
 	switch {
 	case t.NonNull:

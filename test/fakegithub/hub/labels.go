@@ -10,7 +10,7 @@ import (
 // A label of a repository.
 type label struct{ name, color string }
 
-// firstLabels are those that GitHub gives a new repository.
+// firstLabels are the labels that GitHub gives a new repository.
 var firstLabels = []label{
 	{"bug", "d73a4a"},
 	{"documentation", "0075ca"},
@@ -53,7 +53,7 @@ func postLabel(r request) fakegithub.Answer {
 	return created(r.showLabel(in.Name))
 }
 
-// label finds one by its name, whatever its case.
+// label finds a label by its name, whatever its case.
 func (st *repository) label(name string) label {
 	for _, l := range st.labels {
 		if strings.EqualFold(l.name, name) {
@@ -63,8 +63,8 @@ func (st *repository) label(name string) label {
 	return label{}
 }
 
-// mark puts labels on an issue or pull request. As at GitHub's REST API, one that the
-// repository does not have is made.
+// mark puts labels on an issue or pull request. As in GitHub's REST API, a label that
+// the repository lacks is created.
 func (r request) mark(i *issue, names []string) {
 	for _, name := range names {
 		if r.st.label(name) == (label{}) {
@@ -89,7 +89,7 @@ func (r request) labelEntity(name string) entity {
 	}}
 }
 
-// labelsMutation adds labels, which it finds by their IDs, or takes them off.
+// labelsMutation returns a mutation that adds labels by their IDs, or removes them.
 func labelsMutation(remove bool) mutation {
 	return func(g graph, in object) (object, *failure) {
 		r, i, f := g.find(text(in, "labelableId"), "")
@@ -116,7 +116,7 @@ func labelsMutation(remove bool) mutation {
 	}
 }
 
-// either is an issue or a pull request.
+// either returns the entity of an issue or a pull request.
 func (r request) either(i *issue) entity {
 	if i.pull != nil {
 		return r.pullEntity(i)

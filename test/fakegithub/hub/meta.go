@@ -12,7 +12,7 @@ func (h *Hub) metaRoutes() {
 	h.s.Handle("GET /user", getUser)
 }
 
-// getRoot is what a client reads to see whether its token is good.
+// getRoot answers clients that check whether their token works.
 func getRoot(c fakegithub.Call) fakegithub.Answer {
 	out := object{}
 	for name, path := range rootLinks {
@@ -55,7 +55,7 @@ var rootLinks = map[string]string{
 	"user_search_url":                      "/search/users?q={query}{&page,per_page,sort,order}",
 }
 
-// getMeta is read by clients that want to know what kind of GitHub this is.
+// getMeta answers clients that want to know which kind of GitHub this is.
 func (h *Hub) getMeta(c fakegithub.Call) fakegithub.Answer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -71,7 +71,7 @@ func (h *Hub) getMeta(c fakegithub.Call) fakegithub.Answer {
 	return ok(out)
 }
 
-// getUser has no answer for an App: its installation is no user.
+// getUser refuses an App, because an installation is not a user.
 func getUser(c fakegithub.Call) fakegithub.Answer {
 	if c.Bot() == "" {
 		return *c.Refuse(http.StatusUnauthorized, "Requires authentication")

@@ -9,35 +9,35 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A Move is a call of GitHub's API that moves a ref: a branch or a tag is made, moved or
-// deleted by it. A program without the permissions in Needs cannot move refs this way.
+// A Move is a call of GitHub's API that creates, moves or deletes a branch or a tag. A
+// program without the permissions in Needs cannot move refs this way.
 type Move struct {
 	Name string // as in "POST git/refs" or "mutation createRef"
 
-	// Needs are all permissions that the call takes, with their levels.
+	// Needs are all permissions that the call requires, with their levels.
 	Needs map[string]string
 
-	// Fence is the one of Needs without which it must fail: "contents" but for the few
-	// calls that move refs with another.
+	// Fence is the permission of Needs without which the call must fail: "contents",
+	// except for the few calls that move refs with another one.
 	Fence string
 
 	prepare func(scene) (body, error)
-	after   func(scene) error // what GitHub does later because of the call
+	after   func(scene) error // what GitHub does later as a result of the call
 }
 
 // GraphQL reports whether the call is a mutation.
 func (m Move) GraphQL() bool { return len(m.Name) > 8 && m.Name[:8] == "mutation" }
 
-// A Request is one of a Move, for one repository.
+// A Request is the request of a Move for one repository.
 type Request struct {
 	Method string
 	Path   string // below the root of the REST API, or /graphql
 	Body   []byte // JSON, or nil
 }
 
-// Prepare makes in a repository what the call takes, such as an open pull request, and
-// returns the call. It may be sent once, and sets main and branches whose names begin with
-// the call's.
+// Prepare creates in a repository what the call needs, such as an open pull request,
+// and returns the call. The call may be sent once. Prepare sets main, and branches
+// whose names begin with the call's.
 func (m Move) Prepare(h *Hub, owner, name string) (Request, error) {
 	s := scene{h, owner, name, m.slug()}
 	in, err := m.prepare(s)
@@ -52,7 +52,7 @@ func (m Move) Prepare(h *Hub, owner, name string) (Request, error) {
 }
 
 // Settle does what GitHub does some time after the call, such as a merge that waits for
-// checks. Call it before looking at the refs.
+// checks. Call it before you check the refs.
 func (m Move) Settle(h *Hub, owner, name string) error {
 	if m.after == nil {
 		return nil
@@ -70,17 +70,17 @@ func (m Move) slug() string {
 	return string(out)
 }
 
-// A body is a request that is not written yet.
+// A body is a request before it is encoded.
 type body struct {
 	method, path string
 	value        any
 }
 
-// A scene is where a call is prepared.
+// A scene is the repository in which a call is prepared.
 type scene struct {
 	h           *Hub
 	owner, name string
-	branch      string // of this call
+	branch      string // branch of this call
 }
 
 func (s scene) path(format string, args ...any) string {
@@ -92,7 +92,7 @@ func (s scene) ahead() (string, error) {
 	return s.h.Commit(s.owner, s.name, s.branch, "Change "+s.branch, map[string]string{s.branch + ".txt": s.branch})
 }
 
-// diverged has main be ahead as well.
+// diverged also moves main ahead.
 func (s scene) diverged() (head string, err error) {
 	if head, err = s.ahead(); err == nil {
 		_, err = s.h.Commit(s.owner, s.name, "main", "Change main for "+s.branch, map[string]string{s.branch + "-main.txt": s.branch})
@@ -100,7 +100,7 @@ func (s scene) diverged() (head string, err error) {
 	return head, err
 }
 
-// pull is an open pull request of the branch, which main has gone ahead of.
+// pull opens a pull request for the branch, after main has moved ahead.
 func (s scene) pull() (number int, err error) {
 	if _, err = s.diverged(); err == nil {
 		number, err = s.h.AddPull(s.owner, s.name, s.owner, "Merge "+s.branch, s.branch, "main")
@@ -115,8 +115,7 @@ func (s scene) main() (string, error) {
 
 var contentsOnly = map[string]string{"contents": "write"}
 
-// Moves lists every call of GitHub's API that moves a ref of the repository that it is
-// made in.
+// Moves returns every call of GitHub's API that moves a ref of its own repository.
 func Moves() []Move { return append(restMoves(), graphQLMoves()...) }
 
 func restMoves() []Move {
@@ -196,7 +195,7 @@ func restMoves() []Move {
 	}
 }
 
-// fork makes the repository a fork of one that has a commit more.
+// fork makes the repository a fork of one with one more commit.
 func (s scene) fork() error {
 	upstream, err := s.h.s.AddRepository(fakegithub.Repository{Owner: s.owner, Name: fmt.Sprintf("%s-upstream-%d", s.name, s.h.s.NextID())})
 	if err != nil {
@@ -212,7 +211,7 @@ func (s scene) fork() error {
 	return s.h.SetUpstream(s.owner, s.name, upstream.Owner, upstream.Name)
 }
 
-// blob is a file of the branch.
+// blob returns the hash of a file of the branch.
 func (s scene) blob(path string) string {
 	repo, _ := s.h.s.Repository(s.owner, s.name)
 	sha, _ := bare{s.h.s, repo}.run("rev-parse", "refs/heads/"+s.branch+":"+path)

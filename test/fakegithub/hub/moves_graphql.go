@@ -64,7 +64,7 @@ func graphQLMoves() []Move {
 	}, pullMoves()...)
 }
 
-// pullMoves are those that take a pull request.
+// pullMoves returns the calls that need a pull request.
 func pullMoves() []Move {
 	ofPull := func(s scene) (object, error) {
 		n, err := s.pull()
@@ -93,7 +93,7 @@ func pullMoves() []Move {
 	}
 }
 
-// mutationMove is a mutation whose fence is contents.
+// mutationMove returns a mutation whose fence is contents.
 func mutationMove(name string, needs map[string]string, input func(scene) (object, error)) Move {
 	return Move{Name: "mutation " + name, Needs: needs, Fence: "contents", prepare: func(s scene) (body, error) {
 		in, err := input(s)
@@ -107,7 +107,7 @@ func (s scene) mutation(name string, in object) body {
 	return body{http.MethodPost, "/graphql", object{"query": query, "variables": object{"input": in}}}
 }
 
-// id is the repository's.
+// id returns the repository's ID.
 func (s scene) id() string {
 	repo, _ := s.h.s.Repository(s.owner, s.name)
 	return fakegithub.NodeID("Repository", repo.ID)
@@ -118,13 +118,13 @@ func (s scene) refID(full string) string {
 	return nodeID("REF", repo.ID, full)
 }
 
-// node is the ID of an issue or pull request.
+// node returns the ID of an issue or pull request.
 func (s scene) node(kind string, number int) string {
 	repo, _ := s.h.s.Repository(s.owner, s.name)
 	return nodeID(kind, repo.ID, strconv.Itoa(number))
 }
 
-// lastPull is the number of the newest.
+// lastPull returns the number of the latest pull request.
 func (s scene) lastPull() int {
 	repo, _ := s.h.s.Repository(s.owner, s.name)
 	s.h.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// background is the context of what tests do by methods of Hub.
+// background is the context of calls that tests make through methods of Hub.
 var background = context.Background()
 
 func (h *Hub) otherRoutes() {
@@ -22,9 +22,9 @@ type deployment struct {
 	ref, sha string
 }
 
-// postDeployment deploys a ref. As at GitHub it first merges the default branch into a
-// branch that is behind, unless auto_merge is false: a call that moves a ref by
-// deployments: write alone.
+// postDeployment deploys a ref. As at GitHub, it first merges the default branch into a
+// branch that is behind, unless auto_merge is false: with deployments: write alone,
+// this call moves a ref.
 func postDeployment(r request) fakegithub.Answer {
 	in := struct {
 		Ref, Task, Environment, Description string
@@ -71,13 +71,14 @@ func (r request) deployMerge(branch string, wanted bool) (merged bool, f *failur
 	return sha != "", nil
 }
 
-// An autofix is what code scanning proposes for an alert.
+// An autofix is the fix that code scanning proposes for an alert.
 type autofix struct {
 	number     int
 	path, text string
 }
 
-// AddAutofix has code scanning propose the text of a file for the alert of that number.
+// AddAutofix makes code scanning propose the text of a file for the alert of that
+// number.
 func (h *Hub) AddAutofix(owner, name string, alert int, path, text string) error {
 	repo, there := h.s.Repository(owner, name)
 	if !there {
@@ -112,8 +113,8 @@ func postAutofix(r request) fakegithub.Answer {
 	return r.notFound()
 }
 
-// HoldPull has a pull request wait for checks that its base requires, or lets it go on:
-// then one whose automatic merge is enabled is merged.
+// HoldPull makes a pull request wait for required checks, or ends the wait: if its
+// automatic merge is enabled, it is then merged.
 func (h *Hub) HoldPull(owner, name string, number int, held bool) error {
 	repo, there := h.s.Repository(owner, name)
 	if !there {

@@ -19,8 +19,8 @@ type issue struct {
 	comments            []*comment
 	created, updated    time.Time
 	closed              time.Time // zero while it is open
-	reason              string    // why it was closed, as GitHub names it
-	branches            []string  // that development of the issue is linked to
+	reason              string    // why it was closed, in GitHub's terms
+	branches            []string  // branches that are linked to the issue
 	pull                *pull
 }
 
@@ -32,12 +32,12 @@ type comment struct {
 
 type pull struct {
 	base, head       string // branches
-	baseSHA, headSHA string // as they were last, or when it was closed
+	baseSHA, headSHA string // the latest, or those when it was closed
 	draft            bool
 	reviews          []*review
-	held             bool            // checks that its base requires have not passed
-	autoMerge        string          // the method; "" is off
-	autoCall         fakegithub.Call // that enabled it
+	held             bool            // required checks have not passed
+	autoMerge        string          // the method; "" means off
+	autoCall         fakegithub.Call // the call that enabled it
 	merged           time.Time
 	mergedBy         string
 	mergeSHA         string
@@ -45,7 +45,7 @@ type pull struct {
 
 func (i *issue) open() bool { return i.closed.IsZero() }
 
-// state is open, closed or, by GraphQL's word, merged.
+// state returns open, closed or, in GraphQL's term, merged.
 func (i *issue) state() string {
 	if i.open() {
 		return "open"
@@ -74,7 +74,8 @@ func (st *repository) pulls() []*issue {
 	return slices.DeleteFunc(slices.Clone(st.issues), func(i *issue) bool { return i.pull == nil })
 }
 
-// newestFirst is how GitHub lists issues, pull requests and runs.
+// newestFirst returns a list in the order in which GitHub lists issues, pull requests
+// and runs.
 func newestFirst[T any](list []T) []T {
 	out := slices.Clone(list)
 	slices.Reverse(out)
@@ -125,7 +126,7 @@ func (r request) createPull(title, body, head, base string, draft bool) (*issue,
 	return i, nil
 }
 
-// ownBranch takes OWNER: off a branch; "" where it is of another owner.
+// ownBranch removes OWNER: from a branch; "" if the branch belongs to another owner.
 func (r request) ownBranch(head string) string {
 	if owner, branch, is := strings.Cut(head, ":"); is {
 		if !strings.EqualFold(owner, r.repo.Owner) {
@@ -136,13 +137,13 @@ func (r request) ownBranch(head string) string {
 	return head
 }
 
-// point sets the ref that GitHub keeps of a pull request.
+// point sets the ref that GitHub maintains for a pull request.
 func (b bare) point(i *issue) {
 	_, _ = b.run("update-ref", fmt.Sprintf("refs/pull/%d/head", i.number), i.pull.headSHA)
 }
 
-// refresh sees what became of the branches of an open pull request. One whose commits are
-// all in its base was merged.
+// refresh updates an open pull request from its branches. If all its commits are in its
+// base, it was merged.
 func (r request) refresh(i *issue) {
 	if !i.open() {
 		return
@@ -195,7 +196,7 @@ func (r request) mergePull(i *issue, expected, method, headline, body string) *f
 	if err != nil {
 		return fail(http.StatusInternalServerError, "git failed")
 	}
-	r.merged(i, sha) // before follow takes it for merged by a push
+	r.merged(i, sha) // otherwise follow would count it as merged by a push
 	return r.move("refs/heads/"+i.pull.base, sha, i.pull.baseSHA)
 }
 
@@ -205,8 +206,8 @@ func (r request) mergeable(i *issue) bool {
 	return err == nil
 }
 
-// mergeCommit makes what the base moves to. A rebase is one squashed commit where it is
-// more than a fast-forward: what refs do is the same.
+// mergeCommit makes the commit that the base moves to. A rebase that is not a
+// fast-forward becomes one squashed commit: the effect on refs is the same.
 func (r request) mergeCommit(i *issue, method, message string) (string, error) {
 	b := r.git()
 	if method == "rebase" && b.contains(i.pull.headSHA, i.pull.baseSHA) {
@@ -239,7 +240,8 @@ func (r request) updatePull(i *issue, expected string) *failure {
 	return f
 }
 
-// revertPull undoes a merged pull request on a new branch, for which it opens another.
+// revertPull reverts a merged pull request on a new branch, and opens another pull
+// request for it.
 func (r request) revertPull(i *issue, title, body string, draft bool) (*issue, *failure) {
 	if i.pull.merged.IsZero() {
 		return nil, unprocessable("Pull request is not merged")
@@ -251,7 +253,7 @@ func (r request) revertPull(i *issue, title, body string, draft bool) (*issue, *
 		return nil, unprocessable("Pull request cannot be reverted")
 	}
 	tree, err := b.run("merge-tree", "--write-tree", "--no-messages", "--merge-base="+c.sha, base, c.parents[0])
-	if err != nil { // git before 2.40 has no --merge-base; the undone merge is the last one there
+	if err != nil { // git before 2.40 has no --merge-base; there, the reverted merge is the latest one
 		if base != c.sha {
 			return nil, unprocessable("Pull request cannot be reverted automatically")
 		}

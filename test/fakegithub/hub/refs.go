@@ -15,7 +15,7 @@ func (p person) line(now time.Time) string {
 	return fmt.Sprintf("%s <%s> %d +0000", p.Name, p.Email, at.Unix())
 }
 
-// me is who commits what a request asks for.
+// me returns the committer for a request.
 func (r request) me() person {
 	login := r.Bot()
 	return person{Name: login, Email: fmt.Sprintf("%v+%s@users.noreply.github.invalid", r.ShowUser(login)["id"], login)}
@@ -23,7 +23,7 @@ func (r request) me() person {
 
 const msgNoRef = "Reference does not exist"
 
-// createRef makes a branch, a tag or another ref.
+// createRef creates a branch, a tag or another ref.
 func (r request) createRef(ref, sha string) *failure {
 	b := r.git()
 	switch {
@@ -39,12 +39,13 @@ func (r request) createRef(ref, sha string) *failure {
 	return r.move(ref, sha, "")
 }
 
-// movable keeps clients from the refs that GitHub itself makes.
+// movable reports whether clients may move a ref; they may not move refs that GitHub
+// itself makes.
 func movable(ref string) bool {
 	return !strings.HasPrefix(ref, "refs/pull/") && !strings.HasPrefix(ref, "refs/fakegithub/")
 }
 
-// updateRef moves a ref that is there; without force only forward.
+// updateRef moves an existing ref; without force, only forward.
 func (r request) updateRef(ref, sha string, force bool) *failure {
 	b := r.git()
 	old := b.ref(ref)
@@ -70,7 +71,8 @@ func (r request) deleteRef(ref string) *failure {
 	return r.move(ref, "", old)
 }
 
-// move sets a ref from old, "" where there is none, to sha; to "" it deletes.
+// move sets a ref from old to sha. An empty old means that the ref does not exist; an
+// empty sha deletes it.
 func (r request) move(ref, sha, old string) *failure {
 	const none = "0000000000000000000000000000000000000000"
 	args := []string{"update-ref", ref, sha, old}
@@ -87,7 +89,7 @@ func (r request) move(ref, sha, old string) *failure {
 	return nil
 }
 
-// follow has pull requests see what became of their branches.
+// follow updates the pull requests after a change of branches.
 func (r request) follow() {
 	for _, i := range r.st.issues {
 		if i.pull != nil {
@@ -96,8 +98,8 @@ func (r request) follow() {
 	}
 }
 
-// mergeBranch merges head, a branch, tag or commit, into the branch base. The answer is
-// "" where base has it already.
+// mergeBranch merges head, a branch, tag or commit, into the branch base. It returns ""
+// if base already contains head.
 func (r request) mergeBranch(base, head, message string) (sha string, f *failure) {
 	b := r.git()
 	from, into := b.commit(head), b.branch(base)
@@ -123,7 +125,7 @@ func (r request) mergeBranch(base, head, message string) (sha string, f *failure
 }
 
 // commitOn commits changes to a branch and moves it. expected is the commit that the
-// branch must be at; "" is any.
+// branch must have; "" means any.
 func (r request) commitOn(branch, expected, message string, changes []change, author person) (sha string, f *failure) {
 	b := r.git()
 	head := b.branch(branch)

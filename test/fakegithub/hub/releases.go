@@ -54,7 +54,7 @@ func deleteAsset(r request) fakegithub.Answer {
 	return r.notFound()
 }
 
-// uploads adds the endpoint that is at a host of its own at github.com, and below
+// uploads adds the upload endpoint. It is at a separate host for github.com, and below
 // /api/uploads at an Enterprise Server.
 func (h *Hub) uploads() {
 	for _, at := range []string{"/api/uploads", "/uploads"} {
@@ -73,7 +73,7 @@ func (h *Hub) uploads() {
 	}
 }
 
-// belowReleases tells apart what http.ServeMux does not.
+// belowReleases distinguishes paths that http.ServeMux cannot.
 func belowReleases(r request) fakegithub.Answer {
 	switch {
 	case r.PathValue("release") == "tags":
@@ -133,8 +133,8 @@ func postRelease(r request) fakegithub.Answer {
 	return a
 }
 
-// change edits a release. One that is published has a tag, which is made where it is not
-// there.
+// change edits a release. A published release needs a tag, which is created if it does
+// not exist.
 func (r request) change(x *release, in releaseEdit) *failure {
 	if in.Name != nil {
 		x.name = *in.Name
@@ -176,7 +176,7 @@ func patchRelease(r request, x *release) fakegithub.Answer {
 	return ok(r.showRelease(x))
 }
 
-// deleteRelease leaves the tag.
+// deleteRelease deletes a release, but not its tag.
 func deleteRelease(r request, x *release) fakegithub.Answer {
 	r.st.releases = slices.DeleteFunc(r.st.releases, func(other *release) bool { return other == x })
 	return noContent
@@ -189,8 +189,8 @@ func latestRelease(r request) fakegithub.Answer {
 	return r.notFound()
 }
 
-// latest is the newest release that is neither a draft nor a prerelease; nil if there is
-// none.
+// latest returns the newest release that is neither a draft nor a prerelease; nil if
+// there is none.
 func (st *repository) latest() *release {
 	for _, x := range newestFirst(st.releases) {
 		if !x.draft && !x.prerelease {
@@ -221,7 +221,7 @@ func postAsset(r request, x *release) fakegithub.Answer {
 	return created(r.showAsset(a))
 }
 
-// getAsset is JSON, or the file itself where that is accepted.
+// getAsset answers with JSON, or with the file itself if the request accepts that.
 func getAsset(r request) fakegithub.Answer {
 	for _, x := range r.st.releases {
 		for _, a := range x.assets {

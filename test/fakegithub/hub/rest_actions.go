@@ -63,7 +63,7 @@ func ofJob(do func(request, *run, *job) fakegithub.Answer) handler {
 	}
 }
 
-// ofWorkflow finds one by its ID or the name of its file.
+// ofWorkflow finds a workflow by its ID or its file name.
 func ofWorkflow(do func(request, *workflow) fakegithub.Answer) handler {
 	return func(r request) fakegithub.Answer {
 		for _, w := range r.st.workflows {
@@ -170,7 +170,7 @@ func (r request) showRun(x *run) object {
 	}
 }
 
-// showMinimal is the repository as Actions have it: without its settings.
+// showMinimal returns the repository as Actions show it: without its settings.
 func (r request) showMinimal() object {
 	out := object{}
 	full := r.ShowRepository(r.repo, false)

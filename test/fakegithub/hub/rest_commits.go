@@ -33,7 +33,7 @@ func listCommits(r request) fakegithub.Answer {
 	return listed(r, strings.Fields(out), r.showCommit)
 }
 
-// compare is BASE...HEAD.
+// compare answers BASE...HEAD.
 func compare(r request) fakegithub.Answer {
 	from, to, _ := strings.Cut(r.PathValue("span"), "...")
 	b := r.git()
@@ -71,7 +71,7 @@ func listTags(r request) fakegithub.Answer {
 	})
 }
 
-// commitStatus has none: what runs say are checks.
+// commitStatus answers without statuses: the results of runs are checks.
 func commitStatus(r request) fakegithub.Answer {
 	sha := r.git().commit(r.PathValue("ref"))
 	if sha == "" {

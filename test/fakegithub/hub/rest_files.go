@@ -13,7 +13,7 @@ func (h *Hub) fileRoutes() {
 	h.in("DELETE", "/contents/{path...}", "contents:write", deleteFile)
 }
 
-// A fileEdit is the body of both calls.
+// A fileEdit is the body of the calls that write and delete a file.
 type fileEdit struct {
 	Message, Content, SHA, Branch string
 	Author, Committer             *person
@@ -86,7 +86,7 @@ func (r request) edit(in fileEdit, c change) (string, *failure) {
 	return r.commitOn(in.branch(), "", in.Message, []change{c}, author)
 }
 
-// blobAt is the file of a branch; "" where there is none.
+// blobAt returns the hash of a branch's file; "" if there is none.
 func (r request) blobAt(branch, path string) string {
 	if !plain(branch) || !goodPath(path) {
 		return ""

@@ -110,7 +110,7 @@ func postLabels(r request) fakegithub.Answer {
 	return ok(showAll(i.labels, r.showLabel))
 }
 
-// page is where people see an issue or pull request.
+// page returns the URL of the page of an issue or pull request.
 func (r request) page(i *issue) string {
 	if i.pull != nil {
 		return r.html("/pull/%d", i.number)

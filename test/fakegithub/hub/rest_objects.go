@@ -109,7 +109,7 @@ func (r request) showTree(sha string, recursive bool) object {
 	return object{"sha": sha, "url": r.api("/git/trees/%s", sha), "truncated": false, "tree": entries}
 }
 
-// A treeEntry is one that POST git/trees is given.
+// A treeEntry is an entry in the body of POST git/trees.
 type treeEntry struct {
 	Path, Mode, Type string
 	SHA              *string // null removes
@@ -172,7 +172,7 @@ func getBlob(r request) fakegithub.Answer {
 	text, _ := r.git().run("cat-file", "blob", sha)
 	size, _ := r.git().run("cat-file", "-s", sha)
 	n, _ := strconv.Atoi(size)
-	for len(text) < n { // the white space that run took off the end
+	for len(text) < n { // restore the white space that run trimmed
 		text += "\n"
 	}
 	return ok(object{

@@ -39,7 +39,7 @@ func listPulls(r request) fakegithub.Answer {
 	return listed(r, list, r.showPull)
 }
 
-// inState reports whether an issue is in the state a query asks for; "" is open.
+// inState reports whether an issue is in the requested state; "" means open.
 func inState(i *issue, state string) bool {
 	return state == "all" || i.state() == state || state == "" && i.open()
 }
@@ -63,7 +63,7 @@ func postPull(r request) fakegithub.Answer {
 	return a
 }
 
-// getPull answers with JSON, or a diff or patch where that is accepted.
+// getPull answers with JSON, or with a diff or patch if the request accepts that.
 func getPull(r request) fakegithub.Answer {
 	i := r.st.pullRequest(r.number())
 	if i == nil {
@@ -108,7 +108,8 @@ func patchPull(r request) fakegithub.Answer {
 	return ok(r.showFullPull(i))
 }
 
-// rewrite changes what issues and pull requests share; nil leaves it.
+// rewrite changes the fields that issues and pull requests share; nil leaves a field
+// unchanged.
 func (r request) rewrite(i *issue, title, body, state *string) {
 	if title != nil {
 		i.title = *title

@@ -131,7 +131,7 @@ func renameBranch(r request) fakegithub.Answer {
 	switch {
 	case sha == "":
 		return *r.Refuse(http.StatusNotFound, "Branch not found")
-	case name == "main": // the default branch is the administrators'
+	case name == "main": // only administrators may rename the default branch
 		return *r.Refuse(http.StatusForbidden, notForApps)
 	}
 	if f := r.createRef("refs/heads/"+in.NewName, sha); f != nil {

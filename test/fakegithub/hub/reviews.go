@@ -16,7 +16,7 @@ type review struct {
 	submitted           time.Time
 }
 
-// reviewStates are what the event of a review makes its state.
+// reviewStates maps the event of a review to its state.
 var reviewStates = map[string]string{"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}
 
 func (h *Hub) reviewRoutes() {
@@ -55,7 +55,7 @@ func postReview(r request, i *issue) fakegithub.Answer {
 	return ok(r.showReview(i, v))
 }
 
-// review gives an opinion on a pull request. An App cannot approve its own.
+// review adds a review to a pull request. An App cannot approve its own.
 func (r request) review(i *issue, event, body string) (*review, *failure) {
 	state := reviewStates[event]
 	switch {
@@ -103,7 +103,7 @@ func (r request) reviewEntity(i *issue, v *review) entity {
 	}}
 }
 
-// decision is what the reviews come to; null where nobody has decided.
+// decision returns the result of the reviews; null if there is none.
 func (i *issue) decision() any {
 	for _, v := range newestFirst(i.pull.reviews) {
 		if v.state != "COMMENTED" {

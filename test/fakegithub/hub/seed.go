@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Refs are the branches and tags of a repository, and where they point. Those that GitHub
-// makes of pull requests are left out: opening one makes them.
+// Refs returns the branches and tags of a repository with their commits. It omits the
+// refs that GitHub makes for pull requests.
 func (h *Hub) Refs(owner, name string) (map[string]string, error) {
 	repo, there := h.s.Repository(owner, name)
 	if !there {
@@ -24,7 +24,7 @@ func (h *Hub) Refs(owner, name string) (map[string]string, error) {
 }
 
 // Commit commits files, texts by path, to a branch, as a push would, and returns the
-// commit. A branch that is not there is made from main.
+// commit. A missing branch is created from main.
 func (h *Hub) Commit(owner, name, branch, message string, files map[string]string) (string, error) {
 	repo, there := h.s.Repository(owner, name)
 	if !there {
@@ -56,7 +56,8 @@ func (h *Hub) Commit(owner, name, branch, message string, files map[string]strin
 	return sha, err
 }
 
-// AddIssue opens an issue by an account, with comments by the same, and returns its number.
+// AddIssue opens an issue as an account, with comments by the same account, and returns
+// its number.
 func (h *Hub) AddIssue(owner, name, author, title string, comments ...string) (int, error) {
 	repo, there := h.s.Repository(owner, name)
 	if !there {
@@ -72,8 +73,8 @@ func (h *Hub) AddIssue(owner, name, author, title string, comments ...string) (i
 	return i.number, nil
 }
 
-// AddPull opens a pull request by an account for a branch of the repository, and returns
-// its number.
+// AddPull opens a pull request as an account, for a branch of the repository, and
+// returns its number.
 func (h *Hub) AddPull(owner, name, author, title, head, base string) (int, error) {
 	repo, there := h.s.Repository(owner, name)
 	if !there {
@@ -92,7 +93,7 @@ func (h *Hub) AddPull(owner, name, author, title, head, base string) (int, error
 	return i.number, nil
 }
 
-// AddDraft adds the draft of a release for a tag that is not there, and returns its ID.
+// AddDraft adds a draft release for a tag that does not exist, and returns its ID.
 func (h *Hub) AddDraft(owner, name, tag string) (int64, error) {
 	repo, there := h.s.Repository(owner, name)
 	if !there {
@@ -106,7 +107,7 @@ func (h *Hub) AddDraft(owner, name, tag string) (int64, error) {
 	return x.id, nil
 }
 
-// MergePull merges a pull request, as somebody does on the page.
+// MergePull merges a pull request, as a user does on the page.
 func (h *Hub) MergePull(owner, name string, number int) error {
 	repo, there := h.s.Repository(owner, name)
 	if !there {

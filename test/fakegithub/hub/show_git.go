@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// api is a URL of the REST API below the repository.
+// api returns a URL of the REST API below the repository.
 func (r request) api(format string, args ...any) string {
 	return r.API("/repos/%s", r.repo.FullName()) + fmt.Sprintf(format, args...)
 }
 
-// html is the address of a page below the repository.
+// html returns the URL of a page below the repository.
 func (r request) html(format string, args ...any) string {
 	return r.HTML("/%s", r.repo.FullName()) + fmt.Sprintf(format, args...)
 }
 
-// nodeID is the ID of what has a name within a repository but no number.
+// nodeID returns the ID of an object that has a name in its repository but no number.
 func nodeID(kind string, repo int64, name string) string {
 	return kind + "_" + base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d:%s", repo, name))
 }
 
-// parseNodeID is the other way round.
+// parseNodeID is the inverse of nodeID.
 func parseNodeID(id string) (kind string, repo int64, name string, is bool) {
 	kind, rest, _ := strings.Cut(id, "_")
 	raw, err := base64.RawURLEncoding.DecodeString(rest)
@@ -86,7 +86,7 @@ func parsePerson(line string) person {
 
 var unsigned = object{"verified": false, "reason": "unsigned", "signature": nil, "payload": nil, "verified_at": nil}
 
-// showGitCommit is a commit as the Git database API has it.
+// showGitCommit returns a commit as the Git database API shows it.
 func (r request) showGitCommit(sha string) object {
 	c, _ := r.git().read(sha)
 	return object{
@@ -101,7 +101,7 @@ func (r request) showParent(sha string) object {
 	return object{"sha": sha, "url": r.api("/commits/%s", sha), "html_url": r.html("/commit/%s", sha)}
 }
 
-// showCommit is a commit as the repository's API has it.
+// showCommit returns a commit as the repository API shows it.
 func (r request) showCommit(sha string) object {
 	c, _ := r.git().read(sha)
 	return object{
@@ -115,7 +115,7 @@ func (r request) showCommit(sha string) object {
 	}
 }
 
-// user is an account, or null for "".
+// user returns an account, or null for "".
 func (r request) user(login string) any {
 	if login == "" {
 		return nil

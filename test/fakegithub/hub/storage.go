@@ -17,11 +17,11 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// linkLife is how long a link to storage works. GitHub's are of minutes.
+// linkLife is how long a link to storage works. GitHub's links work for minutes.
 const linkLife = 10 * time.Minute
 
-// A storage is the other host that logs, artifacts and release assets are downloaded
-// from, by links that are signed and expire.
+// A storage is the other host, from which logs, artifacts and release assets are
+// downloaded. Its links are signed and expire.
 type storage struct {
 	s   *fakegithub.Server
 	url string
@@ -32,16 +32,17 @@ type storage struct {
 	requests []Download
 }
 
-// A stored file is read from where it lies, so that a large one takes no memory.
+// A stored file is read from its source when it is needed, so that a large one takes no
+// memory.
 type stored struct {
 	name, kind string
 	content    io.ReaderAt
 	size       int64
 }
 
-// A Download is a request that storage saw.
+// A Download is a request that the storage received.
 type Download struct {
-	Authorization bool // it had such a header, which storage refuses
+	Authorization bool // it had an Authorization header, which the storage refuses
 	Range         string
 	Status        int
 }
@@ -54,17 +55,17 @@ func newStorage(s *fakegithub.Server) (*storage, error) {
 	return st, err
 }
 
-// DownloadsURL is the address of the host that downloads are redirected to.
+// DownloadsURL returns the address of the host that downloads are redirected to.
 func (h *Hub) DownloadsURL() string { return h.storage.url }
 
-// Downloads lists the requests that storage has seen.
+// Downloads returns the requests that the storage received.
 func (h *Hub) Downloads() []Download {
 	h.storage.mu.Lock()
 	defer h.storage.mu.Unlock()
 	return append([]Download(nil), h.storage.requests...)
 }
 
-// put keeps a file under a name of its own.
+// put stores a file under a new ID.
 func (st *storage) put(f stored) (id string) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -73,7 +74,7 @@ func (st *storage) put(f stored) (id string) {
 	return id
 }
 
-// link signs a URL of a file, as long as it works.
+// link returns a signed URL of a file, which works for linkLife.
 func (st *storage) link(id string) string {
 	expires := strconv.FormatInt(st.s.Now().Add(linkLife).Unix(), 10)
 	return fmt.Sprintf("%s/%s?se=%s&sig=%s", st.url, id, expires, st.sign(id, expires))
@@ -85,8 +86,8 @@ func (st *storage) sign(id, expires string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// redirect answers with a link to the file. An Enterprise Server's storage is the server
-// itself.
+// redirect answers with a link to the file. At an Enterprise Server, the server itself
+// is the storage.
 func (r request) redirect(id string) fakegithub.Answer {
 	link := r.h.storage.link(id)
 	if r.h.enterprise != "" {
@@ -111,7 +112,7 @@ func (h *Hub) storageRoutes() {
 	})
 }
 
-// find is the file of a link, where that is signed and still works.
+// find returns the file of a link, if the link is signed and has not expired.
 func (st *storage) find(id string, q url.Values) (stored, int) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -123,8 +124,8 @@ func (st *storage) find(id string, q url.Values) (stored, int) {
 	return f, http.StatusOK
 }
 
-// ServeHTTP gives a file to whom has its link. As Azure's storage does, it refuses a
-// request that also has an Authorization header.
+// ServeHTTP sends a file to every caller with its link. Like Azure's storage, it
+// refuses a request that also has an Authorization header.
 func (st *storage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f, status := st.find(strings.TrimPrefix(r.URL.Path, "/"), r.URL.Query())
 	seen := Download{Authorization: r.Header.Get("Authorization") != "", Range: r.Header.Get("Range"), Status: status}

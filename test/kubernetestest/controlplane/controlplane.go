@@ -1,10 +1,9 @@
-// Package controlplane runs a real kube-apiserver with its etcd, and two controllers
-// where they are asked for: for tests, for the command that runs them, and for
-// benchmarks. The processes listen on loopback only. No kubelet is there, so no pod
-// runs.
+// Package controlplane runs a real kube-apiserver with its etcd, and on request two
+// controllers. Tests, the command that runs them, and benchmarks use it. The processes
+// listen on loopback only. There is no kubelet, so no pod runs.
 //
-// The processes end with [Plane.Stop], with the context of [Start] and, on Linux,
-// with the program that started them, also when it is killed.
+// The processes end with [Plane.Stop], with the context of [Start] and, on Linux, with
+// the program that started them, even if that is killed.
 package controlplane
 
 import (
@@ -22,7 +21,7 @@ const (
 	Controllers = "controllers"
 )
 
-// Users of the API server who may do everything.
+// Users of the API server who have all rights.
 const (
 	Admin          = "admin"       // of [Plane.Kubeconfig]
 	ControllerUser = "controllers" // of the controllers
@@ -35,10 +34,10 @@ type Options struct {
 	// Dir is an empty folder for keys, data and logs. The caller removes it after
 	// Stop.
 	Dir string
-	// Flags are further ones of the API server, as in
+	// Flags are additional flags of the API server, as in
 	// "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".
 	Flags []string
-	// Audit has the API server write a line about each request to [Plane.AuditLog]
+	// Audit makes the API server write a line about each request to [Plane.AuditLog]
 	// before it answers.
 	Audit bool
 	// Controllers runs the garbage collector and the namespace controller. Without
@@ -46,15 +45,15 @@ type Options struct {
 	Controllers bool
 }
 
-// A Plane is a running API server and what belongs to it. Its methods are not safe
-// for concurrent use.
+// A Plane is a running API server with its etcd and controllers. Its methods are not
+// safe for concurrent use.
 type Plane struct {
 	URL        string // of the API server, which is also the issuer of its tokens
 	EtcdURL    string
 	Kubeconfig string // path of Admin's kubeconfig
 	AuditLog   string // path; "" without Options.Audit
 
-	ctx     context.Context // the processes end with it
+	ctx     context.Context // the processes end when it ends
 	options Options
 	files   files
 
@@ -64,7 +63,7 @@ type Plane struct {
 
 // Start runs the programs and returns when the API server is ready, after about five
 // seconds of one core. The ports are free when they are chosen. If another program
-// takes one before ours listens there, Start tries others.
+// takes one in the meantime, Start tries others.
 func Start(ctx context.Context, o Options) (*Plane, error) {
 	var failed error
 	for i := range 3 {
@@ -113,11 +112,10 @@ func (p *Plane) run(program string, flags []string) (*process, error) {
 	return run(p.ctx, filepath.Join(p.options.Programs, program), p.files.path(program+".log"), flags)
 }
 
-// ServerPID returns the process ID of the API server, by which its processor time is
-// measured.
+// ServerPID returns the process ID of the API server, to measure its processor time.
 func (p *Plane) ServerPID() int { return p.server.pid }
 
-// Kill ends the API server by SIGKILL and returns when it is gone. etcd keeps
+// Kill ends the API server with SIGKILL and returns when it is gone. etcd keeps
 // running.
 func (p *Plane) Kill() { p.server.kill() }
 
@@ -131,11 +129,11 @@ func (p *Plane) Resume() (err error) {
 	if p.server, err = p.run(APIServer, append(flags, p.options.Flags...)); err != nil {
 		return err
 	}
-	// Also for RBAC's own roles, by which whoever asks may read this.
+	// RBAC's own roles must be ready too; they allow this request.
 	return p.server.ready(p.ctx, p.files, p.URL+"/readyz")
 }
 
-// Ended returns what the programs said that ended by themselves, nil if none did.
+// Ended returns the output of the programs that ended by themselves; nil if none did.
 func (p *Plane) Ended() error {
 	var all []error
 	for _, one := range []*process{p.etcd, p.server, p.controllers} {

@@ -19,8 +19,7 @@ import (
 	"github.com/gatepass/gatepass/test/freeport"
 )
 
-// files are the addresses where the programs listen, and the files in a folder that
-// the programs read.
+// files are the addresses of the programs, and the files that the programs read.
 type files struct {
 	dir        string
 	api        string // address, host:port
@@ -32,9 +31,8 @@ func (f files) path(name string) string       { return filepath.Join(f.dir, name
 func (f files) kubeconfig(user string) string { return f.path(user + ".kubeconfig") }
 func (f files) url() string                   { return "https://" + f.api }
 
-// newFiles chooses addresses and writes the files: a key for service accounts'
-// tokens, a certificate that signs itself, and two users, each with a bearer token
-// and a kubeconfig.
+// newFiles chooses addresses and writes the files: a key for service accounts' tokens,
+// a self-signed certificate, and two users, each with a bearer token and a kubeconfig.
 func newFiles(dir string) (files, error) {
 	addresses, err := freeAddresses(3)
 	if err != nil {
@@ -54,7 +52,7 @@ func newFiles(dir string) (files, error) {
 	err = os.Mkdir(dir, 0o700)
 	for path, text := range map[string][]byte{
 		f.path("accounts.key"): keyPEM(accounts), f.path("serving.key"): keyPEM(serving), f.path("serving.crt"): certificate,
-		// Token, user, id, groups.
+		// The columns are token, user, ID and groups.
 		f.path("tokens.csv"):         fmt.Appendf(nil, "%s,%[2]s,%[2]s,system:masters\n%s,%[4]s,%[4]s,system:masters\n", admin, Admin, controllers, ControllerUser),
 		f.kubeconfig(Admin):          f.kubeconfigText(certificate, admin),
 		f.kubeconfig(ControllerUser): f.kubeconfigText(certificate, controllers),
@@ -71,7 +69,7 @@ func keyPEM(key *rsa.PrivateKey) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 }
 
-// selfSigned makes a certificate for 127.0.0.1 that lasts a day.
+// selfSigned returns a certificate for 127.0.0.1 that is valid for a day.
 func selfSigned() (*rsa.PrivateKey, []byte, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -100,7 +98,7 @@ users: [{name: test, user: {token: %s}}]
 `, f.url(), base64.StdEncoding.EncodeToString(certificate), token)
 }
 
-// freeAddresses returns n addresses of loopback that differ.
+// freeAddresses returns n different addresses of loopback.
 func freeAddresses(n int) ([]string, error) {
 	seen := map[string]bool{}
 	var addresses []string
@@ -117,7 +115,7 @@ func freeAddresses(n int) ([]string, error) {
 	return addresses, nil
 }
 
-// client trusts the certificate and uses no proxy.
+// client returns a client that trusts the certificate and uses no proxy.
 func (f files) client() *http.Client {
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: f.roots}}}
 }

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// patience bounds the wait for a program to answer. On an idle machine it takes four
-// seconds; tests run on machines with ten times the work that they can do.
+// patience bounds the wait for a program to answer. It takes four seconds on an idle
+// machine, but tests also run on machines with ten times the load that they can handle.
 const patience = 3 * time.Minute
 
 // A process is a program that runs until it is killed.
@@ -29,7 +29,7 @@ type process struct {
 	killed atomic.Bool
 }
 
-// run starts a program, which writes what it says to the end of the file log.
+// run starts a program, whose output is appended to the file log.
 func run(ctx context.Context, program, log string, flags []string) (*process, error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -46,8 +46,9 @@ func run(ctx context.Context, program, log string, flags []string) (*process, er
 	return p, <-started
 }
 
-// wait starts cmd and returns when it has ended. It keeps its thread as long: Linux
-// kills a child with the thread that made it (prctl(2), PR_SET_PDEATHSIG).
+// wait starts cmd and returns when it has ended. It keeps its thread that long, because
+// Linux kills a child together with the thread that made it (prctl(2),
+// PR_SET_PDEATHSIG).
 func (p *process) wait(cmd *exec.Cmd, log io.Closer, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -60,18 +61,18 @@ func (p *process) wait(cmd *exec.Cmd, log io.Closer, started chan<- error) {
 	}
 	started <- err
 	if err == nil {
-		_ = cmd.Wait() // it says that it was killed, or the log says why it ended
+		_ = cmd.Wait() // it was killed, or the log says why it ended
 	}
 }
 
-// kill ends the process by SIGKILL and returns when it is gone.
+// kill ends the process with SIGKILL and returns when it is gone.
 func (p *process) kill() {
 	p.killed.Store(true)
 	p.cancel()
 	<-p.ended
 }
 
-// endedItself reports whether the process has ended and was not killed by us.
+// endedItself reports whether the process ended without being killed by this package.
 func (p *process) endedItself() bool {
 	select {
 	case <-p.ended:
@@ -91,8 +92,8 @@ func (p *process) said() string {
 	return strings.Join(lines[max(len(lines)-3, 0):], " / ")
 }
 
-// ready waits until url answers 200. A process that has ended will not answer: then
-// another program may be answering.
+// ready waits until url answers 200. It gives up if the process has ended, because
+// another program may then answer.
 func (p *process) ready(ctx context.Context, f files, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

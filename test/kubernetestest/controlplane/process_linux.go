@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// endWithParent has the kernel kill cmd when this program ends, and keeps an
-// interrupt from the terminal from it: its owner stops it.
+// endWithParent makes the kernel kill cmd when this program ends, and shields it from
+// an interrupt of the terminal: its owner stops it.
 func endWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

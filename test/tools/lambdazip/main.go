@@ -1,5 +1,5 @@
-// Command lambdazip writes the zip that AWS Lambda takes for a program, the same
-// bytes for the same files. It is part of "make lambda"; zip(1) may be missing.
+// Command lambdazip writes the zip file for AWS Lambda of a program, with the same
+// bytes for the same files. "make lambda" runs it, because zip(1) may be missing.
 package main
 
 import (
@@ -40,7 +40,7 @@ func run(args []string) error {
 	return out.Close()
 }
 
-// write has the program first, under the name that the runtime starts
+// write writes the program first, under the name that the runtime starts
 // (https://docs.aws.amazon.com/lambda/latest/dg/golang-package.html).
 func write(w io.Writer, modified time.Time, program string, files []string) error {
 	z := zip.NewWriter(w)
