@@ -223,7 +223,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"addr=https://u:p@vault.example", "addr in the URL is no address"},
 		{"addr=vault.example:8200", "is no address"},
 		{"namespace=a%0d%0ab", "namespace has blanks or control characters"},
-		{"token_file={owner}", "only {workspace} can stand there"},
+		{"token_file={owner}", "only {workspace} is allowed there"},
 		{"a=%zz", "query is malformed"},
 		{"token=hvs.secret", "unknown key token; known: addr"},
 	} {

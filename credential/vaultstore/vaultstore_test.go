@@ -262,7 +262,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"vault://secret/x?fields=a", "unknown key fields; known: field, kv, addr"},
 		{"vault://secret/x?field=a&field=b", "given twice"},
 		{"vault://secret/x?field=", "is empty"},
-		{"vault://secret/x?role={repo}", "only {workspace} can stand there"},
+		{"vault://secret/x?role={repo}", "only {workspace} is allowed there"},
 	} {
 		u, err := url.Parse(c.raw)
 		if err != nil {
