@@ -102,7 +102,7 @@ func (cmd doctorCommand) run(c *cli.Context) error {
 	if err != nil || d.OK {
 		return err
 	}
-	return usererr.New("doctor", count(d.Failures, "thing")+" would not work", "")
+	return usererr.New("doctor", count(d.Failures, "check")+" failed", "")
 }
 
 func diagnose(findings []doctor.Finding) diagnosis {

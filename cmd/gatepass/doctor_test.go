@@ -269,7 +269,7 @@ func TestDoctorWhereTheStoreIsEmpty(t *testing.T) {
 	w.variables = append(w.variables, "LANG=C.UTF-8", "GATEPASS_STORE=file://"+w.dir+"/other")
 	out, errs, status := w.gatepass("doctor")
 	if status != 1 || strings.Count(out, "\n") != 5 || !strings.Contains(out, "✗ load the GitHub App: none is set up in this store; fix: run gatepass app create, or gatepass app add\n") ||
-		errs != "gatepass: doctor: 1 thing would not work\n" {
+		errs != "gatepass: doctor: 1 check failed\n" {
 		t.Errorf("doctor = %d, %q, %q, want one failure that says what to do", status, out, errs)
 	}
 	out, _, status = w.gatepass("doctor", "--store", "s3://x")
@@ -309,7 +309,7 @@ func TestDoctorSaysWhatFailedToBeFixed(t *testing.T) {
 	w.put("sandbox/sb-8/lock", `{"holder": "x", "until": "2026-01-01T00:00:00Z"}`)
 	w.variables = append(w.variables, "GATEPASS_GITHUB_URL=https://127.0.0.1:1")
 	out, errs, status := w.gatepass("doctor", "--fix", "--yes", "--timeout", "4s")
-	if status != 1 || !strings.Contains(errs, "1 thing would not work") || !strings.Contains(out, "✗ 1 token of sb-9, of which the ledger knows nothing, alive until ") ||
+	if status != 1 || !strings.Contains(errs, "1 check failed") || !strings.Contains(out, "✗ 1 token of sb-9, of which the ledger knows nothing, alive until ") ||
 		!strings.Contains(out, "✓ a lock of sb-8, whose run ended early: removed\n") || !w.isLive(hash) {
 		t.Errorf("doctor --fix = %d, %q\n%s\nwant the token left and the lock removed", status, errs, out)
 	}
