@@ -368,7 +368,7 @@ func TestTheDocsSayWhatARefreshCosts(t *testing.T) {
 		for _, line := range []string{
 			"| a new token, of one owner " + one.String(),
 			"| new tokens of two owners " + two.String(),
-			"| the end of an old token that lives longer than its grace " + early.String(),
+			"| the revocation of an old token that is valid for longer than its grace " + early.String(),
 		} {
 			if !strings.Contains(string(docs), line+"\n") {
 				t.Errorf("docs/refresher.md lacks the line\n%s", line)

@@ -121,7 +121,7 @@ var suites = []suite{
 	{pattern: "./cmd/gatepass", aws: true, kubernetes: true, postgres: true},
 	{pattern: "./cmd/internal/demo", gits: everyGit},
 	{pattern: "./cmd/internal/doctor", clients: true, inPlace: true},
-	{pattern: "./test/browser", browser: true},
+	{pattern: "./test/browser", browser: true, inPlace: true},
 	{pattern: "./test/docstest", aws: true, inPlace: true},
 	{pattern: "./test/interop", gits: everyGit, clients: true, large: true},
 	{pattern: "./test/egress", egress: true, kubernetes: true, inPlace: true},
