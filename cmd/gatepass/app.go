@@ -14,7 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const appAbout = `The GitHub App is whom GitHub gives the tokens to. It belongs to a user or an
+const appAbout = `GitHub gives the tokens to the GitHub App. It belongs to a user or an
 organization, is installed on the accounts whose repositories it may reach,
 and proves itself by a private key.`
 
