@@ -437,7 +437,7 @@ func TestPushesRace(t *testing.T) {
 func TestManyVerifiedPushes(t *testing.T) {
 	t.Parallel()
 	w := newVerified(t, verified)
-	for i := range 20 {
+	for i := range 100 {
 		head := w.commit(fmt.Sprint(i))
 		w.mustGit("push", "-q", "origin", "HEAD:"+work)
 		w.checkRef(fmt.Sprint(i), work, head)
