@@ -2,7 +2,11 @@ package workspace
 
 import (
 	"log/slog"
+	"slices"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/redact"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // Type is the type of an Event.
@@ -110,3 +114,38 @@ type LastError struct {
 
 // maxWhy limits the text of a LastError, in bytes: stores limit the size of a record.
 const maxWhy = 500
+
+// tell adds an event to the record, which the next save writes, and sends it to the
+// audit.
+func (r *run) tell(e Event) {
+	e.Workspace = r.record.ID
+	why := e.Why
+	if e.Err != nil {
+		why = e.Err.Error()
+	}
+	if name, ok := pastNames[e.Type]; ok {
+		r.remember(PastEvent{What: name, Owner: e.Owner, Hash: e.Hash, Why: why})
+	}
+	r.audit(e)
+}
+
+// remember adds an event to the record's history.
+func (r *run) remember(e PastEvent) {
+	e.At = r.ledger.clock.now()
+	r.record.remember(e)
+}
+
+// remember adds an event and drops the oldest ones. It counts a repeated failure in one
+// event, so that an outage does not push out earlier events.
+func (r *Record) remember(e PastEvent) {
+	e.Why = redact.Text(usererr.Escape(e.Why), maxReason)
+	for at := len(r.History) - 1; e.What == failed && at >= 0 && r.History[at].What == failed; at-- {
+		if old := r.History[at]; old.Owner == e.Owner && old.Hash == e.Hash && old.Why == e.Why {
+			e.Times = max(old.Times, 1) + 1
+			r.History = slices.Delete(r.History, at, at+1)
+			break
+		}
+	}
+	r.History = append(r.History, e)
+	r.History = slices.Delete(r.History, 0, max(len(r.History)-maxPast, 0))
+}

@@ -10,11 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -30,99 +30,6 @@ type ledger struct {
 	tenure        *tenure // of the run that writes; nil if nothing is written
 }
 
-// A ledgerClock is the clock of the times in the ledger: GitHub's, whichever machine
-// writes them.
-type ledgerClock struct {
-	app   *mint.App        // has GitHub's clock; nil means this machine's clock
-	fixed func() time.Time // replaces both clocks in tests; nil in a program
-}
-
-func (c ledgerClock) now() time.Time {
-	switch {
-	case c.fixed != nil:
-		return c.fixed().UTC()
-	case c.app != nil:
-		return c.app.Time().UTC()
-	}
-	return time.Now().UTC()
-}
-
-// machine returns the time by this machine's clock, to measure durations: now may jump
-// when GitHub's answer corrects it.
-func (c ledgerClock) machine() time.Time {
-	if c.fixed != nil {
-		return c.fixed()
-	}
-	return time.Now()
-}
-
-// sync asks GitHub for the time. Without an answer, the clock does not change.
-func (c ledgerClock) sync(ctx context.Context) {
-	if c.fixed == nil && c.app != nil {
-		_ = c.app.Sync(ctx)
-	}
-}
-
-// maxDoubt is the assumed error of a clock that was never compared with GitHub's.
-const maxDoubt = 24 * time.Hour
-
-// doubt returns how far now may be ahead of the real time. A token that may be alive
-// must not count as expired.
-func (c ledgerClock) doubt() time.Duration {
-	if c.fixed != nil || c.app == nil {
-		return 0
-	}
-	if _, ok := c.app.Ahead(); ok {
-		return 0
-	}
-	return maxDoubt
-}
-
-// earliest returns the earliest possible real time.
-func (c ledgerClock) earliest() time.Time { return c.now().Add(-c.doubt()) }
-
-// want returns the goal of a run, with a token for each of the owners.
-func (l ledger) want(r *Record, owners []string) Want {
-	return Want{
-		Owners: owners, Now: l.clock.now(), Doubt: l.clock.doubt(),
-		Margin: cmp.Or(r.Margin, l.margin), Grace: l.grace, Adopt: l.adopt,
-	}
-}
-
-// A tenure is the time that a run has for its work.
-type tenure struct {
-	// end is the end of that time. While the machine is suspended, the end of the run's
-	// context is delayed, but other runs do not wait longer.
-	end      time.Time
-	clock    ledgerClock
-	tookOver bool // from a run that was killed
-}
-
-// check returns an error if the run has no time left by the wall clock. A nil tenure
-// has no limit.
-func (t *tenure) check() error {
-	if t == nil || clock.Left(t.end, t.clock.machine()) <= 0 {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
-// ErrBusy reports that another run works on the workspace.
-var ErrBusy = errors.New("another run works on it")
-
-// busy returns the error of a workspace that another run holds; nil if the lock is our
-// own.
-func busy(id string, left time.Duration) error {
-	if left < 0 {
-		return nil // AWS repeats a write whose answer was lost
-	}
-	do := "try again"
-	if left > 0 {
-		do += ", in " + left.Round(time.Second).String() + " at the latest"
-	}
-	return &usererr.Error{Op: "work on workspace " + id, Err: ErrBusy, Hint: do}
-}
-
 // load reads a workspace's record. The error wraps [store.ErrNotFound] if there is
 // none.
 func (l ledger) load(ctx context.Context, id string) (*Record, error) {
@@ -133,6 +40,33 @@ func (l ledger) load(ctx context.Context, id string) (*Record, error) {
 	entry, err := l.store.Get(ctx, name)
 	return readRecord(id, entry, err)
 }
+
+// readRecord parses the record of a workspace; err is the store's error.
+func readRecord(id string, entry store.Entry, err error) (*Record, error) {
+	if err != nil && !errors.Is(err, store.ErrDamaged) {
+		return nil, err
+	}
+	var r *Record
+	if err == nil {
+		r, err = ParseRecord([]byte(entry.Value.Reveal()))
+	}
+	if err == nil && r.ID != id {
+		err = fmt.Errorf("the ledger record is of workspace %s", r.ID)
+	}
+	if _, isLater := errors.AsType[laterError](err); isLater {
+		return nil, usererr.Wrap("read workspace "+id, err, "use the gatepass that wrote it")
+	}
+	if err != nil {
+		return nil, &usererr.Error{Op: "read workspace " + id, Err: damagedError{err}, Hint: "end it, and make it again: gatepass workspace destroy " + id}
+	}
+	r.version.stored = entry.Version
+	return r, nil
+}
+
+// A damagedError says what is wrong with a record that gatepass cannot have written.
+type damagedError struct{ error }
+
+func (d damagedError) Unwrap() error { return d.error }
 
 // A version records which version of a record a run has read or written. The zero
 // version means that there was no record.
@@ -191,32 +125,110 @@ func (l ledger) swap(ctx context.Context, s store.Swapper, name store.Name, r *R
 	return nil
 }
 
-// readRecord parses the record of a workspace; err is the store's error.
-func readRecord(id string, entry store.Entry, err error) (*Record, error) {
-	if err != nil && !errors.Is(err, store.ErrDamaged) {
-		return nil, err
+// want returns the goal of a run, with a token for each of the owners.
+func (l ledger) want(r *Record, owners []string) Want {
+	return Want{
+		Owners: owners, Now: l.clock.now(), Doubt: l.clock.doubt(),
+		Margin: cmp.Or(r.Margin, l.margin), Grace: l.grace, Adopt: l.adopt,
 	}
-	var r *Record
-	if err == nil {
-		r, err = ParseRecord([]byte(entry.Value.Reveal()))
-	}
-	if err == nil && r.ID != id {
-		err = fmt.Errorf("the ledger record is of workspace %s", r.ID)
-	}
-	if _, isLater := errors.AsType[laterError](err); isLater {
-		return nil, usererr.Wrap("read workspace "+id, err, "use the gatepass that wrote it")
-	}
-	if err != nil {
-		return nil, &usererr.Error{Op: "read workspace " + id, Err: damagedError{err}, Hint: "end it, and make it again: gatepass workspace destroy " + id}
-	}
-	r.version.stored = entry.Version
-	return r, nil
 }
 
-// A damagedError says what is wrong with a record that gatepass cannot have written.
-type damagedError struct{ error }
+// A Found is the record of one workspace, or the error of reading it: one line that
+// says what to do.
+type Found struct {
+	ID     string
+	Record *Record
+	Err    error
+}
 
-func (d damagedError) Unwrap() error { return d.error }
+// Reason returns Err without the workspace and the hint, for callers that add both.
+func (f Found) Reason() error {
+	if damage, ok := errors.AsType[damagedError](f.Err); ok {
+		return damage
+	}
+	if later, ok := errors.AsType[laterError](f.Err); ok {
+		return later
+	}
+	return f.Err
+}
+
+// Records yields the records of [store.Records], including those that cannot be read.
+// It ends with the first error of the store.
+func Records(ctx context.Context, s store.Store) iter.Seq2[Found, error] {
+	return found(store.Records(ctx, s))
+}
+
+// found parses the records among entries.
+func found(entries iter.Seq2[store.NamedEntry, error]) iter.Seq2[Found, error] {
+	return func(yield func(Found, error) bool) {
+		for entry, err := range entries {
+			if err != nil && entry.Name.IsZero() {
+				yield(Found{}, err)
+				return
+			}
+			if !entry.Name.IsRecord() {
+				continue
+			}
+			f := Found{}
+			f.ID, _ = entry.Name.Workspace()
+			f.Record, f.Err = readRecord(f.ID, entry.Entry, err)
+			if !yield(f, nil) {
+				return
+			}
+		}
+	}
+}
+
+// A ledgerClock is the clock of the times in the ledger: GitHub's, whichever machine
+// writes them.
+type ledgerClock struct {
+	app   *mint.App        // has GitHub's clock; nil means this machine's clock
+	fixed func() time.Time // replaces both clocks in tests; nil in a program
+}
+
+func (c ledgerClock) now() time.Time {
+	switch {
+	case c.fixed != nil:
+		return c.fixed().UTC()
+	case c.app != nil:
+		return c.app.Time().UTC()
+	}
+	return time.Now().UTC()
+}
+
+// machine returns the time by this machine's clock, to measure durations: now may jump
+// when GitHub's answer corrects it.
+func (c ledgerClock) machine() time.Time {
+	if c.fixed != nil {
+		return c.fixed()
+	}
+	return time.Now()
+}
+
+// sync asks GitHub for the time. Without an answer, the clock does not change.
+func (c ledgerClock) sync(ctx context.Context) {
+	if c.fixed == nil && c.app != nil {
+		_ = c.app.Sync(ctx)
+	}
+}
+
+// maxDoubt is the assumed error of a clock that was never compared with GitHub's.
+const maxDoubt = 24 * time.Hour
+
+// doubt returns how far now may be ahead of the real time. A token that may be alive
+// must not count as expired.
+func (c ledgerClock) doubt() time.Duration {
+	if c.fixed != nil || c.app == nil {
+		return 0
+	}
+	if _, ok := c.app.Ahead(); ok {
+		return 0
+	}
+	return maxDoubt
+}
+
+// earliest returns the earliest possible real time.
+func (c ledgerClock) earliest() time.Time { return c.now().Add(-c.doubt()) }
 
 // schema is the version of the format of records. A record of a later version is
 // refused: acting on a part of it could leave tokens alive.

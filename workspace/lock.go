@@ -7,6 +7,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/clock"
+	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -166,4 +168,38 @@ func (l locks) release(ctx context.Context, name store.Name) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)
 	defer cancel()
 	_ = l.store.Delete(ctx, name)
+}
+
+// A tenure is the time that a run has for its work.
+type tenure struct {
+	// end is the end of that time. While the machine is suspended, the end of the run's
+	// context is delayed, but other runs do not wait longer.
+	end      time.Time
+	clock    ledgerClock
+	tookOver bool // from a run that was killed
+}
+
+// check returns an error if the run has no time left by the wall clock. A nil tenure
+// has no limit.
+func (t *tenure) check() error {
+	if t == nil || clock.Left(t.end, t.clock.machine()) <= 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// ErrBusy reports that another run works on the workspace.
+var ErrBusy = errors.New("another run works on it")
+
+// busy returns the error of a workspace that another run holds; nil if the lock is our
+// own.
+func busy(id string, left time.Duration) error {
+	if left < 0 {
+		return nil // AWS repeats a write whose answer was lost
+	}
+	do := "try again"
+	if left > 0 {
+		do += ", in " + left.Round(time.Second).String() + " at the latest"
+	}
+	return &usererr.Error{Op: "work on workspace " + id, Err: ErrBusy, Hint: do}
 }

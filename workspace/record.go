@@ -235,3 +235,44 @@ func (r *Record) delivered(owner, but string) []*Token {
 	}
 	return found
 }
+
+// maxLost is the largest number of lost tokens without a hash in a record: if GitHub
+// did not answer for an hour, the record would become too long for every store.
+const maxLost = 100
+
+// prune removes tokens from the record that are long dead, and the oldest of those that
+// were lost before their hash was known, which expire before the others. In a pool it
+// keeps each owner's latest token, which tells the App that minted it.
+func (r *Record) prune(now time.Time, isPool bool) {
+	unseen := 0
+	for _, t := range r.Tokens {
+		if t.isUnseen() {
+			unseen++
+		}
+	}
+	kept := r.Tokens[:0]
+	for at, t := range r.Tokens {
+		isOver := t.State == Revoked && now.Sub(t.Changed) > tokenLife && !(isPool && r.isLatest(at))
+		if t.isUnseen() {
+			unseen--
+			isOver = isOver || unseen >= maxLost
+		}
+		if !isOver {
+			kept = append(kept, t)
+		}
+	}
+	clear(r.Tokens[len(kept):])
+	r.Tokens = kept
+}
+
+// isLatest reports whether the token is the owner's latest one, which tells the
+// workspace's App.
+func (r *Record) isLatest(at int) bool {
+	t := r.Tokens[at]
+	return t.Hash != "" && !slices.ContainsFunc(r.Tokens[at+1:], func(later Token) bool {
+		return later.Hash != "" && strings.EqualFold(later.Owner, t.Owner)
+	})
+}
+
+// isUnseen reports whether the token was lost before its hash was known.
+func (t Token) isUnseen() bool { return t.Lost && t.Hash == "" }

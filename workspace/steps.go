@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/redact"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -317,39 +316,4 @@ func (t *Token) turn(state State, now time.Time, note string) {
 	if state == Revoked {
 		t.All, t.Repositories, t.Permissions = false, nil, nil
 	}
-}
-
-// tell adds an event to the record, which the next save writes, and sends it to the
-// audit.
-func (r *run) tell(e Event) {
-	e.Workspace = r.record.ID
-	why := e.Why
-	if e.Err != nil {
-		why = e.Err.Error()
-	}
-	if name, ok := pastNames[e.Type]; ok {
-		r.remember(PastEvent{What: name, Owner: e.Owner, Hash: e.Hash, Why: why})
-	}
-	r.audit(e)
-}
-
-// remember adds an event to the record's history.
-func (r *run) remember(e PastEvent) {
-	e.At = r.ledger.clock.now()
-	r.record.remember(e)
-}
-
-// remember adds an event and drops the oldest ones. It counts a repeated failure in one
-// event, so that an outage does not push out earlier events.
-func (r *Record) remember(e PastEvent) {
-	e.Why = redact.Text(usererr.Escape(e.Why), maxReason)
-	for at := len(r.History) - 1; e.What == failed && at >= 0 && r.History[at].What == failed; at-- {
-		if old := r.History[at]; old.Owner == e.Owner && old.Hash == e.Hash && old.Why == e.Why {
-			e.Times = max(old.Times, 1) + 1
-			r.History = slices.Delete(r.History, at, at+1)
-			break
-		}
-	}
-	r.History = append(r.History, e)
-	r.History = slices.Delete(r.History, 0, max(len(r.History)-maxPast, 0))
 }
