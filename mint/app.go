@@ -20,9 +20,9 @@ const (
 	// DefaultGitHub is the address of github.com for people.
 	DefaultGitHub = "https://github.com"
 
-	apiVersion = "2022-11-28"
-	userAgent  = "gatepass"
-	callWait   = 30 * time.Second // of one request
+	apiVersion  = "2022-11-28"
+	userAgent   = "gatepass"
+	callTimeout = 30 * time.Second // of one request
 )
 
 // An App calls GitHub as one GitHub App. ID and Signer must be set.
@@ -41,43 +41,24 @@ type App struct {
 	// sent once more. See [App.TakeBack] for tokens that are not wanted.
 	Once bool
 
-	passport jwtCache
-	rate     rate
-	ended    ended
-	clock    githubClock
-	gate     gate
-	owed     owed
+	state   state
+	revoked revokedTokens
+	pending pendingRevokes
 }
 
 // defaultClient is not http.DefaultClient, which has no timeout and is shared by the
 // whole program.
-var defaultClient = &http.Client{Timeout: callWait, CheckRedirect: refuseRedirect}
+var defaultClient = &http.Client{Timeout: callTimeout, CheckRedirect: refuseRedirect}
 
 // refuseRedirect keeps JWTs and tokens at the host for which they were made. GitHub
 // redirects renamed repositories; here the id identifies a repository.
 func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
-func (a *App) client() *http.Client {
-	if a.Client == nil {
-		return defaultClient
-	}
-	own := *a.Client
-	own.CheckRedirect = refuseRedirect
-	return &own
-}
 
 func (a *App) now() time.Time {
 	if a.Now == nil {
 		return time.Now()
 	}
 	return a.Now()
-}
-
-func (a *App) base() string {
-	if a.URL == "" {
-		return DefaultURL
-	}
-	return strings.TrimSuffix(a.URL, "/")
 }
 
 // APIURL returns the REST API for a GitHub's address for people: github.com, a data
@@ -135,7 +116,7 @@ type Registration struct {
 // or, with status 404, that there is no such App.
 func (a *App) Self(ctx context.Context) (Registration, error) {
 	const doing = "ask GitHub which App this is"
-	got, err := a.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, url: a.base() + "/app"})
+	got, err := a.rest().do(ctx, read(doing, "/app"))
 	if err != nil {
 		return Registration{}, err
 	}
@@ -155,7 +136,7 @@ func (a *App) Self(ctx context.Context) (Registration, error) {
 // nothing to anonymous requests, and their number per hour is small.
 func (a *App) IsPublic(ctx context.Context, self Registration) (bool, error) {
 	const doing = "ask GitHub whether the App is public"
-	got, err := a.attempt(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, open: true, url: a.base() + "/apps/" + url.PathEscape(self.Slug)})
+	got, err := a.rest().attempt(ctx, anonymous(doing, "/apps/"+url.PathEscape(self.Slug)))
 	failure, ok := errors.AsType[*Error](err)
 	isKnownOwner := self.Owner.Type == "Organization" || self.Owner.Type == "User" // an enterprise's App is shown only within the enterprise
 	if ok && failure.Status == http.StatusNotFound && isKnownOwner {
@@ -179,7 +160,8 @@ func (a *App) IsPublic(ctx context.Context, self Registration) (bool, error) {
 // success: an Enterprise Server may refuse anonymous requests. The request does not
 // count against a rate limit, and needs neither ID nor Signer of a.
 func (a *App) Reach(ctx context.Context) error {
-	_, err := a.attempt(ctx, call{doing: "reach GitHub's API at " + a.base(), method: http.MethodGet, want: http.StatusOK, open: true, url: a.base() + "/rate_limit"})
+	rest := a.rest()
+	_, err := rest.attempt(ctx, anonymous("reach GitHub's API at "+rest.base, "/rate_limit"))
 	if e, ok := errors.AsType[*Error](err); ok && e.Status != 0 && e.Kind != Unavailable {
 		return nil
 	}

@@ -2,6 +2,7 @@ package mint
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,62 +25,110 @@ const (
 	maxBody     = 8 << 20          // 100 installations with their permissions take 300 KB
 )
 
+// A client calls GitHub's REST API for an [App].
+type client struct {
+	id     string
+	signer Signer
+	base   string // of every path
+	http   *http.Client
+	now    func() time.Time
+	once   bool
+	*state
+}
+
+// state is what an App learns from GitHub's answers, and its current JWT.
+type state struct {
+	jwt   jwtCache
+	rate  rate
+	clock githubClock
+	gate  gate
+}
+
+// rest returns a client with the App's settings. All clients of an App share its state.
+func (a *App) rest() client {
+	used := defaultClient
+	if a.Client != nil {
+		own := *a.Client
+		own.CheckRedirect = refuseRedirect
+		used = &own
+	}
+	return client{id: a.ID, signer: a.Signer, base: cmp.Or(strings.TrimSuffix(a.URL, "/"), DefaultURL), http: used, now: a.now, once: a.Once, state: &a.state}
+}
+
+// time returns the time by GitHub's clock, as far as it is known.
+func (cl client) time() time.Time {
+	ahead, _ := cl.clock.reading()
+	return cl.now().Add(-ahead)
+}
+
 // A call is one request to GitHub.
 type call struct {
-	doing  string // for error messages
-	method string
-	url    string
-	token  string // an installation token; empty means the App's JWT
-	open   bool   // no authorization
-	body   []byte
-	want   int       // the status that means success
-	moved  bool      // a redirect from a former name is also an answer
-	made   time.Time // when the token of a read was minted; zero if it is not new
+	doing       string // for error messages
+	method      string
+	url         string // whole, or a path of the API
+	token       string // an installation token; empty means the App's JWT
+	open        bool   // no authorization
+	body        []byte
+	want        int       // the status that means success
+	followMoved bool      // a redirect from a former name is also an answer
+	minted      time.Time // when the token of a read was minted; zero if it is not new
 
 	installation int64 // for which a token is minted; else 0
 }
 
+// read returns a call that reads with the App's JWT.
+func read(doing, url string) call {
+	return call{doing: doing, method: http.MethodGet, want: http.StatusOK, url: url}
+}
+
+// anonymous returns a call that reads without authorization.
+func anonymous(doing, url string) call {
+	c := read(doing, url)
+	c.open = true
+	return c
+}
+
 // answer is an answer with the wanted status.
 type answer struct {
-	header http.Header
-	body   []byte
-	unseen int // earlier attempts that GitHub may also have carried out
+	header      http.Header
+	body        []byte
+	unconfirmed int // earlier attempts that GitHub may also have carried out
 }
 
 // do makes a call until it succeeds, fails for good, or the next wait would end after
 // ctx's deadline. It makes no attempt while GitHub asks the App to pause. An App with
 // Once does not wait.
-func (a *App) do(ctx context.Context, c call) (answer, error) {
-	relearned, unseen := false, 0
+func (cl client) do(ctx context.Context, c call) (answer, error) {
+	relearned, unconfirmed := false, 0
 	for attempt := 1; ; attempt++ {
 		var got answer
-		err := a.wait(ctx, c)
+		err := cl.wait(ctx, c)
 		if err == nil {
-			got, err = a.attempt(ctx, c)
+			got, err = cl.attempt(ctx, c)
 		}
 		failure, ok := errors.AsType[*Error](err)
 		if !ok {
-			got.unseen = unseen
+			got.unconfirmed = unconfirmed
 			return got, err
 		}
-		unseen += failure.Unseen
-		failure.Unseen = unseen
+		unconfirmed += failure.Unseen
+		failure.Unseen = unconfirmed
 		if failure.Kind == Skewed && !relearned {
 			relearned = true
 			continue
 		}
-		if a.mayLag(c, failure) && a.sleep(ctx, lagWait) {
+		if cl.mayLag(c, failure) && cl.sleep(ctx, lagWait) {
 			attempt = 0
 			continue
 		}
-		if attempt == maxAttempts || !passes(failure.Kind) || !a.sleep(ctx, wait(failure, attempt)) {
+		if attempt == maxAttempts || !isTransient(failure.Kind) || !cl.sleep(ctx, wait(failure, attempt)) {
 			return answer{}, err
 		}
 	}
 }
 
-// passes reports whether a failure may be gone at the next attempt.
-func passes(k Kind) bool { return k == RateLimited || k == Unavailable }
+// isTransient reports whether a failure may be gone at the next attempt.
+func isTransient(k Kind) bool { return k == RateLimited || k == Unavailable }
 
 // wait returns how long to wait: what GitHub asks for, or else a doubling time, with a
 // random part so that many processes do not return at the same time.
@@ -91,9 +141,9 @@ func wait(e *Error, attempt int) time.Duration {
 }
 
 // sleep waits for d. It returns false at once if that is too long.
-func (a *App) sleep(ctx context.Context, d time.Duration) bool {
+func (cl client) sleep(ctx context.Context, d time.Duration) bool {
 	deadline, bounded := ctx.Deadline()
-	if a.Once || d > maxWait || bounded && time.Until(deadline) < d {
+	if cl.once || d > maxWait || bounded && time.Until(deadline) < d {
 		return false
 	}
 	select {
@@ -104,46 +154,50 @@ func (a *App) sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (a *App) attempt(ctx context.Context, c call) (answer, error) {
-	believed, _ := a.clock.reading()
-	r, err := a.request(ctx, c)
+func (cl client) attempt(ctx context.Context, c call) (answer, error) {
+	believed, _ := cl.clock.reading()
+	r, err := cl.request(ctx, c)
 	if err != nil {
 		return answer{}, err
 	}
-	sent := a.now()
-	response, err := a.client().Do(r)
+	sent := cl.now()
+	response, err := cl.http.Do(r)
 	if err != nil {
-		return answer{}, lost(ctx, c.doing, err)
+		return answer{}, noAnswer(ctx, c.doing, err)
 	}
-	a.clock.hear(response, sent, a.now())
+	cl.clock.update(response, sent, cl.now())
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	if err == nil && len(body) > maxBody {
 		err = errors.New("the answer is longer than 8 MiB")
 	}
 	if err != nil {
-		return answer{}, lost(ctx, c.doing, err)
+		return answer{}, noAnswer(ctx, c.doing, err)
 	}
-	a.rate.note(c, response.Header)
-	moved := c.moved && response.StatusCode == http.StatusMovedPermanently
+	cl.rate.update(c, response.Header)
+	moved := c.followMoved && response.StatusCode == http.StatusMovedPermanently
 	if response.StatusCode != c.want && !moved {
-		return answer{}, a.failure(c, response, body, sent, believed)
+		return answer{}, cl.failure(c, response, body, sent, believed)
 	}
-	a.gate.open(sent)
+	cl.gate.open(sent)
 	return answer{header: response.Header, body: body}, nil
 }
 
-func (a *App) request(ctx context.Context, c call) (*http.Request, error) {
+func (cl client) request(ctx context.Context, c call) (*http.Request, error) {
 	bearer := c.token
 	if bearer == "" && !c.open {
-		ahead, _ := a.clock.reading()
-		jwt, err := a.passport.token(ctx, a.ID, a.Signer, a.now(), ahead)
+		ahead, _ := cl.clock.reading()
+		jwt, err := cl.jwt.token(ctx, cl.id, cl.signer, cl.now(), ahead)
 		if err != nil {
-			return nil, unsigned(ctx, c.doing, err)
+			return nil, signFailed(ctx, c.doing, err)
 		}
 		bearer = jwt
 	}
-	r, err := http.NewRequestWithContext(ctx, c.method, c.url, bytes.NewReader(c.body))
+	address := c.url
+	if strings.HasPrefix(address, "/") {
+		address = cl.base + address
+	}
+	r, err := http.NewRequestWithContext(ctx, c.method, address, bytes.NewReader(c.body))
 	if err != nil {
 		return nil, err
 	}
@@ -168,13 +222,13 @@ type refusal struct {
 // failure returns the error for a refused request. sent is when the request was sent.
 // It allows one more attempt if the JWT was signed with another clock difference than
 // GitHub's answer now shows.
-func (a *App) failure(c call, r *http.Response, body []byte, sent time.Time, believed time.Duration) error {
+func (cl client) failure(c call, r *http.Response, body []byte, sent time.Time, believed time.Duration) error {
 	var said refusal
 	if json.Unmarshal(body, &said) != nil || said.Message == "" {
 		said.Message = http.StatusText(r.StatusCode)
 	}
-	e := classify(c.doing, r, said, a.Time())
-	ahead, _ := a.clock.reading()
+	e := classify(c.doing, r, said, cl.time())
+	ahead, _ := cl.clock.reading()
 	isJWT := c.token == "" && !c.open
 	switch {
 	case c.token != "" && (e.Kind == BadKey || e.Kind == NotInstalled):
@@ -182,15 +236,15 @@ func (a *App) failure(c call, r *http.Response, body []byte, sent time.Time, bel
 	case e.Kind == Unavailable:
 		e.Unseen = 1
 	case e.Kind == RateLimited:
-		a.gate.close(c, e, sent, a.now())
+		cl.gate.close(c, e, sent, cl.now())
 	case e.Kind == BadKey && isJWT && r.StatusCode == http.StatusUnauthorized && (ahead-believed).Abs() >= jwtBackdate/2:
 		e.Kind = Skewed
 	}
 	return e
 }
 
-// lost returns the error of a request without an answer.
-func lost(ctx context.Context, doing string, err error) error {
+// noAnswer returns the error of a request without an answer.
+func noAnswer(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -204,9 +258,9 @@ func lost(ctx context.Context, doing string, err error) error {
 	return e
 }
 
-// unsigned returns the error of a request that was not sent because its JWT could not
+// signFailed returns the error of a request that was not sent because its JWT could not
 // be signed.
-func unsigned(ctx context.Context, doing string, err error) error {
+func signFailed(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -227,7 +281,7 @@ func decode(doing string, body []byte, into any) error {
 // (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#handle-rate-limit-errors-appropriately).
 const (
 	firstPause = time.Minute
-	mostPause  = 32 * time.Minute
+	maxPause   = 32 * time.Minute
 )
 
 // A gate stops the requests of one App while GitHub asks it to pause. Requests during
@@ -257,11 +311,11 @@ func (p *pause) longer(until time.Time, why *Error, now time.Time) {
 func (g *gate) close(c call, e *Error, sent, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if e.isUntold {
+	if e.isUnstated {
 		if g.all.why == nil || !sent.Before(g.all.until) {
 			g.strikes++
 		}
-		e.RetryAfter = min(firstPause<<max(g.strikes-1, 0), mostPause)
+		e.RetryAfter = min(firstPause<<max(g.strikes-1, 0), maxPause)
 	}
 	why := *e // the caller changes its own copy
 	until := now.Add(e.RetryAfter)
@@ -284,9 +338,9 @@ func (g *gate) open(sent time.Time) {
 	}
 }
 
-// held returns the rate limit that a request would meet, with the time left; nil if
+// blocked returns the rate limit that a request would meet, with the time left; nil if
 // there is none.
-func (g *gate) held(c call, now time.Time) *Error {
+func (g *gate) blocked(c call, now time.Time) *Error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p, left := g.all, clock.Left(g.all.until, now)
@@ -302,13 +356,13 @@ func (g *gate) held(c call, now time.Time) *Error {
 }
 
 // wait lets a request pass, after the pause if that ends soon enough.
-func (a *App) wait(ctx context.Context, c call) error {
+func (cl client) wait(ctx context.Context, c call) error {
 	for {
-		held := a.gate.held(c, a.now())
+		held := cl.gate.blocked(c, cl.now())
 		if held == nil {
 			return nil
 		}
-		if !a.sleep(ctx, held.RetryAfter+rand.N(time.Second)) {
+		if !cl.sleep(ctx, held.RetryAfter+rand.N(time.Second)) {
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}
@@ -319,4 +373,4 @@ func (a *App) wait(ctx context.Context, c call) error {
 
 // Paused returns the rate limit that stops requests with the App's JWT, with the time
 // left; nil if there is none.
-func (a *App) Paused() *Error { return a.gate.held(call{doing: "ask GitHub"}, a.now()) }
+func (a *App) Paused() *Error { return a.state.gate.blocked(call{doing: "ask GitHub"}, a.now()) }

@@ -87,7 +87,7 @@ func TestRetryAfterByGitHubsClock(t *testing.T) {
 	} {
 		header.Set("Date", theirs.Format(http.TimeFormat))
 		r := &http.Response{StatusCode: 403, Header: header}
-		if e := classify("x", r, refusal{}, theirs.Add(2*time.Hour)); e.RetryAfter != 90*time.Second || e.isUntold {
+		if e := classify("x", r, refusal{}, theirs.Add(2*time.Hour)); e.RetryAfter != 90*time.Second || e.isUnstated {
 			t.Errorf("%s: RetryAfter = %v, want 90s", name, e.RetryAfter)
 		}
 	}

@@ -103,7 +103,7 @@ func TestRateDoesNotGrowWithinItsHour(t *testing.T) {
 	}{
 		{"5", "1000", 5}, {"7", "1000", 5}, {"4", "1000", 4}, {"9", "900", 4}, {"9", "2000", 9}, {"-1", "2000", 9}, {"x", "3000", 9}, {"1", "", 9},
 	} {
-		r.note(call{}, header(c.remaining, c.reset))
+		r.update(call{}, header(c.remaining, c.reset))
 		if r.known.Remaining != c.want {
 			t.Errorf("after %s of window %s: %d left, want %d", c.remaining, c.reset, r.known.Remaining, c.want)
 		}

@@ -17,27 +17,27 @@ const (
 	// ClockWarning is the clock difference from which there is a warning.
 	ClockWarning = 30 * time.Second
 
-	syncEvery = time.Minute      // how long a reading is used without another one
-	syncAgain = 30 * time.Second // after an attempt without an answer
-	syncWait  = 5 * time.Second  // for an answer
+	syncEvery   = time.Minute      // how long a reading is used without another one
+	syncAgain   = 30 * time.Second // after an attempt without an answer
+	syncTimeout = 5 * time.Second  // for an answer
 )
 
 // A githubClock measures how far this machine's clock is ahead of GitHub's, by the Date
 // headers of GitHub's answers. All times that GitHub states (a token's expiry, a rate
 // limit's reset) are read by it, since a wrong clock would lose live tokens.
 type githubClock struct {
-	mu    sync.Mutex // guards the rest
-	ahead time.Duration
-	heard time.Time // the latest reading, by this machine's clock; zero for none
+	mu     sync.Mutex // guards the rest
+	ahead  time.Duration
+	readAt time.Time // the latest reading, by this machine's clock; zero for none
 
-	asking sync.Mutex // held during a request for the time, so that one request serves all
-	tried  time.Time  // guarded by asking
+	syncing sync.Mutex // held during a request for the time, so that one request serves all
+	triedAt time.Time  // guarded by syncing
 }
 
-// hear reads the time in an answer. sent and arrived are the times of the request and
+// update reads the time in an answer. sent and arrived are the times of the request and
 // the answer by this machine's clock. It ignores server errors, which may come from a
 // proxy.
-func (g *githubClock) hear(r *http.Response, sent, arrived time.Time) {
+func (g *githubClock) update(r *http.Response, sent, arrived time.Time) {
 	theirs, err := http.ParseTime(r.Header.Get("Date"))
 	if err != nil || r.StatusCode >= http.StatusInternalServerError {
 		return
@@ -45,7 +45,7 @@ func (g *githubClock) hear(r *http.Response, sent, arrived time.Time) {
 	least, most := sent.Round(0).Sub(theirs)-time.Second, arrived.Round(0).Sub(theirs)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.heard = arrived
+	g.readAt = arrived
 	if g.ahead < least-clockTolerance || g.ahead > most+clockTolerance {
 		g.ahead = ((least + most) / 2).Round(time.Second)
 	}
@@ -57,7 +57,7 @@ func (g *githubClock) hear(r *http.Response, sent, arrived time.Time) {
 func (g *githubClock) reading() (ahead time.Duration, heard time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.ahead, g.heard
+	return g.ahead, g.readAt
 }
 
 // isStale reports whether the reading is old, or the clock was set since.
@@ -71,14 +71,13 @@ func (g *githubClock) isStale(now time.Time) bool {
 // Time returns the time by GitHub's clock, or by this machine's clock before GitHub's
 // first answer.
 func (a *App) Time() time.Time {
-	ahead, _ := a.clock.reading()
-	return a.now().Add(-ahead)
+	return a.rest().time()
 }
 
 // Ahead returns how far this machine's clock is ahead of GitHub's; a negative value is
 // behind. ok is false before GitHub's first answer.
 func (a *App) Ahead() (ahead time.Duration, ok bool) {
-	ahead, heard := a.clock.reading()
+	ahead, heard := a.state.clock.reading()
 	return ahead, !heard.IsZero()
 }
 
@@ -100,28 +99,28 @@ func (a *App) ClockProblem() string {
 // returns an error if the time is not known after at most five seconds. The request
 // does not count against a rate limit, and needs neither ID nor Signer of a.
 func (a *App) Sync(ctx context.Context) error {
-	if !a.clock.isStale(a.now()) {
+	if !a.state.clock.isStale(a.now()) {
 		return nil
 	}
-	a.clock.asking.Lock()
-	defer a.clock.asking.Unlock()
-	if !a.clock.isStale(a.now()) {
+	a.state.clock.syncing.Lock()
+	defer a.state.clock.syncing.Unlock()
+	if !a.state.clock.isStale(a.now()) {
 		return nil
 	}
 	const doing = "ask GitHub for the time"
-	if tried := a.clock.tried; !tried.IsZero() && clock.Since(tried, a.now()) < syncAgain {
+	if tried := a.state.clock.triedAt; !tried.IsZero() && clock.Since(tried, a.now()) < syncAgain {
 		return &Error{Kind: Unavailable, Doing: doing, Message: "it did not answer a moment ago"}
 	}
-	if held := a.gate.held(call{doing: doing, open: true}, a.now()); held != nil {
+	if held := a.state.gate.blocked(call{doing: doing, open: true}, a.now()); held != nil {
 		return held
 	}
-	ctx, cancel := context.WithTimeout(ctx, syncWait)
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	err := a.Reach(ctx)
-	if !a.clock.isStale(a.now()) {
+	if !a.state.clock.isStale(a.now()) {
 		return nil
 	}
-	a.clock.tried = a.now()
+	a.state.clock.triedAt = a.now()
 	if err == nil {
 		err = &Error{Kind: Unavailable, Doing: doing, Message: "the answer has no Date"}
 	}
@@ -129,17 +128,18 @@ func (a *App) Sync(ctx context.Context) error {
 }
 
 // Inherit copies what another App learned about the same GitHub: the clock, the pauses
-// that GitHub asked for, and the tokens to be taken back. It is for a program that
+// that GitHub asked for, and the tokens that are still to be revoked. It is for a program that
 // reloads its App; call it before using a.
 func (a *App) Inherit(old *App) {
-	if old == nil || old == a || old.base() != a.base() {
+	if old == nil || old == a || old.rest().base != a.rest().base {
 		return
 	}
-	a.owed.add(old.owed.take()...)
-	a.clock.ahead, a.clock.heard = old.clock.reading()
+	a.pending.add(old.pending.take()...)
+	a.state.clock.ahead, a.state.clock.readAt = old.state.clock.reading()
 	if old.ID == a.ID {
-		old.gate.mu.Lock()
-		defer old.gate.mu.Unlock()
-		a.gate.all, a.gate.jwt, a.gate.strikes = old.gate.all, old.gate.jwt, old.gate.strikes
+		to, from := &a.state.gate, &old.state.gate
+		from.mu.Lock()
+		defer from.mu.Unlock()
+		to.all, to.jwt, to.strikes = from.all, from.jwt, from.strikes
 	}
 }

@@ -128,11 +128,11 @@ func TestDatesThatProveNothing(t *testing.T) {
 		return &http.Response{StatusCode: status, Header: http.Header{"Date": {date.Format(http.TimeFormat)}}}
 	}
 	var c githubClock
-	c.hear(answer(502, now.Add(time.Hour)), now, now)
+	c.update(answer(502, now.Add(time.Hour)), now, now)
 	if _, heard := c.reading(); !heard.IsZero() {
 		t.Error("the Date of a 502 counts")
 	}
-	c.hear(answer(200, now.Add(25*time.Second)), now, now.Add(30*time.Second))
+	c.update(answer(200, now.Add(25*time.Second)), now, now.Add(30*time.Second))
 	if ahead, heard := c.reading(); ahead != 0 || heard.IsZero() {
 		t.Errorf("after a slow answer the clock is %v ahead, want 0", ahead)
 	}

@@ -37,8 +37,8 @@ const (
 	NotListed         // the account's IP allow list does not have this machine's address
 )
 
-// advice says what to do about each kind.
-var advice = map[Kind]string{
+// hints says what to do about each kind.
+var hints = map[Kind]string{
 	Refused:      "see what the App may do there: gatepass app status",
 	BadKey:       "check the App's id and key: gatepass app key check",
 	Skewed:       "set this machine's clock",
@@ -70,12 +70,12 @@ type Error struct {
 	// arrived. A token minted that way lives for its hour, and is known only to GitHub.
 	Unseen int
 
-	do string // what to do; "" means the advice of Kind
+	hint string // what to do; "" means the advice of Kind
 
 	// For a rate limit: isExhausted means that the hourly limit is used up, of which
 	// each installation and the App have their own; isUntold means that GitHub did not
 	// say how long to wait.
-	isExhausted, isUntold bool
+	isExhausted, isUnstated bool
 }
 
 // Why returns the reason alone, without how long to wait.
@@ -92,7 +92,7 @@ func (e *Error) Why() string {
 
 // Advice returns what to do if there is more specific advice than that of Kind; else
 // "".
-func (e *Error) Advice() string { return e.do }
+func (e *Error) Advice() string { return e.hint }
 
 func (e *Error) Error() string {
 	why := e.Why()
@@ -100,7 +100,7 @@ func (e *Error) Error() string {
 		why += " (wait " + e.RetryAfter.Round(time.Second).String() + ")"
 	}
 	text := e.Doing + ": " + why
-	if do := cmp.Or(e.do, advice[e.Kind]); do != "" {
+	if do := cmp.Or(e.hint, hints[e.Kind]); do != "" {
 		text += "; " + do
 	}
 	return text
@@ -126,7 +126,7 @@ func classify(doing string, r *http.Response, said refusal, now time.Time) *Erro
 	case r.StatusCode == http.StatusUnauthorized:
 		e.Kind = BadKey
 	case isRateLimit(r, said):
-		e.Kind, e.isUntold = RateLimited, !isTold
+		e.Kind, e.isUnstated = RateLimited, !isTold
 		e.isExhausted = r.Header.Get("Retry-After") == "" && r.Header.Get("X-RateLimit-Remaining") == "0"
 	case r.StatusCode == http.StatusForbidden && strings.Contains(lower, "ip allow list"):
 		e.Kind = NotListed
@@ -205,7 +205,7 @@ func (a *App) WhyNot(ctx context.Context, g Grant) error {
 		return nil
 	}
 	var why error
-	err = a.withReader(ctx, g.Installation, func(r reader) error {
+	err = withReader(ctx, a, g.Installation, func(r reader) error {
 		why = r.explainAll(ctx, g)
 		return nil
 	})
@@ -235,7 +235,7 @@ func (a *App) notApproved(ctx context.Context, i Installation, lacking map[strin
 		do = "the App does not ask for it: add it to the permissions of the App " + self.Name + ", then " + do
 	}
 	return &Error{
-		Kind: NotGranted, Doing: "ask for the permissions", do: do,
+		Kind: NotGranted, Doing: "ask for the permissions", hint: do,
 		Err: fmt.Errorf("the installation on %s lacks %s", i.Account.Login, strings.Join(texts, ", ")),
 	}
 }
@@ -246,7 +246,7 @@ func isSame(one, other string) bool { return gitname.Fold(one) == gitname.Fold(o
 func renamedAccount(was, now string) error {
 	return &Error{
 		Kind: Renamed, Doing: "find the account " + was, Err: fmt.Errorf("it is called %s now", now),
-		do: "write " + now + " in the profile, and run gatepass app discover",
+		hint: "write " + now + " in the profile, and run gatepass app discover",
 	}
 }
 
@@ -287,7 +287,7 @@ func (a *App) Renamed(ctx context.Context, owner string, installation int64, pat
 // InstallationForID returns the installation that includes the repository with that id.
 // GitHub itself redirects to this address from a former name.
 func (a *App) InstallationForID(ctx context.Context, id int64) (Installation, error) {
-	return a.find(ctx, fmt.Sprintf("find the installation for repository %d", id), fmt.Sprintf("/repositories/%d/installation", id))
+	return a.rest().find(ctx, fmt.Sprintf("find the installation for repository %d", id), fmt.Sprintf("/repositories/%d/installation", id))
 }
 
 // InstallationFor returns the installation that includes a repository. For a renamed
@@ -295,14 +295,14 @@ func (a *App) InstallationForID(ctx context.Context, id int64) (Installation, er
 // id. The error names the new owner if that is another one.
 func (a *App) InstallationFor(ctx context.Context, owner, name string) (Installation, error) {
 	doing := "find the installation for " + owner + "/" + name
-	found, movedTo, err := a.findMoved(ctx, doing, repositoryPath(owner, name)+"/installation")
+	found, movedTo, err := a.rest().findMoved(ctx, doing, repositoryPath(owner, name)+"/installation")
 	if err != nil || movedTo == "" {
 		return found, err
 	}
 	e := &Error{Kind: Renamed, Doing: doing, Status: http.StatusMovedPermanently, Message: "it has another name by now"}
-	if now, _, err := a.findAt(ctx, doing, movedTo); err == nil && now.ID > 0 && !isSame(now.Account.Login, owner) {
+	if now, _, err := a.rest().findMoved(ctx, doing, movedTo); err == nil && now.ID > 0 && !isSame(now.Account.Login, owner) {
 		e.Message = "it belongs to " + now.Account.Login + " now: the account was renamed, or the repository transferred"
-		e.do = "write " + now.Account.Login + "/" + name + " in the profile, and in the remotes of clones"
+		e.hint = "write " + now.Account.Login + "/" + name + " in the profile, and in the remotes of clones"
 	}
 	return Installation{}, e
 }

@@ -43,15 +43,16 @@ func (i Installation) Suspended() bool { return !i.SuspendedAt.IsZero() }
 // ones. It ends with the first error.
 func (a *App) Installations(ctx context.Context) iter.Seq2[Installation, error] {
 	const doing = "list the App's installations"
+	rest := a.rest()
 	return func(yield func(Installation, error) bool) {
-		for next := a.base() + "/app/installations?per_page=100"; next != ""; {
+		for next := "/app/installations?per_page=100"; next != ""; {
 			var page []Installation
-			got, err := a.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, url: next})
+			got, err := rest.do(ctx, read(doing, next))
 			if err == nil {
 				err = decode(doing, got.body, &page)
 			}
 			if err == nil {
-				next, err = a.nextPage(got.header)
+				next, err = rest.nextPage(got.header)
 			}
 			if err != nil {
 				yield(Installation{}, err)
@@ -68,14 +69,14 @@ func (a *App) Installations(ctx context.Context) iter.Seq2[Installation, error] 
 
 // nextPage returns the next page from the Link header (RFC 8288). It refuses a page at
 // another address, because the JWT is sent along.
-func (a *App) nextPage(h http.Header) (string, error) {
+func (cl client) nextPage(h http.Header) (string, error) {
 	for link := range strings.SplitSeq(h.Get("Link"), ",") {
 		target, parameters, _ := strings.Cut(strings.TrimSpace(link), ";")
 		if !strings.Contains(parameters, `rel="next"`) {
 			continue
 		}
 		next := strings.TrimSuffix(strings.TrimPrefix(target, "<"), ">")
-		if !a.isOurs(next) {
+		if !cl.isOurs(next) {
 			return "", errors.New("GitHub's next page is on another host")
 		}
 		return next, nil
@@ -85,16 +86,17 @@ func (a *App) nextPage(h http.Header) (string, error) {
 
 // Installation returns the installation with that id.
 func (a *App) Installation(ctx context.Context, id int64) (Installation, error) {
-	return a.find(ctx, fmt.Sprintf("find installation %d", id), fmt.Sprintf("/app/installations/%d", id))
+	return a.rest().find(ctx, fmt.Sprintf("find installation %d", id), fmt.Sprintf("/app/installations/%d", id))
 }
 
 // InstallationOf returns the installation on an account, a user or an organization. It
 // never falls back to another account.
 func (a *App) InstallationOf(ctx context.Context, owner string) (Installation, error) {
 	doing := "find the installation on " + owner
-	found, err := a.find(ctx, doing, "/orgs/"+url.PathEscape(owner)+"/installation")
+	rest := a.rest()
+	found, err := rest.find(ctx, doing, "/orgs/"+url.PathEscape(owner)+"/installation")
 	if e, ok := errors.AsType[*Error](err); ok && e.Kind == NotInstalled {
-		found, err = a.find(ctx, doing, "/users/"+url.PathEscape(owner)+"/installation")
+		found, err = rest.find(ctx, doing, "/users/"+url.PathEscape(owner)+"/installation")
 	}
 	if err != nil {
 		return Installation{}, err
@@ -109,8 +111,8 @@ func repositoryPath(owner, name string) string {
 	return "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(name)
 }
 
-func (a *App) find(ctx context.Context, doing, path string) (Installation, error) {
-	found, movedTo, err := a.findMoved(ctx, doing, path)
+func (cl client) find(ctx context.Context, doing, path string) (Installation, error) {
+	found, movedTo, err := cl.findMoved(ctx, doing, path)
 	if err == nil && movedTo != "" {
 		err = &Error{Kind: Renamed, Doing: doing, Status: http.StatusMovedPermanently, Message: "it has another name by now"}
 	}
@@ -118,12 +120,8 @@ func (a *App) find(ctx context.Context, doing, path string) (Installation, error
 }
 
 // findMoved returns an installation, or the address to which GitHub redirects.
-func (a *App) findMoved(ctx context.Context, doing, path string) (found Installation, movedTo string, err error) {
-	return a.findAt(ctx, doing, a.base()+path)
-}
-
-func (a *App) findAt(ctx context.Context, doing, at string) (found Installation, movedTo string, err error) {
-	got, err := a.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, moved: true, url: at})
+func (cl client) findMoved(ctx context.Context, doing, at string) (found Installation, movedTo string, err error) {
+	got, err := cl.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, followMoved: true, url: at})
 	if err != nil {
 		return Installation{}, "", err
 	}
@@ -138,7 +136,7 @@ func (a *App) findAt(ctx context.Context, doing, at string) (found Installation,
 	switch {
 	case said.ID > 0:
 		return said.Installation, "", nil
-	case a.isOurs(said.URL):
+	case cl.isOurs(said.URL):
 		return Installation{}, said.URL, nil
 	}
 	return Installation{}, "", &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no installation")}
@@ -147,17 +145,23 @@ func (a *App) findAt(ctx context.Context, doing, at string) (found Installation,
 // A reader has a token that can read the names of an installation's repositories and
 // nothing in them.
 type reader struct {
-	app   *App
+	rest  client
 	token credential.Token
 }
 
+func (r reader) read(doing, url string) call {
+	c := read(doing, url)
+	c.token, c.minted = r.token.Secret(), mintedAt(r.token)
+	return c
+}
+
 // withReader makes a reader, calls use, and revokes the reader's token.
-func (a *App) withReader(ctx context.Context, installation int64, use func(reader) error) error {
+func withReader(ctx context.Context, a *App, installation int64, use func(reader) error) error {
 	m, err := a.Mint(ctx, Grant{Installation: installation, Repositories: AllRepositories(), Permissions: PermissionLevels(map[string]string{"metadata": "read"})})
 	if err != nil {
 		return err
 	}
-	err = use(reader{a, m.Token})
+	err = use(reader{a.rest(), m.Token})
 	if revokeErr := a.TakeBack(ctx, m.Token); err == nil {
 		err = revokeErr
 	}
@@ -168,16 +172,16 @@ func (a *App) withReader(ctx context.Context, installation int64, use func(reade
 func (r reader) repositories(ctx context.Context) iter.Seq2[repository, error] {
 	const doing = "list the installation's repositories"
 	return func(yield func(repository, error) bool) {
-		for next := r.app.base() + "/installation/repositories?per_page=100"; next != ""; {
+		for next := "/installation/repositories?per_page=100"; next != ""; {
 			var page struct {
 				Repositories []repository `json:"repositories"`
 			}
-			got, err := r.app.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, url: next, token: r.token.Secret(), made: born(r.token)})
+			got, err := r.rest.do(ctx, r.read(doing, next))
 			if err == nil {
 				err = decode(doing, got.body, &page)
 			}
 			if err == nil {
-				next, err = r.app.nextPage(got.header)
+				next, err = r.rest.nextPage(got.header)
 			}
 			if err != nil {
 				yield(repository{}, err)
@@ -195,7 +199,7 @@ func (r reader) repositories(ctx context.Context) iter.Seq2[repository, error] {
 // Opened returns the names of the repositories that a token opens, at most limit.
 func (a *App) Opened(ctx context.Context, t credential.Token, limit int) ([]string, error) {
 	var names []string
-	for repo, err := range (reader{a, t}).repositories(ctx) {
+	for repo, err := range (reader{a.rest(), t}).repositories(ctx) {
 		if err != nil {
 			return nil, err
 		}
@@ -208,15 +212,15 @@ func (a *App) Opened(ctx context.Context, t credential.Token, limit int) ([]stri
 
 // missing returns an error that explains why exact names were not found. A wildcard may
 // match nothing.
-func (a *App) missing(ctx context.Context, installation int64, unmatched []Pattern) error {
+func (r resolver) missing(ctx context.Context, installation int64, unmatched []Pattern) error {
 	exact := slices.DeleteFunc(unmatched, func(p Pattern) bool { return p.star })
 	if len(exact) == 0 {
 		return nil
 	}
-	return a.withReader(ctx, installation, func(r reader) error {
+	return withReader(ctx, r.app, installation, func(names reader) error {
 		var bad []error
 		for _, p := range exact {
-			bad = append(bad, r.explain(ctx, p.text, p.id))
+			bad = append(bad, names.explain(ctx, p.text, p.id))
 		}
 		return usererr.Join(bad...)
 	})
@@ -246,9 +250,10 @@ func (r reader) explain(ctx context.Context, fullName string, id int64) error {
 // former name
 // (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects).
 func (r reader) lookUp(ctx context.Context, doing, fullName string) (repository, error) {
-	at := r.app.base() + "/repos/" + fullName
+	next := r.read(doing, "/repos/"+fullName)
+	next.followMoved = true
 	for range 3 {
-		got, err := r.app.do(ctx, call{doing: doing, method: http.MethodGet, want: http.StatusOK, moved: true, url: at, token: r.token.Secret(), made: born(r.token)})
+		got, err := r.rest.do(ctx, next)
 		if err != nil {
 			return repository{}, err
 		}
@@ -259,7 +264,7 @@ func (r reader) lookUp(ctx context.Context, doing, fullName string) (repository,
 		if json.Unmarshal(got.body, &said) == nil && said.FullName != "" {
 			return said.repository, nil
 		}
-		if at = said.URL; !r.app.isOurs(at) {
+		if next.url = said.URL; !r.rest.isOurs(next.url) {
 			break
 		}
 	}
@@ -267,9 +272,9 @@ func (r reader) lookUp(ctx context.Context, doing, fullName string) (repository,
 }
 
 // isOurs reports whether a URL is at the same host, because the token is sent along.
-func (a *App) isOurs(text string) bool {
+func (cl client) isOurs(text string) bool {
 	u, err := url.Parse(text)
-	base, baseErr := url.Parse(a.base())
+	base, baseErr := url.Parse(cl.base)
 	return err == nil && baseErr == nil && u.Scheme == base.Scheme && u.Host == base.Host
 }
 

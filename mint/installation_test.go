@@ -43,7 +43,7 @@ func TestInstallationsFollowEveryPage(t *testing.T) {
 
 func (g *github) appID(t *testing.T) int64 {
 	t.Helper()
-	response, err := g.app.do(t.Context(), call{doing: "look", method: http.MethodGet, want: 200, url: g.app.URL + "/app"})
+	response, err := g.app.rest().do(t.Context(), call{doing: "look", method: http.MethodGet, want: 200, url: g.app.URL + "/app"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestNextPageStaysOnTheHost(t *testing.T) {
 		`<http://api.github.com/app/installations?page=2>; rel="next"`:                                          false,
 		`<https://api.github.com/x>; rel="prev"`:                                                                true,
 	} {
-		if _, err := a.nextPage(http.Header{"Link": {link}}); (err == nil) != ok {
+		if _, err := a.rest().nextPage(http.Header{"Link": {link}}); (err == nil) != ok {
 			t.Errorf("nextPage(%s) = %v, want ok %v", link, err, ok)
 		}
 	}

@@ -133,11 +133,11 @@ func (a *App) ConvertManifest(ctx context.Context, code string) (NewApp, error) 
 	if err := CheckCode(code); err != nil {
 		return NewApp{}, &Error{Doing: doing, Err: err}
 	}
-	got, err := a.attempt(ctx, call{
+	got, err := a.rest().attempt(ctx, call{
 		doing: doing, method: http.MethodPost, want: http.StatusCreated, open: true,
-		url: a.base() + "/app-manifests/" + code + "/conversions",
+		url: "/app-manifests/" + code + "/conversions",
 	})
-	if failure, ok := errors.AsType[*Error](err); ok && failure.Status != 0 && !passes(failure.Kind) {
+	if failure, ok := errors.AsType[*Error](err); ok && failure.Status != 0 && !isTransient(failure.Kind) {
 		failure.Kind = Refused
 		if failure.Status == http.StatusNotFound {
 			failure.Kind = CodeSpent

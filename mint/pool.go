@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	leastLimit = 5000             // requests an hour that GitHub allows every App
-	scarcePart = 5                // Turn avoids an App with less than a fifth of its requests left
-	believeFor = time.Minute      // how long an App that GitHub refused is skipped
-	grantedFor = 10 * time.Minute // how long an installation's permissions are cached
+	minLimit     = 5000             // requests an hour that GitHub allows every App
+	reserveShare = 5                // Turn avoids an App with less than a fifth of its requests left
+	refusedFor   = time.Minute      // how long an App that GitHub refused is skipped
+	grantedFor   = 10 * time.Minute // how long an installation's permissions are cached
 )
 
 // A Seat is an App that may mint, with one of its installations.
@@ -35,12 +35,12 @@ type Seat struct {
 type Pool struct {
 	mu       sync.Mutex // guards the rest
 	underway map[Seat]int
-	refused  map[*App]refusedApp
+	refused  map[*App]skipped
 	granted  map[Seat]*granted
 }
 
-// refusedApp is why an App is skipped for a while.
-type refusedApp struct {
+// skipped is why an App is skipped for a while.
+type skipped struct {
 	why   error
 	until time.Time // by this machine's clock
 }
@@ -51,14 +51,14 @@ type refusedApp struct {
 // done with the error of that mint. If no seat is usable, it returns the error of the
 // first one.
 func (p *Pool) Choose(seats ...Seat) (best Seat, done func(error), err error) {
-	return p.choose(seats, func(usable []Seat) Seat { return p.fullest(usable) })
+	return p.choose(seats, func(usable []Seat) Seat { return p.mostLeft(usable) })
 }
 
 // Turn is like Choose, for a caller that does not record which App it used: of the
 // seats with a fifth of their requests left, it returns one that depends only on the
 // key and the Apps' names, so that all replicas choose the same one.
 func (p *Pool) Turn(key string, seats ...Seat) (best Seat, done func(error), err error) {
-	return p.choose(seats, func(usable []Seat) Seat { return p.turnOf(key, usable) })
+	return p.choose(seats, func(usable []Seat) Seat { return p.byKey(key, usable) })
 }
 
 // Whose is like Turn, for a caller that does not mint. ok is false if no seat is
@@ -70,17 +70,17 @@ func (p *Pool) Whose(key string, seats ...Seat) (best Seat, ok bool) {
 	if len(usable) == 0 {
 		return Seat{}, false
 	}
-	return p.turnOf(key, usable), true
+	return p.byKey(key, usable), true
 }
 
-// turnOf returns the seat for key. The caller holds mu.
-func (p *Pool) turnOf(key string, usable []Seat) Seat {
+// byKey returns the seat for key. The caller holds mu.
+func (p *Pool) byKey(key string, usable []Seat) Seat {
 	ample := slices.DeleteFunc(slices.Clone(usable), func(s Seat) bool {
 		left, limit := p.left(s)
-		return left*scarcePart < limit
+		return left*reserveShare < limit
 	})
 	if len(ample) == 0 {
-		return p.fullest(usable)
+		return p.mostLeft(usable)
 	}
 	return FirstTurn(key, ample...)
 }
@@ -88,12 +88,12 @@ func (p *Pool) turnOf(key string, usable []Seat) Seat {
 // FirstTurn returns the seat that Turn returns for a key if every App has enough
 // requests left. seats must not be empty.
 func FirstTurn(key string, seats ...Seat) Seat {
-	return slices.MaxFunc(seats, func(a, b Seat) int { return bytes.Compare(turn(key, a), turn(key, b)) })
+	return slices.MaxFunc(seats, func(a, b Seat) int { return bytes.Compare(weight(key, a), weight(key, b)) })
 }
 
-// turn returns the weight of a seat for a key (rendezvous hashing): when an App is
+// weight returns the weight of a seat for a key (rendezvous hashing): when an App is
 // added or removed, the keys of the other Apps keep theirs.
-func turn(key string, s Seat) []byte {
+func weight(key string, s Seat) []byte {
 	text := binary.AppendUvarint(nil, uint64(len(key)))
 	sum := sha256.Sum256(append(append(text, key...), s.Name...))
 	return sum[:]
@@ -114,14 +114,14 @@ func (p *Pool) choose(seats []Seat, pick func(usable []Seat) Seat) (Seat, func(e
 		p.underway = map[Seat]int{}
 	}
 	p.underway[best]++
-	return best, p.once(best), nil
+	return best, p.doneOnce(best), nil
 }
 
 // usable returns the seats that can mint now, and why the first of the others cannot.
 // The caller holds mu.
 func (p *Pool) usable(seats []Seat) (usable []Seat, first error) {
 	for _, s := range seats {
-		err := p.closed(s)
+		err := p.unusable(s)
 		if err == nil {
 			usable = append(usable, s)
 		} else if first == nil {
@@ -131,14 +131,14 @@ func (p *Pool) usable(seats []Seat) (usable []Seat, first error) {
 	return usable, first
 }
 
-// once returns the done function for the caller of Choose; only its first call counts.
-func (p *Pool) once(s Seat) func(error) {
+// doneOnce returns the done function for the caller of Choose; only its first call counts.
+func (p *Pool) doneOnce(s Seat) func(error) {
 	var once sync.Once
 	return func(err error) { once.Do(func() { p.done(s, err) }) }
 }
 
-// closed returns why a seat cannot mint now, or nil. The caller holds mu.
-func (p *Pool) closed(s Seat) error {
+// unusable returns why a seat cannot mint now, or nil. The caller holds mu.
+func (p *Pool) unusable(s Seat) error {
 	if was := p.refused[s.App]; s.App.now().Before(was.until) {
 		return was.why
 	}
@@ -155,9 +155,9 @@ func (p *Pool) closed(s Seat) error {
 	return e
 }
 
-// fullest returns the seat with the largest part of its requests left. The caller holds
+// mostLeft returns the seat with the largest part of its requests left. The caller holds
 // mu.
-func (p *Pool) fullest(seats []Seat) Seat {
+func (p *Pool) mostLeft(seats []Seat) Seat {
 	return slices.MaxFunc(seats, func(a, b Seat) int {
 		left, limit := p.left(a)
 		otherLeft, otherLimit := p.left(b)
@@ -171,7 +171,7 @@ func (p *Pool) fullest(seats []Seat) Seat {
 func (p *Pool) left(s Seat) (left, limit int) {
 	r, ok := s.App.RateOf(s.Installation)
 	if !ok {
-		r = Rate{Limit: leastLimit}
+		r = Rate{Limit: minLimit}
 	}
 	left, limit = r.Remaining, r.Limit
 	if !s.App.Time().Before(r.Reset) {
@@ -202,7 +202,7 @@ func (p *Pool) done(s Seat, err error) {
 		return
 	}
 	if p.refused == nil {
-		p.refused = map[*App]refusedApp{}
+		p.refused = map[*App]skipped{}
 	}
 	now := s.App.now()
 	for app, was := range p.refused {
@@ -210,7 +210,7 @@ func (p *Pool) done(s Seat, err error) {
 			delete(p.refused, app)
 		}
 	}
-	p.refused[s.App] = refusedApp{err, now.Add(believeFor)}
+	p.refused[s.App] = skipped{err, now.Add(refusedFor)}
 }
 
 // IsPassedOver reports whether an error is about one App, so that another App may be
@@ -222,43 +222,43 @@ func IsPassedOver(err error) bool {
 
 // granted is GitHub's answer about an installation.
 type granted struct {
-	mu    sync.Mutex // guards the rest; held during a request, so that one request serves all
-	is    Installation
-	err   error
-	asked time.Time // zero if no answer is cached
+	mu           sync.Mutex // guards the rest; held during a request, so that one request serves all
+	installation Installation
+	err          error
+	askedAt      time.Time // zero if no answer is cached
 }
 
 // Check returns an [*Error] if a seat's installation does not exist, is suspended, or
 // was not granted what is needed. An answer is cached for ten minutes, and one that
 // stops the App from minting for one minute.
 func (p *Pool) Check(ctx context.Context, s Seat, needed map[string]string) error {
-	if err := p.refusal(s.App); err != nil {
+	if err := p.refusedError(s.App); err != nil {
 		return err
 	}
-	g := p.seat(s)
+	g := p.installation(s)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := s.App.now()
-	if age := now.Sub(g.asked); age < believeFor || age < grantedFor && g.fits(needed) == nil {
-		return g.fits(needed)
+	if age := now.Sub(g.askedAt); age < refusedFor || age < grantedFor && g.check(needed) == nil {
+		return g.check(needed)
 	}
-	g.is, g.err = s.App.Installation(ctx, s.Installation)
-	g.asked = now
+	g.installation, g.err = s.App.Installation(ctx, s.Installation)
+	g.askedAt = now
 	if g.err != nil && !IsPassedOver(g.err) {
-		g.asked = time.Time{}
+		g.askedAt = time.Time{}
 	}
-	return g.fits(needed)
+	return g.check(needed)
 }
 
-func (g *granted) fits(needed map[string]string) error {
+func (g *granted) check(needed map[string]string) error {
 	if g.err != nil {
 		return g.err
 	}
-	return Fits(g.is, needed)
+	return Fits(g.installation, needed)
 }
 
-// refusal returns why an App is skipped for a while; nil if it is not.
-func (p *Pool) refusal(a *App) error {
+// refusedError returns why an App is skipped for a while; nil if it is not.
+func (p *Pool) refusedError(a *App) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if was := p.refused[a]; a.now().Before(was.until) {
@@ -267,7 +267,7 @@ func (p *Pool) refusal(a *App) error {
 	return nil
 }
 
-func (p *Pool) seat(s Seat) *granted {
+func (p *Pool) installation(s Seat) *granted {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.granted == nil {
@@ -311,9 +311,9 @@ type rate struct {
 // Rate returns the requests left. ok is false before GitHub's first answer. Requests
 // with tokens have separate limits and do not count.
 func (a *App) Rate() (r Rate, ok bool) {
-	a.rate.mu.Lock()
-	defer a.rate.mu.Unlock()
-	return a.rate.known, a.rate.known.Limit > 0
+	a.state.rate.mu.Lock()
+	defer a.state.rate.mu.Unlock()
+	return a.state.rate.known, a.state.rate.known.Limit > 0
 }
 
 // RateOf returns the requests left for mints of one installation, according to the
@@ -321,18 +321,18 @@ func (a *App) Rate() (r Rate, ok bool) {
 // does not say whether mints count for the App or for the installation: two readings of
 // one window count as the same limit, and the lower one is returned.
 func (a *App) RateOf(installation int64) (r Rate, ok bool) {
-	a.rate.mu.Lock()
-	defer a.rate.mu.Unlock()
-	r, all := a.rate.of[installation], a.rate.known
+	a.state.rate.mu.Lock()
+	defer a.state.rate.mu.Unlock()
+	r, all := a.state.rate.of[installation], a.state.rate.known
 	if r.Limit == 0 || all.Reset.Equal(r.Reset) && all.Remaining < r.Remaining {
 		r = all
 	}
 	return r, r.Limit > 0
 }
 
-// note reads the headers of an answer to the App itself. Answers may arrive out of
+// update reads the headers of an answer to the App itself. Answers may arrive out of
 // order: within one window, the lower count is the later one.
-func (r *rate) note(c call, h http.Header) {
+func (r *rate) update(c call, h http.Header) {
 	limit, err := strconv.Atoi(h.Get("X-RateLimit-Limit"))
 	left, leftErr := strconv.Atoi(h.Get("X-RateLimit-Remaining"))
 	reset, resetErr := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64)

@@ -92,7 +92,7 @@ func TestMintsAreInProportionToTheLimits(t *testing.T) {
 		h.Set("X-RateLimit-Limit", strconv.Itoa(limits[at]))
 		h.Set("X-RateLimit-Remaining", strconv.Itoa(limits[at]-made[at]))
 		h.Set("X-RateLimit-Reset", strconv.FormatInt(s.App.Time().Add(time.Hour).Unix(), 10))
-		s.App.rate.note(call{installation: s.Installation}, h)
+		s.App.state.rate.update(call{installation: s.Installation}, h)
 		done(nil)
 	}
 	for at, limit := range limits {
@@ -202,7 +202,7 @@ func TestAnAppWithABadKeyIsAskedAgainAfterAMinute(t *testing.T) {
 	if err := gh.AddKey(app, &testKey.PublicKey); err != nil {
 		t.Fatal(err)
 	}
-	gh.Advance(believeFor)
+	gh.Advance(refusedFor)
 	if _, err := mintOne(t, &p, seats); err != nil {
 		t.Errorf("after a minute, with the key back, it is %v", err)
 	}
@@ -258,14 +258,14 @@ func TestTheRateOfAnInstallation(t *testing.T) {
 	if got := left(1); got != -1 {
 		t.Errorf("before any answer %d are left", got)
 	}
-	app.rate.note(call{}, header(4000, 7200))
-	app.rate.note(call{installation: 1}, header(3999, 7200))
-	app.rate.note(call{installation: 2}, header(3998, 7200))
+	app.state.rate.update(call{}, header(4000, 7200))
+	app.state.rate.update(call{installation: 1}, header(3999, 7200))
+	app.state.rate.update(call{installation: 2}, header(3998, 7200))
 	if a, b := left(1), left(2); a != 3998 || b != 3998 {
 		t.Errorf("one count for the App: %d and %d are left, want 3998 of both", a, b)
 	}
-	app.rate.note(call{installation: 1}, header(4999, 7201))
-	app.rate.note(call{installation: 2}, header(100, 7202))
+	app.state.rate.update(call{installation: 1}, header(4999, 7201))
+	app.state.rate.update(call{installation: 2}, header(100, 7202))
 	if a, b, c := left(1), left(2), left(3); a != 4999 || b != 100 || c != 100 {
 		t.Errorf("one count for each installation: %d and %d are left, and %d of one that never minted", a, b, c)
 	}

@@ -42,7 +42,7 @@ func (a *App) ResolveFrom(ctx context.Context, known *Catalog, patterns []Patter
 		return nil, err
 	}
 	if slices.ContainsFunc(patterns, Pattern.Everything) {
-		return everything(permissions, installed)
+		return grantsForAll(permissions, installed)
 	}
 	byOwner := map[string][]Pattern{}
 	for _, p := range patterns {
@@ -51,10 +51,11 @@ func (a *App) ResolveFrom(ctx context.Context, known *Catalog, patterns []Patter
 		}
 		byOwner[p.owner] = append(byOwner[p.owner], p)
 	}
+	r := resolver{a, known, permissions, installed}
 	var grants []Grant
 	var bad []error
 	for _, owner := range slices.Sorted(maps.Keys(byOwner)) {
-		g, err := a.resolveOwner(ctx, known, owner, byOwner[owner], permissions, installed)
+		g, err := r.owner(ctx, owner, byOwner[owner])
 		grants, bad = append(grants, g), append(bad, err)
 	}
 	if err := usererr.Join(bad...); err != nil {
@@ -63,9 +64,9 @@ func (a *App) ResolveFrom(ctx context.Context, known *Catalog, patterns []Patter
 	return grants, nil
 }
 
-// everything returns the grants for "*". It need not guess an installation, because all
+// grantsForAll returns the grants for "*". It need not guess an installation, because all
 // of them are meant.
-func everything(permissions Permissions, installed []Installation) ([]Grant, error) {
+func grantsForAll(permissions Permissions, installed []Installation) ([]Grant, error) {
 	var grants []Grant
 	var out []string
 	for _, i := range installed {
@@ -94,12 +95,21 @@ func everything(permissions Permissions, installed []Installation) ([]Grant, err
 	return grants, nil
 }
 
-func (a *App) resolveOwner(ctx context.Context, known *Catalog, owner string, patterns []Pattern, permissions Permissions, installed []Installation) (Grant, error) {
-	i, err := installationOf(owner, installed)
+// A resolver makes one grant per owner from patterns.
+type resolver struct {
+	app         *App
+	known       *Catalog
+	permissions Permissions
+	installed   []Installation
+}
+
+// owner returns the grant for the patterns of one owner.
+func (r resolver) owner(ctx context.Context, owner string, patterns []Pattern) (Grant, error) {
+	i, err := installationOf(owner, r.installed)
 	if err != nil {
 		return Grant{}, err
 	}
-	g := Grant{Owner: i.Account.Login, Installation: i.ID, Permissions: permissions}
+	g := Grant{Owner: i.Account.Login, Installation: i.ID, Permissions: r.permissions}
 	isNamed := !slices.ContainsFunc(patterns, func(p Pattern) bool { return p.star || p.id != 0 })
 	isPinned := !slices.ContainsFunc(patterns, func(p Pattern) bool { return p.id == 0 })
 	switch {
@@ -109,7 +119,7 @@ func (a *App) resolveOwner(ctx context.Context, known *Catalog, owner string, pa
 		g.Repositories = PinnedRepositories(pinsOf(patterns)...)
 	default:
 		var pins []Pin
-		pins, err = a.expand(ctx, known, i, patterns)
+		pins, err = r.expand(ctx, i, patterns)
 		g.Repositories = PinnedRepositories(pins...)
 	}
 	if err == nil {
@@ -150,10 +160,10 @@ func installationOf(owner string, installed []Installation) (Installation, error
 }
 
 // expand returns the repositories that the patterns of one owner match.
-func (a *App) expand(ctx context.Context, known *Catalog, i Installation, patterns []Pattern) ([]Pin, error) {
+func (r resolver) expand(ctx context.Context, i Installation, patterns []Pattern) ([]Pin, error) {
 	var pins []Pin
 	unmatched := slices.Clone(patterns)
-	for repo, err := range a.reached(ctx, known, i.ID) {
+	for repo, err := range r.reached(ctx, i.ID) {
 		if err != nil {
 			return nil, err
 		}
@@ -172,7 +182,7 @@ func (a *App) expand(ctx context.Context, known *Catalog, i Installation, patter
 			return nil, tooMany(patterns)
 		}
 	}
-	if err := a.missing(ctx, i.ID, unmatched); err != nil {
+	if err := r.missing(ctx, i.ID, unmatched); err != nil {
 		return nil, err
 	}
 	if len(pins) == 0 {
@@ -209,7 +219,7 @@ type listing struct {
 	repositories []repository
 }
 
-func (c *Catalog) of(installation int64) *listing {
+func (c *Catalog) listing(installation int64) *listing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.listings == nil {
@@ -223,26 +233,26 @@ func (c *Catalog) of(installation int64) *listing {
 
 // reached yields the repositories of an installation: from the catalog or, without one,
 // from GitHub page by page.
-func (a *App) reached(ctx context.Context, known *Catalog, installation int64) iter.Seq2[repository, error] {
-	if known == nil {
-		return a.read(ctx, installation)
+func (r resolver) reached(ctx context.Context, installation int64) iter.Seq2[repository, error] {
+	if r.known == nil {
+		return r.read(ctx, installation)
 	}
 	return func(yield func(repository, error) bool) {
-		all, err := known.of(installation).fill(a.read(ctx, installation))
+		all, err := r.known.listing(installation).load(r.read(ctx, installation))
 		if err != nil {
 			yield(repository{}, err)
 			return
 		}
-		for _, r := range all {
-			if !yield(r, nil) {
+		for _, repo := range all {
+			if !yield(repo, nil) {
 				return
 			}
 		}
 	}
 }
 
-// fill lists the repositories if they are not known yet. It drops an incomplete list.
-func (l *listing) fill(pages iter.Seq2[repository, error]) ([]repository, error) {
+// load lists the repositories if they are not known yet. It drops an incomplete list.
+func (l *listing) load(pages iter.Seq2[repository, error]) ([]repository, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isComplete {
@@ -260,11 +270,11 @@ func (l *listing) fill(pages iter.Seq2[repository, error]) ([]repository, error)
 }
 
 // read lists an installation's repositories with a separate token.
-func (a *App) read(ctx context.Context, installation int64) iter.Seq2[repository, error] {
+func (r resolver) read(ctx context.Context, installation int64) iter.Seq2[repository, error] {
 	return func(yield func(repository, error) bool) {
 		isOver := false
-		err := a.withReader(ctx, installation, func(r reader) error {
-			for repo, err := range r.repositories(ctx) {
+		err := withReader(ctx, r.app, installation, func(names reader) error {
+			for repo, err := range names.repositories(ctx) {
 				if err != nil {
 					return err
 				}

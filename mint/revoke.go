@@ -26,8 +26,8 @@ const (
 	wrongClock  = time.Minute // if a token's issue time is further in the future than this, a clock is wrong
 )
 
-// born returns when a token was minted, by the same clock as its expiry.
-func born(t credential.Token) time.Time { return t.Expiry.Add(-credential.Lifetime) }
+// mintedAt returns when a token was minted, by the same clock as its expiry.
+func mintedAt(t credential.Token) time.Time { return t.Expiry.Add(-credential.Lifetime) }
 
 // isYounger reports whether less than age has passed since then, by our clock or by
 // GitHub's. A store's own date may be by either.
@@ -38,20 +38,20 @@ func isYounger(since time.Time, age time.Duration, now, theirs time.Time) bool {
 
 // mayLag reports whether a read may have been refused by a server that does not know
 // its token yet.
-func (a *App) mayLag(c call, e *Error) bool {
+func (cl client) mayLag(c call, e *Error) bool {
 	isLag := slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}, e.Status) && e.Kind != RateLimited && e.Kind != Suspended && e.Kind != NotListed
-	return isLag && !c.made.IsZero() && isYounger(c.made, readLag, a.now(), a.Time())
+	return isLag && !c.minted.IsZero() && isYounger(c.minted, readLag, cl.now(), cl.time())
 }
 
-// ended are the tokens that GitHub said it revoked, as long as a 401 does not prove
+// revokedTokens are the tokens that GitHub said it revoked, as long as a 401 does not prove
 // that.
-type ended struct {
+type revokedTokens struct {
 	mu    sync.Mutex // guards the rest
 	at    map[[sha256.Size]byte]time.Time
 	swept time.Time
 }
 
-func (e *ended) add(t credential.Token, now time.Time) {
+func (e *revokedTokens) add(t credential.Token, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.at == nil {
@@ -64,7 +64,7 @@ func (e *ended) add(t credential.Token, now time.Time) {
 	e.at[sha256.Sum256([]byte(t.Secret()))] = now
 }
 
-func (e *ended) has(t credential.Token) bool {
+func (e *revokedTokens) has(t credential.Token) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	_, is := e.at[sha256.Sum256([]byte(t.Secret()))]
@@ -77,23 +77,24 @@ func (e *ended) has(t credential.Token) bool {
 // [*Error] of kind [BadToken]; the caller must keep the token and revoke it again
 // later.
 func (a *App) Revoke(ctx context.Context, t credential.Token) error {
+	rest := a.rest()
 	for try := 1; ; try++ {
-		_, err := a.do(ctx, call{
+		_, err := rest.do(ctx, call{
 			doing: "revoke a token", method: http.MethodDelete, want: http.StatusNoContent,
-			url: a.base() + "/installation/token", token: t.Secret(),
+			url: "/installation/token", token: t.Secret(),
 		})
 		if err == nil {
-			a.ended.add(t, a.now())
+			a.revoked.add(t, a.now())
 			return nil
 		}
 		e, ok := errors.AsType[*Error](err)
 		if !ok || e.Status != http.StatusUnauthorized {
 			return err
 		}
-		if a.ended.has(t) || !isYounger(born(t), proofAge, a.now(), a.Time()) {
+		if a.revoked.has(t) || !isYounger(mintedAt(t), proofAge, a.now(), a.Time()) {
 			return nil
 		}
-		if try == revokeTries || !a.sleep(ctx, lagWait) {
+		if try == revokeTries || !rest.sleep(ctx, lagWait) {
 			return e
 		}
 	}
@@ -101,8 +102,8 @@ func (a *App) Revoke(ctx context.Context, t credential.Token) error {
 
 // revokeWait limits one attempt to take a token back, and takeBackWait all of them.
 const (
-	revokeWait   = 10 * time.Second
-	takeBackWait = proofAge + 2*revokeWait
+	revokeTimeout   = 10 * time.Second
+	takeBackTimeout = proofAge + 2*revokeTimeout
 )
 
 // TakeBack is like Revoke, for a token that the caller stores nowhere. It also works if
@@ -110,41 +111,41 @@ const (
 // proof, for at most a little more than a minute. An App with Once tries once and
 // returns nil: it remembers the token, and [App.Settle] tries again.
 func (a *App) TakeBack(ctx context.Context, t credential.Token) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackWait)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackTimeout)
 	defer cancel()
 	for {
 		err := a.revokeWithin(ctx, t)
 		if err != nil && a.Once {
-			a.owed.add(t)
+			a.pending.add(t)
 			return nil
 		}
-		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != BadToken || !a.sleep(ctx, lagWait) {
+		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != BadToken || !a.rest().sleep(ctx, lagWait) {
 			return err
 		}
 	}
 }
 
 func (a *App) revokeWithin(ctx context.Context, t credential.Token) error {
-	ctx, cancel := context.WithTimeout(ctx, revokeWait)
+	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
 	return a.Revoke(ctx, t)
 }
 
-// owed are the tokens that an App with Once could not take back yet. They are only in
+// pendingRevokes are the tokens that an App with Once could not take back yet. They are only in
 // memory: after a restart they expire by themselves.
-type owed struct {
+type pendingRevokes struct {
 	mu     sync.Mutex // guards tokens
 	tokens []credential.Token
 }
 
-func (o *owed) add(tokens ...credential.Token) {
+func (o *pendingRevokes) add(tokens ...credential.Token) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.tokens = append(o.tokens, tokens...)
 }
 
 // take empties it and returns the tokens.
-func (o *owed) take() []credential.Token {
+func (o *pendingRevokes) take() []credential.Token {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	tokens := o.tokens
@@ -155,9 +156,9 @@ func (o *owed) take() []credential.Token {
 // Owed returns the number of tokens of an App with Once that must not be used and are
 // not revoked yet.
 func (a *App) Owed() int {
-	a.owed.mu.Lock()
-	defer a.owed.mu.Unlock()
-	return len(a.owed.tokens)
+	a.pending.mu.Lock()
+	defer a.pending.mu.Unlock()
+	return len(a.pending.tokens)
 }
 
 // Settle revokes the tokens that [App.TakeBack] could not revoke. It returns the joined
@@ -165,7 +166,7 @@ func (a *App) Owed() int {
 // that have expired.
 func (a *App) Settle(ctx context.Context) error {
 	var failed []error
-	left := slices.DeleteFunc(a.owed.take(), func(t credential.Token) bool {
+	left := slices.DeleteFunc(a.pending.take(), func(t credential.Token) bool {
 		if !t.Expiry.After(a.Time()) {
 			return true
 		}
@@ -173,6 +174,6 @@ func (a *App) Settle(ctx context.Context) error {
 		failed = append(failed, err)
 		return err == nil
 	})
-	a.owed.add(left...)
+	a.pending.add(left...)
 	return usererr.Join(failed...)
 }

@@ -68,7 +68,7 @@ func TestTheAgeOfATokenByEitherClock(t *testing.T) {
 	} {
 		token := credential.NewToken("ghs_x", now.Add(c.ends+credential.Lifetime))
 		for age, want := range map[time.Duration]bool{0: true, 59 * time.Second: true, 61 * time.Second: false, 50 * time.Minute: false} {
-			if got := isYounger(born(token), proofAge, now.Add(age+c.ours), now.Add(age)); got != want {
+			if got := isYounger(mintedAt(token), proofAge, now.Add(age+c.ours), now.Add(age)); got != want {
 				t.Errorf("%s, %v old: isYounger = %v, want %v", c.name, age, got, want)
 			}
 		}

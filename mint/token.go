@@ -67,7 +67,7 @@ type repository struct {
 // that something is not granted, and g names an owner, the error names the missing
 // permissions and repositories, and those that were renamed.
 func (a *App) Mint(ctx context.Context, g Grant) (Minted, error) {
-	m, err := a.mint(ctx, g)
+	m, err := a.mintOnce(ctx, g)
 	if err == nil || g.Owner == "" {
 		return m, err
 	}
@@ -79,7 +79,7 @@ func (a *App) Mint(ctx context.Context, g Grant) (Minted, error) {
 	return Minted{Unconfirmed: m.Unconfirmed}, fmt.Errorf("repositories of %s: %w", g.Owner, err)
 }
 
-func (a *App) mint(ctx context.Context, g Grant) (Minted, error) {
+func (a *App) mintOnce(ctx context.Context, g Grant) (Minted, error) {
 	doing := fmt.Sprintf("mint a token for installation %d", g.Installation)
 	if err := g.Validate(); err != nil {
 		return Minted{}, fmt.Errorf("%s: %w", doing, err)
@@ -88,9 +88,9 @@ func (a *App) mint(ctx context.Context, g Grant) (Minted, error) {
 	if err != nil {
 		return Minted{}, err
 	}
-	got, err := a.do(ctx, call{
+	got, err := a.rest().do(ctx, call{
 		doing: doing, method: http.MethodPost, want: http.StatusCreated, body: body,
-		url: fmt.Sprintf("%s/app/installations/%d/access_tokens", a.base(), g.Installation), installation: g.Installation,
+		url: fmt.Sprintf("/app/installations/%d/access_tokens", g.Installation), installation: g.Installation,
 	})
 	if failure, ok := errors.AsType[*Error](err); ok {
 		return Minted{Unconfirmed: failure.Unseen}, err
@@ -98,7 +98,7 @@ func (a *App) mint(ctx context.Context, g Grant) (Minted, error) {
 		return Minted{}, err
 	}
 	m, err := a.accept(ctx, doing, g, got.body)
-	m.Unconfirmed += got.unseen
+	m.Unconfirmed += got.unconfirmed
 	if failure, ok := errors.AsType[*Error](err); ok {
 		failure.Unseen = m.Unconfirmed
 	}
@@ -114,11 +114,11 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 		return Minted{Unconfirmed: 1}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no token or no expiry")}
 	}
 	token := credential.NewToken(granted.Token, granted.ExpiresAt)
-	if left := granted.ExpiresAt.Sub(a.Time()); left < leastLife {
-		return a.decline(ctx, token, hasEnded(doing, granted.ExpiresAt, left))
+	if left := granted.ExpiresAt.Sub(a.Time()); left < minLife {
+		return a.refuse(ctx, token, expiresTooSoon(doing, granted.ExpiresAt, left))
 	}
-	if err := unwanted(doing, g, granted); err != nil {
-		return a.decline(ctx, token, err)
+	if err := checkGranted(doing, g, granted); err != nil {
+		return a.refuse(ctx, token, err)
 	}
 	token.Permissions, token.App = granted.Permissions, a.ID
 	for _, r := range granted.Repositories {
@@ -128,25 +128,25 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 	return Minted{Token: token, Narrower: compare(g, granted).narrower, All: granted.Selection == "all"}, nil
 }
 
-// decline revokes a token that must not be used, and returns why.
-func (a *App) decline(ctx context.Context, token credential.Token, why error) (Minted, error) {
+// refuse revokes a token that must not be used, and returns why.
+func (a *App) refuse(ctx context.Context, token credential.Token, why error) (Minted, error) {
 	if failed := a.TakeBack(ctx, token); failed != nil {
 		return Minted{Unconfirmed: 1}, usererr.Join(why, failed)
 	}
 	return Minted{}, why
 }
 
-// hasEnded returns the error for a new token that is about to expire.
-func hasEnded(doing string, end time.Time, left time.Duration) error {
+// expiresTooSoon returns the error for a new token that is about to expire.
+func expiresTooSoon(doing string, end time.Time, left time.Duration) error {
 	return &Error{Kind: Skewed, Doing: doing, Message: fmt.Sprintf("the new token ends at %s, %s from now by GitHub's clock", end.UTC().Format(time.RFC3339), left.Round(time.Second))}
 }
 
-// leastLife is less than the remaining life of any new token. A token with less is
+// minLife is less than the remaining life of any new token. A token with less is
 // useless, and would look expired.
-const leastLife = time.Minute
+const minLife = time.Minute
 
-// unwanted returns an error if a granted token must not be used.
-func unwanted(doing string, g Grant, granted tokenAnswer) error {
+// checkGranted returns an error if a granted token must not be used.
+func checkGranted(doing string, g Grant, granted tokenAnswer) error {
 	if wider := compare(g, granted).wider; len(wider) > 0 {
 		return fmt.Errorf("%s: %w: %s; look for a proxy that changes requests, or ask GitHub's support", doing, ErrWider, strings.Join(wider, ", "))
 	}
