@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -155,4 +156,140 @@ func noted(body io.Reader, note string) io.Reader {
 // A problemError is one of the errors of a refusal in GitHub's form.
 type problemError struct {
 	Message string `json:"message"`
+}
+
+// answered are the headers of GitHub's answer that are passed on. Link and Location are
+// rewritten, and Content-Length is kept if the body is unchanged.
+var answered = []string{
+	"Accept-Ranges", "Allow", "Cache-Control", "Content-Disposition", "Content-Language", "Content-Range", "Content-Type",
+	"Deprecation", "ETag", "Last-Modified", "Retry-After", "Sunset", "Vary",
+	"X-Accepted-GitHub-Permissions", "X-GitHub-Api-Version-Selected", "X-GitHub-Enterprise-Version", "X-GitHub-Media-Type",
+	"X-GitHub-Request-Id", "X-Poll-Interval",
+	"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-RateLimit-Resource", "X-RateLimit-Used",
+}
+
+// stored are the headers that are passed on of a storage host's answer.
+var stored = []string{
+	"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "ETag", "Last-Modified",
+}
+
+const maxHeader = 4 << 10 // bytes of one header; a longer one is left out
+
+// copyHeaders copies the headers in names that have exactly one value, which must be
+// valid text.
+func copyHeaders(to, from http.Header, names []string) {
+	for _, name := range names {
+		if values := from.Values(name); len(values) == 1 && isHeader(values[0]) {
+			to.Set(name, values[0])
+		}
+	}
+}
+
+func isHeader(value string) bool {
+	if value == "" || len(value) > maxHeader {
+		return false
+	}
+	for _, c := range []byte(value) {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// isJSON reports whether a body of a content type is JSON, as GitHub writes it.
+func isJSON(contentType string) bool {
+	media, _, _ := strings.Cut(contentType, ";")
+	media = strings.ToLower(strings.TrimSpace(media))
+	return media == "application/json" || strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json")
+}
+
+// cloudVersion stands for a GitHub with every feature of github.com. gh takes every
+// host other than github.com for an Enterprise Server, reads its version from /meta,
+// and avoids features of later versions.
+const cloudVersion = "3.99.0"
+
+// maxMeta is the maximum size of GitHub's own answer to /meta, in bytes.
+const maxMeta = 1 << 20
+
+const metaWait = 20 * time.Second // for that answer
+
+type meta struct {
+	VerifiablePasswordAuthentication bool   `json:"verifiable_password_authentication"`
+	InstalledVersion                 string `json:"installed_version"`
+}
+
+// meta answers GET /meta: with an Enterprise Server's own version, or else with
+// cloudVersion.
+func (c *call) meta() error {
+	version := cloudVersion
+	if strings.HasSuffix(c.access.Upstream.API.Path, "/api/v3") {
+		if theirs := c.installedVersion(); theirs != "" {
+			version = theirs
+		}
+	}
+	return c.writeOwn(meta{InstalledVersion: version})
+}
+
+// installedVersion asks an Enterprise Server for its version; "" if it does not say.
+func (c *call) installedVersion() string {
+	if !c.caller.Repo.IsValid() || c.authorize() != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(c.r.Context(), metaWait)
+	defer cancel()
+	c.r = c.r.WithContext(ctx)
+	resp, err := c.send(nil)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	var theirs meta
+	body, err := decoded(resp)
+	if err != nil || resp.StatusCode != http.StatusOK || json.NewDecoder(io.LimitReader(body, maxMeta)).Decode(&theirs) != nil || !isVersion(theirs.InstalledVersion) {
+		return ""
+	}
+	return theirs.InstalledVersion
+}
+
+// isVersion reports whether text is a version such as "3.18.1".
+func isVersion(text string) bool {
+	return text != "" && len(text) < 32 && strings.Trim(text, "0123456789.") == "" && text[0] != '.'
+}
+
+// A rate is a rate limit in the form of GET /rate_limit.
+type rate struct {
+	Limit     int   `json:"limit"`
+	Used      int   `json:"used"`
+	Remaining int   `json:"remaining"`
+	Reset     int64 `json:"reset"`
+}
+
+// rateLimit answers GET /rate_limit with the workspace's budget. As at GitHub, the
+// request itself costs nothing.
+func (c *call) rateLimit() error {
+	shown := func(resource string) rate {
+		left := c.budget.look(account{c.caller.ID, resource}, c.perHour(), c.now())
+		return rate{left.limit, min(left.used, left.limit), left.remaining(), left.reset.Unix()}
+	}
+	core := shown(coreResource)
+	return c.writeOwn(map[string]any{"resources": map[string]rate{coreResource: core, graphqlResource: shown(graphqlResource), "search": core}, "rate": core})
+}
+
+// writeOwn answers with the broker's own JSON.
+func (c *call) writeOwn(v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	c.left().write(c.w.Header())
+	c.w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	c.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(idle)) // fails only in tests, without a connection
+	c.status = http.StatusOK
+	c.w.WriteHeader(c.status)
+	if c.r.Method != http.MethodHead {
+		_, _ = c.w.Write(body) // fails only if the client has gone
+	}
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/version"
 )
 
 const (
@@ -223,4 +224,26 @@ func decoded(resp *http.Response) (io.Reader, error) {
 		return gzip.NewReader(resp.Body)
 	}
 	return nil, errors.New("it has a compression that was not asked for")
+}
+
+// asked are the request headers that are forwarded to GitHub: about the form of the
+// answer, about caches, and about the body. Headers that identify the caller are not
+// among them.
+var asked = []string{
+	"Accept", "Content-Type", "GraphQL-Features", "If-Match", "If-Modified-Since", "If-None-Match",
+	"If-Unmodified-Since", "Range", "If-Range", "Time-Zone", "X-GitHub-Api-Version", "X-GitHub-Next-Global-ID",
+}
+
+// agent is the User-Agent of all forwarded requests: GitHub refuses requests without
+// one.
+var agent = "gatepass-broker/" + version.String()
+
+// upstreamHeader returns the headers of the request to GitHub, with the token.
+func upstreamHeader(r *http.Request, secret string) http.Header {
+	h := http.Header{}
+	copyHeaders(h, r.Header, asked)
+	h.Set("User-Agent", agent)
+	h.Set("Accept-Encoding", "gzip")
+	h.Set("Authorization", "Bearer "+secret)
+	return h
 }
