@@ -20,18 +20,12 @@ package broker
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/internal/gitname"
-	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
 )
@@ -56,51 +50,6 @@ type Workspace struct {
 	Policy *Policy
 	// RequestID identifies the request in the audit log.
 	RequestID string
-}
-
-// A Scope is what one token opens. Requests of the same scope share a token.
-type Scope struct {
-	Repo gitname.Repo
-	// Grant is what GitHub is asked for, as [Authorize] decided. The installation is filled
-	// in when GitHub is asked.
-	Grant mint.Grant
-	// AnyName says that only the repository's ID counts. Repo is then the name in the
-	// profile.
-	AnyName bool
-	// For identifies the sharers of the token: all workspaces of one version of a
-	// profile, or one workspace. When the token is revoked, they all lose it.
-	For string
-	// Author is For without the profile's version. One author always gets the same App of a
-	// pool.
-	Author string
-
-	keep place // where a new token is published
-}
-
-// RepositoryID is the ID that the repository must have; 0 accepts any.
-func (s Scope) RepositoryID() int64 {
-	if ids := s.Grant.Repositories.IDs(); len(ids) == 1 {
-		return ids[0]
-	}
-	return 0
-}
-
-// Permissions are those of the token. They are never empty.
-func (s Scope) Permissions() map[string]string { return s.Grant.Permissions.Levels() }
-
-// Key identifies the scope: two scopes with the same key share a token.
-func (s Scope) Key() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s#%d", s.Repo, s.RepositoryID())
-	levels := s.Permissions()
-	for _, name := range slices.Sorted(maps.Keys(levels)) {
-		fmt.Fprintf(&b, " %s:%s", name, levels[name])
-	}
-	if s.AnyName {
-		b.WriteString(" under any name")
-	}
-	b.WriteString(" " + s.For)
-	return b.String()
 }
 
 // A Grant is a token and where it came from.
@@ -156,19 +105,6 @@ type Config struct {
 	// Mounted are other handlers, by the pattern of [http.ServeMux]; nil means none.
 	Mounted map[string]http.Handler
 }
-
-// A GitHub mints and revokes tokens. [mint.App] is one.
-type GitHub interface {
-	Minter
-	// Revoke ends a token at GitHub.
-	Revoke(ctx context.Context, t credential.Token) error
-	// Rate is the rate limit that GitHub reported last; known is false before the first
-	// report.
-	Rate() (r mint.Rate, known bool)
-}
-
-// A MintFunc mints a token for one scope.
-type MintFunc func(context.Context, Scope) (mint.Minted, error)
 
 // A Broker answers workspaces. Make it with [New]; the zero Broker answers no request.
 type Broker struct {

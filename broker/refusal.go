@@ -2,12 +2,43 @@ package broker
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/api"
 )
+
+// RefusalOf returns the refusal in err. For any other error it returns a general one that
+// wraps err, for the log.
+func RefusalOf(err error) *Refusal {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r
+	}
+	return &Refusal{Status: http.StatusInternalServerError, Reason: ReasonInternal, Err: err, Detail: "the broker could not answer; its log says why"}
+}
+
+// BadRequest returns the refusal of a malformed request.
+func BadRequest(detail string) *Refusal {
+	return &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: detail}
+}
+
+// NotAllowed refuses a method that a path does not support, and sets the Allow header.
+func NotAllowed(w http.ResponseWriter, methods ...string) *Refusal {
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "this path is for " + strings.Join(methods, " and ")}
+}
+
+// AuditUnavailable returns the refusal for when the audit log cannot be written.
+func AuditUnavailable(err error) *Refusal {
+	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonAudit, RetryAfter: RetryAfter, Err: err, Detail: "the broker's audit log cannot be written"}
+}
+
+// StoreUnavailable returns the refusal for when the store cannot be read or written.
+func StoreUnavailable(err error) *Refusal {
+	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err, Detail: "the broker's store is unavailable"}
+}
 
 // RetryAfter is when a caller may retry after the store, the audit log or GitHub failed.
 const RetryAfter = 10 * time.Second
@@ -56,56 +87,14 @@ const maxDetail = 300 // bytes of a refusal's Detail
 // Problem is the problem document of the refusal.
 func (r *Refusal) Problem() api.Problem { return api.NewProblem(r.Status, r.Detail) }
 
-// RefusalOf returns the refusal in err. For any other error it returns a general one that
-// wraps err, for the log.
-func RefusalOf(err error) *Refusal {
-	if r, ok := errors.AsType[*Refusal](err); ok {
-		return r
+// level is the log level of a refusal: an error only if the broker failed. Too many requests
+// are logged at debug level, so that they do not fill the log; metrics count them.
+func (r *Refusal) level() slog.Level {
+	switch {
+	case r.Status >= http.StatusInternalServerError:
+		return slog.LevelError
+	case r.Status == http.StatusTooManyRequests:
+		return slog.LevelDebug
 	}
-	return &Refusal{Status: http.StatusInternalServerError, Reason: ReasonInternal, Err: err, Detail: "the broker could not answer; its log says why"}
+	return slog.LevelInfo
 }
-
-// BadRequest returns the refusal of a malformed request.
-func BadRequest(detail string) *Refusal {
-	return &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: detail}
-}
-
-// NotAllowed refuses a method that a path does not support, and sets the Allow header.
-func NotAllowed(w http.ResponseWriter, methods ...string) *Refusal {
-	w.Header().Set("Allow", strings.Join(methods, ", "))
-	return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "this path is for " + strings.Join(methods, " and ")}
-}
-
-// AuditUnavailable returns the refusal for when the audit log cannot be written.
-func AuditUnavailable(err error) *Refusal {
-	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonAudit, RetryAfter: RetryAfter, Err: err, Detail: "the broker's audit log cannot be written"}
-}
-
-// StoreUnavailable returns the refusal for when the store cannot be read or written.
-func StoreUnavailable(err error) *Refusal {
-	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err, Detail: "the broker's store is unavailable"}
-}
-
-// withProblems answers requests without a handler with a problem document, like all other
-// errors.
-func withProblems(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if handler, pattern := mux.Handler(r); pattern == "" {
-			mute := &statusOnly{ResponseWriter: w}
-			handler.ServeHTTP(mute, r)
-			_ = api.WriteProblem(w, api.NewProblem(mute.status, "this broker serves no such path, or not by that method")) // fails only if the client has gone
-			return
-		}
-		mux.ServeHTTP(w, r)
-	})
-}
-
-// statusOnly discards an answer and keeps its status.
-type statusOnly struct {
-	http.ResponseWriter
-	status int
-}
-
-func (m *statusOnly) WriteHeader(status int) { m.status = status }
-
-func (m *statusOnly) Write(p []byte) (int, error) { return len(p), nil }

@@ -81,18 +81,6 @@ func (b *Broker) serve(endpoint string, handle func(*call) error) http.HandlerFu
 	}
 }
 
-// level is the log level of a refusal: an error only if the broker failed. Too many requests
-// are logged at debug level, so that they do not fill the log; metrics count them.
-func (r *Refusal) level() slog.Level {
-	switch {
-	case r.Status >= http.StatusInternalServerError:
-		return slog.LevelError
-	case r.Status == http.StatusTooManyRequests:
-		return slog.LevelDebug
-	}
-	return slog.LevelInfo
-}
-
 // refuse answers with a refusal, and logs its cause.
 func (b *Broker) refuse(c *call, r *Refusal) {
 	attrs := []slog.Attr{slog.String("request_id", c.id), slog.Int("status", r.Status), slog.String("reason", r.Reason), slog.String("detail", r.Detail)}
@@ -312,22 +300,26 @@ func pushEntries(now time.Time, w Workspace, p api.RefusedPush) []Entry {
 	return entries
 }
 
-// spend takes n from the workspace's bucket, or refuses all of them.
-func (l *Limiter) spend(workspace string, n int) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	limits, now := l.Limits(), l.now()
-	if limits.Rate <= 0 {
-		return nil
-	}
-	b := l.bucket(workspace, limits, now)
-	if lacking := float64(n) - b.left; lacking > 0 {
-		wait := time.Duration(lacking / limits.Rate * float64(time.Second))
-		return &Refusal{
-			Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: max(wait, time.Second),
-			Detail: fmt.Sprintf("workspace %s reports more than %g refs a second", workspace, limits.Rate),
+// withProblems answers requests without a handler with a problem document, like all other
+// errors.
+func withProblems(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if handler, pattern := mux.Handler(r); pattern == "" {
+			mute := &statusOnly{ResponseWriter: w}
+			handler.ServeHTTP(mute, r)
+			_ = api.WriteProblem(w, api.NewProblem(mute.status, "this broker serves no such path, or not by that method")) // fails only if the client has gone
+			return
 		}
-	}
-	b.left -= float64(n)
-	return nil
+		mux.ServeHTTP(w, r)
+	})
 }
+
+// statusOnly discards an answer and keeps its status.
+type statusOnly struct {
+	http.ResponseWriter
+	status int
+}
+
+func (m *statusOnly) WriteHeader(status int) { m.status = status }
+
+func (m *statusOnly) Write(p []byte) (int, error) { return len(p), nil }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,6 +16,54 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/workspace"
 )
+
+// A Scope is what one token opens. Requests of the same scope share a token.
+type Scope struct {
+	Repo gitname.Repo
+	// Grant is what GitHub is asked for, as [Authorize] decided. The installation is filled
+	// in when GitHub is asked.
+	Grant mint.Grant
+	// AnyName says that only the repository's ID counts. Repo is then the name in the
+	// profile.
+	AnyName bool
+	// For identifies the sharers of the token: all workspaces of one version of a
+	// profile, or one workspace. When the token is revoked, they all lose it.
+	For string
+	// Author is For without the profile's version. One author always gets the same App of a
+	// pool.
+	Author string
+
+	keep place // where a new token is published
+}
+
+// RepositoryID is the ID that the repository must have; 0 accepts any.
+func (s Scope) RepositoryID() int64 {
+	if ids := s.Grant.Repositories.IDs(); len(ids) == 1 {
+		return ids[0]
+	}
+	return 0
+}
+
+// Permissions are those of the token. They are never empty.
+func (s Scope) Permissions() map[string]string { return s.Grant.Permissions.Levels() }
+
+// Key identifies the scope: two scopes with the same key share a token.
+func (s Scope) Key() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s#%d", s.Repo, s.RepositoryID())
+	levels := s.Permissions()
+	for _, name := range slices.Sorted(maps.Keys(levels)) {
+		fmt.Fprintf(&b, " %s:%s", name, levels[name])
+	}
+	if s.AnyName {
+		b.WriteString(" under any name")
+	}
+	b.WriteString(" " + s.For)
+	return b.String()
+}
+
+// isOwn reports whether the scope belongs to one workspace.
+func (s Scope) isOwn() bool { return strings.HasPrefix(s.For, ownPrefix) }
 
 // A Blocker knows which workspaces and accounts are blocked.
 type Blocker interface {
@@ -73,9 +122,6 @@ func authorOf(w Workspace) string {
 
 // ownPrefix begins For of a scope that belongs to one workspace.
 const ownPrefix = "workspace "
-
-// isOwn reports whether the scope belongs to one workspace.
-func (s Scope) isOwn() bool { return strings.HasPrefix(s.For, ownPrefix) }
 
 // repositoryFor is the ID that the repository must have: the profile's, else the requested
 // one; 0 accepts any.

@@ -15,6 +15,19 @@ import (
 	"github.com/gatepass/gatepass/mint"
 )
 
+// A GitHub mints and revokes tokens. [mint.App] is one.
+type GitHub interface {
+	Minter
+	// Revoke ends a token at GitHub.
+	Revoke(ctx context.Context, t credential.Token) error
+	// Rate is the rate limit that GitHub reported last; known is false before the first
+	// report.
+	Rate() (r mint.Rate, known bool)
+}
+
+// A MintFunc mints a token for one scope.
+type MintFunc func(context.Context, Scope) (mint.Minted, error)
+
 // A Minter asks GitHub for tokens. [mint.App] is one.
 type Minter interface {
 	InstallationFor(ctx context.Context, owner, name string) (mint.Installation, error)
