@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 
@@ -88,14 +89,6 @@ func (g gateway) command(helper string) string {
 		command += " --gateway " + quoted(g.String())
 	}
 	return command
-}
-
-// quoted returns word as a word of a shell, in quotes only if needed.
-func quoted(word string) string {
-	if strings.IndexFunc(word, special) < 0 {
-		return word
-	}
-	return shellQuote(word)
 }
 
 // sections returns the sections of the gateway: its helper, the URLs that are rewritten
@@ -218,144 +211,204 @@ func valuesOf(list []setting, key string) (values []string) {
 	return values
 }
 
-// A Detour is a form of URL of a host's repositories for which git bypasses the
-// gateway.
-type Detour struct {
-	URL  string // its start
-	Push bool   // only for pushes
-	// By is the setting that rewrites it elsewhere; nil if no setting rewrites it.
-	By *gitconfig.Setting
-}
+// authorKey is the variable with the NAME <EMAIL> of the commits' author, if New set
+// it.
+const authorKey = "gatepass.author"
 
-// Detours returns the URLs of hosts' repositories, in every form of [URLForms], for
-// which git does not use the gateway. Of several that one setting causes, it returns
-// the first. list is git's configuration.
-func Detours(list []gitconfig.Setting, g config.Gateway, hosts []string) (found []Detour) {
-	for _, host := range hosts {
-		for _, form := range URLForms(host) {
-			for _, url := range append([]string{form}, longer(list, form)...) {
-				for _, push := range []bool{false, true} {
-					to, by := gitsafety.Rewritten(list, url, push)
-					known := slices.ContainsFunc(found, func(d Detour) bool { return by != nil && d.By == by || by == nil && d.URL == url })
-					if !strings.HasPrefix(to, g.Base(host, hosts)+"/") && !known {
-						found = append(found, Detour{url, push, by})
-					}
-				}
-			}
-		}
+// The git keys of the commits' author.
+const (
+	nameKey  = "user.name"
+	emailKey = "user.email"
+)
+
+// author returns the section user for a target, with settings list and with content as
+// its text without our block. The author is the workspace file's, or else the
+// gateway's. A name or email that the user has set in git stays.
+func (pl *planner) author(ctx context.Context, t target, content []byte, list []setting) (section, own []setting, err error) {
+	if pl.authorName == "" && pl.gateway.IsZero() {
+		return nil, nil, nil
 	}
-	return found
-}
-
-// longer returns the URLs that settings rewrite and that start with form.
-func longer(list []gitconfig.Setting, form string) (urls []string) {
-	for _, s := range list {
-		section, _, name := s.Parts()
-		if section == "url" && (name == "insteadof" || name == "pushinsteadof") && s.Value != form && strings.HasPrefix(s.Value, form) {
-			urls = append(urls, s.Value)
-		}
+	base, err := pl.git.list(ctx, content)
+	if err != nil {
+		return nil, nil, err
 	}
-	return urls
+	ours := authorOwned(list).flat()
+	hasName, hasEmail := pl.isSet(ctx, t, base, nameKey, ours), pl.isSet(ctx, t, base, emailKey, ours)
+	if hasName && hasEmail {
+		return nil, nil, nil
+	}
+	pl.findAuthor(ctx, list)
+	if pl.authorName == "" {
+		return nil, nil, nil
+	}
+	if !hasName {
+		section = append(section, setting{key: nameKey, value: pl.authorName})
+	}
+	if !hasEmail {
+		section = append(section, setting{key: emailKey, value: pl.authorEmail})
+	}
+	return section, []setting{{key: authorKey, value: pl.authorName + " <" + pl.authorEmail + ">"}}, nil
 }
 
-// noteDetours adds notes about other settings that still make git bypass the gateway.
-func (pl *planner) noteDetours(ctx context.Context) {
-	if pl.gateway.IsZero() {
+// findAuthor asks the gateway once if the workspace file names no author. If the
+// gateway cannot be asked, the author of an earlier install, which is in list, stays.
+func (pl *planner) findAuthor(ctx context.Context, list []setting) {
+	if pl.authorName != "" || pl.askedAuthor {
 		return
 	}
+	pl.askedAuthor = true
+	text, why := "", "an image is for several workspaces"
+	if pl.Scope != Image && pl.From == "" {
+		text, why = pl.askAuthor(ctx)
+	}
+	if text == "" && why != "" {
+		if earlier := valuesOf(list, authorKey); len(earlier) > 0 {
+			text = earlier[len(earlier)-1]
+		}
+	}
+	name, email, err := config.ParseAuthor(text)
+	if err == nil {
+		pl.authorName, pl.authorEmail = name, email
+		return
+	}
+	if why == "" {
+		why = "the gateway does not name one"
+	}
+	pl.plan.Notes = append(pl.plan.Notes, "git has no author of commits ("+why+"): write author: NAME <EMAIL> into the workspace file, or run gatepass install in the workspace")
+}
+
+// askAuthor returns the gateway's author, or why it could not be asked.
+func (pl *planner) askAuthor(ctx context.Context) (author, why string) {
+	w, err := pl.workspace()
+	if err == nil && w != nil && pl.Options.Author != nil {
+		w, err = w.Through(pl.gateway.Gateway)
+	}
+	if err != nil || w == nil || pl.Options.Author == nil {
+		return "", "the gateway is not asked"
+	}
+	if author, err = pl.Options.Author(ctx, w); err != nil {
+		return "", usererr.Escape(err.Error())
+	}
+	return author, ""
+}
+
+func authorOf(name, email string) []setting {
+	return []setting{{key: nameKey, value: name}, {key: emailKey, value: email}}
+}
+
+// authorOwned returns the settings of an author that New set.
+func authorOwned(list []setting) (b block) {
+	for _, text := range valuesOf(list, authorKey) {
+		if name, email, err := config.ParseAuthor(text); err == nil {
+			b = appendSection(b, present(list, authorOf(name, email)))
+		}
+	}
+	return b
+}
+
+// isSet reports whether a key has a value that is not ours, in the settings of a file
+// or, for a user, in all files that git reads for the user.
+func (pl *planner) isSet(ctx context.Context, t target, list []setting, key string, ours []setting) bool {
+	values := valuesOf(list, key)
+	if pl.Scope == Global && len(t.gits) > 0 {
+		if out, err := t.gits[0].runAsUser(ctx, "config", "-z", "--includes", "--get-all", key); err == nil {
+			values = append(values, strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")...)
+		}
+	}
+	return slices.ContainsFunc(values, func(value string) bool {
+		return !slices.ContainsFunc(ours, setting{key: key, value: value}.same)
+	})
+}
+
+// maxProactive is the largest number of repositories with their own sections.
+const maxProactive = 50
+
+// proactive makes git (2.46 and later) send its credential with the first request,
+// instead of first being refused without one. That saves a round trip in every
+// operation. Older git ignores it.
+func proactive(url string) setting {
+	return setting{key: "http." + url + ".proactiveAuth", value: "basic"}
+}
+
+// ourProactive reports whether proactive wrote s, for a host that has or had our helper
+// in the same list.
+func ourProactive(s setting, list []setting) bool {
+	url, ok := strings.CutPrefix(s.section(), "http.https://")
+	if !ok || !s.same(proactive("https://"+url)) {
+		return false
+	}
+	host, path, _ := strings.Cut(url, "/")
+	return path != "" && slices.ContainsFunc(list, func(t setting) bool {
+		return ourHelper(t) && t.section() == "credential.https://"+host || t.is(hostKey) && t.value == host
+	})
+}
+
+// ahead returns the URLs for which the helper always has a token: the repositories and
+// owners that the workspace file names. For other URLs git must first ask without a
+// credential: if a URL gets none, git would prompt, even if the repository is public.
+//
+// Hosts given as options count without a file, because there may be none.
+func (pl *planner) ahead() ([]string, error) {
+	if len(pl.Options.Hosts) > 0 || !pl.gateway.IsZero() {
+		return nil, nil
+	}
+	w, err := pl.workspace()
+	if err != nil || w == nil {
+		return nil, err
+	}
+	var urls []string
+	for _, host := range pl.plan.Hosts {
+		if slices.Contains(w.Hosts, host) {
+			urls = append(urls, fixedURLs(host, w)...)
+		}
+	}
+	if len(urls) > maxProactive {
+		pl.plan.Notes = append(pl.plan.Notes, "repos names many repositories: git will ask for each without a token first")
+		return nil, nil
+	}
+	return urls, nil
+}
+
+// fixedURLs spells a repository with and without ".git": git compares whole
+// path segments.
+func fixedURLs(host string, w *config.Workspace) []string {
+	var urls []string
+	for _, path := range w.Repositories.Fixed() {
+		url := "https://" + host + "/" + path
+		urls = append(urls, url)
+		if strings.Contains(path, "/") && !strings.HasSuffix(path, ".git") {
+			urls = append(urls, url+".git")
+		}
+	}
+	slices.Sort(urls)
+	return slices.Compact(urls)
+}
+
+// noteOwnHeaders adds a note if git, in the current directory, sends its own
+// Authorization header, as actions/checkout sets it in a repository: the server then
+// uses that header and not gatepass's token.
+func (pl *planner) noteOwnHeaders(ctx context.Context) {
 	list, err := pl.settingsHere(ctx)
 	if err != nil {
 		return // a git that cannot list its configuration is reported elsewhere
 	}
-	list = pl.withOurs(list)
-	for _, s := range StrayRemotes(list, pl.gateway.Gateway, pl.plan.Hosts) {
-		text := "the remote " + s.Name + " of this repository goes past the gateway"
-		if s.HasPassword {
-			text += ", with a password in its URL"
-		}
-		pl.plan.Notes = append(pl.plan.Notes, text+"; "+s.Mend())
-	}
-	for _, d := range Detours(list, pl.gateway.Gateway, pl.plan.Hosts) {
-		if d.By != nil {
-			pl.plan.Notes = append(pl.plan.Notes, d.By.Key+"="+d.By.Value+" ("+d.By.Scope+" scope) leads git past the gateway; remove that setting")
-		}
-	}
-}
-
-// withOurs returns list with our rewrites added at the end of the scope's files.
-func (pl *planner) withOurs(list []gitconfig.Setting) []gitconfig.Setting {
-	scope := gitconfig.Global
-	if pl.Scope == System {
-		scope = gitconfig.System
-	}
-	at := 0
-	for i, s := range list {
-		if s.Scope == gitconfig.System || s.Scope == scope {
-			at = i + 1
-		}
-	}
-	var ours []gitconfig.Setting
 	for _, host := range pl.plan.Hosts {
-		for _, s := range insteadOf(pl.gateway.Base(host, pl.plan.Hosts), host) {
-			ours = append(ours, gitconfig.Setting{Scope: scope, Key: s.key, Value: s.value})
+		if s := (gitsafety.Target{Host: host}).OwnHeader(list); s != nil {
+			pl.plan.Notes = append(pl.plan.Notes, "git sends an Authorization header of its own to "+host+" and not gatepass's token: "+
+				s.Key+" ("+s.Scope+" scope); remove that setting (with actions/checkout: persist-credentials: false)")
 		}
 	}
-	return slices.Insert(slices.Clone(list), at, ours...)
 }
 
-// A Stray is a remote that bypasses the gateway to one of its hosts.
-type Stray struct {
-	Name        string
-	Setting     gitconfig.Setting // its url or pushurl
-	HasPassword bool              // in that URL
-	Clean       string            // a URL of the same repository that goes through the gateway
-}
-
-// StrayRemotes returns the remotes that bypass the gateway to one of hosts: those with
-// a user or password in their URL, which no rewrite covers, and others in a form
-// without a rewrite. list is git's configuration in a repository.
-func StrayRemotes(list []gitconfig.Setting, g config.Gateway, hosts []string) (found []Stray) {
-	for _, s := range list {
-		section, remote, name := s.Parts()
-		if section != "remote" || name != "url" && name != "pushurl" {
-			continue
-		}
-		to, _ := gitsafety.Rewritten(list, s.Value, false)
-		target := gitsafety.Split(to)
-		host, ok := hostOf(target, hosts)
-		if !ok || strings.HasPrefix(to, g.String()+"/") {
-			continue
-		}
-		found = append(found, Stray{remote, s, hasPassword(s.Value), "https://" + host + "/" + target.Path})
+// settingsHere lists git's configuration in the current directory.
+func (pl *planner) settingsHere(ctx context.Context) ([]gitconfig.Setting, error) {
+	here, err := os.Getwd()
+	if err != nil {
+		return nil, err
 	}
-	return found
-}
-
-// hostOf returns the host among hosts that a URL names, in any form.
-func hostOf(t gitsafety.Target, hosts []string) (host string, ok bool) {
-	for _, host := range hosts {
-		for _, form := range URLForms(host) {
-			if gitsafety.Split(form).Host == t.Host {
-				return host, true
-			}
-		}
+	out, err := pl.git.runAsUser(ctx, append([]string{"-C", here}, gitconfig.Arguments()...)...)
+	if err != nil {
+		return nil, err
 	}
-	return "", false
-}
-
-func hasPassword(url string) bool {
-	_, rest, _ := strings.Cut(url, "://")
-	authority, _, _ := strings.Cut(rest, "/")
-	return strings.Contains(authority[:max(strings.LastIndexByte(authority, '@'), 0)], ":")
-}
-
-// Mend returns the command that changes the remote to the gateway. It shows no
-// password.
-func (s Stray) Mend() string {
-	_, _, name := s.Setting.Parts()
-	option := ""
-	if name == "pushurl" {
-		option = "--push "
-	}
-	return "git remote set-url " + option + quoted(s.Name) + " " + quoted(s.Clean)
+	return gitconfig.Parse(out)
 }

@@ -36,6 +36,7 @@ type version struct{ major, minor int }
 var configuredHooks = version{2, 54}
 
 func (v version) known() bool { return v != version{} }
+
 func (v version) before(w version) bool {
 	return v.major < w.major || v.major == w.major && v.minor < w.minor
 }
@@ -346,4 +347,83 @@ func HelperPath(value string) (path string, ok bool) {
 func GuardPath(command string) (path string, ok bool) {
 	word, _, err := shellWord(command)
 	return word, err == nil && isCommand(command, guardName)
+}
+
+// CheckPath refuses a path that must not be written to git configuration or a shell
+// script: one that is not absolute, or contains a control character. Git before 2.50.1
+// drops a carriage return at the end of a value and so reads another path than was
+// written (CVE-2025-48384).
+func CheckPath(path string) error {
+	if !filepath.IsAbs(path) {
+		return usererr.New("use "+path, "the path is not absolute", "")
+	}
+	for i := 0; i < len(path); i++ {
+		if path[i] < ' ' || path[i] == 0x7f {
+			return usererr.New("use "+path, "the path holds a control character", "choose another directory")
+		}
+	}
+	return nil
+}
+
+// commandPath returns an absolute path as a value of credential.helper. Git
+// distinguishes a path from a name by the leading slash, and then passes the whole
+// value to the shell; so the quotes start after the slash.
+func commandPath(path string) string {
+	if strings.IndexFunc(path, special) < 0 {
+		return path
+	}
+	return "/" + shellQuote(path[1:])
+}
+
+// quoted returns word as a word of a shell, in quotes only if needed.
+func quoted(word string) string {
+	if strings.IndexFunc(word, special) < 0 {
+		return word
+	}
+	return shellQuote(word)
+}
+
+// special reports whether a character has a meaning in a shell.
+func special(r rune) bool {
+	return r < 0x80 && !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' ||
+		strings.ContainsRune("/._-+,:=@%", r))
+}
+
+// shellQuote returns s as one word of a POSIX shell.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+var errQuoting = errors.New("unfinished quotation")
+
+// shellWord reads the first word of a shell command, which may have plain text, single
+// quotes and backslashes, and returns it with the rest.
+func shellWord(s string) (word, rest string, err error) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == ' ':
+			return b.String(), strings.TrimLeft(s[i:], " "), nil
+		case c == '\'':
+			end := strings.IndexByte(s[i+1:], '\'')
+			if end < 0 {
+				return "", "", errQuoting
+			}
+			b.WriteString(s[i+1 : i+1+end])
+			i += 1 + end
+		case c == '\\' && i+1 < len(s):
+			i++
+			b.WriteByte(s[i])
+		case special(rune(c)):
+			return "", "", fmt.Errorf("%q is not plain text", c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), "", nil
+}
+
+// isCommand reports whether a configured command is an absolute path that ends in the
+// name, with or without arguments.
+func isCommand(command, name string) bool {
+	word, _, err := shellWord(command)
+	return err == nil && filepath.IsAbs(word) && filepath.Base(word) == name
 }

@@ -1,8 +1,6 @@
 package install
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -62,71 +60,6 @@ func decide(versions []version, seen string) Choice {
 		return Choice{Kind: GuardHooksPath, Why: seen + " has no configured hooks (before 2.54)"}
 	}
 	return Choice{Kind: GuardBoth, Why: seen + ": only some have configured hooks (2.54)"}
-}
-
-// gitPackages are the databases of Debian's and Alpine's package managers, and how a
-// record in each begins and states its version.
-var gitPackages = []struct{ file, name, version string }{
-	{"/var/lib/dpkg/status", "Package: git", "Version: "},
-	{"/lib/apk/db/installed", "P:git", "V:"},
-	{"/usr/lib/apk/db/installed", "P:git", "V:"},
-}
-
-// imageGit finds an image's git in its package database, because it runs no program of
-// an image. If there is a git beside the packaged one, the version is unknown.
-func (pl *planner) imageGit() (v version, where string) {
-	if len(pl.imageGits) > 0 {
-		return version{}, ""
-	}
-	for _, db := range gitPackages {
-		p, err := imagePlace(pl.image, db.file)
-		if err != nil {
-			continue
-		}
-		content, _, err := p.read()
-		if err != nil {
-			continue
-		}
-		if v := packageVersion(content, db.name, db.version); v.known() {
-			return v, db.file
-		}
-	}
-	return version{}, ""
-}
-
-// packageVersion returns the version in the record that contains the line name. Empty
-// lines separate records.
-func packageVersion(db []byte, name, key string) version {
-	lines := bufio.NewScanner(bytes.NewReader(db))
-	lines.Buffer(nil, 1<<20)
-	var here bool
-	var text string
-	for lines.Scan() {
-		line := lines.Text()
-		switch {
-		case line == "":
-			if here && text != "" {
-				return debianVersion(text)
-			}
-			here, text = false, ""
-		case line == name:
-			here = true
-		case strings.HasPrefix(line, key):
-			text = strings.TrimPrefix(line, key)
-		}
-	}
-	if !here {
-		return version{}
-	}
-	return debianVersion(text)
-}
-
-// debianVersion removes the epoch that Debian puts before a version.
-func debianVersion(s string) version {
-	if _, rest, ok := strings.Cut(s, ":"); ok {
-		s = rest
-	}
-	return parseVersion(s)
 }
 
 // A program is a file in a directory of shims: a script, or a symbolic link.

@@ -33,7 +33,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -66,7 +68,8 @@ func Guards() []Guard {
 	return []Guard{GuardAuto, GuardHook, GuardHooksPath, GuardBoth, GuardNone}
 }
 
-func (g Guard) hook() bool      { return g == GuardHook || g == GuardBoth }
+func (g Guard) hook() bool { return g == GuardHook || g == GuardBoth }
+
 func (g Guard) hooksPath() bool { return g == GuardHooksPath || g == GuardBoth }
 
 // Options are the user's choices. Getenv is required, and Root for Image.
@@ -268,4 +271,85 @@ func (pl *planner) wantShims() (map[string]program, error) {
 	}
 	return nil, usererr.New("install the hooks", fmt.Sprintf("the gits on PATH have different values of core.hooksPath: %q", chains),
 		"give the system configuration of each git the same value, or none")
+}
+
+// The programs that git runs.
+const (
+	helperName = "git-credential-gatepass"
+	guardName  = "gatepass-pre-push"
+)
+
+// usualDirs are the directories in which an image's programs are looked up.
+var usualDirs = []string{"/usr/local/bin", "/usr/bin", "/bin"}
+
+// binaries finds the helper and the guard.
+func (pl *planner) binaries() error {
+	var err error
+	if pl.helper, err = pl.find(helperName); err != nil {
+		return err
+	}
+	if pl.Guard == GuardNone {
+		return nil
+	}
+	pl.guard, err = pl.find(guardName)
+	return err
+}
+
+// find returns the path of a program as git will see it.
+func (pl *planner) find(name string) (string, error) {
+	dirs := pl.binDirs()
+	for _, dir := range dirs {
+		path := filepath.Join(dir, name)
+		if !filepath.IsAbs(path) || pl.From == "" && !pl.isExecutable(path) {
+			continue
+		}
+		if err := CheckPath(path); err != nil {
+			return "", err
+		}
+		return path, nil
+	}
+	where := "beside gatepass and on PATH"
+	switch {
+	case pl.BinDir != "":
+		where = "in " + dirs[0]
+	case pl.Scope == Image:
+		where = "in " + strings.Join(usualDirs, ", ")
+	}
+	if pl.Scope == Image {
+		where += " of " + pl.Root
+	}
+	return "", usererr.New("find "+name, "it is not there ("+where+")",
+		"put the gatepass binaries into one directory and name it with --bin-dir DIR")
+}
+
+func (pl *planner) binDirs() []string {
+	switch {
+	case pl.BinDir != "" && pl.Scope == Image:
+		return []string{filepath.Join("/", pl.BinDir)}
+	case pl.BinDir != "":
+		dir, err := filepath.Abs(pl.BinDir)
+		if err != nil {
+			dir = pl.BinDir
+		}
+		return []string{dir}
+	case pl.Scope == Image:
+		return usualDirs
+	}
+	var dirs []string
+	if pl.Executable != "" {
+		dirs = append(dirs, filepath.Dir(pl.Executable))
+		if real, err := filepath.EvalSymlinks(pl.Executable); err == nil {
+			dirs = append(dirs, filepath.Dir(real))
+		}
+	}
+	return append(dirs, filepath.SplitList(pl.Getenv("PATH"))...)
+}
+
+func (pl *planner) isExecutable(path string) bool {
+	if pl.Scope == Image {
+		info := pl.lookInside(path)
+		return info != nil && executable(info)
+	}
+	info, err := os.Stat(path)
+	return err == nil && executable(info)
 }

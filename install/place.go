@@ -337,3 +337,5 @@ func trustedStep(dir, next string) bool {
 func names(at string) []string {
 	return slices.DeleteFunc(strings.Split(filepath.ToSlash(at), "/"), func(s string) bool { return s == "" || s == "." })
 }
+
+func (p place) base() string { return p.name[strings.LastIndexByte(p.name, '/')+1:] }
