@@ -107,6 +107,29 @@ func (a *App) InstallationOf(ctx context.Context, owner string) (Installation, e
 	return found, nil
 }
 
+// InstallationFor returns the installation that includes a repository. For a renamed
+// repository it returns an [*Error] of kind [Renamed], because GitHub redirects to its
+// id. The error names the new owner if that is another one.
+func (a *App) InstallationFor(ctx context.Context, owner, name string) (Installation, error) {
+	doing := "find the installation for " + owner + "/" + name
+	found, movedTo, err := a.rest().findMoved(ctx, doing, repositoryPath(owner, name)+"/installation")
+	if err != nil || movedTo == "" {
+		return found, err
+	}
+	e := &Error{Kind: Renamed, Doing: doing, Status: http.StatusMovedPermanently, Message: "it has another name by now"}
+	if now, _, err := a.rest().findMoved(ctx, doing, movedTo); err == nil && now.ID > 0 && !isSame(now.Account.Login, owner) {
+		e.Message = "it belongs to " + now.Account.Login + " now: the account was renamed, or the repository transferred"
+		e.hint = "write " + now.Account.Login + "/" + name + " in the profile, and in the remotes of clones"
+	}
+	return Installation{}, e
+}
+
+// InstallationForID returns the installation that includes the repository with that id.
+// GitHub itself redirects to this address from a former name.
+func (a *App) InstallationForID(ctx context.Context, id int64) (Installation, error) {
+	return a.rest().find(ctx, fmt.Sprintf("find the installation for repository %d", id), fmt.Sprintf("/repositories/%d/installation", id))
+}
+
 func repositoryPath(owner, name string) string {
 	return "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(name)
 }
