@@ -18,7 +18,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/storetest"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 var testKey = func() *rsa.PrivateKey {
@@ -134,9 +134,9 @@ func (b *bench) start(c Config) *Broker {
 	return made
 }
 
-func (b *bench) profile(repos, permissions string) *workspace.Profile {
+func (b *bench) profile(repos, permissions string) *profile.Profile {
 	b.t.Helper()
-	p, err := workspace.ParseProfile([]byte("spec: {sourceAccess: {github: {allowedRepos: " + repos + ", permissions: " + permissions + "}}}"))
+	p, err := profile.Parse([]byte("spec: {sourceAccess: {github: {allowedRepos: " + repos + ", permissions: " + permissions + "}}}"))
 	if err != nil {
 		b.t.Fatal(err)
 	}

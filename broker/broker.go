@@ -27,14 +27,14 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // A Workspace is an authenticated caller and what it may have. It is resolved once per
 // request.
 type Workspace struct {
 	ID      string
-	Profile *workspace.Profile
+	Profile *profile.Profile
 	Rule    string // the matching rule
 	// AnyName finds a repository that the profile pins by ID under any name. Only the gateway
 	// sets it, because it forwards requests itself: a workspace that holds the token could

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/internal/usererr"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // A Policy is one generation of the configuration of callers. It never changes: a reload
@@ -33,7 +33,7 @@ type Rule struct {
 	// Match decides whether the rule applies to a caller; nil applies to all that By proves.
 	Match     Matcher
 	Workspace Template
-	Profile   *workspace.Profile
+	Profile   *profile.Profile
 	// Tokens limits the tokens that a workspace of the rule gets.
 	Tokens TokenLimit
 	// Sleep is how long after its expiry a session for a join token can be renewed.

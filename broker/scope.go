@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // A Scope is what one token opens. Requests of the same scope share a token.
@@ -102,7 +102,7 @@ func Authorize(w Workspace, r api.TokenRequest) (Scope, error) {
 // sharersOf returns the For of a scope: workspaces with the same text share tokens. Two
 // versions of a profile share none.
 func sharersOf(w Workspace) string {
-	if w.Profile.Sharing == workspace.ShareNothing {
+	if w.Profile.Sharing == profile.ShareNothing {
 		return ownPrefix + w.ID
 	}
 	return "profile " + w.Profile.Name + " " + w.Profile.Version
@@ -114,7 +114,7 @@ const authorWorkspace = "workspace "
 // authorOf returns the Author of a scope: workspaces with the same text always get the
 // same App. GitHub shows the App as the author.
 func authorOf(w Workspace) string {
-	if w.Profile.Sharing == workspace.ShareNothing {
+	if w.Profile.Sharing == profile.ShareNothing {
 		return authorWorkspace + w.ID
 	}
 	return "profile " + w.Profile.Name

@@ -16,7 +16,7 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // A fixedBlocker returns what the test sets.
@@ -250,9 +250,9 @@ func TestTokenLimits(t *testing.T) {
 	}
 }
 
-func sharing(t *testing.T, name, sharing, comment string) *workspace.Profile {
+func sharing(t *testing.T, name, sharing, comment string) *profile.Profile {
 	t.Helper()
-	p, err := workspace.ParseProfile([]byte("# " + comment + "\nmetadata: {name: " + name + "}\nspec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: [clone]" + sharing + "}}}"))
+	p, err := profile.Parse([]byte("# " + comment + "\nmetadata: {name: " + name + "}\nspec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: [clone]" + sharing + "}}}"))
 	if err != nil {
 		t.Fatal(err)
 	}

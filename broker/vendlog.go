@@ -13,7 +13,7 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // A VendLog records in the store which workspace has which token, so that any replica can
@@ -95,7 +95,7 @@ type vendedToken struct {
 func vendedOf(w Workspace, t credential.Token) vendedToken {
 	k := vendedToken{Token: t.Secret(), ExpiresAt: t.Expiry.UTC(), Repositories: t.Repositories, IDs: t.RepositoryIDs, Permissions: t.Permissions, Rule: w.Rule, App: t.App}
 	if w.Profile != nil {
-		k.Profile, k.Own = w.Profile.Name, w.Profile.Sharing == workspace.ShareNothing
+		k.Profile, k.Own = w.Profile.Name, w.Profile.Sharing == profile.ShareNothing
 	}
 	return k
 }

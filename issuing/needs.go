@@ -6,13 +6,13 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/mint"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // Needs are the permissions that tokens will be asked for: those of the profiles, or
 // without profiles everything that the App asks for.
 type Needs struct {
-	Profiles []*workspace.Profile
+	Profiles []*profile.Profile
 	Asked    map[string]string // by the App
 	// IsPart means that the App is one of several. It need not be installed on every
 	// account that a profile names, and need not have all permissions: it is not chosen
@@ -45,7 +45,7 @@ func (n Needs) Of(login string) (map[string]string, Reach) {
 	return needed, reach
 }
 
-func reachOf(p *workspace.Profile, login string) Reach {
+func reachOf(p *profile.Profile, login string) Reach {
 	reach := None
 	for _, pattern := range p.Repositories {
 		switch {
@@ -59,7 +59,7 @@ func reachOf(p *workspace.Profile, login string) Reach {
 }
 
 // add adds the profile's permissions to needed.
-func (n Needs) add(needed map[string]string, p *workspace.Profile) {
+func (n Needs) add(needed map[string]string, p *profile.Profile) {
 	levels := p.Permissions.Levels()
 	if levels == nil {
 		levels = n.Asked
@@ -97,7 +97,7 @@ func (n Needs) Owners() []string {
 
 // Everything reports whether a profile covers all repositories.
 func (n Needs) Everything() bool {
-	return slices.ContainsFunc(n.Profiles, func(p *workspace.Profile) bool {
+	return slices.ContainsFunc(n.Profiles, func(p *profile.Profile) bool {
 		return slices.ContainsFunc(p.Repositories, mint.Pattern.Everything)
 	})
 }

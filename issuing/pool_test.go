@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // calls is a store that remembers reads below config/github.
@@ -63,7 +63,7 @@ func TestAStoreWithOneAppIsReadOnceForAPool(t *testing.T) {
 	}
 	s.made = nil
 	issuer.App = w.app.App
-	p, err := workspace.ParseProfile([]byte("spec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: [clone]}}}"))
+	p, err := profile.Parse([]byte("spec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: [clone]}}}"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,16 +10,16 @@ import (
 
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // profiles parses one profile from each text: repositories, a slash, permissions.
-func profiles(t *testing.T, texts ...string) []*workspace.Profile {
+func profiles(t *testing.T, texts ...string) []*profile.Profile {
 	t.Helper()
-	var all []*workspace.Profile
+	var all []*profile.Profile
 	for _, text := range texts {
 		repositories, permissions, _ := strings.Cut(text, " with ")
-		p, err := workspace.ParseProfile([]byte("spec: {sourceAccess: {github: {allowedRepos: [" + repositories + "], permissions: " + permissions + "}}}"))
+		p, err := profile.Parse([]byte("spec: {sourceAccess: {github: {allowedRepos: [" + repositories + "], permissions: " + permissions + "}}}"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/openapi"
 	"github.com/gatepass/gatepass/test/storetest"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 var errKilled = errors.New("killed")
@@ -277,11 +278,15 @@ func mapsKeys(m fakegithub.Permissions) iter.Seq[string] {
 	}
 }
 
-func profile(t *testing.T, repositories string) *Profile {
+func profileOf(t *testing.T, repositories string) *profile.Profile {
 	t.Helper()
-	p, err := ParseProfile([]byte(spec("      allowedRepos: [" + repositories + "]\n      allowedRefs: [main]\n")))
+	p, err := profile.Parse([]byte(spec("      allowedRepos: [" + repositories + "]\n      allowedRefs: [main]\n")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+func spec(github string) string {
+	return "spec:\n  sourceAccess:\n    github:\n" + github
 }

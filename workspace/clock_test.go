@@ -34,7 +34,7 @@ func offBy(t *testing.T, test func(t *testing.T, ahead time.Duration)) {
 func TestAWrongClockLosesNoToken(t *testing.T) {
 	offBy(t, func(t *testing.T, ahead time.Duration) {
 		c := newCity(t)
-		r, err := c.runOff(ahead).Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/widgets"), 0)
+		r, err := c.runOff(ahead).Create(t.Context(), "sb-1", profileOf(t, "acme/widgets, octo/widgets"), 0)
 		if err != nil || r.Condition(c.Now()) != Ready || (r.Soonest().Sub(c.Now())-time.Hour).Abs() > time.Minute {
 			t.Fatalf("Create = %+v, %v, want tokens that last an hour", r, err)
 		}
@@ -68,7 +68,7 @@ func TestAWrongClockLosesNoToken(t *testing.T) {
 func TestAWrongClockWithdraws(t *testing.T) {
 	offBy(t, func(t *testing.T, ahead time.Duration) {
 		c := newCity(t)
-		if _, err := c.runOff(0).Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/widgets"), 0); err != nil {
+		if _, err := c.runOff(0).Create(t.Context(), "sb-1", profileOf(t, "acme/widgets, octo/widgets"), 0); err != nil {
 			t.Fatal(err)
 		}
 		block, err := store.Blocked("sb-1")
@@ -96,7 +96,7 @@ func TestAWrongClockWithdraws(t *testing.T) {
 func TestWithoutGitHubAClockIsDoubted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCity(t)
-		if _, err := c.runOff(0).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+		if _, err := c.runOff(0).Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
 			t.Fatal(err)
 		}
 		up := c.Fail(func(*http.Request) bool { return true }, fakegithub.Status(502), -1)
@@ -115,7 +115,7 @@ func TestWithoutGitHubAClockIsDoubted(t *testing.T) {
 func TestWithoutGitHubWhatIsLongOverGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCity(t)
-		if _, err := c.runOff(0).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+		if _, err := c.runOff(0).Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(48 * time.Hour)
@@ -135,7 +135,7 @@ func TestASecondaryLimitHoldsBackThePass(t *testing.T) {
 		ids := []string{"sb-1", "sb-2", "sb-3", "sb-4", "sb-5", "sb-6", "sb-7", "sb-8", "sb-9", "sb-10"}
 		i := c.runOff(0)
 		for _, id := range ids {
-			if _, err := i.Create(t.Context(), id, profile(t, "acme/widgets"), 0); err != nil {
+			if _, err := i.Create(t.Context(), id, profileOf(t, "acme/widgets"), 0); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -163,7 +163,7 @@ func TestAWrongClockMintsWithSeveralApps(t *testing.T) {
 	for _, app := range l.own {
 		app.Now = time.Now
 	}
-	if r, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil || r.Condition(l.Now()) != Ready {
+	if r, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil || r.Condition(l.Now()) != Ready {
 		t.Errorf("Create = %+v, %v, want a token", r, err)
 	}
 }

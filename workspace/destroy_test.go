@@ -34,7 +34,7 @@ func TestClearEndsOnlyWhatIsOver(t *testing.T) {
 	c.checkNames()
 	c.checkLive(0, 0)
 
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/widgets"), 0); err != nil {
+	if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets, octo/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := i.Clear(t.Context(), "sb-1"); !errors.Is(err, ErrInUse) {
@@ -57,7 +57,7 @@ func TestClearEndsOnlyWhatIsOver(t *testing.T) {
 func TestTidyMintsNothing(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/widgets"), 0); err != nil {
+	if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets, octo/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := i.Refresh(t.Context(), "sb-1", true); err != nil {
@@ -120,7 +120,7 @@ func TestATokenThatCannotBeRevokedStaysInTheStore(t *testing.T) {
 		live int // tokens that the store has
 	}{
 		{"Destroy", func() error { _, err := i.Destroy(t.Context(), "sb-1"); return err }, 1},
-		{"Create", func() error { _, err := i.Create(t.Context(), "sb-2", profile(t, "acme/widgets"), 0); return err }, 3},
+		{"Create", func() error { _, err := i.Create(t.Context(), "sb-2", profileOf(t, "acme/widgets"), 0); return err }, 3},
 	} {
 		if step.name == "Create" {
 			c.leave("sb-2")

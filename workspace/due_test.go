@@ -21,7 +21,7 @@ func odd(t *testing.T, r *rand.Rand) (*Record, []mint.Installation) {
 	texts := []string{"acme/widgets", "acme/widgets, octo/widgets", "octo/*", `"*"`}
 	made := &Record{ID: "sb-1", Created: noon}
 	if r.IntN(8) > 0 {
-		made.Access = profile(t, texts[r.IntN(len(texts))]).Access
+		made.Access = profileOf(t, texts[r.IntN(len(texts))]).Access
 	}
 	if r.IntN(4) == 0 {
 		made.Margin = time.Duration(1+r.IntN(50)) * time.Minute
@@ -111,7 +111,7 @@ func TestPassesByTheIndexFindWhatIsDue(t *testing.T) {
 		return i
 	}
 	create := func(n int, repositories string) {
-		if _, err := run(s).Create(t.Context(), fmt.Sprint("sb-", n), profile(t, repositories), 0); err != nil {
+		if _, err := run(s).Create(t.Context(), fmt.Sprint("sb-", n), profileOf(t, repositories), 0); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -31,7 +31,7 @@ func past(r *Record) (texts []string) {
 func TestTheRecordKeepsTheLatestEvents(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+	if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
 	up := c.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Status(http.StatusForbidden), -1)
@@ -66,7 +66,7 @@ func TestTheRecordKeepsTheLatestEvents(t *testing.T) {
 func TestEventsCostNoWrites(t *testing.T) {
 	c := newCity(t)
 	m := &mortal{}
-	if _, err := c.run(m).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+	if _, err := c.run(m).Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
 	// The lock and its release; the record as made, minting, minted and delivered;
@@ -141,7 +141,7 @@ func TestARecordWithoutEventsIsAsBefore(t *testing.T) {
 func TestThePassKeepsTheLastError(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+	if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
 	up := c.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Status(http.StatusForbidden), -1)

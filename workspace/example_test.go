@@ -13,6 +13,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/storetest"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // newIssuer returns an Issuer with a store in memory and an App that is installed on
@@ -42,7 +43,7 @@ func newIssuer() (*workspace.Issuer, *fakegithub.Server) {
 	}, gh
 }
 
-const profile = `
+const profileText = `
 metadata: {name: agent}
 spec:
   sourceAccess:
@@ -58,7 +59,7 @@ func Example() {
 	defer gh.Close()
 	ctx := context.Background()
 
-	p, err := workspace.ParseProfile([]byte(profile))
+	p, err := profile.Parse([]byte(profileText))
 	if err != nil {
 		panic(err)
 	}
@@ -78,17 +79,6 @@ func Example() {
 	// ready [acme] 1
 	// 1 1 1 <nil>
 	// [] <nil> 0
-}
-
-// If refs may be pushed and the profile does not name permissions, a token may push.
-func ExampleParseProfile() {
-	p, err := workspace.ParseProfile([]byte(profile))
-	fmt.Println(p.Name, p.Repositories, p.Permissions.Levels(), err)
-	_, err = workspace.ParseProfile([]byte("spec: {sourceAccess: {github: {allowedRepo: [acme/widgets]}}}"))
-	fmt.Println(err)
-	// Output:
-	// agent [acme/widgets] map[contents:write] <nil>
-	// line 1 column 32: unknown key "allowedRepo" in github: did you mean "allowedRepos"?
 }
 
 // Plan returns what a run does, from the record and the entries of the store: it

@@ -88,7 +88,7 @@ func live(t *testing.T, f *faultinject.Trouble, isPlain bool) {
 	if isPlain {
 		i.Store = storetest.Plain(i.Store)
 	}
-	p := profile(t, "acme/w*, octo/widgets")
+	p := profileOf(t, "acme/w*, octo/widgets")
 	lost := 0 // by a workspace that is gone
 	again := func(step string, do func() error) {
 		for try := 1; ; try++ {
@@ -129,7 +129,7 @@ func TestClocksThatDisagree(t *testing.T) {
 		i := c.run(&mortal{})
 		now := func() time.Time { return c.Now().Add(off) }
 		i.Now, i.App.Now = now, now
-		if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+		if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
 			t.Fatalf("with a clock that is %s ahead: Create = %v", off, err)
 		}
 		first := c.read()

@@ -41,7 +41,7 @@ func TestTwoSystemsAtOnce(t *testing.T) {
 		}
 	}
 	theirs := c.inherit()
-	_, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0)
+	_, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0)
 	says("Create", err)
 	for round := range 3 {
 		if !c.isLive(theirs) || c.onlyRead() != theirs {
@@ -92,7 +92,7 @@ func TestABlockTakesAnotherSystemsToken(t *testing.T) {
 		c := newCity(t)
 		i := c.run(&mortal{})
 		theirs := c.inherit()
-		if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); !errors.Is(err, ErrForeign) {
+		if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); !errors.Is(err, ErrForeign) {
 			t.Fatal(err)
 		}
 		c.block(store.Blocked("sb-1"))
@@ -116,7 +116,7 @@ func TestAdoptionIsMadeBeforeItBreaks(t *testing.T) {
 		for n := 1; ; n++ {
 			m := &mortal{at: n, after: n%2 == 0}
 			c := newCity(t)
-			if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+			if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
 				t.Fatal(err)
 			}
 			theirs := c.inherit()
@@ -156,7 +156,7 @@ func TestNothingIsMintedThatCannotBeKept(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
 	i.Store = unready{i.Store}
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err == nil || !strings.Contains(err.Error(), "no key could be made") {
+	if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err == nil || !strings.Contains(err.Error(), "no key could be made") {
 		t.Errorf("Create = %v, want the store's reason", err)
 	}
 	if n := c.Count(isMint); n != 0 {
@@ -191,7 +191,7 @@ func TestATokenOfTheFirstSystemStaysUntilItIsReplaced(t *testing.T) {
 	i := c.run(&mortal{})
 	i.Adopt = true
 	for range 2 {
-		if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err == nil {
+		if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err == nil {
 			t.Fatal("Create = nil, want GitHub's refusal")
 		}
 		if !c.isLive(old) {

@@ -107,7 +107,7 @@ func TestARefreshCostsTheSameBesideAThousand(t *testing.T) {
 		for _, others := range []int{1, 1000} {
 			c, s := countedCity(t, others)
 			run := &mortal{isPlain: isPlain}
-			if _, err := c.run(run).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+			if _, err := c.run(run).Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
 				t.Fatal(err)
 			}
 			s.take()
@@ -182,7 +182,7 @@ func TestWhatAKilledRunLeftIsFoundByItsRecord(t *testing.T) {
 				c.Advance(41 * time.Minute)
 				i := c.run(m)
 				i.Adopt = true
-				p := profile(t, "acme/widgets, octo/widgets")
+				p := profileOf(t, "acme/widgets, octo/widgets")
 				_, _ = i.Create(t.Context(), "sb-1", p, 0)
 				if err := c.unlock(); err != nil {
 					t.Fatal(err)

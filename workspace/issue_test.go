@@ -25,17 +25,17 @@ func TestCreateDeliversInTheLayout(t *testing.T) {
 	c := newCity(t)
 	c.moveTo(filestoreIn(t))
 	i := c.run(&mortal{})
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/w*"), 0); err != nil {
+	if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets, octo/w*"), 0); err != nil {
 		t.Fatal(err)
 	}
 	c.checkNames(bothOwners...)
 	c.checkLive(2, 0)
 	before := c.Tokens()
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/w*"), 0); err != nil || !slices.Equal(hashesOf(c), hashesIn(before)) {
+	if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets, octo/w*"), 0); err != nil || !slices.Equal(hashesOf(c), hashesIn(before)) {
 		t.Errorf("Create again = %v and mints anew, want nothing to change", err)
 	}
 	// With one owner there is the single token, too, and the other is revoked.
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+	if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
 	c.checkNames("github-token", "github-tokens/acme", "workspace")
@@ -83,13 +83,13 @@ func hashesIn(tokens []fakegithub.Token) (hashes []string) {
 // next run repairs it: no part of the failure is permanent.
 func TestCreateHeals(t *testing.T) {
 	c := newCity(t)
-	r, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, late/widgets"), 0)
+	r, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profileOf(t, "acme/widgets, late/widgets"), 0)
 	if r == nil || err == nil || !strings.Contains(err.Error(), "find the installation on late: ") {
 		t.Fatalf("Create = %v, %v, want a record and an error that names the owner", r, err)
 	}
 	c.checkNames("github-token", "github-tokens/acme", "workspace")
 	c.settleIn("late")
-	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, late/widgets"), 0); err != nil {
+	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profileOf(t, "acme/widgets, late/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
 	c.checkLive(2, 0)
@@ -116,7 +116,7 @@ func killsIn(t *testing.T, isPlain bool, test func(t *testing.T, m *mortal) (isO
 func TestCreateThatIsKilledIsFinishedByTheNext(t *testing.T) {
 	kills(t, func(t *testing.T, m *mortal) bool {
 		c := newCity(t)
-		p := profile(t, "acme/widgets, octo/w*")
+		p := profileOf(t, "acme/widgets, octo/w*")
 		_, err := c.run(m).Create(t.Context(), "sb-1", p, 0)
 		if (err == nil) == (m.isDead && !m.isQuiet) {
 			t.Fatalf("Create = %v, dead: %v", err, m.isDead)
@@ -141,7 +141,7 @@ func TestCreateThatIsKilledIsFinishedByTheNext(t *testing.T) {
 func TestDestroyThatIsKilledIsFinishedByTheNext(t *testing.T) {
 	kills(t, func(t *testing.T, m *mortal) bool {
 		c := newCity(t)
-		if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets, octo/widgets"), 0); err != nil {
+		if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profileOf(t, "acme/widgets, octo/widgets"), 0); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.run(m).Destroy(t.Context(), "sb-1"); (err == nil) == m.isDead {
@@ -230,7 +230,7 @@ func TestAnUndeliverableTokenIsRevoked(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
 	i.Store = fullStore{i.Store}
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err == nil || !strings.Contains(err.Error(), "no space") {
+	if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err == nil || !strings.Contains(err.Error(), "no space") {
 		t.Fatalf("Create = %v, want the store's error", err)
 	}
 	c.checkNames("workspace")
@@ -249,7 +249,7 @@ func TestAnUndeliverableTokenThatIsTooNewIsKept(t *testing.T) {
 		full := *i
 		full.Store = fullStore{i.Store}
 		c.lag(20 * time.Second)
-		if _, err := full.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err == nil || !strings.Contains(err.Error(), "no space") {
+		if _, err := full.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err == nil || !strings.Contains(err.Error(), "no space") {
 			t.Fatalf("Create = %v, want the store's error", err)
 		}
 		c.checkLive(1, 0)
@@ -269,7 +269,7 @@ func TestANewTokenIsNotTakenForRevoked(t *testing.T) {
 		c := newCity(t)
 		i := c.run(&mortal{})
 		c.lag(20 * time.Second)
-		if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+		if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
 			t.Fatal(err)
 		}
 		if lost, err := i.Destroy(t.Context(), "sb-1"); err == nil || !strings.Contains(err.Error(), "in a minute") {
@@ -304,14 +304,14 @@ func (s fullStore) Put(ctx context.Context, n store.Name, v store.Secret, mode s
 
 func TestADestroyedWorkspaceIsNotMadeMeanwhile(t *testing.T) {
 	c := newCity(t)
-	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
 	c.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), 1)
 	if _, err := c.run(&mortal{}).Destroy(t.Context(), "sb-1"); err == nil {
 		t.Fatal("Destroy is done, want an error")
 	}
-	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err == nil || !strings.Contains(err.Error(), "being destroyed") {
+	if _, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err == nil || !strings.Contains(err.Error(), "being destroyed") {
 		t.Errorf("Create = %v, want a refusal", err)
 	}
 	if _, err := c.run(&mortal{}).Destroy(t.Context(), "sb-1"); err != nil {
@@ -324,7 +324,7 @@ func TestADestroyedWorkspaceIsNotMadeMeanwhile(t *testing.T) {
 // Every name of the workspace's folder is checked before any request.
 func TestIDsThatClimbAreRefused(t *testing.T) {
 	c := newCity(t)
-	if _, err := c.run(&mortal{}).Create(t.Context(), "../config", profile(t, "acme/widgets"), 0); err == nil {
+	if _, err := c.run(&mortal{}).Create(t.Context(), "../config", profileOf(t, "acme/widgets"), 0); err == nil {
 		t.Error("Create(../config) is done, want an error")
 	}
 	if _, err := c.run(&mortal{}).Destroy(t.Context(), ".."); err == nil {

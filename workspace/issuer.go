@@ -1,3 +1,5 @@
+// Package workspace is the issuing side of a workspace: the ledger record of its tokens,
+// and the Issuer that mints and revokes them as its profile says.
 package workspace
 
 import (
@@ -10,6 +12,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // The defaults of an Issuer.
@@ -59,7 +62,7 @@ type shared struct {
 // run began. It writes the record first. If a token cannot be minted now, a later run
 // mints it; Create then returns both the record and the error. A margin of 0 means the
 // issuer's own.
-func (i *Issuer) Create(ctx context.Context, id string, p *Profile, margin time.Duration) (record *Record, err error) {
+func (i *Issuer) Create(ctx context.Context, id string, p *profile.Profile, margin time.Duration) (record *Record, err error) {
 	err = i.run(ctx, id, func(ctx context.Context, r *run) error {
 		err := r.prepare(ctx, id, p, margin)
 		if record = r.record; err != nil {
@@ -71,7 +74,7 @@ func (i *Issuer) Create(ctx context.Context, id string, p *Profile, margin time.
 }
 
 // prepare writes the access that the workspace may have to the record.
-func (r *run) prepare(ctx context.Context, id string, p *Profile, margin time.Duration) (err error) {
+func (r *run) prepare(ctx context.Context, id string, p *profile.Profile, margin time.Duration) (err error) {
 	r.record, err = r.ledger.load(ctx, id)
 	r.isNew = errors.Is(err, store.ErrNotFound)
 	switch {

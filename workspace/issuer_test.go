@@ -19,7 +19,7 @@ import (
 
 func (c *city) create(repositories string) *Record {
 	c.t.Helper()
-	r, err := c.run(&mortal{}).Create(c.t.Context(), "sb-1", profile(c.t, repositories), 0)
+	r, err := c.run(&mortal{}).Create(c.t.Context(), "sb-1", profileOf(c.t, repositories), 0)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestOneRunAtATime(t *testing.T) {
 			"Refresh": func() error { _, err := c.run(&mortal{}).Refresh(ctx, "sb-1", true); return err },
 			"Destroy": func() error { _, err := c.run(&mortal{}).Destroy(ctx, "sb-1"); return err },
 			"Create": func() error {
-				_, err := c.run(&mortal{}).Create(ctx, "sb-1", profile(t, "acme/widgets"), 0)
+				_, err := c.run(&mortal{}).Create(ctx, "sb-1", profileOf(t, "acme/widgets"), 0)
 				return err
 			},
 		} {
@@ -265,7 +265,7 @@ func TestUnreadyIssuerHealsLater(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
 	i.Unready = errors.New("no App is set up")
-	r, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0)
+	r, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0)
 	if err == nil || r == nil || !strings.Contains(err.Error(), "no App is set up") {
 		t.Fatalf("Create = %v, %v, want a record and the reason", r, err)
 	}
@@ -283,7 +283,7 @@ func TestEventsHoldNoSecret(t *testing.T) {
 			t.Errorf("the event %s shows a token", text)
 		}
 	}
-	if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), 0); err != nil {
+	if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := i.Destroy(t.Context(), "sb-1"); err != nil {

@@ -353,7 +353,7 @@ func ParseRecord(data []byte) (*Record, error) {
 
 func (r *Record) check() error {
 	bad := []error{store.CheckWorkspace(r.ID), checkMargin(r.Margin)}
-	bad = append(bad, r.Access.check()...)
+	bad = append(bad, r.Access.Check())
 	for _, t := range r.Tokens {
 		bad = append(bad, t.check())
 	}
@@ -371,17 +371,6 @@ func (t Token) check() error {
 		return fmt.Errorf("a token that is %s has no hash, expiry or installation", t.State)
 	}
 	return nil
-}
-
-func (a Access) check() (bad []error) {
-	if len(a.Repositories) > 0 {
-		// Levels is also empty for "all", which a profile cannot have.
-		bad = append(bad, mint.PermissionLevels(a.Permissions.Levels()).Validate())
-	}
-	if !a.Optional.IsZero() {
-		bad = append(bad, a.Optional.Validate())
-	}
-	return bad
 }
 
 // CheckMargin returns an error for a margin that is impossible for tokens of an hour.

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 func record(t *testing.T) *Record {
 	t.Helper()
-	p, err := ParseProfile([]byte(whole))
+	p, err := profile.Parse([]byte(whole))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,6 +22,17 @@ func record(t *testing.T) *Record {
 		LastError: &LastError{At: noon, Why: "GitHub is down", Owners: []string{"octo"}},
 	}
 }
+
+const whole = `apiVersion: gatepass.dev/v1
+kind: Profile
+metadata: {name: my-profile}
+spec:
+  sourceAccess:
+    github:
+      allowedRepos: [my-user/my-repo, "my-org/*", "my-org/api-*"]
+      allowedRefs: [main, "release/*", {ref: "agent/**", allow: [create, force]}]
+      permissions: [clone, push, comment]
+`
 
 func TestRecordComesBack(t *testing.T) {
 	r := record(t)

@@ -3,9 +3,6 @@ package workspace
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"hash/fnv"
 	"maps"
 	"slices"
@@ -14,6 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // An Action is what a run does with one owner's token.
@@ -200,23 +198,6 @@ func (p *planner) token(t Token) {
 // hasEnded reports whether a token has surely expired.
 func (p *planner) hasEnded(t Token) bool { return !t.Expires.After(p.want.Now.Add(-p.want.Doubt)) }
 
-// Grant returns a digest of what the owner's token is for.
-func (a Access) Grant(owner string) string {
-	var texts []string
-	for _, p := range a.Repositories {
-		if p.Everything() || p.Owner() == owner {
-			texts = append(texts, strings.ToLower(p.String()))
-		}
-	}
-	slices.Sort(texts)
-	said, err := json.Marshal([]any{texts, a.Permissions.Levels(), a.Optional.Levels()}) // a map's keys are sorted
-	if err != nil {
-		return "" // never: there are only texts
-	}
-	sum := sha256.Sum256(said)
-	return base64.RawStdEncoding.EncodeToString(sum[:9])
-}
-
 // isFor reports whether a token is for that grant. It is true for a token without a
 // recorded grant.
 func (t Token) isFor(grant string) bool { return t.Grant == "" || t.Grant == grant }
@@ -373,7 +354,7 @@ type Preview struct {
 // Previews returns the tokens that a workspace of the profile would have, one for each
 // owner, according to the installations in the store. It makes no request to GitHub and
 // writes nothing.
-func Previews(ctx context.Context, s store.Store, id string, p *Profile) ([]Preview, error) {
+func Previews(ctx context.Context, s store.Store, id string, p *profile.Profile) ([]Preview, error) {
 	installed, err := StoredInstallations(ctx, s)
 	if err != nil {
 		return nil, err

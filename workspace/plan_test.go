@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -144,7 +146,7 @@ func ago(t Token, d time.Duration) Token {
 func granted(t Token, day string) Token {
 	t.Grant = day
 	if day == "today's" {
-		t.Grant = Access{}.Grant(t.Owner)
+		t.Grant = profile.Access{}.Grant(t.Owner)
 	}
 	return t
 }

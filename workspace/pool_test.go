@@ -16,6 +16,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // league is a city whose accounts have further Apps installed.
@@ -121,7 +122,7 @@ func (l *league) appOf(r *Record) int {
 	return -1
 }
 
-func (l *league) create(id string, p *Profile) *Record {
+func (l *league) create(id string, p *profile.Profile) *Record {
 	l.t.Helper()
 	r, err := l.issuer().Create(l.t.Context(), id, p, 0)
 	if err != nil {
@@ -139,7 +140,7 @@ func (l *league) later(id string) (*Record, error) {
 // A thousand workspaces of one owner must not use up one App while others are idle.
 func TestWorkspacesAreSpreadOverTheApps(t *testing.T) {
 	l := newLeague(t, 3, 0)
-	p := profile(t, "acme/widgets")
+	p := profileOf(t, "acme/widgets")
 	for n := range 1000 {
 		l.create(fmt.Sprint("sb-", n), p)
 	}
@@ -156,7 +157,7 @@ func TestWorkspacesAreSpreadOverTheApps(t *testing.T) {
 
 func TestAWorkspaceStaysWithItsApp(t *testing.T) {
 	l := newLeague(t, 3, 0)
-	at := l.appOf(l.create("sb-1", profile(t, "acme/widgets")))
+	at := l.appOf(l.create("sb-1", profileOf(t, "acme/widgets")))
 	for range 100 { // another program uses that App
 		if _, err := l.own[at].Self(t.Context()); err != nil {
 			t.Fatal(err)
@@ -180,8 +181,8 @@ func TestAWorkspaceStaysWithItsApp(t *testing.T) {
 // has the same author afterwards.
 func TestTheAppIsRememberedWithoutALiveToken(t *testing.T) {
 	l := newLeague(t, 2, 0)
-	l.create("sb-0", profile(t, "acme/widgets"))
-	at := l.appOf(l.create("sb-1", profile(t, "acme/widgets")))
+	l.create("sb-0", profileOf(t, "acme/widgets"))
+	at := l.appOf(l.create("sb-1", profileOf(t, "acme/widgets")))
 	block := l.block(store.Blocked("sb-1"))
 	for range 4 {
 		l.Advance(20 * time.Hour)
@@ -224,7 +225,7 @@ func TestAWorkspaceMovesWhenItsAppCannotMint(t *testing.T) {
 		}, "wait 1h"},
 	} {
 		l := newLeague(t, 3, 0)
-		was := l.appOf(l.create("sb-1", profile(t, "acme/widgets")))
+		was := l.appOf(l.create("sb-1", profileOf(t, "acme/widgets")))
 		l.Advance(20 * time.Minute) // its rate limit was read a while ago
 		if err := c.spoil(l, was); err != nil {
 			t.Fatal(err)
@@ -269,7 +270,7 @@ func isMintRequest(r *http.Request) bool {
 
 func TestAKeyThatIsRotatedMovesNothing(t *testing.T) {
 	l := newLeague(t, 2, 0)
-	was := l.appOf(l.create("sb-1", profile(t, "acme/widgets")))
+	was := l.appOf(l.create("sb-1", profileOf(t, "acme/widgets")))
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -293,9 +294,9 @@ func TestAKeyThatIsRotatedMovesNothing(t *testing.T) {
 }
 
 // checksProfile may write checks, which only the App that made them can update.
-func checksProfile(t *testing.T) *Profile {
+func checksProfile(t *testing.T) *profile.Profile {
 	t.Helper()
-	p := profile(t, "acme/widgets")
+	p := profileOf(t, "acme/widgets")
 	p.Permissions = mint.PermissionLevels(map[string]string{"contents": "read", "checks": "write"})
 	return p
 }
@@ -376,7 +377,7 @@ func TestAnAppIsFoundByItsInstallation(t *testing.T) {
 func TestAPassGoesOnWithoutTheFirstApp(t *testing.T) {
 	l := newLeague(t, 3, 0)
 	for n := range 60 {
-		l.create(fmt.Sprint("sb-", n), profile(t, "acme/widgets"))
+		l.create(fmt.Sprint("sb-", n), profileOf(t, "acme/widgets"))
 	}
 	l.Advance(45 * time.Minute)
 	i := l.issuer()
@@ -396,7 +397,7 @@ func TestAPassGoesOnWithoutTheFirstApp(t *testing.T) {
 func TestEachAppHasAReserve(t *testing.T) {
 	l := newLeague(t, 2, 100)
 	for n := range 20 {
-		l.create(fmt.Sprint("sb-", n), profile(t, "acme/widgets"))
+		l.create(fmt.Sprint("sb-", n), profileOf(t, "acme/widgets"))
 	}
 	l.Advance(40 * time.Minute)
 	for {

@@ -5,16 +5,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // A Record is a workspace's entry in the ledger: what it may have and every token that
 // it was given. It holds no secrets. It is written before each step that leaves
 // something behind, so that the next run can finish or undo the step.
 type Record struct {
-	ID      string `json:"id"`
-	Profile string `json:"profile,omitempty"` // the profile's name, for people
-	Access         // of every new token
+	ID             string `json:"id"`
+	Profile        string `json:"profile,omitempty"` // the profile's name, for people
+	profile.Access        // of every new token
 	// Margin is the remaining lifetime below which a token is replaced; 0 means the
 	// issuer's own. Whole seconds.
 	Margin     time.Duration `json:"-"`
@@ -88,25 +88,6 @@ func (t Token) DiesBy() time.Time {
 // tokenLife is the lifetime of GitHub's installation tokens, with a margin for a clock
 // that is off.
 const tokenLife = time.Hour + 5*time.Minute
-
-// Access is what the tokens of a workspace open, as stated in the profile and stored in
-// the ledger. The zero Access opens nothing.
-//
-// Patterns are resolved anew for each token, because installations and repositories
-// change.
-type Access struct {
-	Repositories []mint.Pattern   `json:"repositories"` // empty means no access to GitHub at all
-	Permissions  mint.Permissions `json:"permissions"`
-	// Optional are permissions that a token gets only if the installation grants them.
-	// The zero value is none.
-	Optional mint.Permissions `json:"optional_permissions,omitzero"`
-}
-
-// HasAccess reports whether a workspace gets any token.
-func (a Access) HasAccess() bool { return len(a.Repositories) > 0 }
-
-// Most returns the permissions including the optional ones.
-func (a Access) Most() mint.Permissions { return a.Permissions.With(a.Optional) }
 
 // A Condition is the state of a workspace, in one word.
 type Condition string

@@ -12,6 +12,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // The defaults of a Round.
@@ -26,12 +27,12 @@ const (
 // and grace of the Issuer that wrote each last; it reads all records if Force is set or
 // an installation is new.
 type Round struct {
-	Issuer  *Issuer      // configured as for one workspace
-	Only    string       // the one workspace to refresh, due or not; "" means all
-	New     *Profile     // with Only: creates that workspace if the ledger does not know it; may be nil
-	Workers int          // number of workspaces refreshed at the same time; 0 means 20
-	Force   bool         // replace every token, due or not
-	Each    func(Result) // called for each workspace that was due, one at a time; may be nil
+	Issuer  *Issuer          // configured as for one workspace
+	Only    string           // the one workspace to refresh, due or not; "" means all
+	New     *profile.Profile // with Only: creates that workspace if the ledger does not know it; may be nil
+	Workers int              // number of workspaces refreshed at the same time; 0 means 20
+	Force   bool             // replace every token, due or not
+	Each    func(Result)     // called for each workspace that was due, one at a time; may be nil
 
 	// Stop is closed when no further workspace may be started. Workspaces in work are
 	// finished, and the rest is deferred. A nil Stop is never closed.

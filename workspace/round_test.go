@@ -28,7 +28,7 @@ func (c crowd) settle(n int, repositories string) {
 	c.t.Helper()
 	i := c.run(&mortal{})
 	for k := range n {
-		if _, err := i.Create(c.t.Context(), fmt.Sprintf("sb-%d", k), profile(c.t, repositories), 0); err != nil {
+		if _, err := i.Create(c.t.Context(), fmt.Sprintf("sb-%d", k), profileOf(c.t, repositories), 0); err != nil {
 			c.t.Fatal(err)
 		}
 	}
@@ -281,7 +281,7 @@ func TestPassOverOne(t *testing.T) {
 		t.Errorf("a round over an unknown workspace = %+v, %v, want ErrNotFound", sum, err)
 	}
 	for range 2 { // the second time, the record counts
-		sum, err = (&Round{Issuer: c.run(&mortal{}), Only: "sb-9", New: profile(t, "octo/widgets")}).Run(ctx)
+		sum, err = (&Round{Issuer: c.run(&mortal{}), Only: "sb-9", New: profileOf(t, "octo/widgets")}).Run(ctx)
 		if err != nil || sum.Due != 1 || sum.Refreshed != 1 {
 			t.Errorf("a round that makes it = %+v, %v, want it well", sum, err)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/storetest"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // meddled is a store in which another program writes between two calls of a run.
@@ -128,7 +129,7 @@ func TestARunMintsOnceForAnOwner(t *testing.T) {
 		i := city.run(&mortal{})
 		now := func() time.Time { return city.Now().Add(c.ahead) }
 		i.Now, i.App.Now = now, now
-		if _, err := i.Create(t.Context(), "sb-1", profile(t, "acme/widgets"), c.margin); err != nil {
+		if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), c.margin); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(city.Tokens()); n != 1 {
@@ -151,7 +152,7 @@ func TestTheLongestMarginLeavesNewTokensAlone(t *testing.T) {
 // and a notice, and gets checks with the refresh after the approval.
 func TestOptionalPermissions(t *testing.T) {
 	c := newCity(t)
-	p, err := ParseProfile([]byte(spec("      allowedRepos: [acme/widgets]\n      permissions: [push]\n      optionalPermissions: [checks, clone]\n")))
+	p, err := profile.Parse([]byte(spec("      allowedRepos: [acme/widgets]\n      permissions: [push]\n      optionalPermissions: [checks, clone]\n")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +171,7 @@ func TestOptionalPermissions(t *testing.T) {
 	}
 	c.app = app
 	c.settleIn("zeta")
-	p.Repositories = profile(t, "zeta/widgets").Repositories
+	p.Repositories = profileOf(t, "zeta/widgets").Repositories
 	if r, err = c.run(&mortal{}).Create(t.Context(), "sb-2", p, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +183,7 @@ func TestOptionalPermissions(t *testing.T) {
 // Required permissions are never left out.
 func TestRequiredPermissionsAreNotDegraded(t *testing.T) {
 	c := newCity(t)
-	p, err := ParseProfile([]byte(spec("      allowedRepos: [acme/widgets]\n      permissions: [push, checks]\n      optionalPermissions: [comment]\n")))
+	p, err := profile.Parse([]byte(spec("      allowedRepos: [acme/widgets]\n      permissions: [push, checks]\n      optionalPermissions: [comment]\n")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +201,7 @@ func TestARenamedOrganizationIsNamed(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
 	i.App.Client = &http.Client{Transport: c.Transport()} // GitHub's description has no redirects
-	p := profile(t, "octo/widgets")
+	p := profileOf(t, "octo/widgets")
 	if _, err := i.Create(t.Context(), "sb-1", p, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +220,7 @@ func TestARenamedOrganizationIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id, text := range map[string]string{"sb-1": "octo/widgets", "sb-2": "octo/widgets"} { // with tokens before, and without
-		r, err := i.Create(t.Context(), id, profile(t, text), 0)
+		r, err := i.Create(t.Context(), id, profileOf(t, text), 0)
 		if id == "sb-1" {
 			r, err = i.Refresh(t.Context(), id, true)
 		}
@@ -266,7 +267,7 @@ func TestALivingTokenThatIsNotWantedIsInTheLedger(t *testing.T) {
 			i := city.run(&mortal{})
 			i.App.Client = &http.Client{Transport: spoiler{city.Transport(), c.from, c.to}}
 			city.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), -1)
-			r, err := i.Create(t.Context(), "sb-1", profile(t, strings.Replace(c.repositories, "%d", strconv.FormatInt(repo.ID, 10), 1)), 0)
+			r, err := i.Create(t.Context(), "sb-1", profileOf(t, strings.Replace(c.repositories, "%d", strconv.FormatInt(repo.ID, 10), 1)), 0)
 			if err == nil || r == nil || len(r.Lost(city.Now())) != 1 || len(city.Tokens()) != 1 {
 				t.Fatalf("Create = %+v, %v with %d live tokens, want one that is lost", r, err, len(city.Tokens()))
 			}
@@ -281,7 +282,7 @@ func TestARefusalDoesNotHideWhatWasNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCity(t)
 		c.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Status(http.StatusBadGateway), 1)
-		r, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profile(t, "acme/nothing"), 0)
+		r, err := c.run(&mortal{}).Create(t.Context(), "sb-1", profileOf(t, "acme/nothing"), 0)
 		if err == nil || r == nil || len(r.Lost(c.Now())) != 1 {
 			t.Errorf("Create = %+v, %v, want a refusal and one lost token", r, err)
 		}

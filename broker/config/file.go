@@ -26,7 +26,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/yamlfile"
 	"github.com/gatepass/gatepass/mint"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // DefaultPath is the configuration file if no option names another.
@@ -55,9 +55,9 @@ type File struct {
 	Log        Log    `yaml:"log"`
 	Limits     Limits `yaml:"limits"` // defaults are filled in by Load
 
-	text   []byte                        // the file's bytes
-	Hash   string                        `yaml:"-"` // of the file and the profiles
-	ByName map[string]*workspace.Profile `yaml:"-"` // profiles by metadata.name
+	text   []byte                      // the file's bytes
+	Hash   string                      `yaml:"-"` // of the file and the profiles
+	ByName map[string]*profile.Profile `yaml:"-"` // profiles by metadata.name
 }
 
 // TLS is the broker's own certificate and key.
@@ -227,7 +227,7 @@ func Parse(data []byte) (*File, error) {
 func (f *File) loadProfiles(data []byte, open opener) error {
 	sum := sha256.New()
 	sum.Write(data)
-	f.ByName = map[string]*workspace.Profile{}
+	f.ByName = map[string]*profile.Profile{}
 	var paths []string
 	for _, pattern := range f.Profiles {
 		found, err := filepath.Glob(pattern)
@@ -242,7 +242,7 @@ func (f *File) loadProfiles(data []byte, open opener) error {
 		if err != nil {
 			return fmt.Errorf("profile %s: %w", path, err)
 		}
-		p, err := workspace.ParseProfile(text)
+		p, err := profile.Parse(text)
 		if err != nil {
 			return fmt.Errorf("profile %s: %w", path, err)
 		}

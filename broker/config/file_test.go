@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/broker"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 const whole = `listen: unix:///run/gatepass/broker.sock
@@ -101,11 +101,11 @@ func FuzzParse(f *testing.F) {
 // Parts of a profile that are ignored, or probably not meant, are reported in the
 // broker's log and by --check, because nothing else checks the file.
 func TestWarningsOfProfiles(t *testing.T) {
-	p, err := workspace.ParseProfile([]byte("apiVersion: klankermaker.ai/v1alpha1\nkind: SandboxProfile\nspec: {\"run\\u202etime\": {}, sourceAccess: {mode: none}}\n"))
+	p, err := profile.Parse([]byte("apiVersion: klankermaker.ai/v1alpha1\nkind: SandboxProfile\nspec: {\"run\\u202etime\": {}, sourceAccess: {mode: none}}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &File{ByName: map[string]*workspace.Profile{"b": p, "a": {}}}
+	f := &File{ByName: map[string]*profile.Profile{"b": p, "a": {}}}
 	if got, want := f.Warnings(), []string{`profile b: ignored, since only spec.sourceAccess is read: spec.run\u202etime`}; !slices.Equal(got, want) {
 		t.Errorf("Warnings = %q, want %q", got, want)
 	}

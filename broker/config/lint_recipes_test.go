@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// profile is the profile that the rules of these tests give.
-const profile = "metadata: {name: ci}\nspec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: {contents: write}}}}\n"
+// profileText is the profile that the rules of these tests give.
+const profileText = "metadata: {name: ci}\nspec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: {contents: write}}}}\n"
 
 // load reads a file with these rules, and the profiles ci and agent.
 func load(t *testing.T, callers string) *File {
@@ -24,8 +24,8 @@ func tryLoad(t *testing.T, callers string) (*File, error) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"ci.profile":    profile,
-		"agent.profile": strings.Replace(profile, "name: ci", "name: agent", 1),
+		"ci.profile":    profileText,
+		"agent.profile": strings.Replace(profileText, "name: ci", "name: agent", 1),
 		"broker.yaml":   "listen: unix:///run/broker.sock\naudit: /var/log/audit\nprofiles: [\"" + dir + "/*.profile\"]\ncallers:\n" + callers,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/push"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 const (
@@ -104,7 +104,7 @@ func waitTick(ctx context.Context, tick *time.Ticker) {
 // verifies reports whether a profile of the policy in force asks for verified pushes.
 func (g *Gateway) verifies() bool {
 	return slices.ContainsFunc(g.Access.Broker.Policy().Rules, func(r broker.Rule) bool {
-		return r.Profile != nil && r.Profile.Verify == workspace.VerifyAncestry
+		return r.Profile != nil && r.Profile.Verify == profile.VerifyAncestry
 	})
 }
 

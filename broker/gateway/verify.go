@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/access"
 	"github.com/gatepass/gatepass/broker/gateway/push"
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 const (
@@ -42,7 +42,7 @@ func (p *pushing) plan() (refusal string) {
 	switch p.caller.Profile.Verify {
 	case "":
 		return ""
-	case workspace.VerifyAncestry:
+	case profile.VerifyAncestry:
 	default:
 		return "the profile asks for a verification that this broker does not know"
 	}

@@ -7,11 +7,11 @@ import (
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/test/storetest"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
-func gatewayPolicy(profile, hash string) *broker.Policy {
-	return &broker.Policy{Hash: profile, Rules: []broker.Rule{{Name: "other"}, {Name: "agents", Hash: hash, Profile: &workspace.Profile{Name: profile}, Tokens: broker.TokensNone}}}
+func gatewayPolicy(name, hash string) *broker.Policy {
+	return &broker.Policy{Hash: name, Rules: []broker.Rule{{Name: "other"}, {Name: "agents", Hash: hash, Profile: &profile.Profile{Name: name}, Tokens: broker.TokensNone}}}
 }
 
 func TestGatewaySessions(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/gatepass/gatepass/test/brokertest"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 func TestRevokeTakesEverythingFromOneWorkspace(t *testing.T) {
@@ -169,7 +170,7 @@ func TestKillAnOwner(t *testing.T) {
 // revoked within seconds.
 func TestKillTheApp(t *testing.T) {
 	b := newBench(t)
-	b.Policy.Rules[1].Profile.Sharing = workspace.ShareNothing
+	b.Policy.Rules[1].Profile.Sharing = profile.ShareNothing
 	for i := range 300 {
 		b.MustToken(fmt.Sprintf("sb-%d", i), "acme/widgets", "read")
 	}

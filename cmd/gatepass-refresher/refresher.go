@@ -17,6 +17,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // patience is how long a request for one workspace waits while another run holds the
@@ -102,7 +103,7 @@ func (r *refresher) round(ctx context.Context, stop <-chan struct{}, q request) 
 // adoption returns the profile for a workspace that the ledger does not know, made from
 // the payload if options.adopt is set. It returns nil if there is a record: the record
 // counts.
-func (r *refresher) adoption(ctx context.Context, issuer *workspace.Issuer, q request) (*workspace.Profile, error) {
+func (r *refresher) adoption(ctx context.Context, issuer *workspace.Issuer, q request) (*profile.Profile, error) {
 	_, err := issuer.Load(ctx, q.workspace)
 	if !errors.Is(err, store.ErrNotFound) {
 		return nil, err
@@ -129,8 +130,8 @@ func unknownWorkspace(q request) error {
 }
 
 // profile converts the payload to a profile.
-func (f *frozen) profile() (*workspace.Profile, error) {
-	p := &workspace.Profile{Name: "adopted"}
+func (f *frozen) profile() (*profile.Profile, error) {
+	p := &profile.Profile{Name: "adopted"}
 	for _, text := range f.repositories {
 		pattern, err := mint.ParsePattern(strings.TrimPrefix(text, "github.com/")) // the other system's profiles may have this prefix
 		if err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/storetest"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 var testKey = func() *rsa.PrivateKey {
@@ -114,7 +115,7 @@ func (w *world) settle(ids ...string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p := &workspace.Profile{Name: "test", Access: workspace.Access{Repositories: []mint.Pattern{pattern}, Permissions: mint.PermissionLevels(map[string]string{"contents": "write"})}}
+	p := &profile.Profile{Name: "test", Access: profile.Access{Repositories: []mint.Pattern{pattern}, Permissions: mint.PermissionLevels(map[string]string{"contents": "write"})}}
 	for _, id := range ids {
 		if _, err := i.Create(w.t.Context(), id, p, 0); err != nil {
 			w.t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 	"github.com/urfave/cli/v2"
 )
 
@@ -91,7 +91,7 @@ func (cmd appCommands) status(c *cli.Context) error {
 	}
 	var needs issuing.Needs
 	for _, path := range c.StringSlice("profile") {
-		p, err := workspace.LoadProfile(path)
+		p, err := profile.Load(path)
 		if err != nil {
 			return err
 		}

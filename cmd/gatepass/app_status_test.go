@@ -10,8 +10,8 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// profile writes a profile that needs these permissions on acme.
-func profile(t *testing.T, permissions string) (path string) {
+// writeProfile writes a profile that needs these permissions on acme.
+func writeProfile(t *testing.T, permissions string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "agent.yaml")
 	text := "spec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: " + permissions + "}}}\n"
@@ -27,7 +27,7 @@ func TestAppStatusOfWhatIsInOrder(t *testing.T) {
 	w.add()
 	w.put(map[string]string{"installation-id": "11"})
 	before := w.kept()
-	for _, args := range [][]string{nil, {"--profile", profile(t, "[clone, push]")}} {
+	for _, args := range [][]string{nil, {"--profile", writeProfile(t, "[clone, push]")}} {
 		out, errs, status := w.run(t, append([]string{"app", "status"}, args...)...)
 		if status != 0 || errs != "" {
 			t.Errorf("app status %q = %d, %q, want 0", args, status, errs)
@@ -60,7 +60,7 @@ func TestAppStatusSaysWhoHasToGrant(t *testing.T) {
 	w := newStoreWorld(t)
 	w.install("acme", 11)
 	w.add()
-	checks := []string{"app", "status", "--profile", profile(t, "{contents: read, checks: write}")}
+	checks := []string{"app", "status", "--profile", writeProfile(t, "{contents: read, checks: write}")}
 	fails := func(name string, want ...string) {
 		t.Helper()
 		out, errs, status := w.run(t, checks...)

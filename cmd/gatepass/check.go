@@ -14,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/yamlfile"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 	"github.com/urfave/cli/v2"
 )
 
@@ -185,7 +185,7 @@ func checkWorkspaceFile(path string) ([]string, error) {
 }
 
 func checkProfile(path string) ([]string, error) {
-	p, err := workspace.LoadProfile(path)
+	p, err := profile.Load(path)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 	"github.com/urfave/cli/v2"
 )
 
@@ -107,7 +108,7 @@ func checkKM(c *cli.Context, ids []string) error {
 
 // takeOver adds sandboxes to the ledger, or says what that would do.
 func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids []string) error {
-	p, err := workspace.LoadProfile(c.Args().First())
+	p, err := profile.Load(c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids [
 }
 
 // stricter returns what gatepass refuses but the first system allowed.
-func stricter(p *workspace.Profile) []string {
+func stricter(p *profile.Profile) []string {
 	if len(p.Refs) == 0 {
 		return []string{"the profile has no allowedRefs: nothing may be pushed; the other system allowed every ref"}
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // deliver writes a token where the first system does, and returns it.
@@ -138,7 +138,7 @@ func TestWhatKMAllowedAndGatepassDoesNot(t *testing.T) {
 		"spec: {sourceAccess: {github: {allowedRepos: [a/b], allowedRefs: [\"release/*\"]}}}": "release/* stays",
 		"spec: {sourceAccess: {github: {allowedRepos: [a/b], allowedRefs: [main]}}}":          "forced pushes",
 	} {
-		p, err := workspace.ParseProfile([]byte(text))
+		p, err := profile.Parse([]byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 	"github.com/urfave/cli/v2"
 )
 
@@ -25,7 +26,7 @@ func (cmd workspaceCommands) create(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := workspace.LoadProfile(c.Args().First())
+	p, err := profile.Load(c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func (cmd workspaceCommands) excuse(c *cli.Context, id string, problem error) er
 
 // policyFile returns the text of the workspace file. It is made before any token is
 // minted, so that a mistake in it has no effect.
-func (cmd workspaceCommands) policyFile(c *cli.Context, id string, p *workspace.Profile, github string) ([]byte, error) {
+func (cmd workspaceCommands) policyFile(c *cli.Context, id string, p *profile.Profile, github string) ([]byte, error) {
 	if c.String("policy-out") == "" {
 		return nil, nil
 	}
@@ -139,7 +140,7 @@ func (cmd workspaceCommands) policyFile(c *cli.Context, id string, p *workspace.
 }
 
 // source returns the source from which a workspace of that profile reads its tokens.
-func (cmd workspaceCommands) source(c *cli.Context, p *workspace.Profile) (string, error) {
+func (cmd workspaceCommands) source(c *cli.Context, p *profile.Profile) (string, error) {
 	storeURL, err := issuing.StoreURL(c.String("store"), cmd.getenv)
 	if err != nil {
 		return "", err
@@ -226,7 +227,7 @@ type previewToken struct {
 }
 
 // preview shows what create would do. It mints and writes nothing.
-func (cmd workspaceCommands) preview(c *cli.Context, i *workspace.Issuer, id string, p *workspace.Profile) error {
+func (cmd workspaceCommands) preview(c *cli.Context, i *workspace.Issuer, id string, p *profile.Profile) error {
 	tokens, err := workspace.Previews(c.Context, i.Store, id, p)
 	if err != nil {
 		return usererr.Wrap("preview workspace "+id, err, "")

@@ -22,6 +22,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // age is the age of the tokens of a fleet: each has a quarter of an hour left.
@@ -97,7 +98,7 @@ func (f *fleet) settle(ctx context.Context, n int, now func() time.Time) error {
 		return err
 	}
 	app.Now = now
-	p, err := workspace.ParseProfile([]byte("spec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: [push]}}}"))
+	p, err := profile.Parse([]byte("spec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: [push]}}}"))
 	if err != nil {
 		return err
 	}

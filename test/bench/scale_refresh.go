@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // A cost is the average cost of one of n things.
@@ -29,7 +30,7 @@ func (w *scaleWorld) refreshed(n int) (cost, error) {
 	if err != nil {
 		return cost{}, err
 	}
-	p, err := workspace.ParseProfile([]byte(fleetProfile))
+	p, err := profile.Parse([]byte(fleetProfile))
 	if err != nil {
 		return cost{}, err
 	}

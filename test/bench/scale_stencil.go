@@ -13,6 +13,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // A stencil is a workspace whose entries the product itself wrote into a store. Copies
@@ -58,7 +59,7 @@ const fleetProfile = "metadata: {name: fleet}\nspec: {sourceAccess: {github: {al
 // newStencils makes the product write two workspaces: one with a delivered and a vended
 // token, and one whose vended token has expired.
 func newStencils(ctx context.Context, s store.Store, app *mint.App) (live, over stencil, err error) {
-	p, err := workspace.ParseProfile([]byte(fleetProfile))
+	p, err := profile.Parse([]byte(fleetProfile))
 	if err != nil {
 		return live, over, err
 	}

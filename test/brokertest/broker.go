@@ -27,6 +27,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/storetest"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // OperatorToken is the bearer token of the operator "night" of a Broker.
@@ -202,9 +203,9 @@ func (b *Broker) policy() *broker.Policy {
 }
 
 // Profile parses a profile.
-func (b *Broker) Profile(name, repos, permissions string) *workspace.Profile {
+func (b *Broker) Profile(name, repos, permissions string) *profile.Profile {
 	b.T.Helper()
-	p, err := workspace.ParseProfile([]byte("metadata: {name: " + name + "}\nspec: {sourceAccess: {github: {allowedRepos: " + repos + ", permissions: " + permissions + "}}}"))
+	p, err := profile.Parse([]byte("metadata: {name: " + name + "}\nspec: {sourceAccess: {github: {allowedRepos: " + repos + ", permissions: " + permissions + "}}}"))
 	if err != nil {
 		b.T.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/gatepass/gatepass/test/connectproxy"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/storetest"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // everything is the permissions of a Gateway's App; a profile limits them for a token.
@@ -123,7 +123,7 @@ func (g *Gateway) install(upstream *access.Upstream, client *http.Client) *mint.
 // the configuration does.
 func (g *Gateway) SetProfile(github string) {
 	g.t.Helper()
-	p, err := workspace.ParseProfile([]byte("metadata: {name: agent}\nspec: {sourceAccess: {github: " + github + "}}"))
+	p, err := profile.Parse([]byte("metadata: {name: agent}\nspec: {sourceAccess: {github: " + github + "}}"))
 	if err != nil {
 		g.t.Fatal(err)
 	}

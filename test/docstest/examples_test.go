@@ -14,7 +14,7 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/operator/apps"
 	"github.com/gatepass/gatepass/operator/render"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -44,7 +44,7 @@ var readers = []reader{
 	{[]string{"mirror:\n  image:"}, func(_ *testing.T, text string) error { _, err := readGitLab(text); return err }},
 	{[]string{"app_id:", "vault:"}, operatorConfig},
 	{[]string{"config:", "broker:"}, chartValues},
-	{[]string{"spec:", "metadata:", "apiVersion:"}, func(_ *testing.T, text string) error { _, err := workspace.ParseProfile([]byte(text)); return err }},
+	{[]string{"spec:", "metadata:", "apiVersion:"}, func(_ *testing.T, text string) error { _, err := profile.Parse([]byte(text)); return err }},
 	{[]string{"workspace:", "hosts:", "strict:"}, func(_ *testing.T, text string) error { _, err := config.Parse([]byte(text)); return err }},
 	{[]string{"source:"}, sources},
 	{[]string{"secret:"}, secretShape},

@@ -19,7 +19,7 @@ import (
 	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // An Access is shared by the parts of a gateway. All fields except Author must be set.
@@ -206,7 +206,7 @@ func (a *Access) Own(ctx context.Context, repo api.Repo) (broker.Grant, error) {
 	if err != nil {
 		return broker.Grant{}, err
 	}
-	p := &workspace.Profile{Name: OwnID, Sharing: workspace.ShareNothing}
+	p := &profile.Profile{Name: OwnID, Sharing: profile.ShareNothing}
 	p.Repositories, p.Permissions = []mint.Pattern{pattern}, mint.PermissionLevels(map[string]string{"contents": "write"})
 	return a.Token(ctx, Caller{Workspace: broker.Workspace{ID: OwnID, Profile: p, Policy: a.Broker.Policy()}}, repo, Write)
 }
@@ -216,7 +216,7 @@ func (a *Access) Own(ctx context.Context, repo api.Repo) (broker.Grant, error) {
 // Tokens for the API never have them.
 var movesRefs = []string{"administration", "merge_queues", "workflows"}
 
-func permissionsFor(p *workspace.Profile, use Use) map[string]string {
+func permissionsFor(p *profile.Profile, use Use) map[string]string {
 	levels := p.Permissions.Levels()
 	switch use {
 	case Write:
@@ -243,7 +243,7 @@ func apiPermissions(levels map[string]string) map[string]string {
 }
 
 // mayPush reports whether the profile's permissions allow a push.
-func mayPush(p *workspace.Profile) bool {
+func mayPush(p *profile.Profile) bool {
 	return len(mint.Lacking(permissionsFor(p, Write), p.Most().Levels())) == 0
 }
 

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // The token for GitHub's API has the profile's permissions, but cannot move a ref.
@@ -22,7 +22,7 @@ func TestPermissions(t *testing.T) {
 		{"{contents: write, administration: write, merge_queues: write, workflows: write}", "map[contents:read]", "map[contents:write workflows:write]", "map[contents:read]"},
 		{"{issues: write}", "map[contents:read]", "map[contents:write]", "map[issues:write]"},
 	} {
-		p, err := workspace.ParseProfile([]byte("spec: {sourceAccess: {github: {allowedRepos: [a/b], permissions: " + c.permissions + "}}}"))
+		p, err := profile.Parse([]byte("spec: {sourceAccess: {github: {allowedRepos: [a/b], permissions: " + c.permissions + "}}}"))
 		if err != nil {
 			t.Fatal(err)
 		}

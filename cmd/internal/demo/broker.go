@@ -27,7 +27,7 @@ import (
 	"github.com/gatepass/gatepass/credential/filestore"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // apiPath is where the double serves its REST API, as an Enterprise Server does.
@@ -140,7 +140,7 @@ func (local) Identify(ctx context.Context, _ *http.Request) (broker.Caller, erro
 
 // allow sets a policy whose only rule is for the workspace.
 func (s *source) allow(limit broker.TokenLimit) error {
-	p, err := workspace.ParseProfile([]byte(profile))
+	p, err := profile.Parse([]byte(profileText))
 	if err != nil {
 		return err
 	}

@@ -130,9 +130,9 @@ func (d *demo) commitOf(ctx context.Context, revision string) (string, error) {
 	return strings.TrimSpace(out), nil
 }
 
-// profile is the profile that a platform engineer writes once for each kind of
+// profileText is the profile that a platform engineer writes once for each kind of
 // workspace.
-const profile = `spec:
+const profileText = `spec:
   sourceAccess:
     github:
       allowedRepos: [acme/widgets, "globex/*"]

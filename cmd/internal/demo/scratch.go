@@ -138,7 +138,7 @@ func (d *demo) writeFiles(ctx context.Context) error {
 	d.env["GATEPASS_STORE"] = "file://" + filepath.Join(d.home, "store")
 	err := errors.Join(
 		os.WriteFile(filepath.Join(d.home, "app.pem"), d.github.pem, 0o600),
-		os.WriteFile(filepath.Join(d.home, "profile.yaml"), []byte(profile), 0o644),
+		os.WriteFile(filepath.Join(d.home, "profile.yaml"), []byte(profileText), 0o644),
 		os.WriteFile(d.env["GATEPASS_CONFIG"], []byte(d.workspaceFile("")), 0o644),
 		os.WriteFile(ca, d.github.CAPEM(), 0o644),
 	)

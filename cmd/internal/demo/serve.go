@@ -168,7 +168,7 @@ operators:
 		filepath.Join(p.home, "profile.yaml"), issuerName, p.issuer.keys, os.Getuid(), workspaceID, hex.EncodeToString(hash[:]))
 	return errors.Join(
 		os.WriteFile(filepath.Join(p.home, "gateway.yaml"), []byte(gateway), 0o600),
-		os.WriteFile(filepath.Join(p.home, "profile.yaml"), []byte("metadata: {name: playground}\n"+profile), 0o600),
+		os.WriteFile(filepath.Join(p.home, "profile.yaml"), []byte("metadata: {name: playground}\n"+profileText), 0o600),
 		os.WriteFile(filepath.Join(p.home, "broker.yaml"), []byte(broker), 0o600),
 	)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // facts are the data that were gathered. They hold no decisions.
@@ -128,7 +129,7 @@ func (l *ledgerFacts) needs() issuing.Needs {
 	var n issuing.Needs
 	for _, r := range l.records {
 		if !r.Destroying {
-			n.Profiles = append(n.Profiles, &workspace.Profile{Name: r.Profile, Access: r.Access})
+			n.Profiles = append(n.Profiles, &profile.Profile{Name: r.Profile, Access: r.Access})
 		}
 	}
 	return n

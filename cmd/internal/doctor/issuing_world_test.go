@@ -18,6 +18,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // A world is a GitHub with an App that is installed on acme, a store that has it, and
@@ -112,7 +113,7 @@ func (w *world) issuer() *workspace.Issuer {
 
 func (w *world) create(id, repositories string) error {
 	w.t.Helper()
-	p, err := workspace.ParseProfile([]byte("spec: {sourceAccess: {github: {allowedRepos: [" + repositories + "], permissions: [clone]}}}"))
+	p, err := profile.Parse([]byte("spec: {sourceAccess: {github: {allowedRepos: [" + repositories + "], permissions: [clone]}}}"))
 	w.must(err)
 	_, err = w.issuer().Create(w.t.Context(), id, p, 0)
 	return err

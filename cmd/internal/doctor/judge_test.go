@@ -11,6 +11,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
@@ -123,7 +124,7 @@ func TestEnds(t *testing.T) {
 // record returns a record with a token for acme that expires after that time.
 func record(t *testing.T, repositories string, left time.Duration) *workspace.Record {
 	t.Helper()
-	r := &workspace.Record{ID: "x", Access: workspace.Access{Permissions: mint.PermissionLevels(map[string]string{"contents": "read"})}}
+	r := &workspace.Record{ID: "x", Access: profile.Access{Permissions: mint.PermissionLevels(map[string]string{"contents": "read"})}}
 	for text := range strings.FieldsSeq(repositories) {
 		p, err := mint.ParsePattern(text)
 		if err != nil {

@@ -16,7 +16,7 @@ import (
 
 	brokerconfig "github.com/gatepass/gatepass/broker/config"
 	"github.com/gatepass/gatepass/config"
-	"github.com/gatepass/gatepass/workspace"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 var update = flag.Bool("update", false, "write docs/reference anew")
@@ -76,7 +76,7 @@ func parse(f File, text []byte) error {
 		_, err := config.Parse(text)
 		return err
 	case "profile":
-		_, err := workspace.ParseProfile(text)
+		_, err := profile.Parse(text)
 		return err
 	}
 	_, err := brokerconfig.Parse(text)

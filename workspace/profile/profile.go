@@ -1,15 +1,18 @@
-// Package workspace is the issuing side of a workspace: the profile that says what it
-// may do, the ledger record of its tokens, and the Issuer that mints and revokes them.
-package workspace
+// Package profile reads the files that say what the workspaces of one kind may access
+// and push.
+package profile
 
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/gatepass/gatepass/hooks/refs"
@@ -53,6 +56,55 @@ type Profile struct {
 // RefsOf returns the refs that the workspace of that id may push.
 func (p *Profile) RefsOf(id string) []refs.Entry { return refs.ForWorkspace(p.Refs, id) }
 
+// Access is what the tokens of a workspace open, as stated in the profile and stored in
+// the ledger. The zero Access opens nothing.
+//
+// Patterns are resolved anew for each token, because installations and repositories
+// change.
+type Access struct {
+	Repositories []mint.Pattern   `json:"repositories"` // empty means no access to GitHub at all
+	Permissions  mint.Permissions `json:"permissions"`
+	// Optional are permissions that a token gets only if the installation grants them.
+	// The zero value is none.
+	Optional mint.Permissions `json:"optional_permissions,omitzero"`
+}
+
+// HasAccess reports whether a workspace gets any token.
+func (a Access) HasAccess() bool { return len(a.Repositories) > 0 }
+
+// Most returns the permissions including the optional ones.
+func (a Access) Most() mint.Permissions { return a.Permissions.With(a.Optional) }
+
+// Grant returns a digest of what the owner's token is for.
+func (a Access) Grant(owner string) string {
+	var texts []string
+	for _, p := range a.Repositories {
+		if p.Everything() || p.Owner() == owner {
+			texts = append(texts, strings.ToLower(p.String()))
+		}
+	}
+	slices.Sort(texts)
+	said, err := json.Marshal([]any{texts, a.Permissions.Levels(), a.Optional.Levels()}) // a map's keys are sorted
+	if err != nil {
+		return "" // never: there are only texts
+	}
+	sum := sha256.Sum256(said)
+	return base64.RawStdEncoding.EncodeToString(sum[:9])
+}
+
+// Check returns an error for access that no profile can give.
+func (a Access) Check() error {
+	var bad []error
+	if len(a.Repositories) > 0 {
+		// Levels is also empty for "all", which a profile cannot have.
+		bad = append(bad, mint.PermissionLevels(a.Permissions.Levels()).Validate())
+	}
+	if !a.Optional.IsZero() {
+		bad = append(bad, a.Optional.Validate())
+	}
+	return usererr.Join(bad...)
+}
+
 // Verification is how a forced push is distinguished from a fast-forward, which a
 // push's list of refs does not show.
 type Verification string
@@ -71,9 +123,9 @@ const (
 	ShareNothing   Sharing = "workspace" // each workspace has its own tokens
 )
 
-// LoadProfile reads a profile's file. The error is one line with the file's name and
+// Load reads a profile's file. The error is one line with the file's name and
 // all its mistakes.
-func LoadProfile(path string) (*Profile, error) {
+func Load(path string) (*Profile, error) {
 	what := "read the profile " + path
 	f, err := os.Open(path)
 	if err != nil {
@@ -87,7 +139,7 @@ func LoadProfile(path string) (*Profile, error) {
 	if err != nil {
 		return nil, usererr.Wrap(what, err, "")
 	}
-	p, err := ParseProfile(data)
+	p, err := Parse(data)
 	if err != nil {
 		return nil, usererr.Wrap(what, err, "correct the file")
 	}
@@ -95,12 +147,12 @@ func LoadProfile(path string) (*Profile, error) {
 	return p, nil
 }
 
-// ParseProfile parses a profile: with apiVersion, kind, metadata and spec, or spec
+// Parse parses a profile: with apiVersion, kind, metadata and spec, or spec
 // alone. Unknown and repeated keys, bad patterns, and entries that repeat or contradict
 // others are errors. It reports them together, as [Problems].
 //
 // Without permissions, a workspace may clone and, if refs may be pushed, push.
-func ParseProfile(data []byte) (*Profile, error) {
+func Parse(data []byte) (*Profile, error) {
 	if len(data) > maxProfile {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxProfile)
 	}
@@ -114,7 +166,7 @@ func ParseProfile(data []byte) (*Profile, error) {
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it holds more than one YAML document")
 	}
-	var r profileReader
+	var r reader
 	r.document(document.Content[0])
 	if err := r.problems.err(); err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package workspace
+package profile
 
 import (
 	"maps"
@@ -35,7 +35,7 @@ spec:
 // Profiles that work with the first system are read as they are: keys that are not
 // about GitHub are ignored, and one warning says so.
 func TestAProfileOfTheFirstSystemIsReadAsItIs(t *testing.T) {
-	p, err := ParseProfile([]byte(sandbox))
+	p, err := Parse([]byte(sandbox))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestTheModeOfSourceAccessIsNotWidened(t *testing.T) {
 		{"none after lists", "{" + lists + ", mode: none}", false},
 		{"an alias of none", "{mode: &m none, " + lists + "}\n  other: *m", false},
 	} {
-		p, err := ParseProfile([]byte(sandboxOf(c.sourceAccess)))
+		p, err := Parse([]byte(sandboxOf(c.sourceAccess)))
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
@@ -88,12 +88,12 @@ func TestTheModeOfSourceAccessIsNotWidened(t *testing.T) {
 
 func TestPermissionsOfTheFirstSystem(t *testing.T) {
 	for text, want := range map[string]string{"[read]": "read", "[read, write]": "write", "[clone, push]": "write"} {
-		p, err := ParseProfile([]byte(sandboxOf("{github: {allowedRepos: [a/b], permissions: " + text + "}}")))
+		p, err := Parse([]byte(sandboxOf("{github: {allowedRepos: [a/b], permissions: " + text + "}}")))
 		if err != nil || p.Permissions.Levels()["contents"] != want {
 			t.Errorf("permissions %s = %v, %v, want contents: %s", text, p, err, want)
 		}
 	}
-	if p, err := ParseProfile([]byte(spec("      permissions: [read]\n"))); err == nil {
+	if p, err := Parse([]byte(spec("      permissions: [read]\n"))); err == nil {
 		t.Errorf("permissions [read] of our own profile = %v, want an error", p)
 	}
 }
@@ -105,7 +105,7 @@ func TestAProfileThatExtendsAnotherSaysAllItself(t *testing.T) {
 		return strings.Replace(sandboxOf(sourceAccess), "metadata:", "extends: hardened\nmetadata:", 1)
 	}
 	for _, whole := range []string{"{mode: none}", "{mode: allowlist, github: {allowedRepos: [a/b], allowedRefs: [], permissions: [read]}}"} {
-		if p, err := ParseProfile([]byte(extends(whole))); err != nil {
+		if p, err := Parse([]byte(extends(whole))); err != nil {
 			t.Errorf("%s: %v, %v, want it read", whole, p, err)
 		}
 	}
@@ -114,7 +114,7 @@ func TestAProfileThatExtendsAnotherSaysAllItself(t *testing.T) {
 		"{github: {allowedRepos: [a/b], allowedRefs: [main], permissions: [push]}}": "is inherited: mode",
 		"{mode: allowlist, github: {allowedRepos: [a/b], allowedRefs: [main]}}":     "is inherited: github.permissions",
 	} {
-		if p, err := ParseProfile([]byte(extends(part))); err == nil || !strings.Contains(err.Error(), want) {
+		if p, err := Parse([]byte(extends(part))); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("extends with %s = %v, %v, want an error with %q", part, p, err, want)
 		}
 	}
@@ -125,7 +125,7 @@ func TestAProfileThatExtendsAnotherSaysAllItself(t *testing.T) {
 func TestAProfileOfTheSecondVersionInheritsNoPermissions(t *testing.T) {
 	second := func(sourceAccess string) (*Profile, error) {
 		text := strings.Replace(sandboxOf(sourceAccess), "metadata:", "extends: [base, hardened]\nmetadata:", 1)
-		return ParseProfile([]byte(strings.Replace(text, "v1alpha1", "v1alpha2", 1)))
+		return Parse([]byte(strings.Replace(text, "v1alpha1", "v1alpha2", 1)))
 	}
 	if p, err := second("{mode: allowlist, github: {allowedRepos: [a/b], allowedRefs: [main]}}"); err != nil || p.Permissions.Levels()["contents"] != "write" {
 		t.Errorf("a whole one = %v, %v, want it read", p, err)
@@ -164,9 +164,9 @@ func TestNothingHidesInAProfileOfTheFirstSystem(t *testing.T) {
 		{"no permissions", sandboxOf("{github: {allowedRepos: [a/b], permissions: []}}"), "not empty"},
 		{"an alias of itself", sandboxOf("&a {github: *a}"), "unknown key"},
 	} {
-		p, err := ParseProfile([]byte(c.text))
+		p, err := Parse([]byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: ParseProfile = %v, %v, want an error of one line with %q", c.name, p, err, c.want)
+			t.Errorf("%s: Parse = %v, %v, want an error of one line with %q", c.name, p, err, c.want)
 		}
 	}
 }
@@ -177,8 +177,8 @@ func TestIgnoredKeysAreNamedWithinABound(t *testing.T) {
 	for c := 'a'; c <= 'z'; c++ {
 		text += "  " + strings.Repeat(string(c), 1000) + ": {}\n"
 	}
-	p, err := ParseProfile([]byte(text))
+	p, err := Parse([]byte(text))
 	if err != nil || len(p.Warnings) != 1 || len(p.Warnings[0]) > 2000 || !strings.HasSuffix(p.Warnings[0], " and 6 more") {
-		t.Errorf("ParseProfile = %v, %v, want one short warning", p, err)
+		t.Errorf("Parse = %v, %v, want one short warning", p, err)
 	}
 }

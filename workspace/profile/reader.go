@@ -1,4 +1,4 @@
-package workspace
+package profile
 
 import (
 	"cmp"
@@ -35,8 +35,8 @@ func (p Problems) err() error {
 	return p
 }
 
-// A profileReader walks a file's nodes, so that it finds every mistake with its place.
-type profileReader struct {
+// A reader walks a file's nodes, so that it finds every mistake with its place.
+type reader struct {
 	problems Problems
 	profile  Profile
 
@@ -48,17 +48,17 @@ type profileReader struct {
 }
 
 // keys calls the reader of each key of a mapping. A null is a mapping without keys.
-func (r *profileReader) keys(node *yaml.Node, what string, known map[string]func(*yaml.Node)) (seen map[string]*yaml.Node) {
+func (r *reader) keys(node *yaml.Node, what string, known map[string]func(*yaml.Node)) (seen map[string]*yaml.Node) {
 	return r.read(node, what, known, false)
 }
 
 // someKeys is like keys, for a mapping in which a sandbox profile may have keys to
 // ignore.
-func (r *profileReader) someKeys(node *yaml.Node, what string, known map[string]func(*yaml.Node)) (seen map[string]*yaml.Node) {
+func (r *reader) someKeys(node *yaml.Node, what string, known map[string]func(*yaml.Node)) (seen map[string]*yaml.Node) {
 	return r.read(node, what, known, r.isSandbox)
 }
 
-func (r *profileReader) read(node *yaml.Node, what string, known map[string]func(*yaml.Node), ignores bool) (seen map[string]*yaml.Node) {
+func (r *reader) read(node *yaml.Node, what string, known map[string]func(*yaml.Node), ignores bool) (seen map[string]*yaml.Node) {
 	node = resolve(node)
 	seen = map[string]*yaml.Node{}
 	if isNull(node) {
@@ -89,7 +89,7 @@ func (r *profileReader) read(node *yaml.Node, what string, known map[string]func
 	return seen
 }
 
-func (r *profileReader) document(node *yaml.Node) {
+func (r *reader) document(node *yaml.Node) {
 	ignore := func(*yaml.Node) {}
 	known := map[string]func(*yaml.Node){
 		"apiVersion": r.exactly("apiVersion", apiVersion),
@@ -122,7 +122,7 @@ func (r *profileReader) document(node *yaml.Node) {
 	}
 }
 
-func (r *profileReader) exactly(key, want string) func(*yaml.Node) {
+func (r *reader) exactly(key, want string) func(*yaml.Node) {
 	return func(node *yaml.Node) {
 		if got := resolve(node); got.Kind != yaml.ScalarNode || got.Value != want {
 			r.problems.at(node, "%s is %s here, not %q", key, want, got.Value)
@@ -130,7 +130,7 @@ func (r *profileReader) exactly(key, want string) func(*yaml.Node) {
 	}
 }
 
-func (r *profileReader) name(node *yaml.Node) {
+func (r *reader) name(node *yaml.Node) {
 	text, ok := r.text(node, "a name")
 	if ok && store.CheckWorkspace(text) != nil {
 		r.problems.at(node, "%q is no name; it has letters, digits, dots, hyphens and underscores", text)
@@ -139,7 +139,7 @@ func (r *profileReader) name(node *yaml.Node) {
 	r.profile.Name = text
 }
 
-func (r *profileReader) sourceAccess(node *yaml.Node) {
+func (r *reader) sourceAccess(node *yaml.Node) {
 	known := map[string]func(*yaml.Node){"github": r.github}
 	if r.isSandbox {
 		known["mode"] = r.mode
@@ -147,7 +147,7 @@ func (r *profileReader) sourceAccess(node *yaml.Node) {
 	r.keys(node, "sourceAccess", known)
 }
 
-func (r *profileReader) github(node *yaml.Node) {
+func (r *reader) github(node *yaml.Node) {
 	seen := r.keys(node, "github", map[string]func(*yaml.Node){
 		"allowedRepos": r.repositories,
 		"allowedRefs":  r.refs,
@@ -179,7 +179,7 @@ func (r *profileReader) github(node *yaml.Node) {
 
 // warnOfForceInTwoSteps warns about rules that allow in two pushes what verify refuses
 // in one.
-func (r *profileReader) warnOfForceInTwoSteps() {
+func (r *reader) warnOfForceInTwoSteps() {
 	for _, e := range r.profile.Refs {
 		if r.profile.Verify == VerifyAncestry && slices.Contains(e.Allow, refs.Delete) && slices.Contains(e.Allow, refs.Create) && !slices.Contains(e.Allow, refs.Force) {
 			r.profile.Warnings = append(r.profile.Warnings, "verify does not stop "+e.Ref+" from being deleted and created anew, which amounts to a forced push; leave out delete")
@@ -197,7 +197,7 @@ func defaultPermissions(refs []refs.Entry) mint.Permissions {
 	return mint.PermissionLevels(map[string]string{"contents": level})
 }
 
-func (r *profileReader) sharing(node *yaml.Node) {
+func (r *reader) sharing(node *yaml.Node) {
 	text, ok := r.text(node, "a way of sharing")
 	r.profile.Sharing = Sharing(text)
 	if ok && r.profile.Sharing != ShareInProfile && r.profile.Sharing != ShareNothing {
@@ -205,7 +205,7 @@ func (r *profileReader) sharing(node *yaml.Node) {
 	}
 }
 
-func (r *profileReader) verify(node *yaml.Node) {
+func (r *reader) verify(node *yaml.Node) {
 	text, ok := r.text(node, "a way to verify pushes")
 	r.profile.Verify = Verification(text)
 	if ok && r.profile.Verify != VerifyAncestry {
@@ -213,7 +213,7 @@ func (r *profileReader) verify(node *yaml.Node) {
 	}
 }
 
-func (r *profileReader) repositories(node *yaml.Node) {
+func (r *reader) repositories(node *yaml.Node) {
 	var places []*yaml.Node
 	for _, item := range r.list(node, "allowedRepos") {
 		text, ok := r.text(item, "a repository pattern")
@@ -241,7 +241,7 @@ func (r *profileReader) repositories(node *yaml.Node) {
 	}
 }
 
-func (r *profileReader) publicRead(node *yaml.Node) {
+func (r *reader) publicRead(node *yaml.Node) {
 	for _, item := range r.list(node, "publicRead") {
 		text, ok := r.text(item, "a repository pattern")
 		if !ok {
@@ -256,7 +256,7 @@ func (r *profileReader) publicRead(node *yaml.Node) {
 	}
 }
 
-func (r *profileReader) refs(node *yaml.Node) {
+func (r *reader) refs(node *yaml.Node) {
 	first := map[string]*yaml.Node{}
 	verbs := map[string]string{}
 	for _, item := range r.list(node, "allowedRefs") {
@@ -302,7 +302,7 @@ func placed(node *yaml.Node, err error) Problem {
 	return p
 }
 
-func (r *profileReader) permissions(node *yaml.Node, into *mint.Permissions, key, otherwise string) {
+func (r *reader) permissions(node *yaml.Node, into *mint.Permissions, key, otherwise string) {
 	node = resolve(node)
 	switch {
 	case node.Kind == yaml.MappingNode && len(node.Content) > 0:
@@ -314,7 +314,7 @@ func (r *profileReader) permissions(node *yaml.Node, into *mint.Permissions, key
 	}
 }
 
-func (r *profileReader) verbs(node *yaml.Node) (p mint.Permissions) {
+func (r *reader) verbs(node *yaml.Node) (p mint.Permissions) {
 	var names []string
 	for _, item := range node.Content {
 		verb, ok := r.text(item, "a permission verb")
@@ -340,7 +340,7 @@ func (r *profileReader) verbs(node *yaml.Node) (p mint.Permissions) {
 	return p
 }
 
-func (r *profileReader) levels(node *yaml.Node) mint.Permissions {
+func (r *reader) levels(node *yaml.Node) mint.Permissions {
 	levels := map[string]string{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key := node.Content[i]
@@ -359,7 +359,7 @@ func (r *profileReader) levels(node *yaml.Node) mint.Permissions {
 }
 
 // list returns the items of a list; null is an empty list.
-func (r *profileReader) list(node *yaml.Node, what string) []*yaml.Node {
+func (r *reader) list(node *yaml.Node, what string) []*yaml.Node {
 	node = resolve(node)
 	if isNull(node) {
 		return nil
@@ -371,7 +371,7 @@ func (r *profileReader) list(node *yaml.Node, what string) []*yaml.Node {
 	return node.Content
 }
 
-func (r *profileReader) text(node *yaml.Node, what string) (string, bool) {
+func (r *reader) text(node *yaml.Node, what string) (string, bool) {
 	node = resolve(node)
 	if node.Kind != yaml.ScalarNode || isNull(node) || node.Value == "" {
 		r.problems.at(node, "%s is a text that is not empty", what)

@@ -1,4 +1,4 @@
-package workspace
+package profile
 
 import (
 	"errors"
@@ -23,8 +23,8 @@ spec:
       permissions: [clone, push, comment]
 `
 
-func TestParseProfileReadsEveryKey(t *testing.T) {
-	p, err := ParseProfile([]byte(whole))
+func TestParseReadsEveryKey(t *testing.T) {
+	p, err := Parse([]byte(whole))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func spec(github string) string {
 	return "spec:\n  sourceAccess:\n    github:\n" + github
 }
 
-func TestParseProfilePermissions(t *testing.T) {
+func TestParsePermissions(t *testing.T) {
 	for _, c := range []struct {
 		name, github string
 		want         map[string]string
@@ -59,25 +59,25 @@ func TestParseProfilePermissions(t *testing.T) {
 		// The first system's profiles have no permissions.
 		{"none and refs to push", "      allowedRepos: [a/b]\n      allowedRefs: [main]\n", map[string]string{"contents": "write"}},
 	} {
-		p, err := ParseProfile([]byte(spec(c.github)))
+		p, err := Parse([]byte(spec(c.github)))
 		if err != nil || !maps.Equal(p.Permissions.Levels(), c.want) {
 			t.Errorf("%s: permissions = %v, %v, want %v", c.name, p, err, c.want)
 		}
 	}
 }
 
-func TestParseProfileWithoutRepositoriesGivesNoAccess(t *testing.T) {
+func TestParseWithoutRepositoriesGivesNoAccess(t *testing.T) {
 	for _, text := range []string{
 		"spec:\n", "spec: {}\n", "spec: {sourceAccess: {}}\n", "spec: {sourceAccess: {github: {}}}\n",
 		spec("      allowedRepos: []\n"), spec("      allowedRepos:\n      permissions: [push]\n"), spec("      allowedRefs: [main]\n"),
 	} {
-		if p, err := ParseProfile([]byte(text)); err != nil || p.HasAccess() {
-			t.Errorf("ParseProfile(%q) = %+v, %v, want a profile without access", text, p, err)
+		if p, err := Parse([]byte(text)); err != nil || p.HasAccess() {
+			t.Errorf("Parse(%q) = %+v, %v, want a profile without access", text, p, err)
 		}
 	}
 }
 
-func TestParseProfileSaysWhatIsWrongAndWhere(t *testing.T) {
+func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"nothing", "", "it is empty"},
 		{"no spec", "kind: Profile\napiVersion: gatepass.dev/v1\n", "line 1 column 1: there is no spec"},
@@ -109,18 +109,18 @@ func TestParseProfileSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"a bad level", spec("      permissions: {contents: none}\n"), "line 4 column 21: permission contents has the level"},
 		{"no YAML", "spec: [\n", "line 1"},
 	} {
-		p, err := ParseProfile([]byte(c.text))
+		p, err := Parse([]byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: ParseProfile = %v, %v, want an error of one line with %q", c.name, p, err, c.want)
+			t.Errorf("%s: Parse = %v, %v, want an error of one line with %q", c.name, p, err, c.want)
 		}
 	}
 }
 
-func TestParseProfileReportsEverythingAtOnce(t *testing.T) {
-	_, err := ParseProfile([]byte("knd: x\n" + spec("      permissions: [psuh]\n      allowedRefs: [a b]\n      allowedRepos: [a, b]\n")))
+func TestParseReportsEverythingAtOnce(t *testing.T) {
+	_, err := Parse([]byte("knd: x\n" + spec("      permissions: [psuh]\n      allowedRefs: [a b]\n      allowedRepos: [a, b]\n")))
 	problems, ok := errors.AsType[Problems](err)
 	if !ok {
-		t.Fatalf("ParseProfile = %v, want Problems", err)
+		t.Fatalf("Parse = %v, want Problems", err)
 	}
 	var lines []int
 	for _, p := range problems {
@@ -131,14 +131,14 @@ func TestParseProfileReportsEverythingAtOnce(t *testing.T) {
 	}
 }
 
-func TestParseProfileWarns(t *testing.T) {
-	p, err := ParseProfile([]byte(spec("      allowedRepos: [a/b]\n      allowedRefs: [main]\n      permissions: [clone]\n")))
+func TestParseWarns(t *testing.T) {
+	p, err := Parse([]byte(spec("      allowedRepos: [a/b]\n      allowedRefs: [main]\n      permissions: [clone]\n")))
 	if err != nil || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "do not include push") {
-		t.Errorf("ParseProfile = %+v, %v, want a warning that nothing can be pushed", p, err)
+		t.Errorf("Parse = %+v, %v, want a warning that nothing can be pushed", p, err)
 	}
 }
 
-func TestParseProfileVerify(t *testing.T) {
+func TestParseVerify(t *testing.T) {
 	for _, c := range []struct{ github, verify, warning, err string }{
 		{"      allowedRefs: [main]\n", "", "", ""},
 		{"      allowedRefs: [main]\n      verify: ancestry\n", "ancestry", "", ""},
@@ -149,33 +149,33 @@ func TestParseProfileVerify(t *testing.T) {
 		{"      verify:\n", "", "", "a way to verify pushes is a text that is not empty"},
 		{"      verify: [ancestry]\n", "", "", "a way to verify pushes is a text that is not empty"},
 	} {
-		p, err := ParseProfile([]byte(spec("      allowedRepos: [a/b]\n" + c.github)))
+		p, err := Parse([]byte(spec("      allowedRepos: [a/b]\n" + c.github)))
 		if c.err != "" {
 			if err == nil || !strings.Contains(err.Error(), c.err) {
-				t.Errorf("ParseProfile(%q) = %v, want %q", c.github, err, c.err)
+				t.Errorf("Parse(%q) = %v, want %q", c.github, err, c.err)
 			}
 			continue
 		}
 		if err != nil || string(p.Verify) != c.verify || !strings.Contains(strings.Join(p.Warnings, " "), c.warning) || (len(p.Warnings) > 0) != (c.warning != "") {
-			t.Errorf("ParseProfile(%q) = %+v, %v, want verify %q and warning %q", c.github, p, err, c.verify, c.warning)
+			t.Errorf("Parse(%q) = %+v, %v, want verify %q and warning %q", c.github, p, err, c.verify, c.warning)
 		}
 	}
 }
 
-func TestLoadProfileNamesItsFile(t *testing.T) {
+func TestLoadNamesItsFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "agent.yaml")
-	if p, err := LoadProfile(path); err == nil || !strings.Contains(err.Error(), path) || strings.Count(err.Error(), path) != 1 {
-		t.Errorf("LoadProfile of nothing = %v, %v, want an error that names it once", p, err)
+	if p, err := Load(path); err == nil || !strings.Contains(err.Error(), path) || strings.Count(err.Error(), path) != 1 {
+		t.Errorf("Load of nothing = %v, %v, want an error that names it once", p, err)
 	}
 	if err := os.WriteFile(path, []byte(whole), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := LoadProfile(path); err != nil || p.Path != path {
-		t.Errorf("LoadProfile = %+v, %v, want it with its path", p, err)
+	if p, err := Load(path); err != nil || p.Path != path {
+		t.Errorf("Load = %+v, %v, want it with its path", p, err)
 	}
 }
 
-func FuzzParseProfile(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		whole, spec("      allowedRepos: ['*']\n"), "spec: &a [*a]\n", "a: &a {b: *a}\n", "spec: {sourceAccess: {github: {permissions: {? [x] : y}}}}\n",
 		"? {a: b}\n: c\n", "spec: !!binary aGk=\n", sandbox, sandboxOf("&a {github: *a}"), "%YAML 1.1\n---\nspec: {}\n", "\ufeffspec: {}\n", "spec: {sourceAccess: {github: {allowedRefs: [~, {ref: }]}}}",
@@ -183,7 +183,7 @@ func FuzzParseProfile(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := ParseProfile(data)
+		p, err := Parse(data)
 		if err != nil {
 			if strings.ContainsAny(err.Error(), "\x1b\r") {
 				t.Errorf("the error %q is not escaped", err)
@@ -191,10 +191,10 @@ func FuzzParseProfile(f *testing.F) {
 			return
 		}
 		if _, err := refs.Compile(p.Refs); err != nil {
-			t.Errorf("ParseProfile takes refs that do not compile: %v", err)
+			t.Errorf("Parse takes refs that do not compile: %v", err)
 		}
 		if err := p.Permissions.Validate(); p.HasAccess() && err != nil {
-			t.Errorf("ParseProfile takes permissions that cannot be minted: %v", err)
+			t.Errorf("Parse takes permissions that cannot be minted: %v", err)
 		}
 	})
 }

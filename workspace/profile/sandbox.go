@@ -1,4 +1,4 @@
-package workspace
+package profile
 
 import (
 	"fmt"
@@ -43,7 +43,7 @@ func sandboxVersion(node *yaml.Node) string {
 // mayIgnore reports whether a key of a sandbox profile is not about GitHub. It does not
 // ignore a key that could be meant for a known one: the same key in another case, and
 // YAML's merge key.
-func (r *profileReader) mayIgnore(key *yaml.Node, known map[string]func(*yaml.Node)) bool {
+func (r *reader) mayIgnore(key *yaml.Node, known map[string]func(*yaml.Node)) bool {
 	if key.Kind != yaml.ScalarNode || key.Value == "<<" || key.Value == "" {
 		return false
 	}
@@ -56,7 +56,7 @@ func (r *profileReader) mayIgnore(key *yaml.Node, known map[string]func(*yaml.No
 }
 
 // mode parses sourceAccess.mode.
-func (r *profileReader) mode(node *yaml.Node) {
+func (r *reader) mode(node *yaml.Node) {
 	text, ok := r.text(node, "a mode")
 	if ok && text != allowlistMode && text != noneMode {
 		r.problems.at(node, "unknown mode %q of sourceAccess; known are %s and %s", text, allowlistMode, noneMode)
@@ -66,7 +66,7 @@ func (r *profileReader) mode(node *yaml.Node) {
 
 // inherited refuses a profile that takes its tokens' access from the profile it
 // extends: the other file is not read, and may allow less.
-func (r *profileReader) inherited(extends *yaml.Node) {
+func (r *reader) inherited(extends *yaml.Node) {
 	if extends == nil || isNull(extends) || r.sourceMode == noneMode {
 		return
 	}
@@ -85,7 +85,7 @@ func (r *profileReader) inherited(extends *yaml.Node) {
 }
 
 // narrow applies the mode, and adds warnings about what was not read.
-func (r *profileReader) narrow() {
+func (r *reader) narrow() {
 	if r.sourceMode == noneMode {
 		if r.profile.HasAccess() {
 			r.profile.Warnings = append(r.profile.Warnings, "the mode of sourceAccess is none, so that allowedRepos opens nothing")
