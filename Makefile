@@ -65,8 +65,10 @@ test-real: build ## the tests against real components, which it sets up once; PA
 newcomer: ## the README from an empty home: the demo, the playground, the installation, the quick starts
 	@sh test/tools/newcomer.sh $(COLD)
 
-pictures: ## the screenshots in docs/images, taken by Chromium
-	GATEPASS_TEST_CHROMIUM=$$(command -v chromium) GATEPASS_TEST_PICTURES=$(CURDIR)/docs/images $(GO) test -count=1 -run TestPicturesForTheDocumentation ./test/browser
+# TO=DIR: into DIR, every page at three widths, in light and in dark.
+pictures: ## the screenshots in docs/images, taken by Chromium; TO=DIR for those of every page
+	@mkdir -p $(or $(TO),docs/images)
+	GATEPASS_TEST_CHROMIUM=$$(command -v chromium) GATEPASS_TEST_PICTURES=$(abspath $(or $(TO),docs/images)) $(GO) test -count=1 -run '$(if $(TO),TestEveryPage|TestTheStatusPageOf,TestPicturesForTheDocumentation)' ./test/browser
 
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	@sh test/tools/fuzz.sh $(or $(FUZZTIME),10s)

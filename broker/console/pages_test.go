@@ -310,8 +310,40 @@ func TestThePageWithoutGitHub(t *testing.T) {
 		b.App.Client = &http.Client{Transport: failing{}}
 		tab := b.tab()
 		tab.signIn(brokertest.OperatorToken)
-		wantText(t, "the page", tab.send("GET", "/", nil), 200, "GitHub cannot be asked", "No workspace has been given anything")
+		page := tab.send("GET", "/", nil)
+		wantText(t, "the page", page, 200, "GitHub cannot be asked", "No workspace has a token yet.")
+		if strings.Contains(page.Body.String(), "not installed on any account") {
+			t.Error("the page says that the App is not installed, want that it does not know")
+		}
 	})
+}
+
+// Tokens that cannot be read may be alive: the page counts none of them, and never says that
+// a workspace has none.
+func TestThePageWithoutTheTokens(t *testing.T) {
+	b := newBench(t)
+	b.MustToken("sb-1", "acme/widgets", "read")
+	tab := b.tab()
+	tab.signIn(brokertest.OperatorToken)
+	b.console.Store = withoutTokens{b.console.Store}
+	page := tab.send("GET", "/", nil)
+	wantText(t, "the page", page, 200, "The store cannot be read.", "sb-1", "unknown", "the store cannot be read")
+	tokens, _, _ := strings.Cut(page.Body.String(), `<h2 id="refused">`)
+	for _, wrong := range []string{">none<", "none in use", "Tokens alive</h2><p class=\"big\">0"} {
+		if strings.Contains(tokens, wrong) {
+			t.Errorf("the page says %q of tokens that it cannot read", wrong)
+		}
+	}
+}
+
+// withoutTokens is a store whose tokens cannot be read.
+type withoutTokens struct{ store.Store }
+
+func (u withoutTokens) Get(ctx context.Context, n store.Name) (store.Entry, error) {
+	if n.IsVended() {
+		return store.Entry{}, errors.New("it is away")
+	}
+	return u.Store.Get(ctx, n)
 }
 
 type failing struct{}

@@ -27,7 +27,7 @@ func TestRefusedPushesOnThePage(t *testing.T) {
 	b := newBench(t)
 	tab := b.tab()
 	tab.signIn(brokertest.OperatorToken)
-	wantText(t, "the page without pushes", tab.send("GET", "/", nil), 200, "<h2 id=\"pushes\">Refused pushes</h2>", "None since this replica began.")
+	wantText(t, "the page without pushes", tab.send("GET", "/", nil), 200, "<h2 id=\"pushes\">Refused pushes</h2>", "None since this replica started.")
 	b.report("sb-1", "github.com", "acme/widgets", "refs/heads/main", "this would force the ref to other history; rule main allows create, update")
 	b.report("ci", "git.example:8443", "other/repo", "refs/heads/größe", "no rule allows it (force)")
 	got := tab.send("GET", "/", nil)

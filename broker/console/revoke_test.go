@@ -98,7 +98,7 @@ func TestThePageNamesWhoIsHit(t *testing.T) {
 	tab := b.tab()
 	tab.signIn(brokertest.OperatorToken)
 	wantText(t, "the question", tab.send("GET", revokePath+"?kind=workspace&name=sb-1", nil), 200, "Other workspaces share its tokens and lose them, too: sb-2.")
-	wantText(t, "the page", tab.send("GET", "/?revoked=1&pending=0&others=1", nil), 200, "It hit 1 other workspace, too; the audit log names them.")
+	wantText(t, "the page", tab.send("GET", "/?revoked=1&pending=0&others=1", nil), 200, "1 other workspace lost tokens, too; the audit log has the ids.")
 }
 
 // When GitHub reports a change, its installations are listed again.

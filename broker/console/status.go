@@ -57,6 +57,7 @@ type tiles struct {
 	Refused             int           // requests that this replica refused in the last hour
 	Pushes              int           // pushes refused by the gateway or by guards in that hour
 	More                bool          // there are more workspaces than listed
+	Unknown             bool          // the store cannot be read, so that the first four are not known
 }
 
 type workspaceView struct {
@@ -111,7 +112,7 @@ func noticeOf(r *http.Request) string {
 	pending, pendingErr := strconv.Atoi(q.Get("pending"))
 	text := ""
 	if others, err := strconv.Atoi(q.Get("others")); err == nil && others > 0 {
-		text = " It hit " + count(others, "other workspace") + ", too; the audit log names them."
+		text = " " + count(others, "other workspace") + " lost tokens, too; the audit log has the ids."
 	}
 	switch {
 	case q.Has("unblocked"):
@@ -119,7 +120,7 @@ func noticeOf(r *http.Request) string {
 	case err != nil || pendingErr != nil:
 		return ""
 	case pending > 0:
-		return "Blocked. " + count(revoked, "token") + " revoked; " + strconv.Itoa(pending) + " could not be yet and will be tried again." + text
+		return "Blocked. " + count(revoked, "token") + " revoked; " + strconv.Itoa(pending) + " could not be revoked yet, and the broker tries again." + text
 	}
 	return "Blocked. " + count(revoked, "token") + " revoked." + text
 }
@@ -199,7 +200,7 @@ func isSuperseded(t api.TokenState, later []api.TokenState) bool {
 // tiles counts the listed workspaces and tokens, and what this replica refused in the
 // last hour.
 func (c *Console) tiles(v *statusView, more bool) tiles {
-	t := tiles{Workspaces: len(v.Workspaces), More: more}
+	t := tiles{Workspaces: len(v.Workspaces), More: more, Unknown: v.Trouble != ""}
 	hashes := map[string]bool{}
 	for _, w := range v.Workspaces {
 		if w.Blocked {

@@ -127,7 +127,7 @@ func (o Outcome) page() page {
 	name := usererr.Escape(o.App)
 	p := page{Title: name + " is ready", Command: o.Command}
 	if o.Problem != "" {
-		p.Bad, p.Title, p.Text, p.Then = true, o.trouble(name), []string{usererr.Escape(o.Problem)}, "To run when that is mended:"
+		p.Bad, p.Title, p.Text, p.Then = true, o.trouble(name), []string{usererr.Escape(o.Problem)}, "When that is fixed, run:"
 		return p
 	}
 	p.Text = []string{"Its key is stored in " + usererr.Escape(o.KeptIn) + ".", "Install the App on the accounts whose repositories it may reach."}
@@ -151,17 +151,17 @@ func (o Outcome) trouble(name string) string {
 
 // The pages without a form.
 var (
-	foreignPage = page{Title: "This page is another browser's", Bad: true, Text: []string{
-		"It was opened in another browser or window already, or is opened again in one that keeps no cookies for 127.0.0.1.",
-		"Go on where it was opened, or run the command again, with --no-browser, and open the new address here.",
+	foreignPage = page{Title: "This page belongs to another browser", Bad: true, Text: []string{
+		"Another browser or window has opened it, or this browser keeps no cookies for 127.0.0.1.",
+		"Continue where it was opened first. Or run the command again with --no-browser, and open the new address here.",
 	}}
 	wrongStatePage = page{Title: "This answer is not for this page", Bad: true, Text: []string{
 		"This browser was sent here with a state that this page did not give to GitHub. Nothing was changed.",
 	}}
-	noCodePage    = page{Title: "The answer has no code", Bad: true, Text: []string{"GitHub sends a code when it has made the App, and none came. Go back and try again."}}
-	usedPage      = page{Title: "This page is used", Bad: true, Text: []string{"It takes one answer. The terminal says what came of it."}}
+	noCodePage    = page{Title: "The answer has no code", Bad: true, Text: []string{"GitHub sends a code when it has made the App. This answer has none. Go back and try again."}}
+	usedPage      = page{Title: "This page was used already", Bad: true, Text: []string{"It accepts one answer. The terminal shows the result."}}
 	cancelledPage = page{Title: "Cancelled", Text: []string{"No App was made. You can close this page."}}
-	workingPage   = page{Title: "Fetching the key", Refresh: true, Text: []string{"GitHub has made the App. Its key is being fetched and stored; the terminal says why that takes so long."}}
+	workingPage   = page{Title: "Fetching the key", Refresh: true, Text: []string{"GitHub has made the App. gatepass fetches and stores its key; the terminal says what it waits for."}}
 )
 
 // render sends a page in one piece.

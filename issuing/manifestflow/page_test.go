@@ -33,8 +33,8 @@ func TestThePageAsksForExactlyTheManifest(t *testing.T) {
 	}
 	for _, want := range []string{
 		"<strong>Sandbox Pass</strong>", "the organization acme", "at ghe.example", "<strong>private</strong>", "only acme can install it",
-		"<code>ssm:///km</code>", `<th scope="row">Code</th><td>read and write</td><td>clone, fetch and push</td>`,
-		`<th scope="row">Pull requests</th>`, `<th scope="row">Metadata</th><td>read</td>`, `<html lang="en">`, "This page waits until",
+		"<code>ssm:///km</code>", `>Code</th><td role="cell">read and write</td><td role="cell">clone, fetch and push</td>`,
+		`>Pull requests</th>`, `>Metadata</th><td role="cell">read</td>`, `<html lang="en">`, "This page waits until",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q:\n%s", want, page)

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +32,15 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
+	d := newEmptyDesk(t, nil)
+	d.fill()
+	return d
+}
+
+// newEmptyDesk is a desk whose broker has just begun. change may alter the console's
+// options; nil does not.
+func newEmptyDesk(t *testing.T, change func(*console.Options)) *desk {
+	t.Helper()
 	chromium := os.Getenv("GATEPASS_TEST_CHROMIUM")
 	if chromium == "" {
 		t.Skip("missing: Chromium (make test-real sets GATEPASS_TEST_CHROMIUM)")
@@ -52,17 +60,17 @@ func newDesk(t *testing.T) *desk {
 	revoker := revoke.New(revoke.Config{
 		Store: b.Store, App: b.App, Blocklist: b.Blocklist, Cache: b.Cache, Journal: recorder, Log: b.Server.Log, Policy: func() string { return b.Policy.Hash }, Issuer: b.Issuer, Now: b.Now,
 	})
-	operators := console.New(console.Options{
+	options := console.Options{
 		Server: b.Server, Store: b.Store, App: b.App, Revoker: revoker, Recorder: recorder,
 		AuditHead: func() string { return "9f2c41d07ab3e85566d1c2" },
-	})
-	b.Server.Mounted = operators.Routes()
-	d := &desk{world: w, b: b, recorder: recorder}
-	d.fill()
+	}
+	if change != nil {
+		change(&options)
+	}
+	b.Server.Mounted = console.New(options).Routes()
 	server := httptest.NewServer(b.Handler())
 	t.Cleanup(server.Close)
-	d.url = server.URL
-	return d
+	return &desk{world: w, b: b, recorder: recorder, url: server.URL}
 }
 
 // fill makes a day at a broker.
@@ -165,25 +173,43 @@ func TestTheStatusPage(t *testing.T) {
 	d.byKeyboard()
 }
 
-// badges looks at badges and buttons on screens of all widths: none is broken into two
-// lines or sticks out.
+// misplaced lists badges and buttons that are broken into two lines or stick out, what leaves
+// its card or is out of sight, and values under their labels. It says whether the page is
+// wider than the screen.
+const misplaced = `(() => {
+	const bad = []
+	for (const e of document.querySelectorAll('.tag, .button, button')) {
+		if (e.getClientRects().length > 1) bad.push('broken: ' + e.textContent)
+		if (!e.closest('.choices') && e.getBoundingClientRect().height > 2.2 * parseFloat(getComputedStyle(e).lineHeight)) bad.push('too high: ' + e.textContent)
+		const box = e.closest('td, th, .tile, nav, .head, .choices, section')
+		if (box && e.getBoundingClientRect().right > box.getBoundingClientRect().right + 1) bad.push('sticks out: ' + e.textContent)
+	}
+	for (const e of document.querySelectorAll('.card *, main *')) {
+		const box = e.closest('.card, main').getBoundingClientRect(), at = e.getBoundingClientRect()
+		if (at.width && !e.closest('.unseen, thead, pre') && (at.left < box.left - 1 || at.right > box.right + 1)) bad.push('leaves its card: ' + e.tagName + ' ' + e.textContent.trim().slice(0, 30))
+	}
+	for (const e of document.querySelectorAll('.scroll')) if (e.scrollWidth > e.clientWidth) bad.push('out of sight: ' + (e.scrollWidth - e.clientWidth) + ' pixels of ' + e.textContent.trim().slice(0, 30))
+	for (const e of document.querySelectorAll('td[data-label] > *')) {
+		const cell = e.parentElement
+		if (getComputedStyle(cell).display === 'grid' && e.getBoundingClientRect().left < cell.getBoundingClientRect().left + 90) bad.push('under its label: ' + e.textContent.trim().slice(0, 30))
+	}
+	if (document.documentElement.scrollWidth > innerWidth) bad.push('the page is ' + document.documentElement.scrollWidth + ' wide')
+	return bad.slice(0, 8)
+})()`
+
+// unfold opens what is folded.
+func (d *desk) unfold() {
+	d.t.Helper()
+	evaluate[int](d.world, `[...document.querySelectorAll('details')].map(d => d.open = true).length`)
+}
+
+// badges looks at badges and buttons on screens of all widths.
 func (d *desk) badges() {
 	d.t.Helper()
-	const check = `(() => {
-		const bad = []
-		for (const d of document.querySelectorAll('details')) d.open = true
-		for (const e of document.querySelectorAll('.tag, .button, button')) {
-			if (e.getClientRects().length > 1) bad.push('broken: ' + e.textContent)
-			if (e.getBoundingClientRect().height > 2.2 * parseFloat(getComputedStyle(e).lineHeight)) bad.push('too high: ' + e.textContent)
-			const box = e.closest('td, th, .tile, nav, .head, .choices, section')
-			if (box && e.getBoundingClientRect().right > box.getBoundingClientRect().right + 1) bad.push('sticks out: ' + e.textContent)
-		}
-		if (document.documentElement.scrollWidth > innerWidth) bad.push('the page is ' + document.documentElement.scrollWidth + ' wide')
-		return bad
-	})()`
+	d.unfold()
 	for width := int64(320); width <= 1920; width += 160 {
 		d.do(chromedp.EmulateViewport(width, 900))
-		if bad := evaluate[[]string](d.world, check); len(bad) > 0 {
+		if bad := evaluate[[]string](d.world, misplaced); len(bad) > 0 {
 			d.t.Errorf("at a width of %d: %q", width, bad)
 		}
 	}
@@ -286,21 +312,4 @@ func evilPage(console string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, `<title>evil</title><form method="post" action="%[1]s/console/revoke"><input type="hidden" name="kind" value="app"><button id="post">x</button></form><iframe src="%[1]s/"></iframe>`, console)
 	})
-}
-
-// The pictures of docs/console.md, which "make pictures" writes.
-func TestPicturesForTheDocumentation(t *testing.T) {
-	dir := os.Getenv("GATEPASS_TEST_PICTURES")
-	if dir == "" {
-		t.Skip("nobody wants pictures; make pictures does")
-	}
-	d := newDesk(t)
-	d.signInAsOperator()
-	d.do(chromedp.EmulateViewport(1100, 1420))
-	for _, scheme := range []string{"light", "dark"} {
-		d.scheme(scheme)
-		if err := os.WriteFile(filepath.Join(dir, "console-"+scheme+".png"), run(d.world, chromedp.CaptureScreenshot()), 0o644); err != nil {
-			t.Error(err)
-		}
-	}
 }

@@ -30,7 +30,7 @@ func (w *world) picture(name string) {
 	if dir == "" {
 		return
 	}
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), run(w, chromedp.FullScreenshot(100)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), run(w, chromedp.FullScreenshot(100)), 0o644); err != nil {
 		w.t.Error(err)
 	}
 }
@@ -232,7 +232,7 @@ func (w *world) fromAnotherWindow(address string) {
 	defer func() { w.tab = mine }()
 	w.tab = private
 	w.do(chromedp.Navigate(address), chromedp.WaitVisible(chromedp.CSS("h1")))
-	if h1 := w.text("h1"); h1 != "This page is another browser's" {
+	if h1 := w.text("h1"); h1 != "This page belongs to another browser" {
 		w.t.Errorf("another window gets %q, want it turned away", h1)
 	}
 }
