@@ -227,3 +227,22 @@ func Urgently(ctx context.Context) context.Context {
 
 // IsUrgent reports whether ctx comes from [Urgently].
 func IsUrgent(ctx context.Context) bool { return ctx.Value(urgentKey{}) != nil }
+
+type pauseKey struct{}
+
+// WithPause returns a context for a list. A store that needs several calls for the list
+// calls pause between two of them, with the time that the first one took. If pause
+// returns an error, the list ends with it.
+func WithPause(ctx context.Context, pause func(took time.Duration) error) context.Context {
+	return context.WithValue(ctx, pauseKey{}, pause)
+}
+
+// Pause is what a store calls between two calls for a list; see [WithPause]. took is the
+// time that the first one took.
+func Pause(ctx context.Context, took time.Duration) error {
+	pause, ok := ctx.Value(pauseKey{}).(func(time.Duration) error)
+	if !ok {
+		return nil
+	}
+	return pause(took)
+}

@@ -102,10 +102,12 @@ func (l *listing) read(ctx context.Context) (Listing, error) {
 	return found, nil
 }
 
-// byWorkspace lists the entries below a prefix, by workspace.
+// byWorkspace lists the entries below a prefix, by workspace. Between two calls of the
+// store it pauses for as long as the first one took, so that requests come first.
 func byWorkspace(ctx context.Context, s store.Store, below store.Prefix) (map[string][]store.Name, error) {
 	names := map[string][]store.Name{}
-	for name, err := range s.List(ctx, below) {
+	paced := store.WithPause(ctx, func(took time.Duration) error { return pause(ctx, took, 0) })
+	for name, err := range s.List(paced, below) {
 		if err != nil {
 			return nil, err
 		}

@@ -246,6 +246,24 @@ func TestAnIdleReplica(t *testing.T) {
 	})
 }
 
+// Pauses did not depend on calls of the store but on the time between two names of a
+// list, so a store that answers fast got all calls at once.
+func TestAFastStoreIsPausedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		defer f.end()
+		f.workspaces(1000, time.Now().Add(time.Hour))
+		f.in.Page = 10
+		f.start()
+		time.Sleep(time.Minute)
+		f.in.Taken()
+		time.Sleep(time.Minute)
+		if calls := f.in.Taken(); calls.Pages == 0 || calls.All() > 60 {
+			t.Errorf("an idle replica makes %+v calls in a minute of its round, want less than one a second", calls)
+		}
+	})
+}
+
 // folderLists counts lists of one workspace.
 type folderLists struct {
 	store.Store

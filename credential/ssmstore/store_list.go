@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
@@ -78,6 +79,7 @@ func (s *Store) entries(ctx context.Context, f folder, filters ...types.Paramete
 		input := &ssm.GetParametersByPathInput{Path: aws.String(f.path()), Recursive: aws.Bool(true), ParameterFilters: filters}
 		for {
 			var page *ssm.GetParametersByPathOutput
+			began := time.Now()
 			err := s.call(ctx, op, false, func(ctx context.Context, c *storeClient) (err error) {
 				options, end := s.reads.begin(ctx)
 				defer end()
@@ -88,7 +90,12 @@ func (s *Store) entries(ctx context.Context, f folder, filters ...types.Paramete
 				yield(store.NamedEntry{}, err)
 				return
 			}
+			took := time.Since(began)
 			if !s.yield(page, f, yield) || aws.ToString(page.NextToken) == "" {
+				return
+			}
+			if err := store.Pause(ctx, took); err != nil {
+				yield(store.NamedEntry{}, err)
 				return
 			}
 			input.NextToken = page.NextToken

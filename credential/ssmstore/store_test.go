@@ -62,6 +62,11 @@ func TestStoreConforms(t *testing.T) {
 	})
 }
 
+func TestListsPause(t *testing.T) {
+	emulator(t)
+	storetest.PausesBetweenPages(t, openStore(t, "ssm://"+newPrefix()))
+}
+
 // Each parameter is encrypted by the right key, and has the tier that it needs.
 func TestStoreChoosesKeyAndTier(t *testing.T) {
 	emulator(t)

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
@@ -87,7 +88,9 @@ func (s *Store) objects(ctx context.Context, what string, q question) iter.Seq2[
 	return func(yield func(listed, error) bool) {
 		seen := map[store.Name]bool{}
 		for starts, next := 1, ""; ; {
+			began := time.Now()
 			part, err := s.pageOf(ctx, what, q, next)
+			took := time.Since(began)
 			if is(err, expired) && next != "" && starts < maxStarts {
 				starts, next = starts+1, ""
 				continue
@@ -108,6 +111,10 @@ func (s *Store) objects(ctx context.Context, what string, q question) iter.Seq2[
 				seen[name] = true
 			}
 			if next = part.Metadata.Continue; next == "" {
+				return
+			}
+			if err := store.Pause(ctx, took); err != nil {
+				yield(listed{}, err)
 				return
 			}
 		}

@@ -28,6 +28,12 @@ func TestRealStoreConforms(t *testing.T) {
 	})
 }
 
+func TestRealListsPause(t *testing.T) {
+	s := openStore(t, "kubernetes://"+realCluster(t).Namespace())
+	s.page = 10
+	storetest.PausesBetweenPages(t, s)
+}
+
 // Many entries are written at once, some of them by two, with lists in between:
 // what was written before a list began is in it.
 func TestRealListsMissNothing(t *testing.T) {

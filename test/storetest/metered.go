@@ -103,14 +103,21 @@ func (m *Metered) Delete(ctx context.Context, name store.Name) error {
 // List implements [store.Store].
 func (m *Metered) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
 	return func(yield func(store.Name, error) bool) {
+		began := time.Now()
 		if err := m.call(ctx, 0, m.Reads, &m.calls.Pages); err != nil {
 			yield(store.Name{}, err)
 			return
 		}
-		n := 0
+		n, took := 0, time.Since(began)
 		for name, err := range m.Store.List(ctx, below) {
 			if n > 0 && m.Page > 0 && n%m.Page == 0 {
-				if err := m.call(ctx, 0, m.Reads, &m.calls.Pages); err != nil {
+				err := store.Pause(ctx, took)
+				began = time.Now()
+				if err == nil {
+					err = m.call(ctx, 0, m.Reads, &m.calls.Pages)
+				}
+				took = time.Since(began)
+				if err != nil {
 					yield(store.Name{}, err)
 					return
 				}

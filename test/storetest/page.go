@@ -2,9 +2,11 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/gatepass/gatepass/store"
 )
@@ -105,4 +107,39 @@ func pagesGoOn(t *testing.T, open func() store.Store) {
 			t.Errorf("pages have %s %d times, want once", name, seen[name])
 		}
 	}
+}
+
+// PausesBetweenPages tests a store whose lists need a call for each ten names or fewer:
+// the lists pause as [store.WithPause] says.
+func PausesBetweenPages(t *testing.T, s store.Store) {
+	t.Helper()
+	const names = 31
+	for i := range names {
+		put(t, s, fmt.Sprintf("sandbox/w%02d/workspace", i), "x")
+	}
+	pauses := 0
+	paced := store.WithPause(t.Context(), func(took time.Duration) error {
+		if pauses++; took <= 0 {
+			t.Errorf("pause %d is told that a call took %s", pauses, took)
+		}
+		return nil
+	})
+	if n, err := countList(paced, s); n != names || err != nil || pauses < 3 {
+		t.Errorf("List = %d names, %v, with %d pauses; want %d names with 3 pauses", n, err, pauses, names)
+	}
+	errStop := errors.New("stop")
+	stopped := store.WithPause(t.Context(), func(time.Duration) error { return errStop })
+	if n, err := countList(stopped, s); n > 10 || !errors.Is(err, errStop) {
+		t.Errorf("List = %d names, %v after the pause failed, want one page and the pause's error", n, err)
+	}
+}
+
+func countList(ctx context.Context, s store.Store) (n int, err error) {
+	for _, err := range s.List(ctx, store.Workspaces()) {
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
 }
