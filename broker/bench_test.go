@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/storetest"
@@ -77,7 +79,7 @@ type bench struct {
 	app     *mint.App
 	store   *storetest.Memory
 	journal *paper
-	blocks  *Blocklist
+	blocks  *blocklist.List
 	cache   *Cache
 	keeper  *VendLog
 	policy  *Policy

@@ -24,6 +24,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
@@ -94,7 +96,7 @@ type Config struct {
 	// Pushed is called for each ref of a refused push with the attempted action, one of
 	// [api.PushActions]; nil is not called.
 	Pushed func(action string)
-	// BlocklistTold is [Blocklist.Told].
+	// BlocklistTold is [blocklist.List.Told].
 	BlocklistTold func(error)
 	// TookBack is [TakeBack.Revoked].
 	TookBack func(credential.Token)
@@ -117,7 +119,7 @@ type Broker struct {
 	// writes its own entry before it uses the token.
 	Hold Vendor
 
-	Blocklist *Blocklist
+	Blocklist *blocklist.List
 	VendLog   *VendLog
 	Cache     *Cache
 	Budget    *Budget
@@ -140,7 +142,7 @@ func DefaultUnauthLimits() Limits { return Limits{Rate: 5, Burst: 50} }
 func New(c Config) *Broker {
 	c.complete()
 	b := &Broker{Config: c}
-	b.Blocklist = &Blocklist{Store: c.Store, Now: c.Now, Told: c.BlocklistTold}
+	b.Blocklist = &blocklist.List{Store: c.Store, Now: c.Now, Told: c.BlocklistTold}
 	b.VendLog = &VendLog{Store: c.Store, Now: c.TokenTime}
 	b.TakeBack = &TakeBack{Revoke: c.GitHub.Revoke, Revoked: c.TookBack, Now: c.TokenTime}
 	b.Budget = &Budget{Rate: c.GitHub.Rate, Now: c.TokenTime}

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/gitname"
@@ -194,7 +196,7 @@ func (full) Put(context.Context, store.Name, store.Secret, store.Mode) error {
 // the chain prevents the cache from answering, keeps the audit log complete, and GitHub
 // is not asked.
 func TestNothingGoesPastTheChain(t *testing.T) {
-	blocked := func(b *bench, target Target) {
+	blocked := func(b *bench, target blocklist.Target) {
 		if err := b.blocks.Add(b.t.Context(), target); err != nil {
 			b.t.Fatal(err)
 		}
@@ -208,12 +210,12 @@ func TestNothingGoesPastTheChain(t *testing.T) {
 	}{
 		{"the policy is narrowed", func(b *bench) { b.policy = b.narrower() }, "x", http.StatusForbidden, ReasonRepository},
 		{"the host is not served any more", func(b *bench) { b.policy = &Policy{Hash: "h2", Rules: b.policy.Rules} }, "x", http.StatusNoContent, ReasonHost},
-		{"the workspace is blocked", func(b *bench) { blocked(b, Target{Workspace: "x"}) }, "x", http.StatusForbidden, ReasonBlocked},
-		{"the account is blocked", func(b *bench) { blocked(b, Target{Owner: "acme"}) }, "y", http.StatusForbidden, ReasonBlocked},
-		{"the App is blocked", func(b *bench) { blocked(b, Target{App: true}) }, "x", http.StatusForbidden, ReasonBlocked},
+		{"the workspace is blocked", func(b *bench) { blocked(b, blocklist.Target{Workspace: "x"}) }, "x", http.StatusForbidden, ReasonBlocked},
+		{"the account is blocked", func(b *bench) { blocked(b, blocklist.Target{Owner: "acme"}) }, "y", http.StatusForbidden, ReasonBlocked},
+		{"the App is blocked", func(b *bench) { blocked(b, blocklist.Target{App: true}) }, "x", http.StatusForbidden, ReasonBlocked},
 		{"the list of what is blocked cannot be read", func(b *bench) {
 			b.blocks.Store = full{new(storetest.Memory)} // without an App: its volume is lost
-			b.Advance(2 * blocksStale)
+			b.Advance(2 * time.Second)
 		}, "x", http.StatusServiceUnavailable, ReasonStore},
 		{"the workspace asks too often", nil, "x", http.StatusTooManyRequests, ReasonLimit},
 		{"what the workspace is given cannot be kept", func(b *bench) { b.keeper.Store = full{b.store} }, "y", http.StatusServiceUnavailable, ReasonStore},
@@ -221,7 +223,7 @@ func TestNothingGoesPastTheChain(t *testing.T) {
 	} {
 		b := newBench(t)
 		b.start(Config{Limits: func() Limits { return Limits{Rate: 1e-6, Burst: 2} }})
-		blocked(b, Target{Workspace: "another"}) // so that the list is not empty
+		blocked(b, blocklist.Target{Workspace: "another"}) // so that the list is not empty
 		for range 2 {
 			if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusOK {
 				t.Fatalf("%s: warming answers %d %s", c.name, got.Code, got.Body)

@@ -44,7 +44,7 @@ const (
 // cost more than the mints. The store only records that the account has such tokens.
 type Shared struct {
 	Store store.Store
-	// Marked reports whether a token is marked as revoked; see [Blocklist.Marked].
+	// Marked reports whether a token is marked as revoked; see [blocklist.List.Marked].
 	Marked func(context.Context, credential.Token) (bool, error)
 	Now    func() time.Time // the clock by which tokens expire; nil means time.Now
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -46,7 +48,7 @@ func TestASharedTokenGoesThroughTheChain(t *testing.T) {
 		t.Fatalf("answer = %d %s", got.Code, got.Body)
 	}
 	b.start(Config{})
-	if err := b.blocks.Add(t.Context(), Target{Workspace: "x"}); err != nil {
+	if err := b.blocks.Add(t.Context(), blocklist.Target{Workspace: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusForbidden {

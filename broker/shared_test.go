@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
@@ -106,13 +108,13 @@ func (p *press) mints() int {
 // A replica is a broker's token cache, on a store shared with others.
 type replica struct {
 	*Cache
-	blocks *Blocklist
+	blocks *blocklist.List
 }
 
 // fleet makes n replicas on one store that mint with one press.
 func fleet(n int, in store.Store, p *press) (all []replica) {
 	for range n {
-		r := replica{new(Cache), &Blocklist{Store: in}}
+		r := replica{new(Cache), &blocklist.List{Store: in}}
 		r.blocks.OnAdded = func(added store.Blocks) {
 			r.Drop(func(_ Scope, t credential.Token) bool { return added.Tokens[t.ID().String()] })
 		}
@@ -308,7 +310,7 @@ func TestARevokedTokenDoesNotComeBack(t *testing.T) {
 		if err := all[3].blocks.BlockToken(t.Context(), old, store.Name{}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * blocksStale)
+		time.Sleep(2 * time.Second)
 		var asked sync.WaitGroup
 		for _, r := range all {
 			asked.Go(func() {

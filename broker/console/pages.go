@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/brand"
@@ -253,7 +255,7 @@ func (c *Console) askRevoke(r request) error {
 }
 
 // askOthers adds the workspaces that share a token with the target.
-func (c *Console) askOthers(r request, t broker.Target, ask *askView) {
+func (c *Console) askOthers(r request, t blocklist.Target, ask *askView) {
 	if t.Workspace == "" {
 		return
 	}
@@ -269,7 +271,7 @@ func (c *Console) askOthers(r request, t broker.Target, ask *askView) {
 }
 
 // countOf returns how many tokens a workspace has; less than 0 means unknown.
-func (c *Console) countOf(r request, t broker.Target) int {
+func (c *Console) countOf(r request, t blocklist.Target) int {
 	if t.Workspace == "" {
 		return -1
 	}
@@ -288,7 +290,7 @@ func (c *Console) countOf(r request, t broker.Target) int {
 	return len(w.Tokens)
 }
 
-func kindOf(t broker.Target) string {
+func kindOf(t blocklist.Target) string {
 	switch {
 	case t.App:
 		return "app"
@@ -298,8 +300,8 @@ func kindOf(t broker.Target) string {
 	return "workspace"
 }
 
-func formTarget(get func(string) string) (broker.Target, error) {
-	var t broker.Target
+func formTarget(get func(string) string) (blocklist.Target, error) {
+	var t blocklist.Target
 	switch name := get("name"); get("kind") {
 	case "app":
 		t.App = true

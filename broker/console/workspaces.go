@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gatepass/gatepass/api"
@@ -176,7 +178,7 @@ func (r request) actor() revoke.Actor {
 
 // revokeWorkspace answers POST /v1/workspaces/{id}/revoke.
 func (c *Console) revokeWorkspace(r request) error {
-	return c.revoke(r, broker.Target{Workspace: r.PathValue("id")})
+	return c.revoke(r, blocklist.Target{Workspace: r.PathValue("id")})
 }
 
 // kill answers POST /v1/kill.
@@ -188,17 +190,17 @@ func (c *Console) kill(r request) error {
 	return c.revoke(r, t)
 }
 
-func readTarget(r request) (broker.Target, error) {
+func readTarget(r request) (blocklist.Target, error) {
 	var said api.Target
 	if err := api.ReadJSON(r.w, r.Request, maxTarget, &said); err != nil {
-		return broker.Target{}, err
+		return blocklist.Target{}, err
 	}
-	return broker.Target(said), nil
+	return blocklist.Target(said), nil
 }
 
 // revoke answers with what was revoked. The status is 202 while revocations are
 // pending.
-func (c *Console) revoke(r request, t broker.Target) error {
+func (c *Console) revoke(r request, t blocklist.Target) error {
 	done, err := c.Revoker.Revoke(r.Context(), r.actor(), t)
 	if err != nil {
 		return err
@@ -212,7 +214,7 @@ func (c *Console) revoke(r request, t broker.Target) error {
 
 // unblockWorkspace answers DELETE /v1/workspaces/{id}/block.
 func (c *Console) unblockWorkspace(r request) error {
-	return c.unblock(r, broker.Target{Workspace: r.PathValue("id")})
+	return c.unblock(r, blocklist.Target{Workspace: r.PathValue("id")})
 }
 
 // unblockTarget answers POST /v1/unblock.
@@ -224,7 +226,7 @@ func (c *Console) unblockTarget(r request) error {
 	return c.unblock(r, t)
 }
 
-func (c *Console) unblock(r request, t broker.Target) error {
+func (c *Console) unblock(r request, t blocklist.Target) error {
 	if err := c.Revoker.Unblock(r.Context(), r.actor(), t); err != nil {
 		return err
 	}

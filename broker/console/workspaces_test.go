@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/api"
-	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/brokertest"
 )
@@ -93,7 +94,7 @@ func TestAPageListsWhatIsOnIt(t *testing.T) {
 	if lists, paged := s.lists.Load(), s.paged.Load(); lists != 0 || paged > 1000 {
 		t.Errorf("two views list all workspaces %d times and %d names, want none and two pages at most", lists, paged)
 	}
-	if err := b.Blocklist.Add(t.Context(), broker.Target{Workspace: "wa"}); err != nil {
+	if err := b.Blocklist.Add(t.Context(), blocklist.Target{Workspace: "wa"}); err != nil {
 		t.Fatal(err)
 	}
 	b.Advance(time.Second)

@@ -17,7 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/broker/gateway"
 	"github.com/gatepass/gatepass/broker/gateway/lfs"
 )
@@ -128,7 +129,7 @@ func TestABlockCutsUploadsOfLargeFiles(t *testing.T) {
 	for w.gateway.Running() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	if err := w.Access.Broker.Blocklist.Add(ctx, broker.Target{Workspace: "sb-agent"}); err != nil {
+	if err := w.Access.Broker.Blocklist.Add(ctx, blocklist.Target{Workspace: "sb-agent"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {

@@ -23,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/identity"
@@ -70,7 +72,7 @@ func newWorld(t *testing.T) *world {
 		{Name: "agents", By: sessions, Match: identity.JoinSettings{}.Match("agents"), Workspace: "{claim.workspace}", Sleep: 3 * time.Hour},
 	}}
 	current := func() *broker.Policy { return policy }
-	desk := &identity.Exchanger{Sessions: sessions, Store: w.store, Policy: current, Blocker: &broker.Blocklist{Store: w.store, Every: time.Nanosecond}, Journal: anything{}}
+	desk := &identity.Exchanger{Sessions: sessions, Store: w.store, Policy: current, Blocker: &blocklist.List{Store: w.store, Every: time.Nanosecond}, Journal: anything{}}
 	b := broker.New(broker.Config{
 		Policy: current, Journal: anything{}, Store: w.store, GitHub: new(mint.App), Log: slog.New(slog.DiscardHandler),
 		Extra: map[string]broker.Endpoint{api.ExchangePath: desk.Endpoint(), api.NoncePath: nonces.Endpoint()},
@@ -192,7 +194,7 @@ func TestJoin(t *testing.T) {
 	w.check(s, "sb-7")
 	w.write("stolen", []byte(token.Reveal()))
 	w.checkRefused(w.open("join_token_file="+w.path("stolen")), "was used already")
-	if err := (&broker.Blocklist{Store: w.store}).Block(t.Context(), "sb-8"); err != nil {
+	if err := (&blocklist.List{Store: w.store}).Block(t.Context(), "sb-8"); err != nil {
 		t.Fatal(err)
 	}
 	blocked, err := identity.IssueJoinToken(t.Context(), w.store, time.Now(), "sb-8", "agents", time.Minute)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/mint"
@@ -48,7 +50,7 @@ type replica struct {
 	t        *testing.T
 	sessions *SessionIdentifier
 	policy   *broker.Policy
-	blocks   *broker.Blocklist
+	blocks   *blocklist.List
 	journal  *paper
 	handler  http.Handler
 	desk     *Exchanger
@@ -57,7 +59,7 @@ type replica struct {
 func newReplica(t *testing.T, s store.Store, now func() time.Time) *replica {
 	r := &replica{
 		t: t, sessions: &SessionIdentifier{Keys: &Keyset{Store: s, Now: now}, Now: now},
-		blocks: &broker.Blocklist{Store: s, Every: time.Nanosecond}, journal: new(paper),
+		blocks: &blocklist.List{Store: s, Every: time.Nanosecond}, journal: new(paper),
 	}
 	r.policy = &broker.Policy{Hash: "h", Rules: []broker.Rule{{Name: "agents", By: r.sessions, Match: JoinSettings{}.Match("agents"), Workspace: "{claim.workspace}"}}}
 	desk := &Exchanger{Sessions: r.sessions, Store: s, Policy: func() *broker.Policy { return r.policy }, Blocker: r.blocks, Journal: r.journal}

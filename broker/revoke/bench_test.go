@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/test/brokertest"
@@ -40,7 +42,7 @@ func newBench(t *testing.T) *bench {
 }
 
 // revoke revokes a target, and checks how much is pending.
-func (b *bench) revoke(t broker.Target, pending int) api.Revocation {
+func (b *bench) revoke(t blocklist.Target, pending int) api.Revocation {
 	b.T.Helper()
 	got, err := b.revoker.Revoke(b.T.Context(), night, t)
 	if err != nil || got.Pending != pending {
@@ -50,7 +52,7 @@ func (b *bench) revoke(t broker.Target, pending int) api.Revocation {
 }
 
 // lift removes a block.
-func (b *bench) lift(t broker.Target) {
+func (b *bench) lift(t blocklist.Target) {
 	b.T.Helper()
 	if err := b.revoker.Unblock(b.T.Context(), night, t); err != nil {
 		b.T.Fatalf("Lift(%s) = %v", t, err)
@@ -74,7 +76,7 @@ func wantCode(t testing.TB, what string, got *httptest.ResponseRecorder, want in
 	}
 }
 
-func workspaceTarget(id string) broker.Target { return broker.Target{Workspace: id} }
+func workspaceTarget(id string) blocklist.Target { return blocklist.Target{Workspace: id} }
 
 // tidy makes the replica take the lease, and do one round.
 func (b *bench) tidy() (deleted int) {

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/store"
 )
@@ -134,7 +136,7 @@ func TestWhatIsDamagedIsNotInTheWay(t *testing.T) {
 	if n := b.damage("sb-1"); n != 1 {
 		t.Fatalf("%d entries of sb-1, want one", n)
 	}
-	got := b.revoke(broker.Target{App: true}, 0)
+	got := b.revoke(blocklist.Target{App: true}, 0)
 	if len(got.Revoked) != 2 || len(b.alive()) != 0 {
 		t.Errorf("revoked are %q, want the token of ci, and that of sb-1 as the replicas share it", got.Revoked)
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
@@ -30,7 +32,7 @@ type reconciler struct {
 	mu      sync.Mutex // guards the rest; held while one call runs
 	lease   store.Lease
 	look    time.Time // the next check for new blocks
-	targets map[broker.Target]*settling
+	targets map[blocklist.Target]*settling
 	isNew   bool // this replica has just got the lease
 }
 
@@ -101,7 +103,7 @@ func (r *Revoker) follow(ctx context.Context, blocks store.Blocks, now time.Time
 			recent = log.Recent()
 		}
 	}
-	next := map[broker.Target]*settling{}
+	next := map[blocklist.Target]*settling{}
 	for _, t := range targets {
 		s := known.targets[t]
 		if s == nil {
@@ -114,7 +116,7 @@ func (r *Revoker) follow(ctx context.Context, blocks store.Blocks, now time.Time
 }
 
 // isIn reports whether the target is in blocks.
-func isIn(blocks store.Blocks, t broker.Target) bool {
+func isIn(blocks store.Blocks, t blocklist.Target) bool {
 	return t.App && blocks.App || t.Owner != "" && blocks.Owners[t.Owner] || t.Workspace != "" && blocks.Workspaces[t.Workspace]
 }
 
@@ -148,22 +150,22 @@ func (r *Revoker) recall(ctx context.Context, now time.Time) error {
 }
 
 // due returns the targets to look at now, the most recent first, and maxTargets at most.
-func (r *reconciler) due(now time.Time) []broker.Target {
-	var due []broker.Target
+func (r *reconciler) due(now time.Time) []blocklist.Target {
+	var due []blocklist.Target
 	for t, s := range r.targets {
 		if !s.done && !s.isOld && !now.Before(s.again) {
 			due = append(due, t)
 		}
 	}
-	slices.SortFunc(due, func(a, b broker.Target) int {
+	slices.SortFunc(due, func(a, b blocklist.Target) int {
 		return cmp.Or(r.targets[b].since.Compare(r.targets[a].since), cmp.Compare(a.String(), b.String()))
 	})
 	return due[:min(maxTargets, len(due))]
 }
 
 // settled returns the targets that hold nothing.
-func (r *reconciler) settled() []broker.Target {
-	var settled []broker.Target
+func (r *reconciler) settled() []blocklist.Target {
+	var settled []blocklist.Target
 	for t, s := range r.targets {
 		if s.done {
 			settled = append(settled, t)
@@ -173,16 +175,16 @@ func (r *reconciler) settled() []broker.Target {
 }
 
 // targetsOf lists the blocked targets.
-func targetsOf(blocks store.Blocks) []broker.Target {
-	var targets []broker.Target
+func targetsOf(blocks store.Blocks) []blocklist.Target {
+	var targets []blocklist.Target
 	if blocks.App {
-		targets = append(targets, broker.Target{App: true})
+		targets = append(targets, blocklist.Target{App: true})
 	}
 	for _, owner := range slices.Sorted(maps.Keys(blocks.Owners)) {
-		targets = append(targets, broker.Target{Owner: owner})
+		targets = append(targets, blocklist.Target{Owner: owner})
 	}
 	for _, id := range slices.Sorted(maps.Keys(blocks.Workspaces)) {
-		targets = append(targets, broker.Target{Workspace: id})
+		targets = append(targets, blocklist.Target{Workspace: id})
 	}
 	return targets
 }
@@ -190,7 +192,7 @@ func targetsOf(blocks store.Blocks) []broker.Target {
 // settle revokes what a target holds, and returns the number of tokens. The target is
 // done if it holds nothing two minutes after the block. Until then it is checked less
 // and less often.
-func (r *Revoker) settle(ctx context.Context, t broker.Target, s *settling) (revoked int, err error) {
+func (r *Revoker) settle(ctx context.Context, t blocklist.Target, s *settling) (revoked int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, killTime)
 	defer cancel()
 	now := r.Now()

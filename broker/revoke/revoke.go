@@ -21,6 +21,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/credential"
@@ -42,7 +44,7 @@ type App interface {
 type Config struct {
 	Store     store.Store
 	App       App
-	Blocklist *broker.Blocklist // New sets its OnAdded
+	Blocklist *blocklist.List // New sets its OnAdded
 	Cache     *broker.Cache
 	Journal   broker.Journal
 	Log       *slog.Logger
@@ -109,7 +111,7 @@ type Actor struct {
 }
 
 // entry returns an audit entry about an action; the caller fills in the rest.
-func (r *Revoker) entry(kind string, by Actor, t broker.Target) broker.Entry {
+func (r *Revoker) entry(kind string, by Actor, t blocklist.Target) broker.Entry {
 	return broker.Entry{
 		Time: r.Now().UTC(), Kind: kind, RequestID: by.RequestID, Method: by.Method, Subject: by.Subject, Rule: by.Name,
 		Policy: r.Policy(), Remote: by.Remote, Target: t.String(), Decision: broker.Granted,
@@ -121,7 +123,7 @@ func (r *Revoker) entry(kind string, by Actor, t broker.Target) broker.Entry {
 // The result names workspaces that shared the tokens, as far as they are found within 2
 // s; the audit log gets all of them later. If the audit log cannot be written, it still
 // revokes, and returns an error.
-func (r *Revoker) Revoke(ctx context.Context, by Actor, t broker.Target) (api.Revocation, error) {
+func (r *Revoker) Revoke(ctx context.Context, by Actor, t blocklist.Target) (api.Revocation, error) {
 	if err := t.Check(); err != nil {
 		return api.Revocation{}, broker.BadRequest(err.Error())
 	}
@@ -145,7 +147,7 @@ func (r *Revoker) Revoke(ctx context.Context, by Actor, t broker.Target) (api.Re
 }
 
 // Unblock removes the block of a target, after it has recorded that in the audit log.
-func (r *Revoker) Unblock(ctx context.Context, by Actor, t broker.Target) error {
+func (r *Revoker) Unblock(ctx context.Context, by Actor, t blocklist.Target) error {
 	if err := t.Check(); err != nil {
 		return broker.BadRequest(err.Error())
 	}

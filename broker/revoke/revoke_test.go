@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/brokertest"
@@ -55,7 +57,7 @@ func TestATokenOfManyIsRevokedOnce(t *testing.T) {
 	for _, id := range []string{"sb-1", "sb-2"} {
 		b.MustToken(id, "acme/widgets", "read")
 	}
-	got := b.revoke(broker.Target{Owner: "acme"}, 0)
+	got := b.revoke(blocklist.Target{Owner: "acme"}, 0)
 	if len(got.Revoked) != 1 || got.Pending != 0 || len(b.alive()) != 0 {
 		t.Errorf("kill = %+v, alive %q, want the one token dead", got, b.alive())
 	}
@@ -154,13 +156,13 @@ func TestKillAnOwner(t *testing.T) {
 		b.MustToken("ci", repo, "write")
 	}
 	octo := fakegithub.Hash(b.MustToken("ci", "octo/widgets", "write"))
-	got := b.revoke(broker.Target{Owner: "Acme"}, 0)
+	got := b.revoke(blocklist.Target{Owner: "Acme"}, 0)
 	if len(got.Revoked) != 2 || !slices.Equal(b.alive(), []string{octo}) {
 		t.Errorf("kill = %+v, alive %q, want acme's two dead", got, b.alive())
 	}
 	wantCode(t, "acme afterwards", b.Token("ci", "acme/widgets", "read"), 403)
 	wantCode(t, "octo afterwards", b.Token("ci", "octo/widgets", "read"), 200)
-	b.lift(broker.Target{Owner: "acme"})
+	b.lift(blocklist.Target{Owner: "acme"})
 	if again := fakegithub.Hash(b.MustToken("ci", "acme/widgets", "write")); !slices.Contains(b.alive(), again) {
 		t.Error("acme unblocked gets a dead token from memory")
 	}
@@ -184,7 +186,7 @@ func TestKillTheApp(t *testing.T) {
 		t.Fatalf("%d tokens are alive, want 304", n)
 	}
 	begun := time.Now()
-	got := b.revoke(broker.Target{App: true}, 0)
+	got := b.revoke(blocklist.Target{App: true}, 0)
 	if took := time.Since(begun); took > killTime || len(got.Revoked) != 304 || len(b.alive()) != 0 {
 		t.Errorf("kill revoked %d in %s, %d are alive, want all of 304 dead", len(got.Revoked), took, len(b.alive()))
 	}
@@ -192,7 +194,7 @@ func TestKillTheApp(t *testing.T) {
 	if _, err := issuer.Refresh(t.Context(), "w1", false); err != nil || len(b.alive()) != 0 {
 		t.Errorf("a refresh meanwhile: %v, %d alive, want nothing minted", err, len(b.alive()))
 	}
-	b.lift(broker.Target{App: true})
+	b.lift(blocklist.Target{App: true})
 	if _, err := issuer.Refresh(t.Context(), "w1", false); err != nil || len(b.alive()) != 2 {
 		t.Errorf("a refresh after: %v, %d alive, want the workspace's two", err, len(b.alive()))
 	}
@@ -205,7 +207,7 @@ func TestKillAnOwnerOfWhatWasDelivered(t *testing.T) {
 	if _, err := issuer.Create(t.Context(), "w1", b.Profile("p", "[acme/widgets, octo/widgets]", "[clone]"), 0); err != nil {
 		t.Fatal(err)
 	}
-	got := b.revoke(broker.Target{Owner: "octo"}, 0)
+	got := b.revoke(blocklist.Target{Owner: "octo"}, 0)
 	live := b.Tokens()
 	if len(got.Revoked) != 1 || len(live) != 1 || live[0].Repositories[0] != "acme/widgets" {
 		t.Errorf("kill = %+v, alive %+v, want acme's token alone", got, live)
@@ -245,14 +247,14 @@ func TestReconcileFinishesWhatFailed(t *testing.T) {
 // pending until it is revoked.
 func TestANewTokenStaysPendingUntilItIsRevoked(t *testing.T) {
 	const deleted = `{"action":"deleted","repository":{"full_name":"acme/widgets"}}`
-	for _, target := range []broker.Target{{Workspace: "sb-1"}, {App: true}, {}} { // the last one by a webhook
+	for _, target := range []blocklist.Target{{Workspace: "sb-1"}, {App: true}, {}} { // the last one by a webhook
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t)
 			if err := b.SetLag(20*time.Second, http.StatusUnauthorized); err != nil {
 				t.Fatal(err)
 			}
 			b.MustToken("sb-1", "acme/widgets", "read")
-			isEvent := target == broker.Target{}
+			isEvent := target == blocklist.Target{}
 			if isEvent {
 				wantCode(t, "the event", b.tell("1", "repository", deleted), 503)
 			} else if got := b.revoke(target, 1); len(got.Revoked) != 0 {
@@ -278,7 +280,7 @@ func TestANewTokenStaysPendingUntilItIsRevoked(t *testing.T) {
 // What another replica gave before it knew of the block is found, for as long as that
 // can happen.
 func TestReconcileFindsWhatWasGivenMeanwhile(t *testing.T) {
-	for _, target := range []broker.Target{{Workspace: "sb-1"}, {Owner: "acme"}, {App: true}} {
+	for _, target := range []blocklist.Target{{Workspace: "sb-1"}, {Owner: "acme"}, {App: true}} {
 		b := newBench(t)
 		if err := b.Blocklist.Add(t.Context(), target); err != nil {
 			t.Fatal(err)
@@ -309,7 +311,7 @@ func TestASettledBlockIsLeftAlone(t *testing.T) {
 		}
 		b.Advance(lookEvery)
 	}
-	if s := b.revoker.reconciler.targets[broker.Target{Workspace: "sb-1"}]; s == nil || !s.done {
+	if s := b.revoker.reconciler.targets[blocklist.Target{Workspace: "sb-1"}]; s == nil || !s.done {
 		t.Errorf("after %s the block is %+v, want it settled", 40*lookEvery, s)
 	}
 }

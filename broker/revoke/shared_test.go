@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/brokertest"
@@ -59,7 +61,7 @@ func (b *bench) sharedEntries() (n int) {
 // Shared tokens of an account or of the App are revoked with the rest, and do not come
 // back when the block is removed, although they have no marks.
 func TestWhatIsSharedDoesNotComeBackAfterABlock(t *testing.T) {
-	for _, target := range []broker.Target{{Owner: "acme"}, {Owner: "ACME"}, {App: true}, {Workspace: "sb-1"}} {
+	for _, target := range []blocklist.Target{{Owner: "acme"}, {Owner: "ACME"}, {App: true}, {Workspace: "sb-1"}} {
 		g := brokertest.NewGitHub(t)
 		one, two := newReplica(g), newReplica(g)
 		one.MustToken("sb-1", "acme/widgets", "read")
@@ -95,7 +97,7 @@ func TestATokenThatNobodyHasIsRevoked(t *testing.T) {
 			err = b.Store.Delete(t.Context(), name) // as if it had not been recorded yet
 		}
 	}
-	got := b.revoke(broker.Target{Owner: "acme"}, 0)
+	got := b.revoke(blocklist.Target{Owner: "acme"}, 0)
 	if err != nil || len(got.Revoked) != 1 || len(b.alive()) != 0 || len(b.Journal.Of(broker.KindRevoked)) != 1 || b.sharedEntries() != 0 {
 		t.Errorf("Revoke = %+v, %v with %d alive and %d shared, want the token revoked", got, err, len(b.alive()), b.sharedEntries())
 	}
@@ -199,7 +201,7 @@ func TestTokensThatAreNotSharedAreFoundByEvents(t *testing.T) {
 	if len(two.alive()) != 0 || two.sharedEntries() != 1 {
 		t.Errorf("%d tokens are alive, want none", len(two.alive()))
 	}
-	if got := two.revoke(broker.Target{Owner: "acme"}, 0); len(got.Revoked) != 0 {
+	if got := two.revoke(blocklist.Target{Owner: "acme"}, 0); len(got.Revoked) != 0 {
 		t.Errorf("Revoke = %+v, want nothing left", got)
 	}
 }

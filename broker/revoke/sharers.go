@@ -6,13 +6,14 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/store"
 )
 
 // shared finds the shared tokens of an account or of the App. For a blocked workspace
 // it finds none: its shared tokens are only marked, because other workspaces use them.
-func (s *sweep) shared(ctx context.Context, t broker.Target) []job {
+func (s *sweep) shared(ctx context.Context, t blocklist.Target) []job {
 	below, err := store.AllShared(), error(nil)
 	switch {
 	case t.Workspace != "":

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gatepass/gatepass/api"
@@ -49,7 +51,7 @@ type choice func(broker.Vended) bool
 // target revokes what the target holds: tokens that brokers gave, and delivered ones.
 // For a workspace, the caller must also handle those that share its tokens
 // ([sweep.others]).
-func (s *sweep) target(ctx context.Context, t broker.Target) error {
+func (s *sweep) target(ctx context.Context, t blocklist.Target) error {
 	below := store.Workspaces()
 	if t.Workspace != "" {
 		folder, err := store.Workspace(t.Workspace)
@@ -127,7 +129,7 @@ func (s *sweep) fail(err error) {
 }
 
 // answer returns the result for the operator.
-func (s *sweep) answer(t broker.Target) api.Revocation {
+func (s *sweep) answer(t blocklist.Target) api.Revocation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	hashes := slices.Sorted(slices.Values(s.revoked))
@@ -146,7 +148,7 @@ type job struct {
 
 // jobsOf finds the jobs by names alone. If a name does not tell the owner, the job
 // reads it.
-func jobsOf(names map[string][]store.Name, t broker.Target) []job {
+func jobsOf(names map[string][]store.Name, t blocklist.Target) []job {
 	var jobs []job
 	for id, list := range names {
 		isDelivered := false
@@ -165,7 +167,7 @@ func jobsOf(names map[string][]store.Name, t broker.Target) []job {
 
 // mayHold reports whether the name's workspace may have a delivered token of the
 // target.
-func mayHold(name store.Name, t broker.Target) bool {
+func mayHold(name store.Name, t blocklist.Target) bool {
 	owner, isOwned := name.Owner()
 	isOthers := t.Owner != "" && isOwned && !strings.EqualFold(owner, t.Owner)
 	return (name.IsToken() || name.IsSuperseded()) && !isOthers

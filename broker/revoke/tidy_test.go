@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/store"
@@ -97,7 +99,7 @@ func (f *fleet) start() *Revoker {
 		in = f.in
 	}
 	r := New(Config{
-		Store: in, Blocklist: &broker.Blocklist{Store: in}, Cache: new(broker.Cache), Journal: new(brokertest.MemoryJournal),
+		Store: in, Blocklist: &blocklist.List{Store: in}, Cache: new(broker.Cache), Journal: new(brokertest.MemoryJournal),
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Policy: func() string { return "" },
 	})
 	ctx, cancel := context.WithCancel(f.t.Context())
@@ -509,7 +511,7 @@ func TestBlocksSettleOnce(t *testing.T) {
 // The most recent block is settled first.
 func TestTheMostRecentBlockSettlesFirst(t *testing.T) {
 	now := time.Now()
-	r := reconciler{targets: map[broker.Target]*settling{
+	r := reconciler{targets: map[blocklist.Target]*settling{
 		workspaceTarget("a"): {since: now.Add(-3 * time.Minute)}, workspaceTarget("b"): {since: now}, workspaceTarget("c"): {since: now.Add(-time.Minute)},
 		workspaceTarget("done"): {done: true}, workspaceTarget("later"): {since: now, again: now.Add(time.Second)},
 	}}

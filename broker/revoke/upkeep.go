@@ -9,7 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/internal/clock"
 )
 
@@ -57,16 +58,16 @@ func (p *progress) change(change func(*note)) {
 	change(&p.note)
 }
 
-func (p *progress) settled(targets []broker.Target) {
+func (p *progress) settled(targets []blocklist.Target) {
 	p.change(func(n *note) { n.Settled = hashOf(targets) })
 }
 
-func (p *progress) isSettled(targets []broker.Target) bool {
+func (p *progress) isSettled(targets []blocklist.Target) bool {
 	return p.get().Settled == hashOf(targets)
 }
 
 // hashOf returns a hash that identifies a set of targets.
-func hashOf(targets []broker.Target) string {
+func hashOf(targets []blocklist.Target) string {
 	texts := make([]string, len(targets))
 	for i, t := range targets {
 		texts[i] = t.String()
@@ -111,7 +112,7 @@ func (r *Revoker) held(isNew bool) {
 	if json.Unmarshal([]byte(l.Note()), &p.note) != nil {
 		p.note = note{} // starts a new round
 	}
-	r.reconciler.isNew, r.reconciler.targets, r.reconciler.look = true, map[broker.Target]*settling{}, time.Time{}
+	r.reconciler.isNew, r.reconciler.targets, r.reconciler.look = true, map[blocklist.Target]*settling{}, time.Time{}
 }
 
 // Release lets another replica go on with what this one does for all, and waits until

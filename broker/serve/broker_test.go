@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/broker/audit"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
@@ -212,7 +213,7 @@ func TestRevokedThroughARestart(t *testing.T) {
 			t.Fatalf("a token: %d %s", got.status, got.body)
 		}
 	}
-	blocks := &broker.Blocklist{Store: w.store}
+	blocks := &blocklist.List{Store: w.store}
 	if err := blocks.Block(t.Context(), "sb-1"); err != nil { // as another replica does
 		t.Fatal(err)
 	}

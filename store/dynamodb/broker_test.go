@@ -22,7 +22,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/dynamotest"
@@ -70,7 +71,7 @@ func TestABrokersCallsAreAllowed(t *testing.T) {
 	if given := below(t, s, "sandbox/sb-1/vended/"); given != 1 {
 		t.Errorf("the table has %d given tokens, want one", given)
 	}
-	if err := (&broker.Blocklist{Store: s}).Block(t.Context(), "sb-1"); err != nil {
+	if err := (&blocklist.List{Store: s}).Block(t.Context(), "sb-1"); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the workspace is refused", func() bool { return ask() == http.StatusForbidden })

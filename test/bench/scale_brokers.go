@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	product "github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/blocklist"
 )
 
 const (
@@ -152,7 +152,7 @@ func (w *scaleWorld) idle(what string, window time.Duration) (row, error) {
 
 // block blocks workspaces with the product's own writes, at a time in the past.
 func (w *scaleWorld) block(n int) error {
-	blocks := &product.Blocklist{Store: w.store}
+	blocks := &blocklist.List{Store: w.store}
 	for k := range n {
 		if err := blocks.Block(w.ctx, fmt.Sprintf("blocked-%06d", k)); err != nil {
 			return err

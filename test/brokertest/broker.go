@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/mint"
@@ -148,7 +150,7 @@ type Broker struct {
 	*GitHub
 	App       *mint.App
 	Journal   *MemoryJournal
-	Blocklist *broker.Blocklist
+	Blocklist *blocklist.List
 	Cache     *broker.Cache
 	Policy    *broker.Policy
 	Server    *broker.Broker

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/broker/blocklist"
+
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
@@ -122,7 +124,7 @@ func TestAnAddressDoesNotOutliveThePolicy(t *testing.T) {
 	if got := w.call("GET", down, ""); got.status != 200 {
 		t.Errorf("download = %d %s, want 200", got.status, got.raw)
 	}
-	if err := w.Access.Broker.Blocklist.Add(t.Context(), broker.Target{Owner: "acme"}); err != nil {
+	if err := w.Access.Broker.Blocklist.Add(t.Context(), blocklist.Target{Owner: "acme"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.call("GET", down, ""); got.status != 403 {

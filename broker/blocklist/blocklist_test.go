@@ -1,4 +1,4 @@
-package broker
+package blocklist
 
 import (
 	"context"
@@ -16,12 +16,12 @@ import (
 // that it is blocked.
 func TestBlocksAreReadForWhoeverWentAway(t *testing.T) {
 	in := new(storetest.Memory)
-	if err := (&Blocklist{Store: in}).Block(t.Context(), "sb-1"); err != nil {
+	if err := (&List{Store: in}).Block(t.Context(), "sb-1"); err != nil {
 		t.Fatal(err)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	replica := &Blocklist{Store: in}
+	replica := &List{Store: in}
 	if blocked, err := replica.Blocked(gone, "sb-1"); !blocked || err != nil {
 		t.Errorf("Blocked = %v, %v, want it blocked", blocked, err)
 	}
@@ -29,12 +29,12 @@ func TestBlocksAreReadForWhoeverWentAway(t *testing.T) {
 
 // A store that lost its volume looks as if no workspace was blocked.
 func TestBlocksOutliveTheStore(t *testing.T) {
-	b := newBench(t)
+	now := time.Now()
 	mounted := new(storetest.Memory)
 	if err := mounted.Put(t.Context(), store.AppClientID(), store.NewSecret("Iv1.0"), store.Replace); err != nil {
 		t.Fatal(err)
 	}
-	blocks := &Blocklist{Store: mounted, Now: b.Now}
+	blocks := &List{Store: mounted, Now: func() time.Time { return now }}
 	if err := blocks.Block(t.Context(), "sb-1"); err != nil {
 		t.Fatal(err)
 	}
@@ -42,19 +42,19 @@ func TestBlocksOutliveTheStore(t *testing.T) {
 		t.Fatalf("Blocked = %v, %v, want it blocked", blocked, err)
 	}
 	blocks.Store = new(storetest.Memory)
-	b.Advance(blocksEvery)
+	now = now.Add(blocksEvery)
 	if blocked, err := blocks.Blocked(t.Context(), "sb-1"); !blocked || err != nil {
 		t.Errorf("without its volume: Blocked = %v, %v, want it blocked still", blocked, err)
 	}
-	b.Advance(2 * blocksStale)
+	now = now.Add(2 * blocksStale)
 	if _, err := blocks.Blocked(t.Context(), "sb-2"); err == nil {
 		t.Error("without its volume for long, a workspace is let in")
 	}
 	blocks.Store = mounted
-	if err := (&Blocklist{Store: mounted}).Unblock(t.Context(), "sb-1"); err != nil {
+	if err := (&List{Store: mounted}).Unblock(t.Context(), "sb-1"); err != nil {
 		t.Fatal(err)
 	}
-	b.Advance(blocksEvery)
+	now = now.Add(blocksEvery)
 	if blocked, err := blocks.Blocked(t.Context(), "sb-1"); blocked || err != nil {
 		t.Errorf("unblocked by another replica: Blocked = %v, %v, want it let in", blocked, err)
 	}
@@ -82,8 +82,8 @@ func TestEveryTargetIsTakenAndGivenBack(t *testing.T) {
 		}
 		now := func() time.Time { return clock }
 		var took []store.Blocks
-		here, there := &Blocklist{Store: in, Now: now}, &Blocklist{Store: in, Now: now, OnAdded: func(b store.Blocks) { took = append(took, b) }}
-		expect := func(when string, b *Blocklist, isBlocked bool) {
+		here, there := &List{Store: in, Now: now}, &List{Store: in, Now: now, OnAdded: func(b store.Blocks) { took = append(took, b) }}
+		expect := func(when string, b *List, isBlocked bool) {
 			t.Helper()
 			for _, a := range c.asked {
 				if got, err := b.BlockedFor(t.Context(), a.workspace, a.owner); err != nil || got != (a.want && isBlocked) {
@@ -125,8 +125,8 @@ func TestEveryTargetIsTakenAndGivenBack(t *testing.T) {
 func TestARevokedTokenIsKnownEverywhere(t *testing.T) {
 	in, token := new(storetest.Memory), credential.NewToken("ghs_x", time.Now().Add(time.Hour))
 	var here, there int
-	one := &Blocklist{Store: in, OnAdded: func(b store.Blocks) { here += len(b.Tokens) }}
-	other := &Blocklist{Store: in, OnAdded: func(b store.Blocks) { there += len(b.Tokens) }}
+	one := &List{Store: in, OnAdded: func(b store.Blocks) { here += len(b.Tokens) }}
+	other := &List{Store: in, OnAdded: func(b store.Blocks) { there += len(b.Tokens) }}
 	if err := one.BlockToken(t.Context(), token, store.Name{}); err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func (r *read) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Nam
 // While there is no log yet, as after an upgrade, looks read the list.
 func TestWithoutALogTheListIsReadOnceASecond(t *testing.T) {
 	in, clock := &read{Store: new(storetest.Memory)}, time.Now()
-	b := &Blocklist{Store: in, Now: func() time.Time { return clock }}
+	b := &List{Store: in, Now: func() time.Time { return clock }}
 	for range 100 { // ten seconds
 		if _, err := b.Blocked(t.Context(), "sb-1"); err != nil {
 			t.Fatal(err)
@@ -178,7 +178,7 @@ func TestWithoutALogTheListIsReadOnceASecond(t *testing.T) {
 // again.
 func TestBlocksDoNotReplaceEachOther(t *testing.T) {
 	clock := time.Now()
-	b := &Blocklist{Store: new(storetest.Memory), Now: func() time.Time { return clock }}
+	b := &List{Store: new(storetest.Memory), Now: func() time.Time { return clock }}
 	expect := func(when string, want ...bool) {
 		t.Helper()
 		for i, ask := range [][2]string{{"sb-1", ""}, {"sb-2", "acme"}, {"sb-2", "octo"}} {
@@ -215,11 +215,11 @@ func TestBlocksDoNotReplaceEachOther(t *testing.T) {
 // A workspace blocked while a broker was suspended is blocked from its first answer on.
 func TestBlocksAfterSleep(t *testing.T) {
 	in, now := new(storetest.Memory), time.Now()
-	blocks := &Blocklist{Store: in, Now: func() time.Time { return now }}
+	blocks := &List{Store: in, Now: func() time.Time { return now }}
 	if blocked, err := blocks.Blocked(t.Context(), "sb-1"); blocked || err != nil {
 		t.Fatalf("Blocked = %v, %v, want nobody to be", blocked, err)
 	}
-	if err := (&Blocklist{Store: in}).Block(t.Context(), "sb-1"); err != nil {
+	if err := (&List{Store: in}).Block(t.Context(), "sb-1"); err != nil {
 		t.Fatal(err)
 	}
 	now = clocktest.Slept(now, 2*time.Hour)

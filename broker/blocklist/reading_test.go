@@ -1,4 +1,4 @@
-package broker
+package blocklist
 
 import (
 	"context"
@@ -47,13 +47,13 @@ func TestWithoutAReadingOfTheLastSecondNothingIsGiven(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			in := new(storetest.Memory)
 			s := &stuck{Store: in, before: func(context.Context) error { return nil }}
-			blind := &Blocklist{Store: s}
+			blind := &List{Store: s}
 			if blocked, err := blind.Blocked(t.Context(), "sb-1"); blocked || err != nil {
 				t.Fatalf("%s: Blocked = %v, %v, want sb-1 let in", name, blocked, err)
 			}
 			begun := time.Now()
 			s.before = fails
-			if err := (&Blocklist{Store: in}).Block(t.Context(), "sb-1"); err != nil {
+			if err := (&List{Store: in}).Block(t.Context(), "sb-1"); err != nil {
 				t.Fatal(err)
 			}
 			for time.Since(begun) < 10*time.Second {
@@ -90,7 +90,7 @@ func TestASlowStoreHoldsNobodyUp(t *testing.T) {
 		{2 * time.Second, 1, 2 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			b := &Blocklist{Store: &stuck{Store: new(storetest.Memory), before: func(context.Context) error { time.Sleep(c.slow); return nil }}}
+			b := &List{Store: &stuck{Store: new(storetest.Memory), before: func(context.Context) error { time.Sleep(c.slow); return nil }}}
 			_ = b.Check(t.Context())
 			var all, held atomic.Int64
 			var callers sync.WaitGroup
@@ -128,7 +128,7 @@ func TestASlowStoreHoldsNobodyUp(t *testing.T) {
 func TestOneReadingThatHangsIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var readings atomic.Int64
-		b := &Blocklist{Store: &stuck{Store: new(storetest.Memory), before: func(ctx context.Context) error {
+		b := &List{Store: &stuck{Store: new(storetest.Memory), before: func(ctx context.Context) error {
 			if readings.Add(1)%4 == 0 {
 				return hang(ctx)
 			}
@@ -153,7 +153,7 @@ func TestAnEarlierReadingUndoesNothing(t *testing.T) {
 		if err := s.Put(t.Context(), store.AppClientID(), store.NewSecret("Iv1.0"), store.Replace); err != nil {
 			t.Fatal(err)
 		}
-		b := &Blocklist{Store: s}
+		b := &List{Store: s}
 		var waiting sync.WaitGroup
 		for _, want := range []bool{true, false} {
 			time.Sleep(time.Minute)
@@ -206,7 +206,7 @@ func (s *stale) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 func TestTheAgeOfAReadingByBothClocks(t *testing.T) {
 	in, now := new(storetest.Memory), time.Now()
 	s := &stuck{Store: in, before: func(context.Context) error { return nil }}
-	b := &Blocklist{Store: s, Now: func() time.Time { return now }}
+	b := &List{Store: s, Now: func() time.Time { return now }}
 	if err := b.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package broker
+package blocklist
 
 import (
 	"context"
@@ -55,7 +55,7 @@ func (l listing) isDue(now time.Time) bool {
 // look reads the log of the block list and applies its new blocks. If that is not
 // enough, or the list has not been read for long, it reads the whole list. If there is
 // no log, it always does.
-func (b *Blocklist) look(ctx context.Context, r *reading) error {
+func (b *List) look(ctx context.Context, r *reading) error {
 	log, err := b.readLog(ctx, r)
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func (b *Blocklist) look(ctx context.Context, r *reading) error {
 }
 
 // readLog returns the log, or a zero one if the store has none.
-func (b *Blocklist) readLog(ctx context.Context, r *reading) (store.BlockLog, error) {
+func (b *List) readLog(ctx context.Context, r *reading) (store.BlockLog, error) {
 	b.mu.Lock()
 	hasNone := b.known && b.version == "" && clock.Since(b.without, r.begun) < listEvery
 	b.mu.Unlock()
@@ -87,7 +87,7 @@ func (b *Blocklist) readLog(ctx context.Context, r *reading) (store.BlockLog, er
 }
 
 // follow applies the log, and reports whether the list must be read.
-func (b *Blocklist) follow(r *reading, log store.BlockLog) (isListDue bool) {
+func (b *List) follow(r *reading, log store.BlockLog) (isListDue bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if r.number < b.latest {
@@ -115,7 +115,7 @@ func (b *Blocklist) follow(r *reading, log store.BlockLog) (isListDue bool) {
 // begins reports whether r must read the whole list because the log does not continue
 // the known one. If another reading is doing that already, begins passes on to it what
 // the log says instead. The caller holds mu.
-func (b *Blocklist) begins(r *reading, log store.BlockLog) bool {
+func (b *List) begins(r *reading, log store.BlockLog) bool {
 	if b.lister != nil && log.Version() != "" && r.number > b.lister.asOf.number {
 		if set, ok := log.Since(b.lister.version); ok {
 			b.listed.isBehind = b.listed.isBehind || log.Version() != b.lister.version
@@ -143,7 +143,7 @@ func adding(set store.Blocks) func(*store.Blocks) {
 // add applies blocks that other replicas set, and passes them on to the readings in
 // progress. Changes that this replica made since r began are newer, so they apply last.
 // The caller holds mu.
-func (b *Blocklist) add(r *reading, set store.Blocks) {
+func (b *List) add(r *reading, set store.Blocks) {
 	changes := append([]func(*store.Blocks){adding(set)}, r.mine...)
 	next := b.have.Clone()
 	for _, change := range changes {
@@ -156,7 +156,7 @@ func (b *Blocklist) add(r *reading, set store.Blocks) {
 }
 
 // list reads the whole list and applies it.
-func (b *Blocklist) list(ctx context.Context, r *reading) error {
+func (b *List) list(ctx context.Context, r *reading) error {
 	found, entries, err := readBlocks(ctx, b.Store)
 	if err == nil && found.IsEmpty() && b.hasSome() {
 		err = b.lost(ctx)
@@ -201,7 +201,7 @@ func readBlocks(ctx context.Context, s store.Store) (found store.Blocks, entries
 	return found, entries, nil
 }
 
-func (b *Blocklist) hasSome() bool {
+func (b *List) hasSome() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return !b.have.IsEmpty()

@@ -1,10 +1,9 @@
-package broker
+package blocklist
 
 import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/clock"
@@ -40,13 +39,13 @@ type reading struct {
 
 // Check returns an error while every request is refused because the list cannot be
 // read.
-func (b *Blocklist) Check(ctx context.Context) error {
+func (b *List) Check(ctx context.Context) error {
 	_, err := b.current(ctx)
 	return err
 }
 
 // FailedReadings returns how many readings of the store have failed.
-func (b *Blocklist) FailedReadings() uint64 {
+func (b *List) FailedReadings() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.total
@@ -55,7 +54,7 @@ func (b *Blocklist) FailedReadings() uint64 {
 // current returns the list, at most Stale old. Its maps must not be changed. It waits
 // for a reading if it needs one. The caller that begins a reading always waits for it
 // for a moment, so that a replica that gets requests learns what others wrote.
-func (b *Blocklist) current(ctx context.Context) (store.Blocks, error) {
+func (b *List) current(ctx context.Context) (store.Blocks, error) {
 	asked := b.now()
 	own, patience := b.begin(ctx, asked)
 	late := time.NewTimer(patience)
@@ -85,7 +84,7 @@ var errLate = errors.New("the store does not answer in time")
 
 // begin starts a reading if one is due. It returns the reading, and how long the caller
 // may wait.
-func (b *Blocklist) begin(ctx context.Context, now time.Time) (*reading, time.Duration) {
+func (b *List) begin(ctx context.Context, now time.Time) (*reading, time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	patience := blocksWait
@@ -104,7 +103,7 @@ func (b *Blocklist) begin(ctx context.Context, now time.Time) (*reading, time.Du
 // every returns how long after a reading the next may begin: about a second. It is
 // shorter if the store is slow, so that the next reading ends while the last is fresh,
 // and if the last has not ended. The caller holds mu.
-func (b *Blocklist) every() time.Duration {
+func (b *List) every() time.Duration {
 	isUnderWay := func(r *reading) bool { return !r.isLooked }
 	switch {
 	case b.Every > 0:
@@ -116,7 +115,7 @@ func (b *Blocklist) every() time.Duration {
 }
 
 // start registers a new reading. The caller holds mu.
-func (b *Blocklist) start(now time.Time) *reading {
+func (b *List) start(now time.Time) *reading {
 	if b.ended == nil {
 		b.ended = make(chan struct{})
 	}
@@ -128,11 +127,11 @@ func (b *Blocklist) start(now time.Time) *reading {
 
 // isFresh reports whether the known list is fresh enough for a request made at asked.
 // The caller holds mu.
-func (b *Blocklist) isFresh(asked time.Time) bool {
+func (b *List) isFresh(asked time.Time) bool {
 	return b.known && clock.Since(b.read, asked) <= or(b.Stale, blocksStale)
 }
 
-func (b *Blocklist) isLooked(r *reading) bool {
+func (b *List) isLooked(r *reading) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return r != nil && r.isLooked
@@ -140,7 +139,7 @@ func (b *Blocklist) isLooked(r *reading) bool {
 
 // answer returns the known list if it is fresh, an error, or a channel to wait on: it
 // is closed when a reading makes progress. own is the reading that the caller began.
-func (b *Blocklist) answer(asked time.Time, own *reading) (store.Blocks, <-chan struct{}, error) {
+func (b *List) answer(asked time.Time, own *reading) (store.Blocks, <-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	isWaiting := own != nil && !own.isAside && slices.Contains(b.under, own)
@@ -156,13 +155,13 @@ func (b *Blocklist) answer(asked time.Time, own *reading) (store.Blocks, <-chan 
 }
 
 // wake makes waiting callers check again. The caller holds mu.
-func (b *Blocklist) wake() {
+func (b *List) wake() {
 	close(b.ended)
 	b.ended = make(chan struct{})
 }
 
 // finish does the reading, and calls Told if the result is news.
-func (b *Blocklist) finish(ctx context.Context, r *reading) {
+func (b *List) finish(ctx context.Context, r *reading) {
 	if isNews, err := b.end(r, b.look(ctx, r)); isNews && b.Told != nil {
 		b.Told(err)
 	}
@@ -171,7 +170,7 @@ func (b *Blocklist) finish(ctx context.Context, r *reading) {
 // end removes r from the readings in progress. It reports whether readings now begin to
 // fail, or succeed again. A reading that ends after a later one is no news. A failed
 // list is counted, but is no news while the log shows that the known list is good.
-func (b *Blocklist) end(r *reading, err error) (isNews bool, why error) {
+func (b *List) end(r *reading, err error) (isNews bool, why error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.under = slices.DeleteFunc(b.under, func(other *reading) bool { return other == r })
@@ -199,7 +198,7 @@ const watchAgain = time.Second
 // Watch looks as soon as the store reports a change, until ctx ends. It returns at once
 // if the store does not report changes. Requests still start looks, because a watch can
 // fail unnoticed for some time.
-func (b *Blocklist) Watch(ctx context.Context) {
+func (b *List) Watch(ctx context.Context) {
 	watcher, ok := b.Store.(store.Watcher)
 	for ok && ctx.Err() == nil {
 		_ = watcher.Watch(ctx, store.AllBlocks(), func() { b.changed(ctx) }) // the next look reports what is wrong with the store
@@ -211,7 +210,7 @@ func (b *Blocklist) Watch(ctx context.Context) {
 }
 
 // changed looks and returns when the look is done; it does not wait for the whole list.
-func (b *Blocklist) changed(ctx context.Context) {
+func (b *List) changed(ctx context.Context) {
 	b.mu.Lock()
 	r := b.start(b.now())
 	b.mu.Unlock()
@@ -225,67 +224,4 @@ func (b *Blocklist) changed(ctx context.Context) {
 		}
 		<-ended
 	}
-}
-
-// announceTime is the timeout of one announcement; a throttled store may be slow.
-const announceTime = 20 * time.Second
-
-// An announcer announces changes of the block list. Changes made during one
-// announcement go together into the next: a sweep that marks hundreds of tokens needs
-// only a few announcements.
-type announcer struct {
-	mu   sync.Mutex // guards the rest
-	next *announcement
-	busy bool
-}
-
-type announcement struct {
-	set  []store.Name
-	done chan struct{} // closed once err is set
-	err  error
-}
-
-// tell announces that entries were written or deleted, and returns after the
-// announcement.
-func (a *announcer) tell(ctx context.Context, s store.Store, set ...store.Name) error {
-	a.mu.Lock()
-	if a.next == nil {
-		a.next = &announcement{done: make(chan struct{})}
-	}
-	mine := a.next
-	mine.set = append(mine.set, set...)
-	if !a.busy {
-		a.busy = true
-		go a.run(context.WithoutCancel(ctx), s)
-	}
-	a.mu.Unlock()
-	select {
-	case <-mine.done:
-		return mine.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// run writes announcements until there are no more.
-func (a *announcer) run(ctx context.Context, s store.Store) {
-	for {
-		a.mu.Lock()
-		now := a.next
-		a.next, a.busy = nil, now != nil
-		a.mu.Unlock()
-		if now == nil {
-			return
-		}
-		now.err = announce(ctx, s, now.set)
-		close(now.done)
-	}
-}
-
-// announce goes before other writes, because it may contain a block, or a block may
-// wait for it.
-func announce(ctx context.Context, s store.Store, set []store.Name) error {
-	ctx, cancel := context.WithTimeout(store.Urgently(ctx), announceTime)
-	defer cancel()
-	return store.Announce(ctx, s, set...)
 }

@@ -1,4 +1,4 @@
-package broker
+package blocklist
 
 import (
 	"context"
@@ -42,7 +42,7 @@ func withBlocked(t testing.TB, n int) *storetest.Metered {
 
 // ask asks every 10 ms, for so long, whether a workspace is blocked, and returns the
 // time of the slowest answer.
-func ask(t testing.TB, b *Blocklist, id string, long time.Duration) (slowest time.Duration) {
+func ask(t testing.TB, b *List, id string, long time.Duration) (slowest time.Duration) {
 	t.Helper()
 	for begun := time.Now(); time.Since(begun) < long; time.Sleep(10 * time.Millisecond) {
 		asked := time.Now()
@@ -60,7 +60,7 @@ func ask(t testing.TB, b *Blocklist, id string, long time.Duration) (slowest tim
 func TestALookIsOneRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := withBlocked(t, 400)
-		replicas := []*Blocklist{{Store: in}, {Store: in}}
+		replicas := []*List{{Store: in}, {Store: in}}
 		var all sync.WaitGroup
 		for _, b := range replicas {
 			all.Go(func() {
@@ -95,7 +95,7 @@ func TestALookIsOneRead(t *testing.T) {
 func TestABlockReachesABusyReplicaInASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := withBlocked(t, 1500) // reading this list takes four seconds
-		here, there := &Blocklist{Store: in}, &Blocklist{Store: in}
+		here, there := &List{Store: in}, &List{Store: in}
 		_ = there.Check(t.Context())
 		time.Sleep(time.Minute)
 		ask(t, there, "other", 10*time.Second)
@@ -129,7 +129,7 @@ func TestABlockReachesABusyReplicaInASecond(t *testing.T) {
 func TestABlockThatWasNotAnnouncedIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := withBlocked(t, 10)
-		b := &Blocklist{Store: in}
+		b := &List{Store: in}
 		ask(t, b, "sb-x", time.Minute)
 		name, err := store.Blocked("sb-x")
 		if err == nil {
@@ -151,7 +151,7 @@ func TestABlockThatWasNotAnnouncedIsFound(t *testing.T) {
 func TestReplicasOfTheVersionBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := new(storetest.Memory)
-		b := &Blocklist{Store: in}
+		b := &List{Store: in}
 		ask(t, b, "old", 10*time.Second)
 		name, err := store.Blocked("old")
 		if err == nil {
@@ -164,7 +164,7 @@ func TestReplicasOfTheVersionBefore(t *testing.T) {
 		if blocked, err := b.Blocked(t.Context(), "old"); !blocked || err != nil {
 			t.Errorf("Blocked = %v, %v, want it blocked without a log", blocked, err)
 		}
-		if err := (&Blocklist{Store: in}).Block(t.Context(), "new"); err != nil {
+		if err := (&List{Store: in}).Block(t.Context(), "new"); err != nil {
 			t.Fatal(err)
 		}
 		ask(t, b, "other", time.Second)
@@ -182,7 +182,7 @@ func TestReplicasOfTheVersionBefore(t *testing.T) {
 // A block that other replicas cannot learn of is reported as failed, but holds here.
 func TestABlockThatCannotBeAnnouncedFails(t *testing.T) {
 	in := &silent{Store: new(storetest.Memory), isOff: true}
-	b := &Blocklist{Store: in}
+	b := &List{Store: in}
 	if err := b.Block(t.Context(), "sb-1"); err == nil {
 		t.Error("Block = nil, want an error: others do not know")
 	}
@@ -216,7 +216,7 @@ func TestMarksShareAnnouncements(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := withBlocked(t, 1)
 		in.Puts = 0
-		b := &Blocklist{Store: in}
+		b := &List{Store: in}
 		var all sync.WaitGroup
 		for i := range 20 {
 			all.Go(func() {
@@ -233,7 +233,7 @@ func TestMarksShareAnnouncements(t *testing.T) {
 		if blocks, err := store.ReadBlocks(t.Context(), in); err != nil || len(blocks.Tokens) != 20 {
 			t.Errorf("ReadBlocks = %d tokens, %v, want 20", len(blocks.Tokens), err)
 		}
-		other := &Blocklist{Store: in}
+		other := &List{Store: in}
 		if all, err := other.All(t.Context()); err != nil || len(all.Tokens) != 20 {
 			t.Errorf("All = %d tokens, %v, want 20", len(all.Tokens), err)
 		}
@@ -247,7 +247,7 @@ func TestAListThatFailsBesideItsLog(t *testing.T) {
 		in := withBlocked(t, 3)
 		s := &stuck{Store: in, before: func(context.Context) error { return nil }}
 		var told atomic.Int64
-		b := &Blocklist{Store: s, Told: func(error) { told.Add(1) }}
+		b := &List{Store: s, Told: func(error) { told.Add(1) }}
 		ask(t, b, "other", 10*time.Second)
 		s.before = hang
 		ask(t, b, "other", 2*time.Minute)
@@ -256,7 +256,7 @@ func TestAListThatFailsBesideItsLog(t *testing.T) {
 			t.Errorf("%d failures are counted and %d told, want some and none", b.FailedReadings(), told.Load())
 		}
 		// A replica without any list refuses everyone.
-		if blocked, err := (&Blocklist{Store: s}).Blocked(t.Context(), "other"); !blocked || err == nil {
+		if blocked, err := (&List{Store: s}).Blocked(t.Context(), "other"); !blocked || err == nil {
 			t.Errorf("Blocked = %v, %v of a replica that read no list, want an error", blocked, err)
 		}
 		time.Sleep(time.Minute)
@@ -295,7 +295,7 @@ func TestAWatchedBlockHoldsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := &told{Store: withBlocked(t, 1500)}
 		var took atomic.Int64
-		b := &Blocklist{Store: in, OnAdded: func(added store.Blocks) { took.Add(int64(len(added.Workspaces))) }}
+		b := &List{Store: in, OnAdded: func(added store.Blocks) { took.Add(int64(len(added.Workspaces))) }}
 		_ = b.Check(t.Context())
 		time.Sleep(time.Minute)
 		ctx, stop := context.WithCancel(t.Context())
@@ -304,7 +304,7 @@ func TestAWatchedBlockHoldsAtOnce(t *testing.T) {
 		time.Sleep(time.Minute)
 		took.Store(0)
 		for i := range 3 {
-			if err := (&Blocklist{Store: in}).Block(t.Context(), fmt.Sprint("new-", i)); err != nil {
+			if err := (&List{Store: in}).Block(t.Context(), fmt.Sprint("new-", i)); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(100 * time.Millisecond)
@@ -323,7 +323,7 @@ func TestAWatchedBlockHoldsAtOnce(t *testing.T) {
 func BenchmarkALook(b *testing.B) {
 	in := withBlocked(b, 400)
 	in.Latency, in.Reads, in.Puts = 0, 0, 0
-	blocks := &Blocklist{Store: in, Every: time.Nanosecond}
+	blocks := &List{Store: in, Every: time.Nanosecond}
 	if err := blocks.Check(b.Context()); err != nil {
 		b.Fatal(err)
 	}

@@ -1,4 +1,6 @@
-package broker
+// Package blocklist has the list of blocked workspaces, accounts and tokens, which all
+// replicas of a broker share through the store.
+package blocklist
 
 import (
 	"context"
@@ -12,7 +14,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Blocklist is the list of blocked workspaces, accounts and tokens. It is in the store,
+// A List is the list of blocked workspaces, accounts and tokens. It is in the store,
 // so all replicas share it and it survives restarts. A block by this replica holds at
 // once. For blocks by others, the store is read every Every while requests come.
 //
@@ -22,14 +24,14 @@ import (
 //
 // Answers rely only on a look of the last Stale. If there is none, a caller waits for
 // one for a moment; if none comes, every request is refused.
-type Blocklist struct {
+type List struct {
 	Store store.Store
 	Every time.Duration    // 0 means about a second
 	Stale time.Duration    // 0 means a second
 	Now   func() time.Time // nil means time.Now
 	// OnAdded is called with new entries before the next answer, so that the caller can
 	// drop what it cached for them; nil disables it. It must not call methods of
-	// Blocklist.
+	// List.
 	OnAdded func(store.Blocks)
 	// Told is called with the error when readings begin to fail, and with nil when they
 	// succeed again; nil disables it.
@@ -69,15 +71,16 @@ const (
 	blocksPatience = 500 * time.Millisecond // how long the caller that begins a look waits for it while the known list is fresh
 )
 
-func (b *Blocklist) now() time.Time {
+func (b *List) now() time.Time {
 	if b.Now == nil {
 		return time.Now()
 	}
 	return b.Now()
 }
 
-// BlockedFor implements [Blocker].
-func (b *Blocklist) BlockedFor(ctx context.Context, workspace, owner string) (bool, error) {
+// BlockedFor reports whether a workspace, or the account for all workspaces, is blocked.
+// If the list cannot be read, it returns true and the error.
+func (b *List) BlockedFor(ctx context.Context, workspace, owner string) (bool, error) {
 	b.asked.Store(b.now().UnixNano())
 	have, err := b.current(ctx)
 	if err != nil {
@@ -86,17 +89,17 @@ func (b *Blocklist) BlockedFor(ctx context.Context, workspace, owner string) (bo
 	return have.Has(workspace, owner), nil
 }
 
-// Blocked implements [Blocker].
-func (b *Blocklist) Blocked(ctx context.Context, workspace string) (bool, error) {
+// Blocked reports whether a workspace is blocked for all accounts; see BlockedFor.
+func (b *List) Blocked(ctx context.Context, workspace string) (bool, error) {
 	return b.BlockedFor(ctx, workspace, "")
 }
 
 // LastAsked returns when a workspace last made a request to this replica; 1970 before
 // the first.
-func (b *Blocklist) LastAsked() time.Time { return time.Unix(0, b.asked.Load()) }
+func (b *List) LastAsked() time.Time { return time.Unix(0, b.asked.Load()) }
 
 // All returns every block that this replica knows.
-func (b *Blocklist) All(ctx context.Context) (store.Blocks, error) {
+func (b *List) All(ctx context.Context) (store.Blocks, error) {
 	have, err := b.current(ctx)
 	return have.Clone(), err
 }
@@ -110,14 +113,14 @@ func or(d, fallback time.Duration) time.Duration {
 
 // lost returns an error if the store itself has vanished. A lost volume, for example,
 // looks like a store without blocks.
-func (b *Blocklist) lost(ctx context.Context) error {
+func (b *List) lost(ctx context.Context) error {
 	_, err := b.Store.Get(ctx, store.AppClientID())
 	return err
 }
 
 // take replaces the current blocks by found, and reports new ones to OnAdded. The
 // caller holds mu.
-func (b *Blocklist) take(found store.Blocks) {
+func (b *List) take(found store.Blocks) {
 	added := found.Without(b.have)
 	b.have = found
 	if b.OnAdded != nil && !added.IsEmpty() {
@@ -172,18 +175,18 @@ func (t Target) Name() (store.Name, error) {
 
 // Block blocks a workspace from now on. When Block returns without an error, the block
 // is in the store.
-func (b *Blocklist) Block(ctx context.Context, workspace string) error {
+func (b *List) Block(ctx context.Context, workspace string) error {
 	return b.Add(ctx, Target{Workspace: workspace})
 }
 
 // Unblock removes the block of a workspace.
-func (b *Blocklist) Unblock(ctx context.Context, workspace string) error {
+func (b *List) Unblock(ctx context.Context, workspace string) error {
 	return b.Remove(ctx, Target{Workspace: workspace})
 }
 
 // Add blocks a target. After an error, other replicas may learn of the block only
 // within listEvery, or never: the caller must retry.
-func (b *Blocklist) Add(ctx context.Context, t Target) error {
+func (b *List) Add(ctx context.Context, t Target) error {
 	name, err := t.Name()
 	if err == nil {
 		err = b.put(store.Urgently(ctx), name, time.Time{}, func() { b.change(t, true) })
@@ -193,7 +196,7 @@ func (b *Blocklist) Add(ctx context.Context, t Target) error {
 
 // put writes an entry. It takes effect here once it is in the store, and is then
 // announced to the other replicas.
-func (b *Blocklist) put(ctx context.Context, name store.Name, due time.Time, hold func()) error {
+func (b *List) put(ctx context.Context, name store.Name, due time.Time, hold func()) error {
 	text := store.NewSecret(b.now().UTC().Format(time.RFC3339))
 	if err := store.PutBlock(ctx, b.Store, name, text, due); err != nil {
 		return err
@@ -207,7 +210,7 @@ func (b *Blocklist) put(ctx context.Context, name store.Name, due time.Time, hol
 // expiry, an older version of the broker wrote it; such a replica may have the token in
 // memory, and does not understand marks with an expiry, so the mark is written without
 // one.
-func (b *Blocklist) BlockToken(ctx context.Context, t credential.Token, name store.Name) error {
+func (b *List) BlockToken(ctx context.Context, t credential.Token, name store.Name) error {
 	ends, _ := name.Ends()
 	return b.put(ctx, store.BlockedToken(t.ID(), ends), t.Expiry.Add(store.TokenGrace), func() {
 		b.set(func(have *store.Blocks) { have.Tokens[t.ID().String()] = true })
@@ -216,7 +219,7 @@ func (b *Blocklist) BlockToken(ctx context.Context, t credential.Token, name sto
 
 // Remove unblocks a target. After an error, the block may already be gone from the
 // store.
-func (b *Blocklist) Remove(ctx context.Context, t Target) error {
+func (b *List) Remove(ctx context.Context, t Target) error {
 	name, err := t.Name()
 	if err == nil {
 		err = b.Store.Delete(ctx, name)
@@ -230,7 +233,7 @@ func (b *Blocklist) Remove(ctx context.Context, t Target) error {
 	return err
 }
 
-func (b *Blocklist) change(t Target, isBlocked bool) {
+func (b *List) change(t Target, isBlocked bool) {
 	b.set(func(have *store.Blocks) {
 		switch {
 		case t.App:
@@ -253,7 +256,7 @@ func mark(set map[string]bool, key string, isIn bool) {
 
 // set changes a copy of the current blocks and takes that, because other goroutines may
 // be reading the old one.
-func (b *Blocklist) set(change func(*store.Blocks)) {
+func (b *List) set(change func(*store.Blocks)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := b.have.Clone()
@@ -267,10 +270,73 @@ func (b *Blocklist) set(change func(*store.Blocks)) {
 
 // Marked reports whether any replica has marked a token as revoked. It returns an error
 // if the block list cannot be read.
-func (b *Blocklist) Marked(ctx context.Context, t credential.Token) (bool, error) {
+func (b *List) Marked(ctx context.Context, t credential.Token) (bool, error) {
 	have, err := b.current(ctx)
 	if err != nil {
 		return true, err
 	}
 	return have.Tokens[t.ID().String()], nil
+}
+
+// announceTime is the timeout of one announcement; a throttled store may be slow.
+const announceTime = 20 * time.Second
+
+// An announcer announces changes of the block list. Changes made during one
+// announcement go together into the next: a sweep that marks hundreds of tokens needs
+// only a few announcements.
+type announcer struct {
+	mu   sync.Mutex // guards the rest
+	next *announcement
+	busy bool
+}
+
+type announcement struct {
+	set  []store.Name
+	done chan struct{} // closed once err is set
+	err  error
+}
+
+// tell announces that entries were written or deleted, and returns after the
+// announcement.
+func (a *announcer) tell(ctx context.Context, s store.Store, set ...store.Name) error {
+	a.mu.Lock()
+	if a.next == nil {
+		a.next = &announcement{done: make(chan struct{})}
+	}
+	mine := a.next
+	mine.set = append(mine.set, set...)
+	if !a.busy {
+		a.busy = true
+		go a.run(context.WithoutCancel(ctx), s)
+	}
+	a.mu.Unlock()
+	select {
+	case <-mine.done:
+		return mine.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run writes announcements until there are no more.
+func (a *announcer) run(ctx context.Context, s store.Store) {
+	for {
+		a.mu.Lock()
+		now := a.next
+		a.next, a.busy = nil, now != nil
+		a.mu.Unlock()
+		if now == nil {
+			return
+		}
+		now.err = announce(ctx, s, now.set)
+		close(now.done)
+	}
+}
+
+// announce goes before other writes, because it may contain a block, or a block may
+// wait for it.
+func announce(ctx context.Context, s store.Store, set []store.Name) error {
+	ctx, cancel := context.WithTimeout(store.Urgently(ctx), announceTime)
+	defer cancel()
+	return store.Announce(ctx, s, set...)
 }
