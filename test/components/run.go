@@ -220,6 +220,9 @@ func (r *runner) output(ctx context.Context, p testPackage, where place) (string
 	if p.suite.egress {
 		env = append(env, "GATEPASS_TEST_EGRESS=1")
 	}
+	if p.suite.web {
+		env = append(env, "GATEPASS_TEST_WEB=1")
+	}
 	if p.suite.charts {
 		env = append(env, r.charts...)
 	}

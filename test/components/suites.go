@@ -33,6 +33,9 @@ type suite struct {
 	// starts PostgreSQL servers; the folder of their programs is in the environment
 	postgres bool
 
+	// opens pages on the web, and skips those that it does not reach
+	web bool
+
 	// has tests that make network namespaces
 	egress bool
 
@@ -93,7 +96,8 @@ func (g gits) include(where place) bool {
 // libraries of that name.
 // GATEPASS_TEST_LARGE says that there is time for pushes of hundreds of megabytes.
 // The folder GATEPASS_TEST_POSTGRES has the programs of a PostgreSQL server.
-// Where GATEPASS_TEST_EGRESS is set, a test may make network namespaces.
+// Where GATEPASS_TEST_EGRESS is set, a test may make network namespaces, and where
+// GATEPASS_TEST_WEB is set, it may open pages on the web.
 // A test that cannot run without something skips with a line that starts with
 // "missing:".
 var suites = []suite{
@@ -122,7 +126,7 @@ var suites = []suite{
 	{pattern: "./cmd/internal/demo", gits: everyGit},
 	{pattern: "./cmd/internal/doctor", clients: true, inPlace: true},
 	{pattern: "./test/browser", browser: true, inPlace: true},
-	{pattern: "./test/docstest", aws: true, inPlace: true},
+	{pattern: "./test/docstest", aws: true, web: true, inPlace: true},
 	{pattern: "./test/interop", gits: everyGit, clients: true, large: true},
 	{pattern: "./test/egress", egress: true, kubernetes: true, inPlace: true},
 	{pattern: "./test/ghtest", gits: everyGit, gh: true, inPlace: true},
