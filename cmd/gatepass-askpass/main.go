@@ -15,6 +15,7 @@ git runs this program where GIT_ASKPASS names it.
 `
 
 func main() {
+	forward.NoCoreFile()
 	os.Exit(run(os.Args[1:], forward.World{
 		Getenv: os.Getenv, Getwd: os.Getwd, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}))

@@ -16,6 +16,7 @@ git runs this program; set it up with: gatepass install
 `
 
 func main() {
+	forward.NoCoreFile()
 	os.Exit(run(os.Args[1:], forward.World{
 		Getenv: os.Getenv, Getwd: os.Getwd, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}))
