@@ -4,11 +4,14 @@ package cmd_test
 
 import (
 	"bytes"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,12 +23,30 @@ import (
 const memoryWait = time.Minute // until programs have started
 
 // hold SUFFIX DURATION delays $GITHUB's answer to the next POST to a path with that
-// suffix.
+// suffix; "hold arrived" waits for that request.
 func (w *world) hold(ts *testscript.TestScript, args []string) {
-	usage(ts, len(args) == 2, "hold SUFFIX DURATION")
+	if slices.Equal(args, []string{"arrived"}) && w.arrived != nil {
+		select {
+		case <-w.arrived:
+		case <-time.After(memoryWait):
+			ts.Fatalf("no request to hold arrived at $GITHUB")
+		}
+		return
+	}
+	usage(ts, len(args) == 2, "hold SUFFIX DURATION or hold arrived")
 	d, err := time.ParseDuration(args[1])
 	ts.Check(err)
-	w.github.Fail(fakegithub.To("POST", args[0]), fakegithub.Slow(d), 1)
+	arrived := make(chan struct{})
+	var once sync.Once
+	matches := fakegithub.To("POST", args[0])
+	w.github.Fail(func(r *http.Request) bool {
+		found := matches(r)
+		if found {
+			once.Do(func() { close(arrived) })
+		}
+		return found
+	}, fakegithub.Slow(d), 1)
+	w.arrived = arrived
 }
 
 // memory PROGRAM... waits until these programs of the workspace run at once, and checks
@@ -33,18 +54,7 @@ func (w *world) hold(ts *testscript.TestScript, args []string) {
 // the memory of a program that cannot be debugged.
 func (w *world) memory(ts *testscript.TestScript, args []string) {
 	usage(ts, len(args) > 0, "memory PROGRAM...")
-	var seen map[string][]byte
-	for until := time.Now().Add(memoryWait); ; time.Sleep(10 * time.Millisecond) {
-		seen = w.memories()
-		missing := slices.DeleteFunc(slices.Clone(args), func(name string) bool { return seen[name] != nil })
-		if len(missing) == 0 {
-			break
-		}
-		if time.Now().After(until) {
-			ts.Fatalf("%q do not run", missing)
-		}
-	}
-	for name, data := range seen {
+	for name, data := range memories(w.awaitPrograms(ts, args)) {
 		if held := w.held(data); held != "" {
 			ts.Fatalf("the memory of %s holds the token %s", name, held)
 		}
@@ -54,10 +64,37 @@ func (w *world) memory(ts *testscript.TestScript, args []string) {
 	}
 }
 
-// memories returns the memory of the workspace's programs, by their names. The broker
-// is not among them.
-func (w *world) memories() map[string][]byte {
+// awaitPrograms waits until these programs of the workspace run at once, and returns all
+// that run, as programs does.
+func (w *world) awaitPrograms(ts *testscript.TestScript, names []string) map[string][]int {
+	for until := time.Now().Add(memoryWait); ; time.Sleep(10 * time.Millisecond) {
+		running := w.programs()
+		missing := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return running[name] != nil })
+		if len(missing) == 0 {
+			return running
+		}
+		if time.Now().After(until) {
+			ts.Fatalf("%q do not run", missing)
+		}
+	}
+}
+
+// memories returns the command lines and the memory of programs.
+func memories(running map[string][]int) map[string][]byte {
 	all := map[string][]byte{}
+	for name, ids := range running {
+		for _, id := range ids {
+			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id)) // the process may have ended
+			all[name] = append(append(all[name], line...), memory.Of(id)...)
+		}
+	}
+	return all
+}
+
+// programs returns the processes of the workspace's programs, by the programs' names.
+// The broker is not among them.
+func (w *world) programs() map[string][]int {
+	all := map[string][]int{}
 	folders, _ := filepath.Glob("/proc/[0-9]*")
 	for _, folder := range folders {
 		pid, _ := strconv.Atoi(filepath.Base(folder))
@@ -70,7 +107,7 @@ func (w *world) memories() map[string][]byte {
 		}
 		program, _, _ := strings.Cut(string(line), "\x00")
 		name := filepath.Base(program)
-		all[name] = append(append(all[name], line...), memory.Of(pid)...)
+		all[name] = append(all[name], pid)
 	}
 	return all
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/test/memory"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -89,7 +90,8 @@ func programs(t *testing.T, root string) string {
 }
 
 // condition knows "git:MAJOR.MINOR", which is true for that git and newer ones,
-// "cargo", "cargo:MAJOR.MINOR", "root" and "mount", the right to mount.
+// "cargo", "cargo:MAJOR.MINOR", "root", "mount", the right to mount, and "core", a
+// machine that writes core files.
 func condition(c, gitVersion string) (bool, error) {
 	name, want, versioned := strings.Cut(c, ":")
 	switch {
@@ -97,6 +99,8 @@ func condition(c, gitVersion string) (bool, error) {
 		return os.Geteuid() == 0, nil
 	case c == "mount":
 		return exec.Command("unshare", "--mount", "true").Run() == nil, nil
+	case c == "core":
+		return memory.Missing() == nil, nil
 	case c == "node":
 		_, err := exec.LookPath("node")
 		return err == nil, nil

@@ -56,6 +56,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"leaks":     inWorld((*world).leaks),
 	"hold":      inWorld((*world).hold),
 	"memory":    inWorld((*world).memory),
+	"cores":     inWorld((*world).cores),
 	"stranger":  inWorld((*world).stranger),
 	"trickle":   inWorld((*world).trickle),
 	"ask":       ask,
@@ -76,6 +77,7 @@ type world struct {
 	hasBroker         bool      // a broker runs or has run
 	issuerKey         *ecdsa.PrivateKey
 	watching          *watcher
+	arrived           chan struct{} // closed once the request that hold delays is here; nil without one
 	closers           []func()
 
 	mu       sync.Mutex        // guards the fields below; the broker mints from its own goroutines
