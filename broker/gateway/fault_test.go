@@ -294,24 +294,49 @@ func basic(password string) string {
 	return strings.TrimPrefix(r.Header.Get("Authorization"), "Basic ")
 }
 
+// The traces that git can write into files.
+var traces = []string{"GIT_TRACE", "GIT_TRACE_CURL", "GIT_TRACE_PACKET", "GIT_TRACE2", "GIT_TRACE2_EVENT", "GIT_TRACE2_PERF"}
+
+// traced runs git with every trace, not redacted, in files of the folder that have the
+// traces' names. It returns what git printed.
+func (w *world) traced(folder string, args ...string) string {
+	w.t.Helper()
+	const helper = `credential.helper=!f() { test "$1" = get && echo username=x && echo "password=$SESSION"; }; f`
+	cmd := exec.CommandContext(w.t.Context(), "git", append([]string{"-c", helper}, args...)...)
+	cmd.Dir, cmd.Env = w.home, append(w.env(), "GIT_TRACE_REDACT=0")
+	for _, name := range traces {
+		cmd.Env = append(cmd.Env, name+"="+filepath.Join(folder, name))
+	}
+	out, _ := cmd.CombinedOutput() // some commands are refused
+	return string(out)
+}
+
 // Nothing that a workspace sees contains a GitHub token.
 func TestNoTokenReachesTheWorkspace(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)
-	trace := filepath.Join(t.TempDir(), "trace")
+	clone, folder := w.home+"/c", t.TempDir()
 	seen := ""
-	for _, args := range []string{"clone " + w.repo("acme/widgets") + " " + w.home + "/c", "-C " + w.home + "/c push origin HEAD:refs/tags/v1", "-C " + w.home + "/c push origin HEAD:main", "ls-remote " + w.repo("acme/other")} {
-		out, _ := w.git(append([]string{"-c", "trace2.eventTarget=" + trace, "-c", "http.verbose=true"}, strings.Fields(args)...)...)
+	for _, c := range []struct{ args, prints string }{
+		{"clone " + w.repo("acme/widgets") + " " + clone, "Cloning"},
+		{"-C " + clone + " push origin HEAD:refs/tags/v1", "[new tag]"},
+		{"-C " + clone + " push origin HEAD:refs/heads/elsewhere", "[remote rejected]"},
+		{"-C " + clone + " -c http.verbose=true fetch origin main", "FETCH_HEAD"},
+		{"ls-remote " + w.repo("acme/other"), "403"},
+	} {
+		out := w.traced(folder, strings.Fields(c.args)...)
+		if !strings.Contains(out, c.prints) {
+			t.Errorf("git %s prints %s, want %q", c.args, out, c.prints)
+		}
 		seen += out
 	}
-	cmd := exec.Command("git", "-C", w.home+"/c", "-c", `credential.helper=!f() { echo username=x; echo "password=$SESSION"; }; f`, "fetch")
-	cmd.Env = append(w.env(), "GIT_CURL_VERBOSE=1", "GIT_TRACE_CURL=1", "GIT_TRACE=1", "GIT_TRACE_PACKET=1", "GIT_TRACE_REDACT=0")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git fetch: %v: %s", err, out)
+	for _, name := range traces {
+		text, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil || !bytes.Contains(text, []byte("refs/tags/v1")) {
+			t.Errorf("%s has %d bytes (%v) without a push", name, len(text), err)
+		}
+		seen += string(text)
 	}
-	data, _ := os.ReadFile(trace)
-	seen += string(out) + string(data)
 	_ = filepath.WalkDir(w.home, func(path string, d os.DirEntry, _ error) error {
 		if d != nil && d.Type().IsRegular() {
 			text, _ := os.ReadFile(path)
@@ -320,7 +345,7 @@ func TestNoTokenReachesTheWorkspace(t *testing.T) {
 		return nil
 	})
 	if len(w.Tokens()) < 2 || !strings.Contains(seen, basic(w.session)) {
-		t.Fatalf("%d tokens were minted, and the trace has the session: %v; the test does not see enough", len(w.Tokens()), strings.Contains(seen, basic(w.session)))
+		t.Fatalf("%d tokens were minted, and the traces have the session: %v; the test does not see enough", len(w.Tokens()), strings.Contains(seen, basic(w.session)))
 	}
 	if i := strings.Index(seen, "ghs_"); i >= 0 {
 		t.Errorf("a workspace sees %.40q", seen[i:])
