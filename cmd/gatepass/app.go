@@ -9,7 +9,6 @@ import (
 
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
-	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"
 )
@@ -38,99 +37,6 @@ func (cmd appCommands) command() *cli.Command {
 			cmd.keyCommand(),
 		},
 	}
-}
-
-const appManifestAbout = `Prints the manifest that "gatepass app create" has GitHub make an App from, and
-asks nobody anything. It has no redirect_url: create gives its own.
-
-Examples:
-  gatepass app manifest --org acme
-  gatepass app manifest --permissions clone,push,review --public`
-
-// homepage is the link on the App's page at GitHub, unless --homepage names another.
-const homepage = "https://github.com/gatepass/gatepass"
-
-func (cmd appCommands) manifestCommand() *cli.Command {
-	return &cli.Command{
-		Name:        "manifest",
-		Usage:       "print what GitHub would be asked for",
-		UsageText:   "gatepass app manifest [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL] [--pool NAME] [--json]",
-		Description: appManifestAbout,
-		Flags:       append(manifestFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON, as it does anyway", DisableDefaultText: true}),
-		Action:      cmd.manifest,
-	}
-}
-
-// permissionVerbs are the verbs of [mint.Verbs], the least powerful first and the
-// rarest last.
-var permissionVerbs = []string{"clone", "fetch", "push", "comment", "review", "checks", "workflow", "actions"}
-
-// manifestFlags are the options that describe the App.
-func manifestFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "org", Usage: "the `ORGANIZATION` that is to own the App", DefaultText: "you"},
-		&cli.StringFlag{Name: "name", Usage: "the App's `NAME`, unique at GitHub", DefaultText: "gatepass-ORGANIZATION"},
-		&cli.StringSliceFlag{Name: "permissions", Usage: "`VERBS` that say what tokens may ever be good for: " + strings.Join(permissionVerbs, ", "), Value: cli.NewStringSlice("clone", "push")},
-		&cli.BoolFlag{Name: "public", Usage: "let any account install the App, and not its owner alone", DisableDefaultText: true},
-		&cli.BoolFlag{Name: "private", Usage: "let its owner alone install the App, as it is without --public", DisableDefaultText: true},
-		&cli.StringFlag{Name: "homepage", Usage: "the `URL` that the App's page at GitHub links to", Value: homepage},
-		poolFlag(),
-	}
-}
-
-func (cmd appCommands) manifest(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
-		return err
-	}
-	m, err := manifest(c)
-	if err != nil {
-		return err
-	}
-	return writeJSON(cmd.stdout, m)
-}
-
-// manifest builds the manifest from the command line.
-func manifest(c *cli.Context) (mint.Manifest, error) {
-	if c.Bool("public") && c.Bool("private") {
-		return mint.Manifest{}, usage(c, "give either --public or --private")
-	}
-	permissions, err := mint.Verbs(c.StringSlice("permissions")...)
-	if err != nil {
-		return mint.Manifest{}, usage(c, "--permissions: "+folded(err))
-	}
-	org := c.String("org")
-	if _, err := mint.SettingsURL(mint.DefaultGitHub, org); err != nil {
-		return mint.Manifest{}, usage(c, "--org: "+err.Error())
-	}
-	m := mint.Manifest{
-		Name: c.String("name"), Homepage: c.String("homepage"), Public: c.Bool("public"), Permissions: permissions,
-		Description: "Short-lived git tokens for workspaces, made by gatepass.",
-	}
-	if m.Name == "" && org != "" {
-		m.Name = nameOf(org, c.String("pool"))
-	}
-	return m, wrong(c, m.Validate())
-}
-
-// wrong returns err as a usage error.
-func wrong(c *cli.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	return usage(c, folded(err))
-}
-
-// folded returns the text of joined errors on one line.
-func folded(err error) string { return strings.Join(strings.Split(err.Error(), "\n"), " / ") }
-
-// nameOf returns a name that GitHub accepts for the App of an organization, with the
-// name in the pool appended. Organization names are ASCII.
-func nameOf(org, pool string) string {
-	if pool != "" {
-		pool = "-" + pool
-	}
-	name := "gatepass-" + org
-	return strings.TrimRight(name[:min(len(name), max(mint.MaxAppName-len(pool), 0))], "-") + pool
 }
 
 // ofPool is the --pool option for a command to run next, or "" for the first App.

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
-	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
@@ -14,6 +14,9 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 )
+
+// patience is how long a command waits for another one that holds the workspace.
+const patience = 2 * time.Minute
 
 const (
 	workspaceAbout = `A workspace is what a sandbox, job or dev container is called here. Its profile
@@ -57,9 +60,6 @@ replaced ones at once instead of after twenty minutes.
 
 The exit code is 1 where an owner has no fresh token; the error names the owner.`
 )
-
-// patience is how long a command waits for another one that holds the workspace.
-const patience = 2 * time.Minute
 
 // workspaceCommands are the commands of "gatepass workspace".
 type workspaceCommands struct{ *app }
@@ -202,79 +202,103 @@ func unknownWorkspace(ctx context.Context, i *workspace.Issuer, id string, err e
 	return err
 }
 
-const joinAbout = `Prints a token by which a workspace that has nothing else to prove itself with
-is let in by a broker of the same store, once and within --ttl. Write it to a
-file in the workspace, and have its source say
-join_token_file=PATH. The workspace then has a session that it renews for as long
-as the rule exists and the workspace is not revoked.
-
---rule names the rule of the broker's configuration that is for it, one with
-"join: {}". Whoever shows the token second is refused, and the broker's audit log
-says so.
-
-A terminal keeps what it shows; there it is printed only with --show.
-
-Example:
-  gatepass workspace join-token sb-1a2b3c --rule agents > /run/sb-1a2b3c/join`
-
-// defaultJoinTTL is enough time for a sandbox to start.
-const defaultJoinTTL = 5 * time.Minute
-
-// joinReport is the JSON of "workspace join-token".
-type joinReport struct {
-	Workspace string    `json:"workspace"`
-	Rule      string    `json:"rule"`
-	ExpiresAt time.Time `json:"expires_at"`
-	JoinToken string    `json:"join_token"`
-}
-
-func (cmd workspaceCommands) joinTokenCommand() *cli.Command {
-	return &cli.Command{
-		Name: "join-token", Usage: "let a workspace in at a broker, once",
-		UsageText: "gatepass workspace join-token ID --rule NAME [--ttl D] [--show] [--json]", Description: joinAbout,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "rule", Usage: "the `NAME` of the broker's rule"},
-			&cli.DurationFlag{Name: "ttl", Usage: "how `LONG` it waits to be used, up to 10m", DefaultText: "5m"},
-			&cli.BoolFlag{Name: "show", Usage: "print it to a terminal too", DisableDefaultText: true},
-			storeFlag(), jsonFlag(),
-		},
-		Action: cmd.joinToken,
-	}
-}
-
-func (cmd workspaceCommands) joinToken(c *cli.Context) error {
+func (cmd workspaceCommands) refresh(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
 	}
-	ttl := defaultJoinTTL
-	if c.IsSet("ttl") {
-		ttl = c.Duration("ttl")
-	}
-	switch {
-	case c.String("rule") == "":
-		return usage(c, "--rule is missing")
-	case ttl <= 0 || ttl > identity.MaxJoinTTL:
-		return usage(c, fmt.Sprintf("--ttl is more than nothing and up to %v", identity.MaxJoinTTL))
-	}
-	if err := identity.CheckJoinRule(c.String("rule")); err != nil {
-		return usage(c, "--rule: "+err.Error())
-	}
-	if isTerminal(cmd.stdout) && !c.Bool("show") {
-		return usererr.New("print the join token", "standard output is a terminal", "write it to a file or pipe it to where it is needed, or add --show")
-	}
-	s, err := cmd.store(c)
+	i, _, err := cmd.issuer(c)
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	token, err := identity.IssueJoinToken(c.Context, s, now, id, c.String("rule"), ttl)
-	if err != nil {
-		return err
+	if c.Bool("revoke") {
+		i.Grace = -1
 	}
+	ending := newDestroyReport(id, i) // in case an earlier destruction was begun
+	did := 0
+	tell := i.Audit
+	i.Audit = func(e workspace.Event) { did++; tell(e) }
+	stop := cmd.wait("GitHub and the store, for new tokens")
+	r, problem := i.Refresh(c.Context, id, c.Bool("force"))
+	stop()
+	if r == nil {
+		return unknownWorkspace(c.Context, i, id, problem)
+	}
+	now := cmd.clock(i)
+	if problem == nil && r.Destroying {
+		ending.now = now
+		return cmd.tellDestroyed(c, ending, r.Lost(now), nil)
+	}
+	problem = incomplete(r, now, problem)
+	report := newWorkspaceReport(r, now, problem)
+	report.NothingDue = did == 0 && problem == nil
 	if c.Bool("json") {
-		return writeJSON(cmd.stdout, joinReport{id, c.String("rule"), now.Add(ttl).UTC().Truncate(time.Second), token.Reveal()})
+		err = writeJSON(cmd.stdout, report)
+	} else {
+		err = printWorkspace(cmd.stdout, cmd.screen(), report)
 	}
-	_, err = fmt.Fprintln(cmd.stdout, token.Reveal())
+	return usererr.Join(problem, err)
+}
+
+func (cmd workspaceCommands) destroy(c *cli.Context) error {
+	id, err := workspaceID(c)
+	if err != nil {
+		return err
+	}
+	i, _, err := cmd.issuer(c)
+	if err != nil {
+		return err
+	}
+	report := newDestroyReport(id, i)
+	stop := cmd.wait("GitHub and the store, where the workspace's tokens are revoked and deleted")
+	lost, problem := i.Destroy(c.Context, id)
+	stop()
+	report.now = cmd.clock(i)
+	return cmd.tellDestroyed(c, report, lost, problem)
+}
+
+// destroyReport is the JSON of "workspace destroy".
+type destroyReport struct {
+	Workspace string        `json:"workspace"`
+	Destroyed bool          `json:"destroyed"`
+	Revoked   []string      `json:"revoked"` // hashes
+	Lost      []tokenReport `json:"lost"`
+
+	now time.Time
+}
+
+// newDestroyReport returns a report that counts what i destroys.
+func newDestroyReport(id string, i *workspace.Issuer) *destroyReport {
+	report := &destroyReport{Workspace: id, Revoked: []string{}, Lost: []tokenReport{}}
+	i.Audit = func(e workspace.Event) {
+		if e.Type == workspace.Ended {
+			report.Revoked = append(report.Revoked, e.Hash)
+		}
+	}
+	return report
+}
+
+func (cmd workspaceCommands) tellDestroyed(c *cli.Context, report *destroyReport, lost []workspace.Token, problem error) error {
+	for _, t := range lost {
+		report.Lost = append(report.Lost, newTokenReport(t))
+	}
+	report.Destroyed = problem == nil
+	if c.Bool("json") {
+		return usererr.Join(problem, writeJSON(cmd.stdout, report))
+	}
+	return usererr.Join(problem, printDestroyed(cmd.stdout, report))
+}
+
+func printDestroyed(out io.Writer, r *destroyReport) error {
+	for _, hash := range r.Revoked {
+		fmt.Fprintf(out, "revoked %s\n", shortHash(hash))
+	}
+	for _, t := range r.Lost {
+		fmt.Fprintf(out, "a token for %s may be alive that no workspace has; it ends %s at the latest\n", usererr.Escape(t.Owner), left(t.Ends, r.now))
+	}
+	if !r.Destroyed {
+		return nil
+	}
+	_, err := fmt.Fprintf(out, "nothing is left of workspace %s\n", r.Workspace)
 	return err
 }

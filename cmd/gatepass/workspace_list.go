@@ -2,8 +2,10 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -203,103 +205,197 @@ func printShown(out io.Writer, s screen, r workspaceReport) error {
 	return nil
 }
 
-// destroyReport is the JSON of "workspace destroy".
-type destroyReport struct {
-	Workspace string        `json:"workspace"`
-	Destroyed bool          `json:"destroyed"`
-	Revoked   []string      `json:"revoked"` // hashes
-	Lost      []tokenReport `json:"lost"`
+func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
+
+// workspaceReport is the JSON of a workspace.
+type workspaceReport struct {
+	Workspace    string              `json:"workspace"`
+	Profile      string              `json:"profile"`
+	State        workspace.Condition `json:"state"`
+	Created      time.Time           `json:"created_at"`
+	Ends         *time.Time          `json:"expires_at"` // of the token that expires first
+	Repositories []string            `json:"allowed_repos"`
+	Permissions  map[string]string   `json:"permissions"`
+	Margin       string              `json:"ttl_margin,omitempty"`
+	Tokens       []tokenReport       `json:"tokens"`
+	Todo         []stepReport        `json:"todo,omitempty"`
+	Problem      string              `json:"problem,omitempty"`
+	// LastError is why the latest run failed, in any of the programs; absent if it did
+	// not.
+	LastError *workspace.LastError `json:"last_error,omitempty"`
+	// Events are the latest events, oldest first; only in "workspace show --events".
+	Events     []workspace.PastEvent `json:"events,omitempty"`
+	NothingDue bool                  `json:"nothing_due,omitempty"` // only in "workspace refresh"
 
 	now time.Time
 }
 
-// newDestroyReport returns a report that counts what i destroys.
-func newDestroyReport(id string, i *workspace.Issuer) *destroyReport {
-	report := &destroyReport{Workspace: id, Revoked: []string{}, Lost: []tokenReport{}}
-	i.Audit = func(e workspace.Event) {
-		if e.Type == workspace.Ended {
-			report.Revoked = append(report.Revoked, e.Hash)
+type tokenReport struct {
+	Owner        string            `json:"owner"`
+	State        workspace.State   `json:"state"`
+	Hash         string            `json:"hashed_token"`
+	Ends         *time.Time        `json:"expires_at"`
+	Selection    string            `json:"repository_selection,omitempty"`
+	Repositories []string          `json:"repositories,omitempty"`
+	Permissions  map[string]string `json:"permissions,omitempty"`
+	IsLost       bool              `json:"lost,omitempty"`
+	Note         string            `json:"note,omitempty"`
+}
+
+type stepReport struct {
+	Do    workspace.Action `json:"do"`
+	Owner string           `json:"owner,omitempty"`
+	Hash  string           `json:"hashed_token,omitempty"`
+	Why   string           `json:"why"`
+}
+
+func newWorkspaceReport(r *workspace.Record, now time.Time, problem error) workspaceReport {
+	report := workspaceReport{
+		Workspace: r.ID, Profile: r.Profile, State: r.Condition(now), Created: r.Created, Ends: moment(r.Soonest()),
+		Repositories: []string{}, Permissions: r.Permissions.Levels(), Tokens: []tokenReport{}, LastError: r.LastError, now: now,
+	}
+	for _, p := range r.Repositories {
+		report.Repositories = append(report.Repositories, p.String())
+	}
+	if r.Margin != 0 {
+		report.Margin = r.Margin.String()
+	}
+	for _, t := range r.Tokens {
+		if t.IsAlive(now) || t.State != workspace.Revoked {
+			report.Tokens = append(report.Tokens, newTokenReport(t))
 		}
+	}
+	if problem != nil {
+		report.Problem = problem.Error()
 	}
 	return report
 }
 
-func (cmd workspaceCommands) destroy(c *cli.Context) error {
-	id, err := workspaceID(c)
-	if err != nil {
-		return err
+func newTokenReport(t workspace.Token) tokenReport {
+	report := tokenReport{
+		Owner: t.Owner, State: t.State, Hash: t.Hash, Ends: moment(t.Expires),
+		Repositories: t.Repositories, Permissions: t.Permissions, IsLost: t.Lost, Note: t.Note,
 	}
-	i, _, err := cmd.issuer(c)
-	if err != nil {
-		return err
+	switch {
+	case t.All:
+		report.Selection = "all"
+	case len(t.Repositories) > 0:
+		report.Selection = "selected"
 	}
-	report := newDestroyReport(id, i)
-	stop := cmd.wait("GitHub and the store, where the workspace's tokens are revoked and deleted")
-	lost, problem := i.Destroy(c.Context, id)
-	stop()
-	report.now = cmd.clock(i)
-	return cmd.tellDestroyed(c, report, lost, problem)
+	return report
 }
 
-func (cmd workspaceCommands) tellDestroyed(c *cli.Context, report *destroyReport, lost []workspace.Token, problem error) error {
-	for _, t := range lost {
-		report.Lost = append(report.Lost, newTokenReport(t))
-	}
-	report.Destroyed = problem == nil
-	if c.Bool("json") {
-		return usererr.Join(problem, writeJSON(cmd.stdout, report))
-	}
-	return usererr.Join(problem, printDestroyed(cmd.stdout, report))
-}
-
-func printDestroyed(out io.Writer, r *destroyReport) error {
-	for _, hash := range r.Revoked {
-		fmt.Fprintf(out, "revoked %s\n", shortHash(hash))
-	}
-	for _, t := range r.Lost {
-		fmt.Fprintf(out, "a token for %s may be alive that no workspace has; it ends %s at the latest\n", usererr.Escape(t.Owner), left(t.Ends, r.now))
-	}
-	if !r.Destroyed {
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
 		return nil
 	}
-	_, err := fmt.Fprintf(out, "nothing is left of workspace %s\n", r.Workspace)
+	t = t.UTC()
+	return &t
+}
+
+// printWorkspace prints a workspace for people.
+func printWorkspace(out io.Writer, s screen, r workspaceReport) error {
+	due := ""
+	if r.NothingDue {
+		due = "; nothing was due"
+	}
+	fmt.Fprintf(out, "workspace %s: %s%s\n", r.Workspace, s.paint(styles[string(r.State)], string(r.State)), due)
+	t := table{indent: "  "}
+	for _, token := range r.Tokens {
+		t.row(token.Owner, reach(token), levels(token.Permissions), tokenState(token, r.now), shortHash(token.Hash))
+	}
+	if _, err := io.WriteString(out, t.text(s)); err != nil {
+		return err
+	}
+	for _, token := range r.Tokens {
+		if token.Note != "" {
+			fmt.Fprintf(out, "  note: %s: %s\n", usererr.Escape(token.Owner), usererr.Escape(token.Note))
+		}
+	}
+	return nil
+}
+
+// printLastError prints why the latest run failed, and when.
+func printLastError(out io.Writer, r workspaceReport) error {
+	if r.LastError == nil {
+		return nil
+	}
+	of := ""
+	if len(r.LastError.Owners) > 0 {
+		of = ", for " + strings.Join(r.LastError.Owners, ", ")
+	}
+	_, err := fmt.Fprintf(out, "  last error: %s ago%s: %s\n", agoOf(r.LastError.At, r.now), usererr.Escape(of), usererr.Escape(r.LastError.Why))
 	return err
 }
 
-func (cmd workspaceCommands) refresh(c *cli.Context) error {
-	id, err := workspaceID(c)
-	if err != nil {
-		return err
+// incomplete returns an error that names the owners without a token, if a run met no
+// error but left some without, as when an operator blocked the workspace.
+func incomplete(r *workspace.Record, now time.Time, problem error) error {
+	missing := r.Missing(now)
+	if problem != nil || len(missing) == 0 {
+		return problem
 	}
-	i, _, err := cmd.issuer(c)
-	if err != nil {
-		return err
+	return usererr.New("workspace "+r.ID, "it has no token for "+strings.Join(missing, ", "), "see whether an operator blocked it: gatepass workspace show "+r.ID)
+}
+
+// shown is the number of repositories that a line names.
+const shown = 3
+
+func reach(t tokenReport) string {
+	switch n := len(t.Repositories); {
+	case t.Selection == "all":
+		return "every repository of the installation"
+	case n == 0:
+		return "-"
+	case n > shown:
+		return strings.Join(t.Repositories[:shown], ", ") + fmt.Sprintf(" and %d more", n-shown)
 	}
-	if c.Bool("revoke") {
-		i.Grace = -1
+	return strings.Join(t.Repositories, ", ")
+}
+
+func levels(permissions map[string]string) string {
+	var texts []string
+	for _, name := range slices.Sorted(maps.Keys(permissions)) {
+		if name != "metadata" { // every token has metadata
+			texts = append(texts, name+": "+permissions[name])
+		}
 	}
-	ending := newDestroyReport(id, i) // in case an earlier destruction was begun
-	did := 0
-	tell := i.Audit
-	i.Audit = func(e workspace.Event) { did++; tell(e) }
-	stop := cmd.wait("GitHub and the store, for new tokens")
-	r, problem := i.Refresh(c.Context, id, c.Bool("force"))
-	stop()
-	if r == nil {
-		return unknownWorkspace(c.Context, i, id, problem)
+	if len(texts) == 0 {
+		return "-"
 	}
-	now := cmd.clock(i)
-	if problem == nil && r.Destroying {
-		ending.now = now
-		return cmd.tellDestroyed(c, ending, r.Lost(now), nil)
+	return usererr.Escape(strings.Join(texts, ", "))
+}
+
+func tokenState(t tokenReport, now time.Time) string {
+	switch {
+	case t.IsLost:
+		return "lost, ends " + left(t.Ends, now)
+	case t.State == workspace.Delivered:
+		return "ends " + left(t.Ends, now)
+	case t.Ends == nil:
+		return string(t.State)
 	}
-	problem = incomplete(r, now, problem)
-	report := newWorkspaceReport(r, now, problem)
-	report.NothingDue = did == 0 && problem == nil
-	if c.Bool("json") {
-		err = writeJSON(cmd.stdout, report)
-	} else {
-		err = printWorkspace(cmd.stdout, cmd.screen(), report)
+	return string(t.State) + ", ends " + left(t.Ends, now)
+}
+
+// left returns the time until t, in minutes.
+func left(t *time.Time, now time.Time) string {
+	if t == nil {
+		return "-"
 	}
-	return usererr.Join(problem, err)
+	switch d := t.Sub(now); {
+	case d <= 0:
+		return fmt.Sprintf("%d min ago", int(-d/time.Minute))
+	case d < time.Minute:
+		return "in less than a minute"
+	default:
+		return fmt.Sprintf("in %d min", int((d+30*time.Second)/time.Minute))
+	}
+}
+
+func shortHash(hash string) string {
+	if hash == "" {
+		return "-"
+	}
+	return "sha256:" + hash
 }
