@@ -35,7 +35,7 @@ func TestAClockThatIsOffIsSaid(t *testing.T) {
 }
 
 // A refresher with a wrong clock does not mint in each round.
-func TestPassesWithAClockThatIsOff(t *testing.T) {
+func TestRoundsWithAClockThatIsOff(t *testing.T) {
 	for _, moved := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
 		w := newWorld(t)
 		w.settle("sb-1", "sb-2")

@@ -159,17 +159,28 @@ func TestTheAlarmsReadTheLog(t *testing.T) {
 			t.Fatalf("%q is no JSON: %v", text, err)
 		}
 	}
-	if line["msg"] != "pass" || line["level"] != "INFO" {
-		t.Fatalf("the last line is %v, want that of the pass", line)
+	if line["msg"] != "round" || line["level"] != "INFO" {
+		t.Fatalf("the last line is %v, want that of the round", line)
 	}
 	s := newStack(t)
-	for _, metric := range []string{"PassesMetric", "FailedMetric", "ExpiredMetric"} {
+	made := map[string]bool{}
+	for _, metric := range []string{"RoundsMetric", "PassesMetric", "FailedMetric", "ExpiredMetric"} {
 		pattern := s.Properties(metric)["FilterPattern"].(string)
-		value := s.Properties(metric)["MetricTransformations"].([]any)[0].(map[string]any)["MetricValue"].(string)
+		transformation := s.Properties(metric)["MetricTransformations"].([]any)[0].(map[string]any)
+		value := transformation["MetricValue"].(string)
+		made[transformation["MetricName"].(string)] = true
+		if !strings.Contains(pattern, `$.msg = "round"`) || !strings.Contains(pattern, `$.msg = "pass"`) {
+			t.Errorf("%s matches %s, want the line of a round by both its names", metric, pattern)
+		}
 		for _, selector := range regexp.MustCompile(`\$\.([a-z_]+)`).FindAllStringSubmatch(pattern+value, -1) {
 			if _, ok := line[selector[1]]; !ok {
 				t.Errorf("%s looks for %s, which the line of a round does not have", metric, selector[1])
 			}
+		}
+	}
+	for _, alarm := range []string{"NoRoundAlarm", "FailedAlarm", "ExpiredAlarm"} {
+		if name := s.Properties(alarm)["MetricName"].(string); !made[name] {
+			t.Errorf("%s looks at %s, which no filter makes", alarm, name)
 		}
 	}
 }

@@ -31,7 +31,7 @@ const (
 	badPayload       = "BadPayload"
 	workspaceUnknown = "UnknownWorkspace"
 	workspaceFailed  = "WorkspaceFailed"
-	passIsFailed     = "PassFailed"
+	roundIsFailed    = "RoundFailed"
 )
 
 // A round stops before its invocation ends. Each part of the time that is kept back is
@@ -89,7 +89,7 @@ func (i *invoked) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	case errors.Is(err, errUnknown):
 		return nil, reply(workspaceUnknown, err)
 	case err != nil:
-		return nil, reply(passIsFailed, err)
+		return nil, reply(roundIsFailed, err)
 	case q.workspace != "" && len(made.Failures) > 0:
 		return nil, reply(workspaceFailed, usererr.Wrap("refresh workspace "+q.workspace, errors.New(made.Failures[0].Error), ""))
 	}

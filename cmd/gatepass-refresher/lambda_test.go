@@ -40,7 +40,7 @@ func TestLambda(t *testing.T) {
 		t.Errorf("after the failures = %+v, want the program alive", made)
 	}
 	l.stop()
-	if text := l.log.String(); strings.Contains(text, "ghs_") || strings.Count(text, `"msg":"pass"`) != 6 {
+	if text := l.log.String(); strings.Contains(text, "ghs_") || strings.Count(text, `"msg":"round"`) != 6 {
 		t.Errorf("the log:\n%s", text)
 	}
 }
@@ -108,7 +108,7 @@ func TestLambdaFails(t *testing.T) {
 	w.RemoveKey(w.app.ID, &testKey.PublicKey)
 	_, err := (&invoked{refresher: w.refresher()}).Invoke(t.Context(), nil)
 	refused, ok := errors.AsType[messages.InvokeResponse_Error](err)
-	if !ok || refused.Type != passIsFailed || !strings.Contains(refused.Message, "gatepass app key check") {
+	if !ok || refused.Type != roundIsFailed || !strings.Contains(refused.Message, "gatepass app key check") {
 		t.Errorf("Invoke = %v, want a failed pass", err)
 	}
 }

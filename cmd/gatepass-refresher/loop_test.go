@@ -51,7 +51,7 @@ func TestLoopForHours(t *testing.T) {
 		if err := r.loop(ctx); err != nil {
 			t.Fatalf("loop = %v", err)
 		}
-		if rounds := w.log.count("pass"); rounds < 65 || rounds > 80 {
+		if rounds := w.log.count("round"); rounds < 65 || rounds > 80 {
 			t.Errorf("%d rounds in 6 hours, want about 72", rounds)
 		}
 		// A token is replaced when 15 to 25 minutes are left of its hour.
@@ -91,8 +91,8 @@ func TestLoopRetriesSooner(t *testing.T) {
 			t.Errorf("a minute later /readyz answers %d %q, want ok", status, body)
 		}
 		cancel()
-		if err := <-done; err != nil || w.log.count("pass") != 2 {
-			t.Errorf("loop = %v after %d rounds, want 2", err, w.log.count("pass"))
+		if err := <-done; err != nil || w.log.count("round") != 2 {
+			t.Errorf("loop = %v after %d rounds, want 2", err, w.log.count("round"))
 		}
 	})
 }
@@ -112,7 +112,7 @@ func (s sometimes) Get(ctx context.Context, name store.Name) (store.Entry, error
 
 // Samples of the metrics page.
 const (
-	tookSum   = "gatepass_refresher_pass_duration_seconds_sum"
+	tookSum   = "gatepass_refresher_round_duration_seconds_sum"
 	refreshed = `gatepass_refresher_workspaces{state="refreshed"}`
 	deferred  = `gatepass_refresher_workspaces{state="deferred"}`
 )

@@ -20,6 +20,8 @@ type metrics struct {
 
 	rounds, failures      *prometheus.CounterVec
 	took                  prometheus.Summary
+	passes                *prometheus.CounterVec // the former name of rounds
+	passTook              prometheus.Summary     // the former name of took
 	minted, revoked, lost prometheus.Counter
 	workspaces            *prometheus.GaugeVec
 	succeeded, ahead      prometheus.Gauge
@@ -40,8 +42,10 @@ func newMetrics(interval time.Duration, started time.Time) *metrics {
 	}
 	m := &metrics{
 		registry:   registry,
-		rounds:     counters("gatepass_refresher_passes_total", "Rounds by result: ok, partial (single workspaces failed), failed (as a whole).", "result"),
-		took:       r.NewSummary(prometheus.SummaryOpts{Name: "gatepass_refresher_pass_duration_seconds", Help: "How long rounds took."}),
+		rounds:     counters("gatepass_refresher_rounds_total", "Rounds by result: ok, partial (single workspaces failed), failed (as a whole).", "result"),
+		took:       r.NewSummary(prometheus.SummaryOpts{Name: "gatepass_refresher_round_duration_seconds", Help: "How long rounds took."}),
+		passes:     counters("gatepass_refresher_passes_total", "The former name of gatepass_refresher_rounds_total; the next version drops it.", "result"),
+		passTook:   r.NewSummary(prometheus.SummaryOpts{Name: "gatepass_refresher_pass_duration_seconds", Help: "The former name of gatepass_refresher_round_duration_seconds; the next version drops it."}),
 		workspaces: gauges("gatepass_refresher_workspaces", "Workspaces in the last round by what became of them; known and expired are counted beside the others, known only where the store has no index.", "state"),
 		succeeded:  gauges("gatepass_refresher_last_success_timestamp_seconds", "When the last round ended that did not fail as a whole; before the first one, when the program started.").WithLabelValues(),
 		ahead:      gauges("gatepass_clock_ahead_seconds", "How far this machine's clock is ahead of GitHub's; less than 0 where it is behind.").WithLabelValues(),
@@ -59,13 +63,22 @@ func newMetrics(interval time.Duration, started time.Time) *metrics {
 	gauges("gatepass_refresher_interval_seconds", "How often a round is made.").WithLabelValues().Set(interval.Seconds())
 	m.succeeded.Set(exposition.Seconds(started))
 	m.report(report{})
-	for _, result := range []string{passOK, passPartial, passFailed} {
+	for _, result := range []string{roundOK, roundPartial, roundFailed} {
 		m.rounds.WithLabelValues(result) // 0 from the start, like the reasons below
+		m.passes.WithLabelValues(result)
 	}
 	for _, reason := range append(slices.Collect(maps.Values(reasons)), reasonOther, reasonWider) {
 		m.failures.WithLabelValues(reason)
 	}
 	return m
+}
+
+// ended counts a round.
+func (m *metrics) ended(result string, took time.Duration) {
+	m.rounds.WithLabelValues(result).Inc()
+	m.took.Observe(took.Seconds())
+	m.passes.WithLabelValues(result).Inc()
+	m.passTook.Observe(took.Seconds())
 }
 
 // report shows the last round that could read the ledger.

@@ -34,9 +34,9 @@ type monitor struct {
 
 // The results of rounds.
 const (
-	passOK      = "ok"
-	passPartial = "partial" // single workspaces failed
-	passFailed  = "failed"
+	roundOK      = "ok"
+	roundPartial = "partial" // single workspaces failed
+	roundFailed  = "failed"
 )
 
 func newMonitor(interval time.Duration) *monitor {
@@ -82,15 +82,14 @@ func (m *monitor) end(made report, app *mint.App, err error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	result := passOK
+	result := roundOK
 	switch {
 	case err != nil:
-		result = passFailed
+		result = roundFailed
 	case made.Failed > 0:
-		result = passPartial
+		result = roundPartial
 	}
-	m.metrics.rounds.WithLabelValues(result).Inc()
-	m.metrics.took.Observe(m.time().Sub(m.begun).Seconds())
+	m.metrics.ended(result, m.time().Sub(m.begun))
 	m.begun, m.err, m.hasEnded = time.Time{}, err, true
 	if err == nil {
 		m.metrics.succeeded.Set(exposition.Seconds(m.time()))

@@ -52,7 +52,7 @@ func TestHealth(t *testing.T) {
 	check("after a round", "/healthz", 200, "ok")
 	check("after a round", "/readyz", 200, "ok")
 	*now = now.Add(time.Hour)
-	check("between two passes", "/healthz", 200, "ok")
+	check("between two rounds", "/healthz", 200, "ok")
 	m.begin(*now)
 	m.end(report{}, nil, errors.New("read the ledger:\nno route\x1b[2J"))
 	check("after one that failed", "/readyz", 503, `read the ledger:\nno route\x1b[2J`)
@@ -97,7 +97,12 @@ func TestMetrics(t *testing.T) {
 	m.end(report{}, nil, errors.New("the store does not answer"))
 	samples := m.samples(t)
 	for name, want := range map[string]float64{
-		`gatepass_refresher_passes_total{result="ok"}`:          0,
+		`gatepass_refresher_rounds_total{result="ok"}`:          0,
+		`gatepass_refresher_rounds_total{result="partial"}`:     1,
+		`gatepass_refresher_rounds_total{result="failed"}`:      1,
+		`gatepass_refresher_round_duration_seconds_sum`:         1.5,
+		`gatepass_refresher_round_duration_seconds_count`:       2,
+		`gatepass_refresher_passes_total{result="ok"}`:          0, // the former names, for one version
 		`gatepass_refresher_passes_total{result="partial"}`:     1,
 		`gatepass_refresher_passes_total{result="failed"}`:      1,
 		`gatepass_refresher_pass_duration_seconds_sum`:          1.5,
@@ -142,7 +147,7 @@ func TestAPassByTheIndexCountsNoWorkspaces(t *testing.T) {
 		t.Errorf("String = %q, want %q first", got, want)
 	}
 	var log bytes.Buffer
-	(&refresher{log: slog.New(slog.NewTextHandler(&log, nil))}).logPass(made, nil)
+	(&refresher{log: slog.New(slog.NewTextHandler(&log, nil))}).logRound(made, nil)
 	if got := log.String(); strings.Contains(got, "workspaces=") || !strings.Contains(got, "due=3") {
 		t.Errorf("the log has %q, want due alone", got)
 	}

@@ -155,7 +155,7 @@ func TestRecordedCallsAreAllowed(t *testing.T) {
 	c.lambda.report(`{"sandbox_id": "sb-3", "allowed_repos": ["octo/widgets"], "permissions": ["clone"]}`)
 	id := c.newKey()
 	c.put(store.Signer(), "awskms:///"+id)
-	c.lambda.refuses(`{"workspace": "sb-1", "force": true}`, passIsFailed, "sign with the KMS key")
+	c.lambda.refuses(`{"workspace": "sb-1", "force": true}`, roundIsFailed, "sign with the KMS key")
 
 	c.checkPolicy(func(call *stacktest.Call) { call.KeyID = strings.Replace(call.KeyID, id, key+"1", 1) })
 }

@@ -110,7 +110,7 @@ func (o *options) check(given map[string]bool) error {
 	case o.interval != 0 && o.interval < minInterval:
 		return fmt.Errorf("--interval is at least %s", minInterval)
 	case o.interval+o.interval/10 > o.margin:
-		return fmt.Errorf("with --interval %s and --margin %s, tokens would run out between two passes", o.interval, o.margin)
+		return fmt.Errorf("with --interval %s and --margin %s, tokens would expire between two rounds", o.interval, o.margin)
 	case o.timeout <= 0:
 		return errors.New("--timeout is more than 0")
 	case o.workers < 1 || o.workers > 1000:

@@ -33,8 +33,8 @@ func TestParseOptionsRefuses(t *testing.T) {
 		env        []string
 	}{
 		{"now", "unexpected argument", nil},
-		{"--interval 30m", "would run out", nil},
-		{"--interval 19m", "would run out", nil},
+		{"--interval 30m", "would expire", nil},
+		{"--interval 19m", "would expire", nil},
 		{"--interval -5m", "at least", nil},
 		{"--interval 5m --force", "does not go with", nil},
 		{"--interval 5m --json", "does not go with", nil},

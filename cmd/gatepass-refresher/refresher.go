@@ -64,7 +64,7 @@ func (r *refresher) refresh(ctx context.Context, stop <-chan struct{}, q request
 	if app != nil {
 		made.Clock = app.ClockProblem()
 	}
-	r.logPass(made, err)
+	r.logRound(made, err)
 	r.monitor.end(made, app, err)
 	return made, err
 }

@@ -25,7 +25,7 @@ func TestRefreshLogsWhatItDoes(t *testing.T) {
 	if w.token("sb-1") == before {
 		t.Error("sb-1 reads the old token")
 	}
-	if n := w.log.count("token_generated"); n != 2 || w.log.count("pass") != 1 {
+	if n := w.log.count("token_generated"); n != 2 || w.log.count("round") != 1 {
 		t.Errorf("the log has %d mints:\n%s", n, w.log)
 	}
 	for _, want := range []string{`"hashed_token":"` + fakegithub.Hash(w.token("sb-1")) + `"`, `"workspace":"sb-2"`, `"minted":2`, `"repositories":["acme/widgets"]`} {
@@ -131,7 +131,7 @@ func TestTheAppIsKept(t *testing.T) {
 	}
 }
 
-func TestPassesThatFailAsAWhole(t *testing.T) {
+func TestRoundsThatFailAsAWhole(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		ids     []string

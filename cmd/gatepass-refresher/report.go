@@ -166,8 +166,8 @@ func (r *refresher) logEvent(e workspace.Event) {
 	r.log.LogAttrs(context.Background(), levels[e.Type], string(e.Type), e.LogValue().Group()...)
 }
 
-// logPass writes the summary line of a round.
-func (r *refresher) logPass(made report, err error) {
+// logRound writes the summary line of a round.
+func (r *refresher) logRound(made report, err error) {
 	attrs := []slog.Attr{
 		slog.Int("due", made.Due), slog.Int("refreshed", made.Refreshed),
 		slog.Int("failed", made.Failed), slog.Int("busy", made.Busy), slog.Int("deferred", made.Deferred), slog.Int("expired", made.Expired),
@@ -191,7 +191,7 @@ func (r *refresher) logPass(made report, err error) {
 	case made.Failed > 0 || made.Expired > 0:
 		level = slog.LevelWarn
 	}
-	r.log.LogAttrs(context.Background(), level, "pass", attrs...)
+	r.log.LogAttrs(context.Background(), level, "round", attrs...)
 }
 
 // logFailures writes a line for each workspace that failed.
