@@ -51,7 +51,7 @@ func (cmd workspaceCommands) migrateKMCommand() *cli.Command {
 		Flags: issuingFlags(
 			&cli.StringSliceFlag{Name: "id", Usage: "take over the sandbox of that `ID`; may be repeated"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing, and say what would be done", DisableDefaultText: true},
-			&cli.BoolFlag{Name: "stopped", Usage: "km's schedule is stopped: also take over a sandbox whose token is younger than 47 minutes", DisableDefaultText: true},
+			stoppedFlag(),
 		),
 		Action: cmd.migrateKM,
 	}
@@ -267,15 +267,45 @@ func (k kmSandbox) refuse(now time.Time, stopped bool) error {
 	if k.State == kmExpired && k.Token == "" {
 		return usererr.New("take over sandbox "+k.ID, "the store has none of that name", "see gatepass migrate km, or make one: gatepass workspace create PROFILE --id "+k.ID)
 	}
-	until := k.written.Add(kmInterval)
-	if k.State == kmOurs || k.State == kmExpired || stopped || !now.Before(until) {
+	if stopped || !k.isYoung(now) {
 		return nil
 	}
 	why := "km wrote its token " + agoOf(k.written, now) + " ago and may write the next one"
 	if k.State == kmBoth {
 		why = "both systems deliver to it: " + why
 	}
-	return usererr.New("take over sandbox "+k.ID, why, "stop its schedule, then wait until "+until.Format("15:04 MST")+" or add --stopped")
+	return usererr.New("take over sandbox "+k.ID, why, "stop its schedule, then "+k.waits())
+}
+
+// isYoung reports whether the other system wrote the sandbox's token so short ago that it
+// may write the next one.
+func (k kmSandbox) isYoung(now time.Time) bool {
+	return (k.State == kmTheirs || k.State == kmBoth) && now.Before(k.written.Add(kmInterval))
+}
+
+// waits returns what to do about a young token once the other system is stopped.
+func (k kmSandbox) waits() string {
+	return "wait until " + k.written.Add(kmInterval).Format("15:04 MST") + " or add --stopped"
+}
+
+// mayAdopt returns an error if --adopt is about a token that another system wrote so short
+// ago that it may write the next one: two systems revoke each other's tokens. --stopped is
+// the user's statement that it does not.
+func (cmd workspaceCommands) mayAdopt(c *cli.Context, i *workspace.Issuer, id string) error {
+	switch {
+	case c.Bool("stopped") && !c.Bool("adopt"):
+		return usage(c, "--stopped is about --adopt, which is missing")
+	case c.Bool("stopped") || !c.Bool("adopt"):
+		return nil
+	}
+	i.Sync(c.Context)
+	survey := *i
+	survey.Adopt = false // it distinguishes the tokens of both systems
+	one, err := surveySandbox(c.Context, &survey, id)
+	if now := i.Time(); err == nil && one.isYoung(now) {
+		err = usererr.New("workspace "+id, "another system wrote its token "+agoOf(one.written, now)+" ago and may write the next one", "stop that system for it, then "+one.waits())
+	}
+	return err
 }
 
 func (s kmSurvey) text(on screen) string {

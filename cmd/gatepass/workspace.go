@@ -73,14 +73,14 @@ func (cmd workspaceCommands) command() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "create", Usage: "make a workspace from a profile, or bring it to what the profile says now",
-				UsageText:   "gatepass workspace create PROFILE --id ID [--dry-run] [--allow-pending] [--adopt] [--ttl-margin D] [--policy-out FILE] [--json]",
+				UsageText:   "gatepass workspace create PROFILE --id ID [--dry-run] [--allow-pending] [--adopt [--stopped]] [--ttl-margin D] [--policy-out FILE] [--json]",
 				Description: createAbout,
 				Flags: issuingFlags(
 					&cli.StringFlag{Name: "id", Usage: "the workspace's `ID`: letters, digits, dots, hyphens and underscores"},
 					&cli.BoolFlag{Name: "dry-run", Usage: "show the tokens and refs that it would have; mint and write nothing", DisableDefaultText: true},
 					&cli.BoolFlag{Name: "allow-pending", Usage: "exit 0 without a token, too; the next refresh mints it"},
 					&cli.BoolFlag{Name: "require-token", Usage: "exit 1 without a token, as is the default"},
-					adoptFlag(),
+					adoptFlag(), stoppedFlag(),
 					&cli.DurationFlag{Name: "ttl-margin", Usage: "replace a token that has `LESS` left than this", DefaultText: "20m"},
 					&cli.StringFlag{Name: "policy-out", Usage: "write the workspace file to `FILE`; - for standard output", TakesFile: true},
 					&cli.StringFlag{Name: "source", Usage: "the `URL` in the workspace file, instead of the store's"},
@@ -102,11 +102,11 @@ func (cmd workspaceCommands) command() *cli.Command {
 			},
 			{
 				Name: "refresh", Usage: "replace tokens that end soon, and finish what was interrupted",
-				UsageText: "gatepass workspace refresh ID [--force] [--revoke] [--adopt] [--json]", Description: refreshAbout,
+				UsageText: "gatepass workspace refresh ID [--force] [--revoke] [--adopt [--stopped]] [--json]", Description: refreshAbout,
 				Flags: issuingFlags(
 					&cli.BoolFlag{Name: "force", Usage: "replace every token"},
 					&cli.BoolFlag{Name: "revoke", Usage: "revoke replaced tokens at once"},
-					adoptFlag(),
+					adoptFlag(), stoppedFlag(),
 				),
 				Action: cmd.refresh,
 			},
@@ -123,6 +123,11 @@ func (cmd workspaceCommands) command() *cli.Command {
 // adoptFlag is the option of commands that may find another system's tokens.
 func adoptFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "adopt", Usage: "replace and revoke a live token that gatepass did not write"}
+}
+
+// stoppedFlag is the option with which the user says that the other system is stopped.
+func stoppedFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "stopped", Usage: "the other system is stopped: also take over from it where its token is younger than 47 minutes", DisableDefaultText: true}
 }
 
 // issuingFlags are the options of every command that works on the store.
@@ -209,6 +214,9 @@ func (cmd workspaceCommands) refresh(c *cli.Context) error {
 	}
 	i, _, err := cmd.issuer(c)
 	if err != nil {
+		return err
+	}
+	if err := cmd.mayAdopt(c, i, id); err != nil {
 		return err
 	}
 	if c.Bool("revoke") {

@@ -42,6 +42,9 @@ func (cmd workspaceCommands) create(c *cli.Context) error {
 	if c.Bool("dry-run") {
 		return cmd.preview(c, i, id, p)
 	}
+	if err := cmd.mayAdopt(c, i, id); err != nil {
+		return err
+	}
 	policy, err := cmd.policyFile(c, id, p, app.GitHub)
 	if err != nil {
 		return err
