@@ -351,17 +351,21 @@ func costs(t *testing.T, repositories string, grace time.Duration, isPlain bool)
 	return mint, end
 }
 
-// A refresh costs what docs/refresher.md says, in a store that compares versions and in
-// one that does not.
+// A refresh costs what docs/refresher.md and docs/scale.md say, in a store that compares
+// versions and in one that does not.
 func TestTheDocsSayWhatARefreshCosts(t *testing.T) {
 	docs, err := os.ReadFile("../docs/refresher.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scale, err := os.ReadFile("../docs/scale.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, isPlain := range []bool{false, true} {
 		one, ended := costs(t, "acme/widgets", 0, isPlain)
 		two, _ := costs(t, "acme/widgets, octo/widgets", 0, isPlain)
-		_, early := costs(t, "acme/widgets", 10*time.Minute, isPlain)
+		before, early := costs(t, "acme/widgets", 10*time.Minute, isPlain)
 		if ended != (counts{}) {
 			t.Errorf("with the default grace the end of a token that has run out makes calls: %s", ended)
 		}
@@ -372,6 +376,17 @@ func TestTheDocsSayWhatARefreshCosts(t *testing.T) {
 		} {
 			if !strings.Contains(string(docs), line+"\n") {
 				t.Errorf("docs/refresher.md lacks the line\n%s", line)
+			}
+		}
+		revoked := counts{before.writes + early.writes, before.deletes + early.deletes, 0}
+		tokens := func(writes int) int { return int(10_800/(1.6*float64(writes))) / 10 * 10 } // in tens
+		for _, text := range []string{
+			fmt.Sprintf("[%d writes, %d deletes and %d reads](refresher.md#what-it-costs)", one.writes, one.deletes, one.reads),
+			fmt.Sprintf("a refresh writes %d times, and %d times if the old token is revoked: 10,800 writes an hour keep %d or %d tokens fresh", one.writes, revoked.writes, tokens(one.writes), tokens(revoked.writes)),
+			fmt.Sprintf("9 reads, 2 pages, %d writes, %d deletes", revoked.writes, revoked.deletes),
+		} {
+			if !strings.Contains(string(scale), text) {
+				t.Errorf("docs/scale.md lacks %q", text)
 			}
 		}
 	}

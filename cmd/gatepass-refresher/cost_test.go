@@ -44,7 +44,7 @@ func (s *tallied) List(ctx context.Context, below store.Prefix) iter.Seq2[store.
 }
 
 // docs/refresher.md states the true cost of a round.
-func TestTheDocsSayWhatAPassCosts(t *testing.T) {
+func TestTheDocsSayWhatARoundCosts(t *testing.T) {
 	docs, err := os.ReadFile("../../docs/refresher.md")
 	if err != nil {
 		t.Fatal(err)
