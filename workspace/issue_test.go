@@ -225,6 +225,53 @@ func TestDestroyMarksWhatOthersShare(t *testing.T) {
 	}
 }
 
+// markless is a store whose block list this run may not write.
+type markless struct{ store.Store }
+
+func (s markless) Put(ctx context.Context, name store.Name, v store.Secret, mode store.Mode) error {
+	if strings.HasPrefix(name.String(), "broker/barred/") {
+		return errors.New("write " + name.String() + ": access denied")
+	}
+	return s.Store.Put(ctx, name, v, mode)
+}
+
+// A destruction that could not write the mark revoked a shared token all the same, and
+// brokers gave it to other workspaces until it would have expired.
+func TestDestroyWithoutTheRightToMark(t *testing.T) {
+	c := newCity(t)
+	i := c.run(&mortal{})
+	if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0); err != nil {
+		t.Fatal(err)
+	}
+	token := credential.NewToken(c.foreign(), time.Now().Add(time.Hour))
+	name, err := store.Vended("sb-1", token.ID(), token.Expiry)
+	text := fmt.Sprintf(`{"token":%q,"expires_at":%q}`, token.Secret(), token.Expiry.UTC().Format(time.RFC3339))
+	if err == nil {
+		err = c.store.Put(t.Context(), name, store.NewSecret(text), store.CreateOnly)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound := *i
+	bound.Store = markless{i.Store}
+	_, err = bound.Destroy(t.Context(), "sb-1")
+	if err == nil || !strings.Contains(err.Error(), "access denied") || !strings.Contains(err.Error(), "allow this command to write the block list, broker/barred in the store") {
+		t.Errorf("Destroy = %v, want what to allow", err)
+	}
+	if live := c.Tokens(); len(live) != 1 || live[0].Hash != token.Hash() {
+		t.Errorf("%v live, want the shared token", live)
+	}
+	if _, err := i.Destroy(t.Context(), "sb-1"); err != nil {
+		t.Errorf("Destroy with the right to mark = %v", err)
+	}
+	blocks, err := store.ReadBlocks(t.Context(), c.store)
+	if err != nil || !blocks.Tokens[token.ID().String()] {
+		t.Errorf("blocks = %+v, %v, want the token marked", blocks, err)
+	}
+	c.checkLive(0, 0)
+	c.checkNames()
+}
+
 // A token that cannot be delivered is not left alive.
 func TestAnUndeliverableTokenIsRevoked(t *testing.T) {
 	c := newCity(t)

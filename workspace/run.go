@@ -134,7 +134,8 @@ func (r *run) apply(ctx context.Context, steps []Step) error {
 // or a timeout.
 func isRefusal(err error) bool {
 	_, ok := errors.AsType[*mint.Error](err)
-	return ok || errors.Is(err, mint.ErrWider) || errors.Is(err, errUnresolved)
+	_, isUnmarked := errors.AsType[unmarked](err)
+	return ok || isUnmarked || errors.Is(err, mint.ErrWider) || errors.Is(err, errUnresolved)
 }
 
 // step does one step of a plan.

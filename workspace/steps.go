@@ -215,16 +215,25 @@ func (r *run) revoke(ctx context.Context, t *Token, s Step) error {
 	if err := r.makeWay(ctx, s.Hash); err != nil {
 		return err
 	}
-	// Without the mark, other workspaces that share the token get a dead token until it
-	// would have expired. A token that stays alive is worse, so it is revoked even if
-	// the mark cannot be written, for example for lack of permission.
-	_ = r.held.mark(ctx, s.Hash)
+	// Without the mark, brokers would give the dead token to other workspaces that share
+	// it until it would have expired.
+	if err := r.held.mark(ctx, s.Hash); err != nil {
+		return unmarked{&usererr.Error{
+			Op: "revoke a token that other workspaces share", Err: err,
+			Hint: "it is not revoked, because brokers would still give it to them; allow this command to write the block list, broker/barred in the store, and run it again",
+		}}
+	}
 	if err := r.apps.minters[0].App.Revoke(ctx, token); err != nil {
 		return err
 	}
 	r.tell(Event{Type: Ended, Owner: s.Owner, Hash: s.Hash, Why: s.Why})
 	return r.forget(ctx, t, s)
 }
+
+// unmarked is the error of one token that was not revoked.
+type unmarked struct{ error }
+
+func (u unmarked) Unwrap() error { return u.error }
 
 // forget deletes a dead token. If the token expired by itself, only the next save of
 // the record says so; until then, each run finds it expired again.
