@@ -14,9 +14,9 @@ import (
 
 const (
 	// listingPatience is how long a request waits for a new listing if an earlier one
-	// exists. AWS's Parameter Store takes a minute for ten thousand workspaces.
+	// exists. AWS's Parameter Store takes minutes for ten thousand workspaces.
 	listingPatience = 2 * time.Second
-	listingTime     = 5 * time.Minute
+	listingTime     = 10 * time.Minute
 	// A listing that took longListing or more is reused for ten times as long as it
 	// took, up to a minute: so an operator's many requests in a row list only a small
 	// part of the time.
@@ -102,12 +102,10 @@ func (l *listing) read(ctx context.Context) (Listing, error) {
 	return found, nil
 }
 
-// byWorkspace lists the entries below a prefix, by workspace. Between two calls of the
-// store it pauses for as long as the first one took, so that requests come first.
+// byWorkspace lists the entries below a prefix, by workspace.
 func byWorkspace(ctx context.Context, s store.Store, below store.Prefix) (map[string][]store.Name, error) {
 	names := map[string][]store.Name{}
-	paced := store.WithPause(ctx, func(took time.Duration) error { return pause(ctx, took, 0) })
-	for name, err := range s.List(paced, below) {
+	for name, err := range s.List(ctx, below) {
 		if err != nil {
 			return nil, err
 		}

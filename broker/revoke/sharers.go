@@ -40,6 +40,9 @@ const (
 	// sharersPatience is how long an operator's answer waits until the workspaces that
 	// shared the tokens are found and their entries deleted.
 	sharersPatience = 2 * time.Second
+	// sharersPause is the least pause between two calls for a list of all workspaces.
+	// AWS's Parameter Store answers 40 reads per second, and lists ten names per read.
+	sharersPause = 50 * time.Millisecond
 	// sharersTime is the time limit for that, after the answer was given.
 	sharersTime = listingTime + 5*time.Minute
 )
@@ -78,7 +81,7 @@ func (s *sweep) others(ctx context.Context) {
 		s.seen(s.began)
 		return
 	}
-	found, err := s.r.List(ctx)
+	found, err := s.r.List(store.WithPause(ctx, func(took time.Duration) error { return pause(ctx, sharersPause, took) }))
 	if err != nil {
 		s.r.Log.ErrorContext(ctx, "find who else had a token that is revoked", "error", err)
 		return

@@ -18,9 +18,9 @@ import (
 const (
 	// listPause, idlePause and deletePause are for stores without an index or pages.
 	// AWS's Parameter Store answers 40 reads and 5 deletes per second for a whole
-	// account. Tidying takes at most a sixth of the reads, and while no workspace makes
+	// account. Tidying takes a twelfth of the reads, and while no workspace makes
 	// requests, less than one per second.
-	listPause   = 150 * time.Millisecond
+	listPause   = 300 * time.Millisecond
 	idlePause   = 1500 * time.Millisecond
 	deletePause = 300 * time.Millisecond
 	// idleAfter is how long after the last request of a workspace this replica counts

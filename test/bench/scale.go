@@ -130,7 +130,7 @@ func (w *scaleWorld) measure(c scaleCase) ([]row, error) {
 	if err != nil || w.uncounted {
 		return rows, err
 	}
-	idle, err := w.idle(what, c.window)
+	idle, err := w.idle(what, w.span(untilSettled, untilIdle), c.window)
 	return append(rows, idle), err
 }
 
@@ -229,7 +229,7 @@ func (b *bench) scaleBlocked(c scaleCase) ([]row, error) {
 	if err != nil {
 		return rows, err
 	}
-	idle, err := w.idle(what, b.span(60*time.Second, 20*time.Second))
+	idle, err := w.idle(what, untilIdle, b.span(60*time.Second, 20*time.Second))
 	return append(rows, idle), err
 }
 

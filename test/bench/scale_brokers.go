@@ -126,16 +126,22 @@ func (w *scaleWorld) coldAndTidy(what string, replicas, asks, expired int, withi
 
 const unitEntries = "entries"
 
-// untilIdle is how long after the last request a replica still works as if more would
-// come.
-const untilIdle = 30 * time.Second
+const (
+	// untilIdle is how long after the last request a replica still works as if more
+	// would come.
+	untilIdle = 30 * time.Second
+	// untilSettled is how long a replica works on what was blocked: it checks again for
+	// two minutes, and finds who shared the tokens.
+	untilSettled = 6 * time.Minute
+)
 
-// idle counts the replicas' calls of the store while no workspace makes requests.
-func (w *scaleWorld) idle(what string, window time.Duration) (row, error) {
+// idle counts the replicas' calls of the store while no workspace makes requests. It
+// waits first until the replicas have finished what they began.
+func (w *scaleWorld) idle(what string, wait, window time.Duration) (row, error) {
 	if len(w.replicas) == 0 {
 		return row{}, errNoReplica
 	}
-	if err := w.pause(untilIdle); err != nil {
+	if err := w.pause(wait); err != nil {
 		return row{}, err
 	}
 	w.tally.take()
