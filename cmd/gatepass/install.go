@@ -311,6 +311,9 @@ other files of an install --from, and the directories that install made, where
 nothing else is in them. All else stays as it is, also variables of your own in
 the section gatepass. Without an option, for you alone (--global).
 
+A running agent keeps its tokens in memory until it is idle; "gatepass agent stop"
+ends those of your user.
+
 Examples:
   gatepass uninstall --dry-run
   sudo gatepass uninstall --system`
@@ -325,6 +328,18 @@ func (cmd installCommands) uninstallCommand() *cli.Command {
 		UsageText:   "gatepass uninstall [--global | --system | --root DIR] [--dry-run]",
 		Description: uninstallAbout,
 		Flags:       scopeFlags(),
-		Action:      func(c *cli.Context) error { return cmd.change(c, install.Removal) },
+		Action:      cmd.uninstall,
 	}
+}
+
+func (cmd installCommands) uninstall(c *cli.Context) error {
+	if err := cmd.change(c, install.Removal); err != nil || c.Bool("dry-run") || c.String("root") != "" {
+		return err
+	}
+	// An agent is not stopped: another installation or workspace file may use it, and a
+	// session that it got for a join token is nowhere else.
+	if running, _ := runningAgents(cmd.getenv); len(running.Agents) > 0 {
+		cmd.note("an agent still runs and has tokens in memory until it is idle; to end it now: gatepass agent stop")
+	}
+	return nil
 }
