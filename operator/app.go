@@ -27,10 +27,10 @@ import (
 )
 
 const (
-	appLook    = time.Minute      // interval between checks of an App: no event reports that its key changed
-	keyLook    = 5 * time.Second  // interval while the key is missing or wrong; GitHub is not asked each time
-	retryApp   = 15 * time.Second // wait after GitHub did not answer
-	appTimeout = 15 * time.Second // timeout for GitHub's answer about a key
+	appCheckEvery = time.Minute      // interval between checks of an App: no event reports that its key changed
+	keyCheckEvery = 5 * time.Second  // interval while the key is missing or wrong; GitHub is not asked each time
+	retryApp      = 15 * time.Second // wait after GitHub did not answer
+	appTimeout    = 15 * time.Second // timeout for GitHub's answer about a key
 )
 
 // An AppReconciler reports in the status of each App whether it can be used, and proves
@@ -72,20 +72,20 @@ func (r *AppReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ct
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	seen, err := r.look(ctx, ref)
+	seen, err := r.check(ctx, ref)
 	if errors.Is(err, apps.ErrNotFound) {
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if err := r.tell(ctx, &app, seen); err != nil {
+	if err := r.report(ctx, &app, seen); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if seen.again > 0 {
-		return ctrl.Result{RequeueAfter: min(seen.again, appLook)}, nil
+		return ctrl.Result{RequeueAfter: min(seen.again, appCheckEvery)}, nil
 	}
-	return ctrl.Result{RequeueAfter: appLook}, nil
+	return ctrl.Result{RequeueAfter: appCheckEvery}, nil
 }
 
 // An appView is the result of checking an App.
@@ -96,10 +96,10 @@ type appView struct {
 	again           time.Duration    // when to check again; 0 means the usual interval
 }
 
-func (r *AppReconciler) look(ctx context.Context, ref apps.Ref) (appView, error) {
+func (r *AppReconciler) check(ctx context.Context, ref apps.Ref) (appView, error) {
 	app, err := r.Apps.Get(ctx, ref)
 	if e, ok := errors.AsType[*apps.NotReady](err); ok {
-		return notReady(e), nil
+		return notReadyView(e), nil
 	}
 	if err != nil {
 		return appView{}, err
@@ -111,7 +111,7 @@ func (r *AppReconciler) look(ctx context.Context, ref apps.Ref) (appView, error)
 	defer cancel()
 	self, err := app.Self(ctx)
 	if err != nil {
-		return unproved(app, err), nil
+		return unvalidatedView(app, err), nil
 	}
 	return appView{
 		ready:    condition(metav1.ConditionTrue, v1.ReasonReady, "the App can be used"),
@@ -124,16 +124,16 @@ func condition(status metav1.ConditionStatus, reason, message string) metav1.Con
 	return metav1.Condition{Status: status, Reason: reason, Message: message}
 }
 
-// notReady returns the view of an App that cannot be used. GitHub may have refused the
+// notReadyView returns the view of an App that cannot be used. GitHub may have refused the
 // key of an App that does not ask for validation: a mint found out.
-func notReady(e *apps.NotReady) appView {
+func notReadyView(e *apps.NotReady) appView {
 	v := appView{
 		ready:     condition(metav1.ConditionFalse, e.Reason, e.Message),
 		keyValid:  condition(metav1.ConditionUnknown, e.Reason, e.Message),
 		isStalled: e.RetryAfter == 0 || e.Reason == v1.ReasonKeyInvalid,
 	}
 	if e.RetryAfter > 0 {
-		v.again = keyLook
+		v.again = keyCheckEvery
 	}
 	if e.Reason == v1.ReasonKeyInvalid {
 		v.keyValid.Status = metav1.ConditionFalse
@@ -141,9 +141,9 @@ func notReady(e *apps.NotReady) appView {
 	return v
 }
 
-// unproved returns the view of an App whose key could not be validated. If GitHub could
+// unvalidatedView returns the view of an App whose key could not be validated. If GitHub could
 // not be asked, the App may be used all the same.
-func unproved(app *apps.App, err error) appView {
+func unvalidatedView(app *apps.App, err error) appView {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok {
 		e = &mint.Error{Kind: mint.Unavailable, Doing: "ask GitHub which App this is", Err: err}
@@ -151,9 +151,9 @@ func unproved(app *apps.App, err error) appView {
 	message := app.Explain(e)
 	switch e.Kind {
 	case mint.BadKey:
-		return notReady(&apps.NotReady{Reason: v1.ReasonKeyInvalid, Message: message, RetryAfter: appLook})
+		return notReadyView(&apps.NotReady{Reason: v1.ReasonKeyInvalid, Message: message, RetryAfter: appCheckEvery})
 	case mint.Unsigned, mint.Refused, mint.Skewed:
-		return notReady(&apps.NotReady{Reason: v1.ReasonAppNotReady, Message: message, RetryAfter: appLook})
+		return notReadyView(&apps.NotReady{Reason: v1.ReasonAppNotReady, Message: message, RetryAfter: appCheckEvery})
 	case mint.RateLimited:
 		return appView{
 			ready:    condition(metav1.ConditionUnknown, v1.ReasonRateLimited, message),
@@ -166,8 +166,8 @@ func unproved(app *apps.App, err error) appView {
 	}
 }
 
-// tell writes the status if it differs, and records an Event if Ready changed.
-func (r *AppReconciler) tell(ctx context.Context, app *v1.App, v appView) error {
+// report writes the status if it differs, and records an Event if Ready changed.
+func (r *AppReconciler) report(ctx context.Context, app *v1.App, v appView) error {
 	before := app.DeepCopy()
 	r.fill(app, v)
 	if equality.Semantic.DeepEqual(before.Status, app.Status) {
@@ -219,11 +219,11 @@ func (r *AppReconciler) event(before, after *v1.App) {
 // appWorkers is how many Apps are reconciled at the same time.
 const appWorkers = 4
 
-// tendEvery is how often the registry revokes unwanted tokens and renews logins.
-const tendEvery = 15 * time.Second
+// upkeepEvery is how often the registry revokes unwanted tokens and renews logins.
+const upkeepEvery = 15 * time.Second
 
 // SetupWithManager has the manager reconcile an App when the App, a policy, or the
-// labels of its namespace change, and tend the registry. Both run only while this
+// labels of its namespace change, and maintain the registry. Both run only while this
 // process leads.
 func (r *AppReconciler) SetupWithManager(mgr manager.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).Named("app").
@@ -238,7 +238,7 @@ func (r *AppReconciler) SetupWithManager(mgr manager.Manager) error {
 	if err != nil {
 		return err
 	}
-	return mgr.Add(manager.RunnableFunc(r.tend))
+	return mgr.Add(manager.RunnableFunc(r.upkeep))
 }
 
 // appsOf returns the Apps that a change of a policy or a namespace affects.
@@ -262,26 +262,26 @@ func (r *AppReconciler) appsOf(ctx context.Context, o client.Object) []ctrl.Requ
 	return all
 }
 
-// tend tends the registry until ctx ends.
-func (r *AppReconciler) tend(ctx context.Context) error {
+// upkeep maintains the registry until ctx ends.
+func (r *AppReconciler) upkeep(ctx context.Context) error {
 	said := ""
 	for {
-		said = r.tellOwn(ctx, said)
+		said = r.reportOwn(ctx, said)
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(tendEvery):
+		case <-time.After(upkeepEvery):
 		}
-		if err := r.Apps.Tend(ctx); err != nil && ctx.Err() == nil {
+		if err := r.Apps.Upkeep(ctx); err != nil && ctx.Err() == nil {
 			log.FromContext(ctx).Info("tokens that were not wanted are not revoked yet", "error", err.Error())
 		}
 	}
 }
 
-// tellOwn logs whether the operator's own App can be used, and GitHub's answer about
+// reportOwn logs whether the operator's own App can be used, and GitHub's answer about
 // its key if validate_key is set. The operator's own App has no object with a status.
 // It returns what it logged, and logs nothing twice.
-func (r *AppReconciler) tellOwn(ctx context.Context, said string) string {
+func (r *AppReconciler) reportOwn(ctx context.Context, said string) string {
 	app, err := r.Apps.Get(ctx, apps.Ref{})
 	if errors.Is(err, apps.ErrNotFound) || ctx.Err() != nil {
 		return ""

@@ -55,7 +55,7 @@ func TestTheOperatorsOwnAppIsProved(t *testing.T) {
 		ctx, cancel := context.WithCancel(log.IntoContext(t.Context(), funcr.New(func(_, line string) { lines = append(lines, line) }, funcr.Options{})))
 		defer cancel()
 		r := &AppReconciler{Apps: &apps.Registry{GitHub: "https://github.test", Own: own, Client: &http.Client{Transport: gh.Transport()}}}
-		go func() { _ = r.tend(ctx) }()
+		go func() { _ = r.upkeep(ctx) }()
 
 		check := func(want string) {
 			t.Helper()

@@ -99,7 +99,7 @@ func testConflicts(w *world) {
 			ours++
 		}
 	}
-	if ours > 2*mendsAMinute {
+	if ours > 2*repairsPerMinute {
 		w.t.Errorf("the operator answered %d writes by %d of its own", writes, ours)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/operator/apps"
+	"github.com/gatepass/gatepass/operator/intern"
 	"github.com/gatepass/gatepass/operator/ledger"
-	"github.com/gatepass/gatepass/operator/once"
 	"github.com/gatepass/gatepass/operator/plan"
 	"github.com/gatepass/gatepass/operator/render"
 	"github.com/gatepass/gatepass/operator/tenant"
@@ -62,7 +62,7 @@ func (r *Reconciler) gather(ctx context.Context, s *subject) (*view, error) {
 		RefreshInterval: orDefault(s.access.RefreshInterval, 30*time.Minute),
 		RetryInterval:   orDefault(s.access.RetryInterval, 5*time.Minute),
 		MinTTL:          orDefault(s.access.MinTTL, 10*time.Minute),
-		Delivered:       deliveredAt(s.status),
+		Delivered:       deliveryTime(s.status),
 	}
 	if after := s.access.RevokeSuperseded; after != nil {
 		v.in.RevokeAfter = max(after.After.Duration, 5*time.Minute)
@@ -71,25 +71,25 @@ func (r *Reconciler) gather(ctx context.Context, s *subject) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.held(r.Ledger)
+	v.readLedger(r.Ledger)
 	policies, version, err := r.policies(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if !v.in.Gone {
-		if err := r.lookAtApp(ctx, v); err != nil {
+		if err := r.readApp(ctx, v); err != nil {
 			return nil, err
 		}
 	}
 	if !v.in.Gone && !v.in.Suspended {
-		if err := r.judge(ctx, v, policies, namespace); err != nil {
+		if err := r.checkPolicies(ctx, v, policies, namespace); err != nil {
 			return nil, err
 		}
 	}
 	v.in.Now = v.now() // GitHub's clock is known by now
-	v.memory.rest(digest(s.object.GetGeneration(), v.in.Scope, version, namespace.version, appVersion(v.app)))
+	v.memory.resetIfChanged(fingerprintOf(s.object.GetGeneration(), v.in.Scope, version, namespace.version, appVersion(v.app)))
 	v.in.Failed = v.memory.refusals()
-	return v, r.lookAtSecrets(ctx, v)
+	return v, r.readSecrets(ctx, v)
 }
 
 func orDefault(d metav1.Duration, otherwise time.Duration) time.Duration {
@@ -99,7 +99,7 @@ func orDefault(d metav1.Duration, otherwise time.Duration) time.Duration {
 	return d.Duration
 }
 
-func deliveredAt(s *v1.TokenStatus) time.Time {
+func deliveryTime(s *v1.TokenStatus) time.Time {
 	if s.InstallationAccessToken == nil {
 		return time.Time{}
 	}
@@ -113,24 +113,24 @@ func appVersion(a *apps.App) string {
 	return fmt.Sprintf("%s %s %p", a.Ref, a.ID, a)
 }
 
-// held copies the tokens of the ledger into the input.
-func (v *view) held(l *ledger.Ledger) {
+// readLedger copies the tokens of the ledger into the input.
+func (v *view) readLedger(l *ledger.Ledger) {
 	v.in.Held, v.in.Recorded = nil, l.Has(v.object.GetUID())
 	for _, e := range l.Of(v.object.GetUID()) {
 		v.in.Held = append(v.in.Held, plan.Held{ID: e.ID, Scope: e.Scope, Made: e.Made, Expires: e.Expires})
 	}
 }
 
-// A seenNamespace is the namespace of the Secret.
-type seenNamespace struct {
+// A namespaceState is the namespace of the Secret.
+type namespaceState struct {
 	tenant.Namespace
 	version string
 }
 
 // namespace reads the Secret's namespace.
-func (r *Reconciler) namespace(ctx context.Context, v *view) (seenNamespace, error) {
+func (r *Reconciler) namespace(ctx context.Context, v *view) (namespaceState, error) {
 	name := v.target.Namespace
-	seen := seenNamespace{Namespace: tenant.Namespace{Name: name}}
+	seen := namespaceState{Namespace: tenant.Namespace{Name: name}}
 	if !r.watches(name) {
 		v.in.NoWrite = &plan.Refusal{Reason: v1.ReasonFailed, Message: "the operator does not watch namespace " + name + ": add it to the operator's --watch-namespaces"}
 		return seen, nil
@@ -148,15 +148,15 @@ func (r *Reconciler) namespace(ctx context.Context, v *view) (seenNamespace, err
 	return seen, nil
 }
 
-// lookAtApp finds the App and the scope of the next token.
-func (r *Reconciler) lookAtApp(ctx context.Context, v *view) error {
+// readApp finds the App and the scope of the next token.
+func (r *Reconciler) readApp(ctx context.Context, v *view) error {
 	app, err := r.Apps.Get(ctx, v.subject.app)
 	notReady, isNotReady := errors.AsType[*apps.NotReady](err)
 	switch {
 	case err == nil:
 		v.app, v.clock = app, app.App
 		v.in.Now = v.now()
-		v.memory.scope = once.Text(v.scope(app))
+		v.memory.scope = intern.String(v.scope(app))
 	case errors.Is(err, apps.ErrNotFound):
 		v.in.NoMint = &plan.Refusal{Reason: v1.ReasonAppNotFound, Message: err.Error()}
 	case isNotReady && notReady.Reason == v1.ReasonNotPermitted:
@@ -176,8 +176,8 @@ func (r *Reconciler) lookAtApp(ctx context.Context, v *view) error {
 	return nil
 }
 
-// judge asks the policies, and checks the shape of the Secret.
-func (r *Reconciler) judge(ctx context.Context, v *view, policies *tenant.Policies, namespace seenNamespace) error {
+// checkPolicies asks the policies, and checks the shape of the Secret.
+func (r *Reconciler) checkPolicies(ctx context.Context, v *view, policies *tenant.Policies, namespace namespaceState) error {
 	if err := render.Check(*v.shape); err != nil {
 		v.in.NoWrite = &plan.Refusal{Reason: v1.ReasonInvalidSpec, Message: err.Error()}
 	}
@@ -188,30 +188,30 @@ func (r *Reconciler) judge(ctx context.Context, v *view, policies *tenant.Polici
 		v.in.Policy = *v.in.NoMint
 		return nil
 	}
-	ask := tenant.Ask{
+	ask := tenant.Request{
 		Kind: v.kind, Namespace: namespace.Namespace,
 		App:        tenant.App{Default: v.app.Ref.IsDefault(), Namespace: v.app.Ref.Namespace, Name: v.app.Ref.Name, Provider: v.app.Provider},
 		Owner:      v.access.Owner,
 		Access:     *v.access,
 		SecretType: render.Type(*v.shape),
 	}
-	if v.permits(policies, ask); v.in.Verdict == plan.Denied {
+	if v.checkRequest(policies, ask); v.in.Verdict == plan.Denied {
 		return nil // refused anyway, so GitHub is not asked
 	}
 	if err := r.locate(ctx, v); err != nil {
 		return err
 	}
 	ask.Owner = v.account
-	v.permits(policies, ask)
+	v.checkRequest(policies, ask)
 	if v.account != "" && v.in.Verdict != plan.Denied {
 		v.in.Verdict = plan.Permitted
 	}
 	return nil
 }
 
-// permits records the policies' verdict on ask, if they deny it. An empty owner means
+// checkRequest records the policies' verdict on a request, if they deny it. An empty owner means
 // that the owner is not known yet.
-func (v *view) permits(policies *tenant.Policies, ask tenant.Ask) {
+func (v *view) checkRequest(policies *tenant.Policies, ask tenant.Request) {
 	ask.OwnerUnknown = ask.Owner == ""
 	if err := policies.Check(ask); err != nil {
 		v.in.Verdict, v.in.Policy = plan.Denied, plan.Refusal{Reason: v1.ReasonNotPermitted, Message: err.Error()}
@@ -275,12 +275,12 @@ func (v *view) refusal(err error) plan.Refusal {
 	return refusal
 }
 
-// A mark is a digest of values, to see whether one of them changed.
-type mark [16]byte
+// A fingerprint is a digest of values, to see whether one of them changed.
+type fingerprint [16]byte
 
-func digest(values ...any) mark {
+func fingerprintOf(values ...any) fingerprint {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", values))
-	return mark(sum[:16])
+	return fingerprint(sum[:16])
 }
 
 func fnv32(s string) uint32 {

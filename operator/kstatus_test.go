@@ -51,7 +51,7 @@ func TestKstatusOfTokens(t *testing.T) {
 		object := token("ns", "git")
 		object.Generation = 2
 		v := &view{subject: ofToken(object), in: in}
-		(&Reconciler{Ledger: &ledger.Ledger{}}).fill(v, plan.Plan(in))
+		(&Reconciler{Ledger: &ledger.Ledger{}}).fillStatus(v, plan.Plan(in))
 		if got := object.Status.Conditions[0].Reason; got != reason {
 			t.Errorf("the reason is %s, want %s", got, reason)
 		}
@@ -67,12 +67,12 @@ func TestKstatusOfApps(t *testing.T) {
 		want status.Status
 	}{
 		"ready":                     {appView{ready: condition(metav1.ConditionTrue, v1.ReasonReady, "")}, status.CurrentStatus},
-		"a Secret that is missing":  {notReady(&apps.NotReady{Reason: v1.ReasonAppNotReady, RetryAfter: time.Minute}), status.InProgressStatus},
-		"a spec that is wrong":      {notReady(&apps.NotReady{Reason: v1.ReasonAppNotReady}), status.FailedStatus},
-		"a key that no policy has":  {notReady(&apps.NotReady{Reason: v1.ReasonNotPermitted}), status.FailedStatus},
-		"a key that GitHub refuses": {notReady(&apps.NotReady{Reason: v1.ReasonKeyInvalid, RetryAfter: time.Minute}), status.FailedStatus},
-		"GitHub does not answer":    {unproved(&apps.App{}, &mint.Error{Kind: mint.Unavailable}), status.InProgressStatus},
-		"GitHub asks for a pause":   {unproved(&apps.App{}, &mint.Error{Kind: mint.RateLimited}), status.InProgressStatus},
+		"a Secret that is missing":  {notReadyView(&apps.NotReady{Reason: v1.ReasonAppNotReady, RetryAfter: time.Minute}), status.InProgressStatus},
+		"a spec that is wrong":      {notReadyView(&apps.NotReady{Reason: v1.ReasonAppNotReady}), status.FailedStatus},
+		"a key that no policy has":  {notReadyView(&apps.NotReady{Reason: v1.ReasonNotPermitted}), status.FailedStatus},
+		"a key that GitHub refuses": {notReadyView(&apps.NotReady{Reason: v1.ReasonKeyInvalid, RetryAfter: time.Minute}), status.FailedStatus},
+		"GitHub does not answer":    {unvalidatedView(&apps.App{}, &mint.Error{Kind: mint.Unavailable}), status.InProgressStatus},
+		"GitHub asks for a pause":   {unvalidatedView(&apps.App{}, &mint.Error{Kind: mint.RateLimited}), status.InProgressStatus},
 	} {
 		object := &v1.App{TypeMeta: metav1.TypeMeta{APIVersion: v1.GroupVersion.String(), Kind: "App"}, ObjectMeta: metav1.ObjectMeta{Generation: 1}}
 		(&AppReconciler{}).fill(object, c.view)

@@ -18,18 +18,18 @@ import (
 	"github.com/gatepass/gatepass/operator/tenant"
 )
 
-// lookAtSecrets finds the Secret, and other Secrets that belong to the subject.
-func (r *Reconciler) lookAtSecrets(ctx context.Context, v *view) error {
-	if err := r.lookAtOthers(ctx, v); err != nil {
+// readSecrets finds the Secret, and other Secrets that belong to the subject.
+func (r *Reconciler) readSecrets(ctx context.Context, v *view) error {
+	if err := r.readOtherSecrets(ctx, v); err != nil {
 		return err
 	}
 	if !r.watches(v.target.Namespace) {
 		return nil
 	}
-	if known, err := r.known(ctx, v); known || err != nil {
+	if known, err := r.isUnchanged(ctx, v); known || err != nil {
 		return err
 	}
-	return r.read(ctx, v)
+	return r.readSecret(ctx, v)
 }
 
 // watches reports whether the operator may access Secrets in a namespace.
@@ -37,7 +37,7 @@ func (r *Reconciler) watches(namespace string) bool {
 	return len(r.WatchNamespaces) == 0 || slices.Contains(r.WatchNamespaces, namespace)
 }
 
-func (r *Reconciler) lookAtOthers(ctx context.Context, v *view) error {
+func (r *Reconciler) readOtherSecrets(ctx context.Context, v *view) error {
 	var list metav1.PartialObjectMetadataList
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
 	if err := r.Cache.List(ctx, &list, client.MatchingFields{byOwner: string(v.object.GetUID())}); err != nil {
@@ -45,7 +45,7 @@ func (r *Reconciler) lookAtOthers(ctx context.Context, v *view) error {
 	}
 	v.in.Others = nil
 	for i := range list.Items {
-		v.other(&list.Items[i])
+		v.addOther(&list.Items[i])
 	}
 	if v.kind != tenant.KindToken || v.target.Name == v.object.GetName() {
 		return nil
@@ -53,13 +53,13 @@ func (r *Reconciler) lookAtOthers(ctx context.Context, v *view) error {
 	named := metadataOf("Secret") // the index omits Secrets with the name of their Token
 	err := r.Cache.Get(ctx, client.ObjectKeyFromObject(v.object), named)
 	if err == nil {
-		v.other(named)
+		v.addOther(named)
 	}
 	return client.IgnoreNotFound(err)
 }
 
-// other records a Secret that belongs to the subject but is not its target.
-func (v *view) other(secret *metav1.PartialObjectMetadata) {
+// addOther records a Secret that belongs to the subject but is not its target.
+func (v *view) addOther(secret *metav1.PartialObjectMetadata) {
 	owner := metav1.GetControllerOfNoCopy(secret)
 	ref := plan.Ref{Namespace: secret.Namespace, Name: secret.Name}
 	if owner != nil && owner.UID == v.object.GetUID() && ref != v.target {
@@ -67,27 +67,27 @@ func (v *view) other(secret *metav1.PartialObjectMetadata) {
 	}
 }
 
-// known reports whether the Secret is unchanged since it was last read or written.
-func (r *Reconciler) known(ctx context.Context, v *view) (bool, error) {
+// isUnchanged reports whether the Secret is unchanged since it was last read or written.
+func (r *Reconciler) isUnchanged(ctx context.Context, v *view) (bool, error) {
 	object := metadataOf("Secret")
 	err := r.Cache.Get(ctx, types.NamespacedName(v.target), object)
 	if err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	if m := v.memory; m.version != "" && m.version == object.ResourceVersion && m.want == v.wish() {
+	if m := v.memory; m.version != "" && m.version == object.ResourceVersion && m.wanted == v.fingerprint() {
 		v.in.Secret = m.found
 		return true, nil
 	}
 	return false, nil
 }
 
-// wish returns a mark of the wanted Secret, without the token.
-func (v *view) wish() mark {
-	return digest(v.target.Namespace, v.target.Name, render.Digest(*v.shape))
+// fingerprint returns a fingerprint of the desired Secret, without the token.
+func (v *view) fingerprint() fingerprint {
+	return fingerprintOf(v.target.Namespace, v.target.Name, render.Digest(*v.shape))
 }
 
-// read reads the Secret and compares it with the wanted one.
-func (r *Reconciler) read(ctx context.Context, v *view) error {
+// readSecret reads the Secret and compares it with the wanted one.
+func (r *Reconciler) readSecret(ctx context.Context, v *view) error {
 	v.live, v.in.Secret = nil, plan.Secret{}
 	live := &corev1.Secret{}
 	err := r.Secrets.Get(ctx, types.NamespacedName(v.target), live)
@@ -99,35 +99,35 @@ func (r *Reconciler) read(ctx context.Context, v *view) error {
 		return err
 	}
 	v.live = live
-	v.in.Secret = r.compare(v, live)
-	v.memory.version, v.memory.want, v.memory.found = live.ResourceVersion, v.wish(), v.in.Secret
+	v.in.Secret = v.compare(r.Ledger, live)
+	v.memory.version, v.memory.wanted, v.memory.found = live.ResourceVersion, v.fingerprint(), v.in.Secret
 	return nil
 }
 
-func (r *Reconciler) compare(v *view, live *corev1.Secret) plan.Secret {
+func (v *view) compare(l *ledger.Ledger, live *corev1.Secret) plan.Secret {
 	found := plan.Secret{State: v.stateOf(live)}
 	if found.State != plan.Ours {
 		return found
 	}
 	id := live.Annotations[annotationToken]
-	token, entry, err := r.token(v, id)
+	token, entry, err := v.token(l, id)
 	if err != nil {
 		return found // another text, or a token that the ledger does not have
 	}
 	found.Token = entry.ID
-	w, err := v.want(token)
+	w, err := v.desired(token)
 	found.Intact = err == nil && w.isIntact(live)
 	return found
 }
 
 // token returns a held token and its ledger entry.
-func (r *Reconciler) token(v *view, id string) (render.Token, ledger.Entry, error) {
+func (v *view) token(l *ledger.Ledger, id string) (render.Token, ledger.Entry, error) {
 	uid := v.object.GetUID()
-	for _, e := range r.Ledger.Of(uid) {
+	for _, e := range l.Of(uid) {
 		if e.ID != id {
 			continue
 		}
-		token, err := r.Ledger.Token(uid, id)
+		token, err := l.Token(uid, id)
 		token.Repositories, token.Permissions, token.Username = e.Repositories, e.Permissions, credential.DefaultUsername
 		return render.Token{Token: token, Host: hostOf(e.API)}, e, err
 	}

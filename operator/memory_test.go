@@ -11,15 +11,15 @@ import (
 func TestAFightSlowsDown(t *testing.T) {
 	m, now, mends := &memory{}, time.Now(), 0
 	for range 60 * 100 { // another writer, a hundred times a second
-		if !m.isFought(now) {
+		if !m.mustWaitToRepair(now) {
 			mends++
 		}
 		now = now.Add(10 * time.Millisecond)
 	}
-	if mends < mendsAMinute || mends > mendsAMinute+13 {
+	if mends < repairsPerMinute || mends > repairsPerMinute+13 {
 		t.Errorf("%d mends in a minute", mends)
 	}
-	if m.isFought(now.Add(time.Hour)) {
+	if m.mustWaitToRepair(now.Add(time.Hour)) {
 		t.Error("a mend an hour later has to wait")
 	}
 }
@@ -46,7 +46,7 @@ func TestFailuresWaitLongerAndLonger(t *testing.T) {
 	if got := wait(time.Hour, false); got != time.Hour {
 		t.Errorf("GitHub asked for an hour, the operator waits %v", got)
 	}
-	m.rest(digest("another spec"))
+	m.resetIfChanged(fingerprintOf("another spec"))
 	if len(m.failed) != 0 {
 		t.Error("another spec waits for the failure of the one before")
 	}

@@ -28,11 +28,11 @@ func (o *queuedObject) step(r *Reconciler) {
 			return
 		}
 		for _, s := range d.Steps {
-			switch ask := r.ask(o.view, s); {
+			switch ask := o.view.mintRequest(s); {
 			case s.Do == plan.Deliver:
 				o.in.Secret = plan.Secret{State: plan.Ours, Token: s.Token, Intact: true}
-			case !r.Pacer.Take(ask):
-				o.in.Queued = r.queued(ask)
+			case !r.Pacer.Acquire(ask):
+				o.in.Queued = waitRefusal(r.Pacer, ask)
 				o.next = plan.Plan(o.in).Again
 				return
 			default:

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/mint"
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/operator/apps"
 	"github.com/gatepass/gatepass/operator/ledger"
@@ -38,11 +37,8 @@ type Reconciler struct {
 	WatchNamespaces []string // the only namespaces with Secrets that it may write; empty means all
 
 	memories memories
-
-	mu       sync.Mutex // guards the next two
-	revokers map[string]*mint.App
-	queue    queue
-
+	revokers revokers
+	triggers *triggers
 	compiled tenant.Cache
 }
 
@@ -75,7 +71,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key apps.Key) (ctrl.Result, 
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	decision, err := r.carryOut(ctx, v)
+	decision, err := r.execute(ctx, v)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -83,13 +79,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, key apps.Key) (ctrl.Result, 
 		return ctrl.Result{}, err
 	}
 	if !decision.Again.IsZero() {
-		again = sooner(again, max(decision.Again.Sub(v.in.Now), time.Millisecond))
+		again = earlier(again, max(decision.Again.Sub(v.in.Now), time.Millisecond))
 	}
 	return ctrl.Result{RequeueAfter: again, Priority: new(0)}, nil // not the low priority of the start
 }
 
-// sooner returns the shorter wait; zero means no wait.
-func sooner(a, b time.Duration) time.Duration {
+// earlier returns the shorter wait; zero means no wait.
+func earlier(a, b time.Duration) time.Duration {
 	if a == 0 || b != 0 && b < a {
 		return b
 	}
@@ -114,8 +110,8 @@ func (r *Reconciler) load(ctx context.Context, key apps.Key) (*subject, error) {
 	return ofToken(object), nil
 }
 
-// orphan returns the subject of a record whose object is gone.
-func orphan(o ledger.Owner) *subject {
+// orphanSubject returns the subject of a record whose object is gone.
+func orphanSubject(o ledger.Owner) *subject {
 	object := &metav1.PartialObjectMetadata{}
 	object.SetGroupVersionKind(v1.GroupVersion.WithKind(o.Kind))
 	object.SetNamespace(o.Namespace)
@@ -134,13 +130,13 @@ func (r *Reconciler) clearOrphans(ctx context.Context, key apps.Key, s *subject)
 		if err != nil {
 			return 0, err
 		}
-		again = sooner(again, wait)
+		again = earlier(again, wait)
 	}
 	return again, nil
 }
 
-// carryOut plans and acts until nothing is due.
-func (r *Reconciler) carryOut(ctx context.Context, v *view) (plan.Decision, error) {
+// execute plans and acts until nothing is due.
+func (r *Reconciler) execute(ctx context.Context, v *view) (plan.Decision, error) {
 	for range maxRounds {
 		decision := plan.Plan(v.in)
 		if len(decision.Steps) == 0 {
@@ -148,7 +144,7 @@ func (r *Reconciler) carryOut(ctx context.Context, v *view) (plan.Decision, erro
 			return decision, nil
 		}
 		for _, step := range decision.Steps {
-			switch err := r.do(ctx, v, step); {
+			switch err := r.doStep(ctx, v, step); {
 			case errors.Is(err, errQueued):
 				return plan.Plan(v.in), nil // this plan says why it waits; the pacer wakes the object
 			case err != nil:
@@ -176,13 +172,13 @@ type memory struct {
 	// The Secret as it was last read or written: its resourceVersion, what was wanted
 	// then, and its state.
 	version string
-	want    mark
+	wanted  fingerprint
 	found   plan.Secret
 
-	basis  mark // a failure counts for this: spec, App, policies, namespace
-	failed map[plan.Action]failure
-	fight  fight
-	scope  string // digest of the latest scope, for when the App is missing
+	basis   fingerprint // a failure counts for this: spec, App, policies, namespace
+	failed  map[plan.Action]failure
+	repairs repairs
+	scope   string // digest of the latest scope, for when the App is missing
 }
 
 type failure struct {
@@ -215,8 +211,8 @@ func (m *memories) forget(uid types.UID) {
 	delete(m.all, uid)
 }
 
-// rest drops failures if what they depend on has changed.
-func (m *memory) rest(basis mark) {
+// resetIfChanged drops failures if what they depend on has changed.
+func (m *memory) resetIfChanged(basis fingerprint) {
 	if m.basis != basis {
 		m.basis = basis
 		clear(m.failed)
@@ -254,8 +250,8 @@ func (m *memory) fail(do plan.Action, r plan.Refusal, now time.Time, retry, atLe
 
 func (m *memory) succeed(do plan.Action) { delete(m.failed, do) }
 
-// A fight counts how often a Secret was repaired.
-type fight struct {
+// A repairs counts how often a Secret was repaired.
+type repairs struct {
 	since, latest time.Time
 	times         int
 }
@@ -264,19 +260,19 @@ type fight struct {
 // minute, and then more slowly: two programs must not write against each other at full
 // speed.
 const (
-	mendsAMinute = 20
-	slowMend     = 5 * time.Second
+	repairsPerMinute = 20
+	repairPause      = 5 * time.Second
 )
 
-// isFought counts one more repair, and reports whether it has to wait.
-func (m *memory) isFought(now time.Time) bool {
-	if now.Sub(m.fight.since) > time.Minute {
-		m.fight = fight{since: now}
+// mustWaitToRepair counts one more repair, and reports whether it has to wait.
+func (m *memory) mustWaitToRepair(now time.Time) bool {
+	if now.Sub(m.repairs.since) > time.Minute {
+		m.repairs = repairs{since: now}
 	}
-	if m.fight.times >= mendsAMinute && now.Sub(m.fight.latest) < slowMend {
+	if m.repairs.times >= repairsPerMinute && now.Sub(m.repairs.latest) < repairPause {
 		return true
 	}
-	m.fight.times++
-	m.fight.latest = now
+	m.repairs.times++
+	m.repairs.latest = now
 	return false
 }

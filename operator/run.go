@@ -68,7 +68,7 @@ func Run(ctx context.Context, o Options, getenv func(string) string, log *slog.L
 		return fmt.Errorf("start: %w", err)
 	}
 	if err := errors.Join(
-		r.looksAtApps().SetupWithManager(mgr),
+		r.appReconciler().SetupWithManager(mgr),
 		o.admission(mgr),
 		mgr.Add(r.work(mgr)),
 		mgr.Add(r.reload(own, log)),
@@ -158,14 +158,15 @@ func compose(ctx context.Context, mgr manager.Manager, o Options, own *apps.Conf
 		Events:  mgr.GetEventRecorder("gatepass-operator"),
 		Apps:    &apps.Registry{Apps: mgr.GetClient(), Secrets: mgr.GetAPIReader(), GitHub: o.GitHub, Own: own, Client: o.HTTP},
 		Metrics: NewMetrics(o.Metrics), Namespace: o.Namespace, WatchNamespaces: o.WatchNamespaces,
+		triggers: &triggers{client: mgr.GetClient(), cache: mgr.GetCache(), namespace: o.Namespace},
 	}
-	r.Pacer = apps.NewPacer(o.MintsPerMinute, r.Wake)
-	r.Apps.Permit = r.looksAtApps().Permit
+	r.Pacer = apps.NewPacer(o.MintsPerMinute, r.triggers.wake)
+	r.Apps.Permit = r.appReconciler().Permit
 	return r, index(ctx, mgr.GetCache())
 }
 
-// looksAtApps returns the reconciler of Apps that shares this one's dependencies.
-func (r *Reconciler) looksAtApps() *AppReconciler {
+// appReconciler returns the reconciler of Apps that shares this one's dependencies.
+func (r *Reconciler) appReconciler() *AppReconciler {
 	return &AppReconciler{
 		Client: r.Client, Events: r.Events, Apps: r.Apps, Watches: r.watches,
 		Policies: func(ctx context.Context) (*tenant.Policies, error) {
@@ -212,7 +213,7 @@ func (r *Reconciler) work(mgr manager.Manager) manager.RunnableFunc {
 			return err
 		}
 		r.Ledger = records
-		if err := r.watch(c, mgr.GetCache()); err != nil {
+		if err := r.triggers.watch(c, records); err != nil {
 			return err
 		}
 		return c.Start(ctx)
@@ -238,8 +239,8 @@ func openLedger(ctx context.Context, c client.Client, namespace string, log logr
 	}
 }
 
-// configLook is the interval between checks of the configuration.
-const configLook = 5 * time.Second
+// configCheckEvery is the interval between checks of the configuration.
+const configCheckEvery = 5 * time.Second
 
 // reload reconciles the objects that use the operator's own App when its configuration
 // changes.
@@ -249,14 +250,14 @@ func (r *Reconciler) reload(own *apps.ConfigFile, log *slog.Logger) manager.Runn
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-time.After(configLook):
+			case <-time.After(configCheckEvery):
 			}
 			switch changed, err := own.Reload(); {
 			case err != nil:
 				log.Error("the configuration is not taken; the one before holds", "error", err.Error())
 			case changed:
 				log.Info("the configuration has changed")
-				if err := r.WakeUsers(ctx); err != nil {
+				if err := r.triggers.wakeDefault(ctx); err != nil {
 					log.Error("reconcile after a change of the configuration", "error", err.Error())
 				}
 			}

@@ -29,18 +29,18 @@ const (
 	annotationManaged = v1.Group + "/managed"
 )
 
-// A wanted is a Secret as it must be.
-type wanted struct {
+// A desiredSecret is a Secret as it must be.
+type desiredSecret struct {
 	render.Rendered
 	owner  metav1.OwnerReference
 	target plan.Ref
 }
 
-// want returns the Secret of a subject with a token.
-func (s *subject) want(token render.Token) (wanted, error) {
+// desired returns the Secret of a subject with a token.
+func (s *subject) desired(token render.Token) (desiredSecret, error) {
 	rendered, err := render.Render(*s.shape, token)
 	if err != nil {
-		return wanted{}, err
+		return desiredSecret{}, err
 	}
 	labels, annotations := maps.Clone(rendered.Labels), maps.Clone(rendered.Annotations)
 	if labels == nil {
@@ -53,7 +53,7 @@ func (s *subject) want(token render.Token) (wanted, error) {
 	annotations[v1.AnnotationExpires] = token.Expiry.UTC().Format("2006-01-02T15:04:05Z")
 	annotations[annotationToken] = token.Hash()
 	rendered.Labels, rendered.Annotations = labels, annotations
-	w := wanted{rendered, s.reference(), s.target}
+	w := desiredSecret{rendered, s.reference(), s.target}
 	annotations[annotationManaged] = w.managed()
 	return w, nil
 }
@@ -68,7 +68,7 @@ func (s *subject) labels() map[string]string {
 }
 
 // managed returns all keys that the operator writes, sorted.
-func (w wanted) managed() string {
+func (w desiredSecret) managed() string {
 	var names []string
 	for kind, keys := range map[string][]string{
 		"data/":       slices.Collect(maps.Keys(w.Data)),
@@ -84,14 +84,14 @@ func (w wanted) managed() string {
 }
 
 // isIntact reports whether a Secret is as wanted. It ignores what other writers added.
-func (w wanted) isIntact(s *corev1.Secret) bool {
+func (w desiredSecret) isIntact(s *corev1.Secret) bool {
 	return string(s.Type) == w.Type && s.DeletionTimestamp == nil &&
-		contains(s.Labels, w.Labels) && contains(s.Annotations, w.Annotations) &&
+		containsText(s.Labels, w.Labels) && containsText(s.Annotations, w.Annotations) &&
 		slices.ContainsFunc(s.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == w.owner.UID }) &&
-		holds(s.Data, w.Data)
+		containsData(s.Data, w.Data)
 }
 
-func contains(have, want map[string]string) bool {
+func containsText(have, want map[string]string) bool {
 	for key, value := range want {
 		if got, ok := have[key]; !ok || got != value {
 			return false
@@ -100,7 +100,7 @@ func contains(have, want map[string]string) bool {
 	return true
 }
 
-func holds(have, want map[string][]byte) bool {
+func containsData(have, want map[string][]byte) bool {
 	for key, value := range want {
 		if got, ok := have[key]; !ok || !bytes.Equal(got, value) {
 			return false
@@ -111,7 +111,7 @@ func holds(have, want map[string][]byte) bool {
 
 // fill writes the wanted content into a Secret, removes what the operator wrote before
 // and no longer wants, and leaves the rest.
-func (w wanted) fill(s *corev1.Secret) {
+func (w desiredSecret) fill(s *corev1.Secret) {
 	for name := range strings.SplitSeq(s.Annotations[annotationManaged], ",") {
 		kind, key, _ := strings.Cut(name, "/")
 		switch kind {
@@ -163,24 +163,33 @@ func (s *subject) isLabelled(secret *corev1.Secret) bool {
 	return secret.Labels[v1.LabelOwnerKind] == s.kind && secret.Labels[v1.LabelOwnerName] == labelValue(s.object.GetName())
 }
 
+// A secretWriter writes and deletes the Secrets of Tokens.
+type secretWriter struct {
+	client  client.Client
+	reader  client.Reader // does not cache
+	metrics *Metrics
+}
+
+func (r *Reconciler) writer() secretWriter { return secretWriter{r.Client, r.Secrets, r.Metrics} }
+
 // write writes the Secret and returns its resourceVersion. live is the Secret as it was
 // read; nil if there was none. If the Secret changed since, the error is a conflict.
-func (r *Reconciler) write(ctx context.Context, w wanted, live *corev1.Secret) (string, error) {
+func (s secretWriter) write(ctx context.Context, w desiredSecret, live *corev1.Secret) (string, error) {
 	if live == nil {
-		return r.create(ctx, w, &corev1.Secret{})
+		return s.create(ctx, w, &corev1.Secret{})
 	}
 	isImmutable := live.Immutable != nil && *live.Immutable
 	if string(live.Type) != w.Type || isImmutable {
-		return r.replace(ctx, w, live)
+		return s.replace(ctx, w, live)
 	}
 	next := live.DeepCopy()
 	w.fill(next)
-	err := r.Client.Update(ctx, next, Manager)
-	r.Metrics.secret("update", err)
+	err := s.client.Update(ctx, next, Manager)
+	s.metrics.secret("update", err)
 	return next.ResourceVersion, err
 }
 
-func (r *Reconciler) create(ctx context.Context, w wanted, from *corev1.Secret) (string, error) {
+func (s secretWriter) create(ctx context.Context, w desiredSecret, from *corev1.Secret) (string, error) {
 	next := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: w.target.Namespace, Name: w.target.Name,
@@ -189,47 +198,47 @@ func (r *Reconciler) create(ctx context.Context, w wanted, from *corev1.Secret) 
 		Data: from.Data,
 	}
 	w.fill(next)
-	err := r.Client.Create(ctx, next, Manager)
-	r.Metrics.secret("create", err)
+	err := s.client.Create(ctx, next, Manager)
+	s.metrics.secret("create", err)
 	return next.ResourceVersion, err
 }
 
 // replace deletes a Secret that cannot be changed, and creates its successor at once.
 // If the process ends in between, the next reconcile finds no Secret and writes the
 // held token again.
-func (r *Reconciler) replace(ctx context.Context, w wanted, live *corev1.Secret) (string, error) {
-	if err := r.probe(ctx, w); err != nil {
+func (s secretWriter) replace(ctx context.Context, w desiredSecret, live *corev1.Secret) (string, error) {
+	if err := s.probe(ctx, w); err != nil {
 		return "", err
 	}
 	uid, version := live.UID, live.ResourceVersion
-	err := r.Client.Delete(ctx, live, client.Preconditions{UID: &uid, ResourceVersion: &version})
-	r.Metrics.secret("delete", err)
+	err := s.client.Delete(ctx, live, client.Preconditions{UID: &uid, ResourceVersion: &version})
+	s.metrics.secret("delete", err)
 	if err != nil {
 		return "", err
 	}
-	return r.create(ctx, w, live)
+	return s.create(ctx, w, live)
 }
 
 // probe has the API server check a new Secret in a dry run under an unused name: the
 // namespace, quotas, admission.
-func (r *Reconciler) probe(ctx context.Context, w wanted) error {
+func (s secretWriter) probe(ctx context.Context, w desiredSecret) error {
 	next := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.target.Namespace, GenerateName: w.target.Name[:min(len(w.target.Name), 200)] + "-"}}
 	w.fill(next)
-	return r.Client.Create(ctx, next, Manager, client.DryRunAll)
+	return s.client.Create(ctx, next, Manager, client.DryRunAll)
 }
 
 // remove deletes a Secret if it still belongs to the object.
-func (r *Reconciler) remove(ctx context.Context, ref plan.Ref, isOurs func(*corev1.Secret) bool) error {
+func (s secretWriter) remove(ctx context.Context, ref plan.Ref, isOurs func(*corev1.Secret) bool) error {
 	var live corev1.Secret
-	err := r.Secrets.Get(ctx, types.NamespacedName(ref), &live)
+	err := s.reader.Get(ctx, types.NamespacedName(ref), &live)
 	if err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	if !isOurs(&live) {
 		return nil
 	}
-	err = r.Client.Delete(ctx, &live, client.Preconditions{UID: &live.UID, ResourceVersion: &live.ResourceVersion})
-	r.Metrics.secret("delete", err)
+	err = s.client.Delete(ctx, &live, client.Preconditions{UID: &live.UID, ResourceVersion: &live.ResourceVersion})
+	s.metrics.secret("delete", err)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -244,26 +253,26 @@ func labelValue(name string) string {
 	return fmt.Sprintf("%s-%08x", strings.TrimRight(name[:54], "-."), fnv32(name))
 }
 
-// restart restarts the Deployments that the object's annotation names, in the namespace
+// restartDeployments restarts the Deployments that the object's annotation names, in the namespace
 // of the Secret, as "kubectl rollout restart" does. A Deployment that cannot be changed
 // is reported and does not stop the rest.
-func (r *Reconciler) restart(ctx context.Context, v *view) {
+func restartDeployments(ctx context.Context, c client.Client, events recorder, v *view) {
 	for name := range strings.SplitSeq(v.object.GetAnnotations()[v1.AnnotationRestart], ",") {
 		name = strings.TrimSpace(name)
 		if name == "" {
 			continue
 		}
-		if err := r.restartOne(ctx, types.NamespacedName{Namespace: v.target.Namespace, Name: name}, v.in.Secret.Token); err != nil {
-			r.warn(v, "RestartFailed", "Restart", "Deployment "+name+" was not restarted: "+usererr.Escape(err.Error()))
+		if err := restartDeployment(ctx, c, types.NamespacedName{Namespace: v.target.Namespace, Name: name}, v.in.Secret.Token); err != nil {
+			events.warn(v, "RestartFailed", "Restart", "Deployment "+name+" was not restarted: "+usererr.Escape(err.Error()))
 			continue
 		}
-		r.say(v, "Restarted", "Restart", "Deployment "+name+" is restarted with the new token")
+		events.say(v, "Restarted", "Restart", "Deployment "+name+" is restarted with the new token")
 	}
 }
 
-// restartOne changes the pod template. The annotation has the hash of the token, so a
+// restartDeployment changes the pod template. The annotation has the hash of the token, so a
 // second attempt for the same token changes nothing.
-func (r *Reconciler) restartOne(ctx context.Context, name types.NamespacedName, token string) error {
+func restartDeployment(ctx context.Context, c client.Client, name types.NamespacedName, token string) error {
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{
 		"metadata": map[string]any{"annotations": map[string]string{annotationToken: token}},
 	}}})
@@ -271,5 +280,5 @@ func (r *Reconciler) restartOne(ctx context.Context, name types.NamespacedName, 
 		return err
 	}
 	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
-	return r.Client.Patch(ctx, deployment, client.RawPatch(types.StrategicMergePatchType, patch), Manager)
+	return c.Patch(ctx, deployment, client.RawPatch(types.StrategicMergePatchType, patch), Manager)
 }

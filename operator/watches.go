@@ -4,10 +4,12 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/operator/apps"
-	"github.com/gatepass/gatepass/operator/once"
+	"github.com/gatepass/gatepass/operator/intern"
+	"github.com/gatepass/gatepass/operator/ledger"
 	"github.com/gatepass/gatepass/operator/tenant"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -49,18 +51,30 @@ func index(ctx context.Context, c cache.Cache) error {
 	})
 }
 
+// A triggers decides when an object is reconciled: when it changes, when something
+// changes that its plan depends on, or when a caller asks for it.
+type triggers struct {
+	client    client.Client
+	cache     cache.Cache
+	namespace string // the operator's namespace
+
+	mu    sync.Mutex // guards queue
+	queue queue      // nil until the controller starts
+}
+
 // watch has the controller reconcile an object when the object changes, and when
 // something changes that its plan depends on.
-func (r *Reconciler) watch(c controller.TypedController[apps.Key], own cache.Cache) error {
+func (t *triggers) watch(c controller.TypedController[apps.Key], records *ledger.Ledger) error {
+	own := t.cache
 	changed := predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	for _, s := range []source.TypedSource[apps.Key]{
 		source.TypedKind[client.Object](own, &v1.Token{}, enqueue(tokenKey), changed),
 		source.TypedKind[client.Object](own, &v1.ClusterToken{}, enqueue(clusterTokenKey), changed),
 		source.TypedKind[client.Object](own, metadataOf("Secret"), enqueue(secretOwner)),
-		source.TypedKind[client.Object](own, metadataOf("Namespace"), r.onNamespace()),
-		source.TypedKind[client.Object](own, &v1.TenantPolicy{}, r.onChange(func(*subject, client.Object) bool { return true })),
-		source.TypedKind[client.Object](own, &v1.App{}, r.onChange(usesApp)),
-		source.TypedFunc[apps.Key](r.takeQueue),
+		source.TypedKind[client.Object](own, metadataOf("Namespace"), t.onNamespace()),
+		source.TypedKind[client.Object](own, &v1.TenantPolicy{}, t.onChange(func(*subject, client.Object) bool { return true })),
+		source.TypedKind[client.Object](own, &v1.App{}, t.onChange(usesApp)),
+		source.TypedFunc[apps.Key](func(ctx context.Context, q queue) error { return t.start(ctx, q, records.Keys()) }),
 	} {
 		if err := c.Watch(s); err != nil {
 			return err
@@ -69,27 +83,27 @@ func (r *Reconciler) watch(c controller.TypedController[apps.Key], own cache.Cac
 	return nil
 }
 
-// takeQueue stores the queue for Wake. It queues the owners of all records, because
-// objects may have been deleted while no operator ran.
-func (r *Reconciler) takeQueue(ctx context.Context, q queue) error {
-	r.mu.Lock()
-	r.queue = q
-	r.mu.Unlock()
-	for _, key := range r.Ledger.Keys() {
+// start stores the queue for wake. It queues the owners of all records, because objects
+// may have been deleted while no operator ran.
+func (t *triggers) start(ctx context.Context, q queue, owners []ledger.Key) error {
+	t.mu.Lock()
+	t.queue = q
+	t.mu.Unlock()
+	for _, key := range owners {
 		addLater(q, apps.Key(key))
 	}
-	go r.missingFirst(ctx, q)
+	go t.missingFirst(ctx, q)
 	return nil
 }
 
 // missingFirst queues objects without a Secret before the other objects of the first
 // list.
-func (r *Reconciler) missingFirst(ctx context.Context, q queue) {
-	if !r.Cache.WaitForCacheSync(ctx) {
+func (t *triggers) missingFirst(ctx context.Context, q queue) {
+	if !t.cache.WaitForCacheSync(ctx) {
 		return
 	}
-	_ = r.each(ctx, "", func(s *subject) {
-		if apierrors.IsNotFound(r.Cache.Get(ctx, types.NamespacedName(s.target), metadataOf("Secret"))) {
+	_ = t.eachSubject(ctx, "", func(s *subject) {
+		if apierrors.IsNotFound(t.cache.Get(ctx, types.NamespacedName(s.target), metadataOf("Secret"))) {
 			q.Add(keyOf(s))
 		}
 	})
@@ -105,22 +119,22 @@ func addLater(q queue, key apps.Key) {
 	q.Add(key)
 }
 
-// Wake reconciles an object soon.
-func (r *Reconciler) Wake(key apps.Key) {
-	r.mu.Lock()
-	q := r.queue
-	r.mu.Unlock()
+// wake reconciles an object soon.
+func (t *triggers) wake(key apps.Key) {
+	t.mu.Lock()
+	q := t.queue
+	t.mu.Unlock()
 	if q != nil {
 		q.Add(key)
 	}
 }
 
-// WakeUsers reconciles all objects that use the operator's own App, because its
+// wakeDefault reconciles all objects that use the operator's own App, because its
 // configuration changed.
-func (r *Reconciler) WakeUsers(ctx context.Context) error {
-	return r.each(ctx, "", func(s *subject) {
+func (t *triggers) wakeDefault(ctx context.Context) error {
+	return t.eachSubject(ctx, "", func(s *subject) {
 		if s.app.IsDefault() {
-			r.Wake(keyOf(s))
+			t.wake(keyOf(s))
 		}
 	})
 }
@@ -185,9 +199,9 @@ func usesApp(s *subject, app client.Object) bool {
 
 // onChange queues the subjects that a changed object concerns. It skips objects of the
 // first list, whose subjects are reconciled anyway.
-func (r *Reconciler) onChange(concerns func(*subject, client.Object) bool) handler.TypedEventHandler[client.Object, apps.Key] {
+func (t *triggers) onChange(concerns func(*subject, client.Object) bool) handler.TypedEventHandler[client.Object, apps.Key] {
 	add := func(ctx context.Context, o client.Object, q queue) {
-		_ = r.each(ctx, "", func(s *subject) {
+		_ = t.eachSubject(ctx, "", func(s *subject) {
 			if concerns(s, o) {
 				q.Add(keyOf(s))
 			}
@@ -224,9 +238,9 @@ func ready(o client.Object) metav1.ConditionStatus {
 
 // onNamespace queues the subjects in a namespace, and those that write to it, when its
 // labels change, or when it is created or deleted.
-func (r *Reconciler) onNamespace() handler.TypedEventHandler[client.Object, apps.Key] {
+func (t *triggers) onNamespace() handler.TypedEventHandler[client.Object, apps.Key] {
 	add := func(ctx context.Context, o client.Object, q queue) {
-		_ = r.each(ctx, o.GetName(), func(s *subject) { q.Add(keyOf(s)) })
+		_ = t.eachSubject(ctx, o.GetName(), func(s *subject) { q.Add(keyOf(s)) })
 	}
 	return handler.TypedFuncs[client.Object, apps.Key]{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
@@ -244,12 +258,12 @@ func (r *Reconciler) onNamespace() handler.TypedEventHandler[client.Object, apps
 	}
 }
 
-// each calls do for the Tokens of a namespace and the ClusterTokens that write to it,
+// eachSubject calls do for the Tokens of a namespace and the ClusterTokens that write to it,
 // or for all if namespace is empty. The subjects belong to the cache: do must not
 // change them.
-func (r *Reconciler) each(ctx context.Context, namespace string, do func(*subject)) error {
+func (t *triggers) eachSubject(ctx context.Context, namespace string, do func(*subject)) error {
 	var tokens v1.TokenList
-	if err := r.Client.List(ctx, &tokens, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+	if err := t.client.List(ctx, &tokens, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return err
 	}
 	for i := range tokens.Items {
@@ -260,11 +274,11 @@ func (r *Reconciler) each(ctx context.Context, namespace string, do func(*subjec
 	if namespace != "" {
 		options = append(options, client.MatchingFields{byTarget: namespace})
 	}
-	if err := r.Client.List(ctx, &clusterTokens, options...); err != nil {
+	if err := t.client.List(ctx, &clusterTokens, options...); err != nil {
 		return err
 	}
 	for i := range clusterTokens.Items {
-		do(ofClusterToken(&clusterTokens.Items[i], r.Namespace))
+		do(ofClusterToken(&clusterTokens.Items[i], t.namespace))
 	}
 	return nil
 }
@@ -296,26 +310,26 @@ func slim(object any) (any, error) {
 // needed to find the owner.
 func slimSecret(o *metav1.PartialObjectMetadata) {
 	controller := metav1.GetControllerOfNoCopy(o)
-	m := metav1.ObjectMeta{Namespace: once.Text(o.Namespace), Name: o.Name, ResourceVersion: o.ResourceVersion}
+	m := metav1.ObjectMeta{Namespace: intern.String(o.Namespace), Name: o.Name, ResourceVersion: o.ResourceVersion}
 	if controller != nil {
 		m.OwnerReferences = []metav1.OwnerReference{{
-			APIVersion: once.Text(controller.APIVersion), Kind: once.Text(controller.Kind), Name: controller.Name, UID: controller.UID, Controller: &yes,
+			APIVersion: intern.String(controller.APIVersion), Kind: intern.String(controller.Kind), Name: controller.Name, UID: controller.UID, Controller: &yes,
 		}}
 		if controller.Name == o.Name {
 			m.OwnerReferences[0].Name = o.Name
 		}
 	}
 	if !isOwner(controller) {
-		m.Labels = map[string]string{v1.LabelOwnerKind: once.Text(o.Labels[v1.LabelOwnerKind]), v1.LabelOwnerName: o.Labels[v1.LabelOwnerName]}
+		m.Labels = map[string]string{v1.LabelOwnerKind: intern.String(o.Labels[v1.LabelOwnerKind]), v1.LabelOwnerName: o.Labels[v1.LabelOwnerName]}
 	}
-	o.TypeMeta = metav1.TypeMeta{APIVersion: once.Text(o.APIVersion), Kind: once.Text(o.Kind)}
+	o.TypeMeta = metav1.TypeMeta{APIVersion: intern.String(o.APIVersion), Kind: intern.String(o.Kind)}
 	o.ObjectMeta = m
 }
 
 var yes = true
 
 func slimMeta(t *metav1.TypeMeta, m *metav1.ObjectMeta) {
-	t.APIVersion, t.Kind, m.Namespace = once.Text(t.APIVersion), once.Text(t.Kind), once.Text(m.Namespace)
+	t.APIVersion, t.Kind, m.Namespace = intern.String(t.APIVersion), intern.String(t.Kind), intern.String(m.Namespace)
 	m.ManagedFields, m.Labels = nil, nil
 	delete(m.Annotations, corev1.LastAppliedConfigAnnotation) // others stay: a user may change one to trigger a reconcile
 	if len(m.Annotations) == 0 {
@@ -324,24 +338,24 @@ func slimMeta(t *metav1.TypeMeta, m *metav1.ObjectMeta) {
 }
 
 var (
-	asked   once.Maps[v1.PermissionLevel]
-	granted once.Maps[string]
+	asked   intern.Maps[v1.PermissionLevel]
+	granted intern.Maps[string]
 )
 
 func slimAccess(a *v1.Access) {
-	a.Owner = once.Text(a.Owner)
-	a.Repositories, a.Permissions = once.Texts(a.Repositories), asked.One(a.Permissions)
+	a.Owner = intern.String(a.Owner)
+	a.Repositories, a.Permissions = intern.Strings(a.Repositories), asked.Intern(a.Permissions)
 }
 
 func slimStatus(s *v1.TokenStatus) {
-	s.Repositories, s.Permissions = once.Texts(s.Repositories), granted.One(s.Permissions)
+	s.Repositories, s.Permissions = intern.Strings(s.Repositories), granted.Intern(s.Permissions)
 	s.Conditions = slices.Clone(s.Conditions) // to their number
 	for i := range s.Conditions {
 		c := &s.Conditions[i]
-		c.Type, c.Reason, c.Message = once.Text(c.Type), once.Text(c.Reason), once.Text(c.Message)
-		c.Status = metav1.ConditionStatus(once.Text(string(c.Status)))
+		c.Type, c.Reason, c.Message = intern.String(c.Type), intern.String(c.Reason), intern.String(c.Message)
+		c.Status = metav1.ConditionStatus(intern.String(string(c.Status)))
 	}
 	if m := s.ManagedSecret; m != nil {
-		m.Namespace = once.Text(m.Namespace)
+		m.Namespace = intern.String(m.Namespace)
 	}
 }

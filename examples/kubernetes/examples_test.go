@@ -95,7 +95,7 @@ func TestExamplesRender(t *testing.T) {
 	}
 	for _, e := range readExamples(t) {
 		spec := e.token.Spec
-		err := tenant.Compile([]v1.TenantPolicy{e.policy}).Check(tenant.Ask{
+		err := tenant.Compile([]v1.TenantPolicy{e.policy}).Check(tenant.Request{
 			Kind: tenant.KindToken, Namespace: tenant.Namespace{Name: e.token.Namespace}, App: tenant.App{Default: true},
 			Owner: spec.Owner, Access: spec.Access, SecretType: render.Type(spec.Secret),
 		})

@@ -19,9 +19,9 @@ const (
 	absentLife  = time.Minute // an account without an installation is looked up again after this
 )
 
-// mostLookups is how many unknown accounts an App may look up at GitHub per minute.
+// maxLookups is how many unknown accounts an App may look up at GitHub per minute.
 // Tenants choose the accounts; the rest of GitHub's 900 points is for minting.
-const mostLookups = 120
+const maxLookups = 120
 
 // accounts caches where an App is installed.
 type accounts struct {
@@ -30,7 +30,7 @@ type accounts struct {
 	budget  budget
 }
 
-func newAccounts() *accounts { return &accounts{budget: budget{most: mostLookups}} }
+func newAccounts() *accounts { return &accounts{budget: budget{max: maxLookups}} }
 
 // Account returns the login of the account that an installation is on. It is cached for
 // an hour. The error is an [*mint.Error].
@@ -59,12 +59,12 @@ func (r *Registry) lookUp(app *App, doing string, requests int, isKnown bool, as
 		if ok, wait := app.accounts.budget.spend(requests, r.now()); !ok {
 			return mint.Installation{}, 0, &mint.Error{
 				Kind: mint.RateLimited, Doing: doing, RetryAfter: wait + rand.N(time.Minute),
-				Message: fmt.Sprintf("the operator asks GitHub for new accounts with %d requests a minute at most", mostLookups),
+				Message: fmt.Sprintf("the operator asks GitHub for new accounts with %d requests a minute at most", maxLookups),
 			}
 		}
 	}
 	found, err := ask()
-	app.hear(err)
+	app.noteResult(err)
 	return found, lifeOf(err), err
 }
 
@@ -94,9 +94,9 @@ func (a *accounts) forget(installation int64) {
 	}
 }
 
-// mostAnswers bounds a memo, because tenants choose its questions. A full memo drops
+// maxAnswers bounds a memo, because tenants choose its questions. A full memo drops
 // the answers without a value, and all answers if that is not enough.
-const mostAnswers = 4096
+const maxAnswers = 4096
 
 // A memo caches answers, each for its own time, and asks each question only once at a
 // time. The zero memo is empty.
@@ -119,7 +119,7 @@ type answer[V any] struct {
 // get returns the cached answer, and otherwise calls ask, which returns the value and
 // how long to cache it. ask is told whether there was a value before.
 func (m *memo[K, V]) get(key K, now time.Time, ask func(isKnown bool) (V, time.Duration, error)) (V, error) {
-	a := m.of(key)
+	a := m.answer(key)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if age := clock.Since(a.at, now); a.at.IsZero() || age < 0 || age >= a.life {
@@ -129,13 +129,13 @@ func (m *memo[K, V]) get(key K, now time.Time, ask func(isKnown bool) (V, time.D
 	return a.value, a.err
 }
 
-func (m *memo[K, V]) of(key K) *answer[V] {
+func (m *memo[K, V]) answer(key K) *answer[V] {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.answers == nil {
 		m.answers = map[K]*answer[V]{}
 	}
-	if m.answers[key] == nil && len(m.answers) >= mostAnswers {
+	if m.answers[key] == nil && len(m.answers) >= maxAnswers {
 		m.shrink()
 	}
 	if m.answers[key] == nil {
@@ -159,14 +159,14 @@ func (m *memo[K, V]) shrink() {
 		defer a.mu.Unlock()
 		return !a.isKnown
 	})
-	if len(m.answers) >= mostAnswers {
+	if len(m.answers) >= maxAnswers {
 		clear(m.answers)
 	}
 }
 
 // A budget allows a fixed number of uses per minute.
 type budget struct {
-	most int
+	max int
 
 	mu   sync.Mutex  // guards used
 	used []time.Time // in the last minute, oldest first
@@ -179,7 +179,7 @@ func (b *budget) spend(n int, now time.Time) (ok bool, wait time.Duration) {
 	for len(b.used) > 0 && clock.Since(b.used[0], now) >= time.Minute {
 		b.used = b.used[1:]
 	}
-	if len(b.used)+n > b.most {
+	if len(b.used)+n > b.max {
 		return false, max(clock.Left(b.used[0].Add(time.Minute), now), time.Second)
 	}
 	for range n {

@@ -136,14 +136,14 @@ func TestAnOutageIsNotRemembered(t *testing.T) {
 // Tenants choose the questions.
 func TestAMemoIsBounded(t *testing.T) {
 	var m memo[int, string]
-	for n := range 3 * mostAnswers {
+	for n := range 3 * maxAnswers {
 		text, err := m.get(n, time.Now(), func(bool) (string, time.Duration, error) { return fmt.Sprint(n), time.Hour, nil })
 		if err != nil || text != fmt.Sprint(n) {
 			t.Fatalf("get(%d) = %s, %v", n, text, err)
 		}
 	}
-	if len(m.answers) > mostAnswers {
-		t.Errorf("%d answers are kept, want at most %d", len(m.answers), mostAnswers)
+	if len(m.answers) > maxAnswers {
+		t.Errorf("%d answers are kept, want at most %d", len(m.answers), maxAnswers)
 	}
 }
 
@@ -169,7 +169,7 @@ func TestLookupsAreBounded(t *testing.T) {
 		known()
 		before := w.all()
 		refused := 0
-		for n := range 3 * mostAnswers {
+		for n := range 3 * maxAnswers {
 			_, err := w.registry.InstallationOf(t.Context(), app, fmt.Sprint("zeta-", n))
 			e, ok := errors.AsType[*mint.Error](err)
 			if !ok || e.Kind != mint.NotInstalled && (e.Kind != mint.RateLimited || e.RetryAfter <= 0) {
@@ -179,8 +179,8 @@ func TestLookupsAreBounded(t *testing.T) {
 				refused++
 			}
 		}
-		if asked := w.all() - before; asked > mostLookups || refused == 0 {
-			t.Errorf("GitHub is asked %d times in a minute, want %d at most", asked, mostLookups)
+		if asked := w.all() - before; asked > maxLookups || refused == 0 {
+			t.Errorf("GitHub is asked %d times in a minute, want %d at most", asked, maxLookups)
 		}
 		time.Sleep(accountLife)
 		for n := range 100 {
@@ -205,7 +205,7 @@ func TestAThousandMintsBeforeGitHubsOwnLimit(t *testing.T) {
 		p := NewPacer(150, func(k Key) { woken <- k })
 		minted := 0
 		ask := func(k Key) {
-			if !p.Take(Ask{App: app.Pace, Key: k, Class: New}) {
+			if !p.Acquire(Request{App: app.Pace, Key: k, Class: New}) {
 				return
 			}
 			if _, err := app.Mint(t.Context(), w.grant()); err != nil {
@@ -240,7 +240,7 @@ func TestAppsWithOneKeyAreOne(t *testing.T) {
 	appOf := func(ref Ref, key int) *App {
 		t.Helper()
 		m := material{basics: basics{"1", 0, "https://github.test"}, identity: fmt.Sprint("key ", key)}
-		return r.entry(ref).app(wish{}, m)
+		return r.entry(ref).app(definition{}, m)
 	}
 	first, second, other := appOf(one, 1), appOf(two, 1), appOf(Ref{"team", "three"}, 2)
 	if first.Pace != second.Pace || first.Pace == other.Pace {
@@ -266,11 +266,11 @@ func TestADroppedAppSettles(t *testing.T) {
 			t.Fatalf("TakeBack = %v with %d owed", err, app.Owed())
 		}
 		w.registry.Drop(Ref{})
-		if err := w.registry.Tend(t.Context()); err == nil || strings.Contains(err.Error(), "ghs_") {
+		if err := w.registry.Upkeep(t.Context()); err == nil || strings.Contains(err.Error(), "ghs_") {
 			t.Errorf("Tend during an outage = %v, want an error without the token", err)
 		}
 		cancel()
-		if err := w.registry.Tend(t.Context()); err != nil || len(w.Tokens()) != 0 || len(w.registry.dropped) != 0 {
+		if err := w.registry.Upkeep(t.Context()); err != nil || len(w.Tokens()) != 0 || len(w.registry.dropped) != 0 {
 			t.Errorf("Tend = %v with %d live tokens and %d Apps left, want none", err, len(w.Tokens()), len(w.registry.dropped))
 		}
 	})

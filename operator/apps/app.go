@@ -76,12 +76,12 @@ type App struct {
 	self     memo[struct{}, mint.Registration]
 }
 
-// Mint is [mint.App.Mint] but asks GitHub only once; [Registry.Why] finds the reason of
+// Mint is [mint.App.Mint] but asks GitHub only once; [Registry.Diagnose] finds the reason of
 // an error. If GitHub refuses the App's key, the key is read again.
 func (a *App) Mint(ctx context.Context, g mint.Grant) (mint.Minted, error) {
 	g.Owner = "" // with Owner set, mint would look for the reason each time
 	m, err := a.App.Mint(ctx, g)
-	a.hear(err)
+	a.noteResult(err)
 	if e, ok := errors.AsType[*mint.Error](err); ok && e.Kind == mint.NotInstalled {
 		a.accounts.forget(g.Installation)
 	}
@@ -93,27 +93,27 @@ func (a *App) Mint(ctx context.Context, g mint.Grant) (mint.Minted, error) {
 func (a *App) Self(ctx context.Context) (mint.Registration, error) {
 	self, err := a.self.get(struct{}{}, a.entry.now(), func(bool) (mint.Registration, time.Duration, error) {
 		self, err := a.App.Self(ctx)
-		return self, forever(err), err
+		return self, lifeOfSelf(err), err
 	})
-	a.hear(err)
+	a.noteResult(err)
 	return self, err
 }
 
-// forever caches a success and no failure.
-func forever(err error) time.Duration {
+// lifeOfSelf caches a success and no failure.
+func lifeOfSelf(err error) time.Duration {
 	if err != nil {
 		return 0
 	}
 	return 1<<63 - 1
 }
 
-// hear records whether GitHub accepts the key.
-func (a *App) hear(err error) {
+// noteResult records whether GitHub accepts the key.
+func (a *App) noteResult(err error) {
 	if err == nil {
-		a.entry.accept(a)
+		a.entry.keyAccepted(a)
 	}
 	if e, ok := errors.AsType[*mint.Error](err); ok && e.Kind == mint.BadKey {
-		a.entry.refuse(a, e)
+		a.entry.keyRefused(a, e)
 	}
 }
 
@@ -153,21 +153,21 @@ func (a *App) Explain(err error) string {
 }
 
 const (
-	reasonLife  = 30 * time.Minute // how long a reason is cached
-	mostReasons = 6                // lookups per minute and App: each takes up to 20 of GitHub's points
+	reasonLife = 30 * time.Minute // how long a reason is cached
+	maxReasons = 6                // lookups per minute and App: each takes up to 20 of GitHub's points
 )
 
-// reasons caches what [Registry.Why] found out about one App.
+// reasons caches what [Registry.Diagnose] found out about one App.
 type reasons struct {
 	known memo[string, string]
 	budget
 }
 
-// Why is [App.Explain] for an error of [App.Mint], with details that GitHub leaves out:
+// Diagnose is [App.Explain] for an error of [App.Mint], with details that GitHub leaves out:
 // which repository or permission is not granted and where to change that, or who
 // suspended the installation. It asks GitHub only a few times a minute, so that a
 // thousand Tokens that cannot be minted do not use up the requests that others need.
-func (r *Registry) Why(ctx context.Context, app *App, g mint.Grant, err error) string {
+func (r *Registry) Diagnose(ctx context.Context, app *App, g mint.Grant, err error) string {
 	plain := app.Explain(err)
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok || e.Kind != mint.NotGranted && e.Kind != mint.Suspended {
@@ -177,7 +177,7 @@ func (r *Registry) Why(ctx context.Context, app *App, g mint.Grant, err error) s
 		if ok, _ := app.reasons.spend(1, r.now()); !ok {
 			return plain, 0, nil
 		}
-		if found := r.lookFor(ctx, app, e, g); found != "" {
+		if found := r.findReason(ctx, app, e, g); found != "" {
 			return found, reasonLife, nil
 		}
 		return plain, reasonLife, nil
@@ -185,8 +185,8 @@ func (r *Registry) Why(ctx context.Context, app *App, g mint.Grant, err error) s
 	return why
 }
 
-// lookFor asks GitHub for the reason of a refusal. It returns "" if it finds none.
-func (r *Registry) lookFor(ctx context.Context, app *App, e *mint.Error, g mint.Grant) string {
+// findReason asks GitHub for the reason of a refusal. It returns "" if it finds none.
+func (r *Registry) findReason(ctx context.Context, app *App, e *mint.Error, g mint.Grant) string {
 	found, err := app.Installation(ctx, g.Installation)
 	if err != nil {
 		return ""

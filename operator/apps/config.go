@@ -193,7 +193,7 @@ func (c Config) checkVault() error {
 	if len(c.Vault) == 0 {
 		return nil
 	}
-	err := openKMS(wish{provider: v1.ProviderVault, key: "transit/sign/any", vault: c.Vault.query()}, &material{})
+	err := openKMS(definition{provider: v1.ProviderVault, key: "transit/sign/any", vault: c.Vault.query()}, &material{})
 	if err != nil {
 		return fmt.Errorf("vault: %w", err)
 	}

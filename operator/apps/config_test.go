@@ -223,7 +223,7 @@ func TestTheKeysFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		var m material
-		if err := readFile(wish{key: path}, &m); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := readFile(definition{key: path}, &m); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: readFile = %v, want %q", name, err, c.want)
 		}
 	}

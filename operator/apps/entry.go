@@ -19,7 +19,7 @@ const (
 	readWait    = 10 * time.Second // timeout for the API server's answer
 	readAgain   = 5 * time.Second  // a key is never reread sooner than this
 	retryRead   = time.Minute      // when users of an App without a key retry; the App's controller checks sooner
-	refusedRest = time.Minute      // how long GitHub is not asked with a key that it refused
+	refusedWait = time.Minute      // how long GitHub is not asked with a key that it refused
 )
 
 // An entry caches the App of one Ref.
@@ -28,47 +28,47 @@ type entry struct {
 	ref      Ref
 	current  atomic.Pointer[App] // written under mu
 
-	mu        sync.Mutex // guards the rest; held while the key is read
-	wish      wish       // what current or failed was made for
-	made      material   // what current was made from
-	of        wish       // the wish that current was made for
-	read      time.Time  // when the key was read
-	failed    error      // why there is no App; nil if there is one
-	refused   *mint.Error
-	refusedAt time.Time
+	mu         sync.Mutex // guards the rest; held while the key is read
+	definition definition // what current or failed was made for
+	material   material   // what current was made from
+	builtFrom  definition // the definition that current was built from
+	read       time.Time  // when the key was read
+	failed     error      // why there is no App; nil if there is one
+	refused    *mint.Error
+	refusedAt  time.Time
 }
 
 func (e *entry) now() time.Time { return e.registry.now() }
 
 // get returns the App that w describes.
-func (e *entry) get(ctx context.Context, w wish) (*App, error) {
+func (e *entry) get(ctx context.Context, w definition) (*App, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.wish != w || e.isDue(w) {
+	if e.definition != w || e.isDue(w) {
 		within, cancel := context.WithTimeout(ctx, readWait)
 		made, err := e.registry.read(within, e.ref, w)
 		cancel()
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		e.take(w, made, err)
+		e.update(w, made, err)
 	}
 	switch {
 	case e.failed != nil:
 		return nil, e.failed
-	case e.refused != nil && e.rest() > 0:
-		return nil, &NotReady{Reason: v1.ReasonKeyInvalid, Message: e.current.Load().Explain(e.refused), RetryAfter: e.rest()}
+	case e.refused != nil && e.retryAfter() > 0:
+		return nil, &NotReady{Reason: v1.ReasonKeyInvalid, Message: e.current.Load().Explain(e.refused), RetryAfter: e.retryAfter()}
 	}
 	return e.current.Load(), nil
 }
 
-// rest returns how long the key is not tried again after GitHub refused it.
-func (e *entry) rest() time.Duration {
-	return refusedRest - clock.Since(e.refusedAt, e.now())
+// retryAfter returns how long the key is not tried again after GitHub refused it.
+func (e *entry) retryAfter() time.Duration {
+	return refusedWait - clock.Since(e.refusedAt, e.now())
 }
 
 // isDue reports whether the key must be reread.
-func (e *entry) isDue(w wish) bool {
+func (e *entry) isDue(w definition) bool {
 	age := clock.Since(e.read, e.now())
 	switch {
 	case e.read.IsZero(), age < 0:
@@ -76,16 +76,16 @@ func (e *entry) isDue(w wish) bool {
 	case e.failed != nil, e.refused != nil && w.isPEM():
 		return age >= readAgain
 	case e.refused != nil:
-		return e.rest() <= 0 // a KMS may have a new version by now
+		return e.retryAfter() <= 0 // a KMS may have a new version by now
 	}
 	return w.isPEM() && age >= keyLife
 }
 
-// take records what was read. While that is unchanged, the App stays the same.
-func (e *entry) take(w wish, made material, err error) {
+// update records what was read. While that is unchanged, the App stays the same.
+func (e *entry) update(w definition, made material, err error) {
 	old := e.current.Load()
-	isNew := e.of != w || made.identity != e.made.identity || made.basics != e.made.basics
-	e.wish, e.read, e.failed = w, e.now(), err
+	isNew := e.builtFrom != w || made.identity != e.material.identity || made.basics != e.material.basics
+	e.definition, e.read, e.failed = w, e.now(), err
 	if err != nil {
 		return
 	}
@@ -99,24 +99,24 @@ func (e *entry) take(w wish, made material, err error) {
 			app.accounts = old.accounts
 		}
 	}
-	e.made, e.of, e.refused = made, w, nil
+	e.material, e.builtFrom, e.refused = made, w, nil
 	e.current.Store(app)
 }
 
-func (e *entry) app(w wish, made material) *App {
+func (e *entry) app(w definition, made material) *App {
 	r := e.registry
 	api, host := made.api()
 	return &App{
 		App: &mint.App{ID: made.id, Signer: made.signer, URL: api, Client: r.Client, Now: r.Now, Once: true},
 		Ref: e.ref, InstallationID: made.installation, Provider: w.provider, Key: w.key,
 		GitHub: made.github, Host: host, ValidateKey: w.validate,
-		Pace: r.pace(made.github+" "+made.identity, e.ref), entry: e, accounts: newAccounts(), reasons: reasons{budget: budget{most: mostReasons}},
+		Pace: r.pace(made.github+" "+made.identity, e.ref), entry: e, accounts: newAccounts(), reasons: reasons{budget: budget{max: maxReasons}},
 	}
 }
 
-// refuse records that GitHub refuses the key of an App. A 404 for the App counts as
+// keyRefused records that GitHub refuses the key of an App. A 404 for the App counts as
 // well.
-func (e *entry) refuse(a *App, why *mint.Error) {
+func (e *entry) keyRefused(a *App, why *mint.Error) {
 	a.self.forget(struct{}{})
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -125,8 +125,8 @@ func (e *entry) refuse(a *App, why *mint.Error) {
 	}
 }
 
-// accept records that GitHub accepts the key again.
-func (e *entry) accept(a *App) {
+// keyAccepted records that GitHub accepts the key again.
+func (e *entry) keyAccepted(a *App) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.current.Load() == a {
@@ -134,9 +134,9 @@ func (e *entry) accept(a *App) {
 	}
 }
 
-// A wish is the App as the object or the operator's configuration describes it. Equal
-// wishes describe the same App.
-type wish struct {
+// A definition is the App as the object or the operator's configuration describes it. Equal
+// definitions describe the same App.
+type definition struct {
 	id           string // "" means that the Secret names it
 	installation int64
 	provider     v1.Provider
@@ -149,20 +149,22 @@ type wish struct {
 }
 
 // isPEM reports whether the private key itself is read from the provider.
-func (w wish) isPEM() bool { return w.provider == v1.ProviderSecret || w.provider == ProviderFile }
+func (w definition) isPEM() bool {
+	return w.provider == v1.ProviderSecret || w.provider == ProviderFile
+}
 
-func wishOfConfig(c Config, github string) wish {
-	return wish{
+func configDefinition(c Config, github string) definition {
+	return definition{
 		id: c.id(), installation: int64(c.InstallationID), provider: cmp.Or(v1.Provider(c.Provider), ProviderFile), key: c.Key,
 		github: github, operator: github, vault: c.Vault.query(), validate: c.ValidateKey,
 	}
 }
 
-// wishOfSpec returns the wish of a spec. It refuses a spec that would send a signature
+// specDefinition returns the definition of a spec. It refuses a spec that would send a signature
 // made by the operator to another server: the operator's cloud identity signs only for
 // the operator's own GitHub.
-func (r *Registry) wishOfSpec(s v1.AppSpec, c Config) (wish, error) {
-	w := wish{
+func (r *Registry) specDefinition(s v1.AppSpec, c Config) (definition, error) {
+	w := definition{
 		id: s.ClientID, installation: s.InstallationID, provider: s.Provider, key: s.Key,
 		github: s.GitHubURL, operator: r.GitHub, vault: c.Vault.query(), validate: s.ValidateKey,
 	}

@@ -119,7 +119,7 @@ func TestWhatAConditionSays(t *testing.T) {
 			t.Errorf("%s: Mint = nil", c.name)
 			continue
 		}
-		got := w.registry.Why(t.Context(), app, g, err)
+		got := w.registry.Diagnose(t.Context(), app, g, err)
 		got = regexp.MustCompile(`\b`+fmt.Sprint(w.installation)+`\b`).ReplaceAllString(got, "ID")
 		got = strings.Replace(got, time.Now().UTC().Format(time.DateOnly), "DATE", 1)
 		if got != c.want {
@@ -167,7 +167,7 @@ func TestReasonsAreLookedForSeldom(t *testing.T) {
 			if e, ok := errors.AsType[*mint.Error](err); !ok || e.Kind != mint.NotGranted {
 				t.Fatalf("Mint = %v, want a refusal", err)
 			}
-			return w.registry.Why(t.Context(), app, g, err)
+			return w.registry.Diagnose(t.Context(), app, g, err)
 		}
 		for range 20 {
 			why("gizmos")
@@ -178,7 +178,7 @@ func TestReasonsAreLookedForSeldom(t *testing.T) {
 		for n := range 100 {
 			why(fmt.Sprint("gizmos-", n))
 		}
-		if n := w.all(); n > 20+100+mostReasons*7 {
+		if n := w.all(); n > 20+100+maxReasons*7 {
 			t.Errorf("GitHub is asked %d times about 120 mints, want few for reasons", n)
 		}
 		time.Sleep(time.Minute)

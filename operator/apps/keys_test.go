@@ -94,7 +94,7 @@ func TestKeysThatAreMore(t *testing.T) {
 		{"", "x"},
 	} {
 		var m material
-		if err := openKMS(wish{provider: c.provider, key: c.key}, &m); err == nil {
+		if err := openKMS(definition{provider: c.provider, key: c.key}, &m); err == nil {
 			t.Errorf("%s: %q opens %s, want it refused", c.provider, c.key, m.identity)
 		} else if strings.ContainsAny(err.Error(), "\r\n") {
 			t.Errorf("%s: %q: more than a line: %v", c.provider, c.key, err)

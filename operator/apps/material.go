@@ -44,7 +44,7 @@ func (b basics) api() (api, host string) {
 
 // read gathers what the App is made of. An error other than a [*NotReady] comes from
 // ctx.
-func (r *Registry) read(ctx context.Context, ref Ref, w wish) (material, error) {
+func (r *Registry) read(ctx context.Context, ref Ref, w definition) (material, error) {
 	m := material{basics: basics{w.id, w.installation, w.github}}
 	var err error
 	switch w.provider {
@@ -89,7 +89,7 @@ const (
 )
 
 // readSecret reads the Secret of an App. The Secret is in the App's own namespace.
-func (r *Registry) readSecret(ctx context.Context, ref Ref, w wish, m *material) error {
+func (r *Registry) readSecret(ctx context.Context, ref Ref, w definition, m *material) error {
 	var s corev1.Secret
 	what := "the Secret " + ref.Namespace + "/" + w.secret.Name
 	switch err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: ref.Namespace, Name: w.secret.Name}, &s); {
@@ -178,7 +178,7 @@ const maxKey = 64 << 10
 
 // readFile reads the operator's own key. The file's text is never taken for a path, nor
 // the path for a key.
-func readFile(w wish, m *material) error {
+func readFile(w definition, m *material) error {
 	text, err := trustedfile.Read("the App's key", w.key, trustedfile.ReadingAndWriting, maxKey)
 	if err != nil {
 		return err
@@ -193,7 +193,7 @@ func readFile(w wish, m *material) error {
 }
 
 // openKMS names a key in a KMS. The KMS is first contacted for a signature.
-func openKMS(w wish, m *material) error {
+func openKMS(w definition, m *material) error {
 	name, err := SignerURL(w.provider, w.key, w.vault)
 	if err != nil {
 		return notReady(0, "%s", err)

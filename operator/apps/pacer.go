@@ -19,13 +19,13 @@ type Class int
 
 // The classes, most urgent first.
 const (
-	Ending  Class = iota // the object's token ends soon; the one that ends first goes first
-	New                  // the object has no token yet
-	Changed              // the object's token works, but must be replaced
+	Expiring Class = iota // the object's token ends soon; the one that ends first goes first
+	New                   // the object has no token yet
+	Changed               // the object's token works, but must be replaced
 )
 
-// An Ask is one request for permission to mint.
-type Ask struct {
+// A Request is one request for permission to mint.
+type Request struct {
 	App   Ref // Pace of the App
 	Key   Key
 	Class Class
@@ -40,23 +40,23 @@ type Pacer struct {
 	perMinute int
 	wake      func(Key)
 
-	mu    sync.Mutex // guards lanes and their contents
-	lanes map[Ref]*lane
+	mu       sync.Mutex // guards limiters and their contents
+	limiters map[Ref]*limiter
 }
 
 // NewPacer returns a pacer that allows each App perMinute mints in any minute; 0 means
-// no limit. The pacer calls wake when the turn of a queued key comes: the key must ask
-// again within a few seconds, or the turn goes to another key. wake must not block.
+// no limit. The pacer calls wake when it has reserved a slot for a queued key: the key must ask
+// again within a few seconds, or the slot goes to another key. wake must not block.
 func NewPacer(perMinute int, wake func(Key)) *Pacer {
-	return &Pacer{perMinute: perMinute, wake: wake, lanes: map[Ref]*lane{}}
+	return &Pacer{perMinute: perMinute, wake: wake, limiters: map[Ref]*limiter{}}
 }
 
-// Take reports whether the key may mint now, and if so uses the turn. Otherwise the key
-// is queued until [Pacer.Forget], and wake is called when its turn comes. Asking again
+// Acquire reports whether the key may mint now, and if so uses a slot. Otherwise the key
+// is queued until [Pacer.Forget], and wake is called when it has a slot. Asking again
 // changes the class of a queued key but not its place.
-func (p *Pacer) Take(a Ask) (ok bool) {
-	p.with(a.App, func(l *lane, now time.Time) []Key {
-		ok = l.take(a, now)
+func (p *Pacer) Acquire(a Request) (ok bool) {
+	p.with(a.App, func(l *limiter, now time.Time) []Key {
+		ok = l.acquire(a, now)
 		return l.advance(now)
 	})
 	return ok
@@ -65,48 +65,48 @@ func (p *Pacer) Take(a Ask) (ok bool) {
 // Forget takes a key out of every queue.
 func (p *Pacer) Forget(key Key) {
 	for _, app := range p.apps() {
-		p.with(app, func(l *lane, now time.Time) []Key {
+		p.with(app, func(l *limiter, now time.Time) []Key {
 			l.forget(key)
 			return l.advance(now)
 		})
 	}
 }
 
-// Hold stops all mints of an App until the given time, because GitHub asked for a
+// Pause stops all mints of an App until the given time, because GitHub asked for a
 // pause.
-func (p *Pacer) Hold(app Ref, until time.Time) {
-	p.with(app, func(l *lane, now time.Time) []Key {
-		l.hold(until)
+func (p *Pacer) Pause(app Ref, until time.Time) {
+	p.with(app, func(l *limiter, now time.Time) []Key {
+		l.pause(until)
 		return l.advance(now)
 	})
 }
 
-// Learn reads how much of the App's hourly limit GitHub says is left. If little is
+// UpdateRate reads how much of the App's hourly limit GitHub says is left. If little is
 // left, only tokens that end soon are minted until the next hour begins.
-func (p *Pacer) Learn(app *App) {
+func (p *Pacer) UpdateRate(app *App) {
 	rate, ok := app.Rate()
 	if !ok {
 		return
 	}
 	ahead, _ := app.Ahead()
-	p.with(app.Pace, func(l *lane, now time.Time) []Key {
-		l.short = time.Time{}
-		if isShort(rate) {
-			l.short = rate.Reset.Add(ahead)
+	p.with(app.Pace, func(l *limiter, now time.Time) []Key {
+		l.lowUntil = time.Time{}
+		if isLow(rate) {
+			l.lowUntil = rate.Reset.Add(ahead)
 		}
 		return l.advance(now)
 	})
 }
 
-// isShort reports whether less than a fifth of the limit is left.
-func isShort(r mint.Rate) bool { return r.Remaining < r.Limit/5 }
+// isLow reports whether less than a fifth of the limit is left.
+func isLow(r mint.Rate) bool { return r.Remaining < r.Limit/5 }
 
 // Waiting returns how many keys of an App are queued, and when the next of them may
-// have its turn; zero if none is queued.
+// mint; zero if none is queued.
 func (p *Pacer) Waiting(app Ref) (n int, next time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.lanes[app]
+	l := p.limiters[app]
 	if l == nil || len(l.queue) == 0 {
 		return 0, time.Time{}
 	}
@@ -118,17 +118,17 @@ func (p *Pacer) Waiting(app Ref) (n int, next time.Time) {
 // works.
 const longWait = time.Minute
 
-// Why returns the reason and the message of a condition for a queued key of an App.
+// WaitReason returns the reason and the message of a condition for a queued key of an App.
 // isLong reports whether the wait is a minute or more.
-func (p *Pacer) Why(app Ref, class Class) (reason, message string, isLong bool) {
+func (p *Pacer) WaitReason(app Ref, class Class) (reason, message string, isLong bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now, l := time.Now(), p.lanes[app]
+	now, l := time.Now(), p.limiters[app]
 	switch {
-	case l != nil && l.held.After(now):
-		return v1.ReasonRateLimited, "GitHub asks the App to wait until " + stamp(l.held), l.held.Sub(now) >= longWait
-	case l != nil && class != Ending && l.short.After(now):
-		return v1.ReasonRateLimited, "less than a fifth of the App's hourly limit at GitHub is left, which is for tokens that end soon; there is a new hour at " + stamp(l.short), l.short.Sub(now) >= longWait
+	case l != nil && l.pausedUntil.After(now):
+		return v1.ReasonRateLimited, "GitHub asks the App to wait until " + stamp(l.pausedUntil), l.pausedUntil.Sub(now) >= longWait
+	case l != nil && class != Expiring && l.lowUntil.After(now):
+		return v1.ReasonRateLimited, "less than a fifth of the App's hourly limit at GitHub is left, which is for tokens that end soon; there is a new hour at " + stamp(l.lowUntil), l.lowUntil.Sub(now) >= longWait
 	}
 	message = "the App mints for others first"
 	if p.perMinute > 0 {
@@ -139,15 +139,15 @@ func (p *Pacer) Why(app Ref, class Class) (reason, message string, isLong bool) 
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// with calls do with the lane of an App, sets the lane's timer, and wakes the keys that
+// with calls do with the limiter of an App, sets its timer, and wakes the keys that
 // do returns.
-func (p *Pacer) with(app Ref, do func(*lane, time.Time) []Key) {
+func (p *Pacer) with(app Ref, do func(*limiter, time.Time) []Key) {
 	p.mu.Lock()
-	l := p.lanes[app]
+	l := p.limiters[app]
 	if l == nil {
-		l = newLane(p.perMinute)
-		l.timer = time.AfterFunc(time.Hour, func() { p.with(app, (*lane).advance) })
-		p.lanes[app] = l
+		l = newLimiter(p.perMinute)
+		l.timer = time.AfterFunc(time.Hour, func() { p.with(app, (*limiter).advance) })
+		p.limiters[app] = l
 	}
 	now := time.Now()
 	woken := do(l, now)
@@ -158,7 +158,7 @@ func (p *Pacer) with(app Ref, do func(*lane, time.Time) []Key) {
 	}
 	if l.isIdle(now) {
 		l.timer.Stop()
-		delete(p.lanes, app)
+		delete(p.limiters, app)
 	}
 	p.mu.Unlock()
 	for _, key := range woken {
@@ -169,5 +169,5 @@ func (p *Pacer) with(app Ref, do func(*lane, time.Time) []Key) {
 func (p *Pacer) apps() []Ref {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Collect(maps.Keys(p.lanes))
+	return slices.Collect(maps.Keys(p.limiters))
 }

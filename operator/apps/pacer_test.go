@@ -14,12 +14,12 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// A crowd are keys that mint as a controller's workers would: a key that is woken asks
+// A simulation has keys that mint as a controller's workers would: a key that is woken asks
 // again at once, unless it is asleep.
-type crowd struct {
+type simulation struct {
 	t      *testing.T
 	pacer  *Pacer
-	asks   map[Key]Ask
+	asks   map[Key]Request
 	asleep map[Key]bool
 	minted []Key
 	at     []time.Time
@@ -28,14 +28,14 @@ type crowd struct {
 	queue []Key      // woken, and not asked again yet
 }
 
-func (c *crowd) wake(k Key) {
+func (c *simulation) wake(k Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.queue = append(c.queue, k)
 }
 
 // woken empties the queue.
-func (c *crowd) woken() []Key {
+func (c *simulation) woken() []Key {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	woken := c.queue
@@ -43,8 +43,8 @@ func (c *crowd) woken() []Key {
 	return woken
 }
 
-func newCrowd(t *testing.T, perMinute int) *crowd {
-	c := &crowd{t: t, asks: map[Key]Ask{}, asleep: map[Key]bool{}}
+func newSimulation(t *testing.T, perMinute int) *simulation {
+	c := &simulation{t: t, asks: map[Key]Request{}, asleep: map[Key]bool{}}
 	c.pacer = NewPacer(perMinute, c.wake)
 	return c
 }
@@ -53,9 +53,9 @@ var one, two = Ref{"team", "one"}, Ref{"team", "two"}
 
 func key(n int) Key { return Key{"Token", "team", strconv.Itoa(n)} }
 
-func (c *crowd) ask(a Ask) bool {
+func (c *simulation) ask(a Request) bool {
 	c.asks[a.Key] = a
-	if !c.pacer.Take(a) {
+	if !c.pacer.Acquire(a) {
 		return false
 	}
 	delete(c.asks, a.Key)
@@ -64,7 +64,7 @@ func (c *crowd) ask(a Ask) bool {
 }
 
 // run lets d pass. Timers fire in goroutines of their own, one after the other.
-func (c *crowd) run(d time.Duration) {
+func (c *simulation) run(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 		synctest.Wait()
@@ -77,7 +77,7 @@ func (c *crowd) run(d time.Duration) {
 }
 
 // most returns the most mints of any minute.
-func (c *crowd) most() (most int) {
+func (c *simulation) most() (most int) {
 	for i := range c.at {
 		n := 0
 		for _, at := range c.at[i:] {
@@ -95,9 +95,9 @@ func (c *crowd) most() (most int) {
 // (isometry/github-token-manager#47, crossplane-contrib/provider-upjet-github#137).
 func TestAThousandNewTokensStayBelowTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, 150)
+		c := newSimulation(t, 150)
 		for n := range 1000 {
-			c.ask(Ask{App: one, Key: key(n), Class: New})
+			c.ask(Request{App: one, Key: key(n), Class: New})
 		}
 		if first := len(c.minted); first == 0 || first > 10 {
 			t.Errorf("%d mints at once, want a small burst", first)
@@ -118,14 +118,14 @@ func number(k Key) int {
 }
 
 // A key that is late, asks again too early or never comes does not let others go beyond
-// the limit, and its turn is not lost.
+// the limit, and its slot is not lost.
 func TestTurnsThatAreNotTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, 60)
+		c := newSimulation(t, 60)
 		random := rand.New(rand.NewPCG(1, 2))
 		for n := range 400 {
 			c.asleep[key(n)] = n%2 == 0
-			c.ask(Ask{App: one, Key: key(n), Class: Class(random.IntN(3)), Ends: time.Now().Add(rand.N(time.Hour))})
+			c.ask(Request{App: one, Key: key(n), Class: Class(random.IntN(3)), Ends: time.Now().Add(rand.N(time.Hour))})
 		}
 		for range 300 {
 			c.run(time.Duration(random.IntN(3000)) * time.Millisecond)
@@ -145,12 +145,12 @@ func TestTurnsThatAreNotTaken(t *testing.T) {
 
 func TestATurnThatIsNotTakenGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, 1)
-		c.ask(Ask{App: one, Key: key(0), Class: New})
+		c := newSimulation(t, 1)
+		c.ask(Request{App: one, Key: key(0), Class: New})
 		c.asleep[key(1)] = true
-		c.ask(Ask{App: one, Key: key(1), Class: New})
-		c.ask(Ask{App: one, Key: key(2), Class: New})
-		c.run(time.Minute + offerLife + time.Second)
+		c.ask(Request{App: one, Key: key(1), Class: New})
+		c.ask(Request{App: one, Key: key(2), Class: New})
+		c.run(time.Minute + reservationLife + time.Second)
 		if !slices.Equal(c.minted, []Key{key(0), key(2)}) {
 			t.Errorf("minted %v, want that 2 has the turn of 1", c.minted)
 		}
@@ -159,21 +159,21 @@ func TestATurnThatIsNotTakenGoesOn(t *testing.T) {
 
 func TestTheOrderOfUrgency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, 15)
+		c := newSimulation(t, 15)
 		now := time.Now()
-		c.ask(Ask{App: one, Key: key(0), Class: New}) // has the first turn
-		for _, a := range []Ask{
+		c.ask(Request{App: one, Key: key(0), Class: New}) // has the first slot
+		for _, a := range []Request{
 			{Key: key(6), Class: Changed},
 			{Key: key(4), Class: New},
-			{Key: key(2), Class: Ending, Ends: now.Add(2 * time.Minute)},
+			{Key: key(2), Class: Expiring, Ends: now.Add(2 * time.Minute)},
 			{Key: key(5), Class: New},
-			{Key: key(1), Class: Ending, Ends: now.Add(time.Minute)},
+			{Key: key(1), Class: Expiring, Ends: now.Add(time.Minute)},
 			{Key: key(3), Class: Changed},
 		} {
 			a.App = one
 			c.ask(a)
 		}
-		c.ask(Ask{App: one, Key: key(3), Class: Ending, Ends: now.Add(3 * time.Minute)}) // more urgent by now
+		c.ask(Request{App: one, Key: key(3), Class: Expiring, Ends: now.Add(3 * time.Minute)}) // more urgent by now
 		c.run(time.Minute)
 		want := []Key{key(0), key(1), key(2), key(3), key(4), key(5), key(6)}
 		if !slices.Equal(c.minted, want) {
@@ -185,11 +185,11 @@ func TestTheOrderOfUrgency(t *testing.T) {
 // Of the model system, a slow App held the workers and so all others.
 func TestAppsArePacedApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, 60)
-		c.pacer.Hold(one, time.Now().Add(time.Hour))
+		c := newSimulation(t, 60)
+		c.pacer.Pause(one, time.Now().Add(time.Hour))
 		for n := range 30 {
-			c.ask(Ask{App: one, Key: key(n), Class: Ending, Ends: time.Now()})
-			c.ask(Ask{App: two, Key: key(100 + n), Class: Changed})
+			c.ask(Request{App: one, Key: key(n), Class: Expiring, Ends: time.Now()})
+			c.ask(Request{App: two, Key: key(100 + n), Class: Changed})
 		}
 		c.run(30 * time.Second)
 		if len(c.minted) != 30 || number(c.minted[0]) < 100 {
@@ -205,21 +205,21 @@ func TestAppsArePacedApart(t *testing.T) {
 	})
 }
 
-// A pause that begins while a key is woken takes its turn back.
+// A pause that begins while a key is woken cancels its reservation.
 func TestHold(t *testing.T) {
 	for _, limit := range []int{0, 60} {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCrowd(t, limit)
-			c.pacer.Hold(one, time.Now().Add(time.Minute))
+			c := newSimulation(t, limit)
+			c.pacer.Pause(one, time.Now().Add(time.Minute))
 			for n := range 5 {
-				if c.ask(Ask{App: one, Key: key(n), Class: New}) {
+				if c.ask(Request{App: one, Key: key(n), Class: New}) {
 					t.Errorf("limit %d: a mint during the pause", limit)
 				}
 			}
 			time.Sleep(time.Minute)
 			synctest.Wait() // some are woken
-			c.pacer.Hold(one, time.Now().Add(time.Minute))
-			c.pacer.Hold(one, time.Now().Add(time.Second)) // never shorter
+			c.pacer.Pause(one, time.Now().Add(time.Minute))
+			c.pacer.Pause(one, time.Now().Add(time.Second)) // never shorter
 			if c.run(50 * time.Second); len(c.minted) > 0 {
 				t.Errorf("limit %d: minted %v during the second pause", limit, c.minted)
 			}
@@ -232,9 +232,9 @@ func TestHold(t *testing.T) {
 
 func TestForget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, 1)
+		c := newSimulation(t, 1)
 		for n := range 4 {
-			c.ask(Ask{App: one, Key: key(n), Class: New})
+			c.ask(Request{App: one, Key: key(n), Class: New})
 		}
 		c.pacer.Forget(key(1))
 		time.Sleep(time.Minute)
@@ -252,12 +252,12 @@ func TestForget(t *testing.T) {
 func TestNoLimit(t *testing.T) {
 	p := NewPacer(0, func(Key) { t.Error("a key is woken") })
 	for n := range 1000 {
-		if !p.Take(Ask{App: one, Key: key(n), Class: Changed}) {
+		if !p.Acquire(Request{App: one, Key: key(n), Class: Changed}) {
 			t.Fatal("a key has to wait")
 		}
 	}
-	if len(p.lanes) != 0 {
-		t.Errorf("%d lanes are kept, want none: nothing is known of any App", len(p.lanes))
+	if len(p.limiters) != 0 {
+		t.Errorf("%d limiters are kept, want none: nothing is known of any App", len(p.limiters))
 	}
 }
 
@@ -270,13 +270,13 @@ func TestAShortHourIsForWhatEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := newCrowd(t, 60)
-		c.pacer.Learn(app) // nothing is known yet
+		c := newSimulation(t, 60)
+		c.pacer.UpdateRate(app) // nothing is known yet
 		w.setRate(t, app, 5000, 999)
-		c.pacer.Learn(app)
-		c.ask(Ask{App: app.Pace, Key: key(0), Class: New})
-		c.ask(Ask{App: app.Pace, Key: key(1), Class: Changed})
-		if !c.ask(Ask{App: app.Pace, Key: key(2), Class: Ending, Ends: time.Now()}) {
+		c.pacer.UpdateRate(app)
+		c.ask(Request{App: app.Pace, Key: key(0), Class: New})
+		c.ask(Request{App: app.Pace, Key: key(1), Class: Changed})
+		if !c.ask(Request{App: app.Pace, Key: key(2), Class: Expiring, Ends: time.Now()}) {
 			t.Error("a token that ends has to wait")
 		}
 		if c.run(59 * time.Minute); len(c.minted) != 1 {
@@ -291,32 +291,32 @@ func TestAShortHourIsForWhatEnds(t *testing.T) {
 // A status says why a token is not there yet, and why an old one is still in use.
 func TestAQueuedKeyIsToldWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, 30)
+		c := newSimulation(t, 30)
 		told := func(what string, class Class, reason, text string, isLong bool) {
 			t.Helper()
-			r, m, long := c.pacer.Why(one, class)
+			r, m, long := c.pacer.WaitReason(one, class)
 			if r != reason || !strings.Contains(m, text) || long != isLong {
 				t.Errorf("%s: %s, %q, long: %v; want %s, %q, %v", what, r, m, long, reason, text, isLong)
 			}
 		}
 		for n := range 10 {
-			c.ask(Ask{App: one, Key: key(n), Class: New})
+			c.ask(Request{App: one, Key: key(n), Class: New})
 		}
 		told("a short queue", New, v1.ReasonProgressing, "at most 30 tokens a minute", false)
 		for n := range 50 {
-			c.ask(Ask{App: one, Key: key(n), Class: New})
+			c.ask(Request{App: one, Key: key(n), Class: New})
 		}
 		told("a queue of more than a minute", New, v1.ReasonProgressing, "at most 30 tokens a minute", true)
-		c.pacer.Hold(one, time.Now().Add(30*time.Second))
-		told("a pause of half a minute", Ending, v1.ReasonRateLimited, "GitHub asks the App to wait until 2000-01-01T00:00:30Z", false)
-		c.pacer.Hold(one, time.Now().Add(time.Hour))
+		c.pacer.Pause(one, time.Now().Add(30*time.Second))
+		told("a pause of half a minute", Expiring, v1.ReasonRateLimited, "GitHub asks the App to wait until 2000-01-01T00:00:30Z", false)
+		c.pacer.Pause(one, time.Now().Add(time.Hour))
 		told("a pause of an hour", Changed, v1.ReasonRateLimited, "GitHub asks the App to wait until 2000-01-01T01:00:00Z", true)
-		c.pacer.with(two, func(l *lane, now time.Time) []Key { l.short = now.Add(10 * time.Minute); return nil })
-		r, m, long := c.pacer.Why(two, Changed)
+		c.pacer.with(two, func(l *limiter, now time.Time) []Key { l.lowUntil = now.Add(10 * time.Minute); return nil })
+		r, m, long := c.pacer.WaitReason(two, Changed)
 		if r != v1.ReasonRateLimited || !strings.HasSuffix(m, "there is a new hour at 2000-01-01T00:10:00Z") || !long {
 			t.Errorf("a short hour: %s, %q, %v", r, m, long)
 		}
-		if r, _, long := c.pacer.Why(two, Ending); r != v1.ReasonProgressing || long {
+		if r, _, long := c.pacer.WaitReason(two, Expiring); r != v1.ReasonProgressing || long {
 			t.Errorf("a token that ends in a short hour: %s, %v", r, long)
 		}
 	})
@@ -325,13 +325,13 @@ func TestAQueuedKeyIsToldWhy(t *testing.T) {
 // Ten thousand queued keys are looked at by each reconcile.
 func BenchmarkTake(b *testing.B) {
 	p := NewPacer(150, func(Key) {})
-	p.Hold(one, time.Now().Add(time.Hour))
-	asks := make([]Ask, 10_000)
+	p.Pause(one, time.Now().Add(time.Hour))
+	asks := make([]Request, 10_000)
 	for n := range asks {
-		asks[n] = Ask{App: one, Key: Key{"Token", fmt.Sprint("team-", n%100), strconv.Itoa(n)}, Class: Class(n % 3), Ends: time.Now().Add(time.Duration(n*7919%10_000) * time.Second)}
-		p.Take(asks[n])
+		asks[n] = Request{App: one, Key: Key{"Token", fmt.Sprint("team-", n%100), strconv.Itoa(n)}, Class: Class(n % 3), Ends: time.Now().Add(time.Duration(n*7919%10_000) * time.Second)}
+		p.Acquire(asks[n])
 	}
 	for n := 0; b.Loop(); n++ {
-		p.Take(asks[n%len(asks)])
+		p.Acquire(asks[n%len(asks)])
 	}
 }

@@ -31,10 +31,10 @@ type Registry struct {
 	Client *http.Client     // to GitHub; nil is mint's own
 	Now    func() time.Time // nil is time.Now
 
-	mu      sync.Mutex // guards the rest
-	entries map[Ref]*entry
-	paces   map[string]Ref // by key and GitHub
-	dropped []*mint.App    // Apps that were dropped and still have tokens to revoke
+	mu        sync.Mutex // guards the rest
+	entries   map[Ref]*entry
+	paceNames map[string]Ref // by key and GitHub
+	dropped   []*mint.App    // Apps that were dropped and still have tokens to revoke
 }
 
 func (r *Registry) now() time.Time {
@@ -47,36 +47,36 @@ func (r *Registry) now() time.Time {
 // Get returns the App that ref names. The error wraps [ErrNotFound] if the App does not
 // exist, and is a [*NotReady] if it cannot be used.
 func (r *Registry) Get(ctx context.Context, ref Ref) (*App, error) {
-	w, err := r.wish(ctx, ref)
+	w, err := r.definition(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	return r.entry(ref).get(ctx, w)
 }
 
-// wish reads the object or the configuration of an App.
-func (r *Registry) wish(ctx context.Context, ref Ref) (wish, error) {
+// definition reads the object or the configuration of an App.
+func (r *Registry) definition(ctx context.Context, ref Ref) (definition, error) {
 	config := r.Own.Current()
 	if ref.IsDefault() {
 		if config.IsZero() {
 			r.Drop(ref)
-			return wish{}, &usererr.Error{Op: "find the App", Reason: "the operator has no App of its own", Hint: "set appRef, or give the operator a configuration with app_id", Err: ErrNotFound}
+			return definition{}, &usererr.Error{Op: "find the App", Reason: "the operator has no App of its own", Hint: "set appRef, or give the operator a configuration with app_id", Err: ErrNotFound}
 		}
-		return wishOfConfig(config, r.GitHub), nil
+		return configDefinition(config, r.GitHub), nil
 	}
 	var object v1.App
 	err := r.Apps.Get(ctx, types.NamespacedName(ref), &object)
 	if apierrors.IsNotFound(err) {
 		r.Drop(ref)
-		return wish{}, &usererr.Error{Op: "find the App " + ref.String(), Reason: "there is none", Hint: "create it, or correct appRef", Err: ErrNotFound}
+		return definition{}, &usererr.Error{Op: "find the App " + ref.String(), Reason: "there is none", Hint: "create it, or correct appRef", Err: ErrNotFound}
 	}
 	if err != nil {
-		return wish{}, err
+		return definition{}, err
 	}
 	if err := r.permit(ctx, &object); err != nil {
-		return wish{}, err
+		return definition{}, err
 	}
-	return r.wishOfSpec(object.Spec, config)
+	return r.specDefinition(object.Spec, config)
 }
 
 // permit returns an error if the App may not sign with its key.
@@ -127,18 +127,18 @@ func (r *Registry) Drop(ref Ref) {
 func (r *Registry) pace(key string, ref Ref) Ref {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.paces == nil {
-		r.paces = map[string]Ref{}
+	if r.paceNames == nil {
+		r.paceNames = map[string]Ref{}
 	}
-	if _, known := r.paces[key]; !known {
-		r.paces[key] = ref
+	if _, known := r.paceNames[key]; !known {
+		r.paceNames[key] = ref
 	}
-	return r.paces[key]
+	return r.paceNames[key]
 }
 
-// Tend revokes minted tokens that must not be used, and renews logins to Vault. Call it
+// Upkeep revokes minted tokens that must not be used, and renews logins to Vault. Call it
 // every few seconds. It returns all failures, joined; the next call retries them.
-func (r *Registry) Tend(ctx context.Context) error {
+func (r *Registry) Upkeep(ctx context.Context) error {
 	var failed []error
 	for _, app := range r.all() {
 		if app.Owed() > 0 {

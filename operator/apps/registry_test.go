@@ -152,7 +152,7 @@ func TestAKeyThatIsTakenAgain(t *testing.T) {
 		if _, err := app.Mint(t.Context(), w.grant()); err == nil {
 			t.Fatal("Mint with a removed key = nil")
 		}
-		time.Sleep(refusedRest)
+		time.Sleep(refusedWait)
 		if again, err := w.registry.Get(t.Context(), Ref{}); err != nil || again != app {
 			t.Fatalf("Get after the rest = %v, %v, want another try with the same App", again, err)
 		}
@@ -162,7 +162,7 @@ func TestAKeyThatIsTakenAgain(t *testing.T) {
 		if err := w.AddKey(w.app.ID, &keys[0].PublicKey); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(refusedRest)
+		time.Sleep(refusedWait)
 		if _, err := app.Mint(t.Context(), w.grant()); err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gatepass/gatepass/credential"
-	"github.com/gatepass/gatepass/operator/once"
+	"github.com/gatepass/gatepass/operator/intern"
 )
 
 // An Owner is the object that a record belongs to.
@@ -55,12 +55,12 @@ type Entry struct {
 	Sealed []byte `json:"sealed"` // the token's text
 }
 
-var levels once.Maps[string]
+var levels intern.Maps[string]
 
 // share replaces values that many tokens have in common by shared copies.
 func (e *Entry) share() {
-	e.Scope, e.API, e.Account = once.Text(e.Scope), once.Text(e.API), once.Text(e.Account)
-	e.Repositories, e.Permissions = once.Texts(e.Repositories), levels.One(e.Permissions)
+	e.Scope, e.API, e.Account = intern.String(e.Scope), intern.String(e.API), intern.String(e.Account)
+	e.Repositories, e.Permissions = intern.Strings(e.Repositories), levels.Intern(e.Permissions)
 }
 
 // ErrUnknown reports that the ledger has no such token, or that it cannot open the

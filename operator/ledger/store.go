@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
-	"github.com/gatepass/gatepass/operator/once"
+	"github.com/gatepass/gatepass/operator/intern"
 )
 
 const (
@@ -79,7 +79,7 @@ func (l *Ledger) take(s *corev1.Secret) error {
 	if err != nil {
 		return err
 	}
-	d.Owner.Kind, d.Owner.Namespace = once.Text(d.Owner.Kind), once.Text(d.Owner.Namespace)
+	d.Owner.Kind, d.Owner.Namespace = intern.String(d.Owner.Kind), intern.String(d.Owner.Namespace)
 	for i := range d.Tokens {
 		d.Tokens[i].share()
 	}

@@ -92,29 +92,29 @@ func title(k kind, u *unstructured.Unstructured) string {
 	return k.name + " " + u.GetNamespace() + "/" + u.GetName()
 }
 
-// in returns the API of one resource in a namespace.
-func (m *Move) in(resource schema.GroupVersionResource, namespace string) dynamic.ResourceInterface {
+// resource returns the API of one resource in a namespace.
+func (m *Move) resource(resource schema.GroupVersionResource, namespace string) dynamic.ResourceInterface {
 	if namespace == "" {
 		return m.Client.Resource(resource)
 	}
 	return m.Client.Resource(resource).Namespace(namespace)
 }
 
-// dry returns the dry-run option of a write: empty unless DryRun is set.
-func (m *Move) dry() []string {
+// dryRun returns the dry-run option of a write: empty unless DryRun is set.
+func (m *Move) dryRun() []string {
 	if m.DryRun {
 		return []string{metav1.DryRunAll}
 	}
 	return nil
 }
 
-func (m *Move) say(format string, args ...any) {
+func (m *Move) print(format string, args ...any) {
 	fmt.Fprintln(m.Out, usererr.Escape(fmt.Sprintf(format, args...)))
 }
 
-// sayProblem prints why an object is not moved.
-func (m *Move) sayProblem(o *object) {
-	m.say("%s: %s", o, strings.TrimPrefix(o.problem.Error(), o.String()+": "))
+// printProblem prints why an object is not moved.
+func (m *Move) printProblem(o *object) {
+	m.print("%s: %s", o, strings.TrimPrefix(o.problem.Error(), o.String()+": "))
 }
 
 // list returns all objects of a resource in the cluster. If the API server does not

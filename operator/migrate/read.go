@@ -64,7 +64,7 @@ func (m *Move) rewrite(o *object) (*unstructured.Unstructured, error) {
 	}
 	if o.new == nil {
 		for _, note := range notes {
-			m.say("%s", note)
+			m.print("%s", note)
 		}
 	}
 	wanted := &unstructured.Unstructured{}
@@ -101,15 +101,15 @@ func ofUser(u *unstructured.Unstructured) map[string]any {
 	return out
 }
 
-// trackers are the labels and annotations by which delivery tools recognize their
+// trackingLabels are the labels and annotations by which delivery tools recognize their
 // objects. On an object that is in none of their manifests, they would make the tool
 // delete it. Our own labels are left out too: the old object did not ask for what they
 // mean.
-var trackers = []string{v1.Group + "/", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "meta.helm.sh/"}
+var trackingLabels = []string{v1.Group + "/", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "meta.helm.sh/"}
 
 func without(marks map[string]string) map[string]string {
 	for name := range marks {
-		for _, tracker := range trackers {
+		for _, tracker := range trackingLabels {
 			if strings.HasPrefix(name, tracker) {
 				delete(marks, name)
 			}

@@ -31,37 +31,37 @@ func (m *Move) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := m.judge(ctx, objects); err != nil {
+	if err := m.checkPolicies(ctx, objects); err != nil {
 		return err
 	}
 	for _, o := range objects {
-		m.make(ctx, o)
+		m.create(ctx, o)
 	}
 	if !m.DryRun {
-		if err := m.takeAll(ctx, objects); err != nil {
+		if err := m.takeOverAll(ctx, objects); err != nil {
 			return err
 		}
 	}
 	return m.report(objects, deployment)
 }
 
-// takeAll takes over the Secrets of permitted objects, and waits a moment for the
+// takeOverAll takes over the Secrets of permitted objects, and waits a moment for the
 // operator to make their tokens.
-func (m *Move) takeAll(ctx context.Context, objects []*object) error {
-	missing, err := m.watch(ctx, objects, verdict)
+func (m *Move) takeOverAll(ctx context.Context, objects []*object) error {
+	missing, err := m.waitFor(ctx, objects, verdict)
 	if err != nil {
 		return err
 	}
 	for _, o := range objects {
 		if o.kind != kindApp && o.problem == nil {
-			m.take(ctx, o)
+			m.takeOver(ctx, o)
 		}
 	}
 	if missing > 0 {
-		m.say("gatepass-operator has not looked at %d of the new objects: see that it runs", missing)
+		m.print("gatepass-operator has not looked at %d of the new objects: see that it runs", missing)
 		return nil
 	}
-	_, err = m.watch(ctx, objects, readiness)
+	_, err = m.waitFor(ctx, objects, readiness)
 	return err
 }
 
@@ -83,23 +83,23 @@ func (m *Move) oldOperator(ctx context.Context) (*unstructured.Unstructured, err
 	return &found[0], nil
 }
 
-// make creates the new object, or finds the existing one.
-func (m *Move) make(ctx context.Context, o *object) {
+// create creates the new object, or finds the existing one.
+func (m *Move) create(ctx context.Context, o *object) {
 	if o.problem != nil {
 		return
 	}
-	api := m.in(o.kind.new(), o.old.GetNamespace())
+	api := m.resource(o.kind.new(), o.old.GetNamespace())
 	if o.new == nil {
-		made, err := api.Create(ctx, o.wanted, metav1.CreateOptions{FieldManager: fieldManager, DryRun: m.dry()})
+		made, err := api.Create(ctx, o.wanted, metav1.CreateOptions{FieldManager: fieldManager, DryRun: m.dryRun()})
 		if err != nil {
 			o.problem = usererr.Wrap("make the new object", err, "")
 			return
 		}
 		o.new = made
-		m.say("%s: %s", o, m.done("made in "+newVersion, "would be made in "+newVersion))
+		m.print("%s: %s", o, m.done("made in "+newVersion, "would be made in "+newVersion))
 		return
 	}
-	m.say("%s: is there in %s already", o, newVersion)
+	m.print("%s: is there in %s already", o, newVersion)
 	if o.new.GetAnnotations()[AnnotationFrom] != "" || m.DryRun {
 		return
 	}
@@ -116,15 +116,15 @@ func (m *Move) done(done, would string) string {
 	return done
 }
 
-// watch polls the new objects until seen is true for all, and returns for how many it
+// waitFor polls the new objects until seen is true for all, and returns for how many it
 // is false when time is up. An error of seen becomes the object's problem.
-func (m *Move) watch(ctx context.Context, objects []*object, seen func(*unstructured.Unstructured) (bool, error)) (missing int, err error) {
+func (m *Move) waitFor(ctx context.Context, objects []*object, seen func(*unstructured.Unstructured) (bool, error)) (missing int, err error) {
 	look := m.Look
 	if look == 0 {
 		look = 10 * time.Second
 	}
 	for end := time.Now().Add(look); ; {
-		missing, err = m.ask(ctx, objects, seen)
+		missing, err = m.poll(ctx, objects, seen)
 		if err != nil || missing == 0 || time.Now().After(end) {
 			return missing, err
 		}
@@ -134,7 +134,7 @@ func (m *Move) watch(ctx context.Context, objects []*object, seen func(*unstruct
 	}
 }
 
-func (m *Move) ask(ctx context.Context, objects []*object, seen func(*unstructured.Unstructured) (bool, error)) (missing int, err error) {
+func (m *Move) poll(ctx context.Context, objects []*object, seen func(*unstructured.Unstructured) (bool, error)) (missing int, err error) {
 	live := map[kind]map[string]*unstructured.Unstructured{}
 	for _, k := range []kind{kindToken, kindClusterToken} {
 		items, _, err := m.list(ctx, k.new(), "")
@@ -201,22 +201,22 @@ func (m *Move) report(objects []*object, deployment *unstructured.Unstructured) 
 	for _, o := range objects {
 		if o.problem != nil {
 			left++
-			m.sayProblem(o)
+			m.printProblem(o)
 		}
 	}
 	if m.DryRun {
-		m.say("nothing was changed")
+		m.print("nothing was changed")
 	}
-	m.say("left to do by hand:")
+	m.print("left to do by hand:")
 	if deployment != nil {
-		m.say("  keep github-token-manager stopped: kubectl -n %s scale deployment/%s --replicas=0", deployment.GetNamespace(), deployment.GetName())
+		m.print("  keep github-token-manager stopped: kubectl -n %s scale deployment/%s --replicas=0", deployment.GetNamespace(), deployment.GetName())
 	} else {
-		m.say("  stop github-token-manager, if it runs: scale its Deployment to 0")
+		m.print("  stop github-token-manager, if it runs: scale its Deployment to 0")
 	}
-	m.say("  give gatepass-operator the Secret gtm-config at /config: it reads gtm.yaml as it is")
-	m.say("  see that all are Ready: kubectl get tokens.%s,clustertokens.%[1]s -A", "gatepass.dev")
-	m.say("  delete the old objects: kubectl delete tokens.%s,apps.%[1]s -A --all && kubectl delete clustertokens.%[1]s --all", oldGroup)
-	m.say("the way back is: gatepass migrate github-token-manager --undo")
+	m.print("  give gatepass-operator the Secret gtm-config at /config: it reads gtm.yaml as it is")
+	m.print("  see that all are Ready: kubectl get tokens.%s,clustertokens.%[1]s -A", "gatepass.dev")
+	m.print("  delete the old objects: kubectl delete tokens.%s,apps.%[1]s -A --all && kubectl delete clustertokens.%[1]s --all", oldGroup)
+	m.print("the way back is: gatepass migrate github-token-manager --undo")
 	if left > 0 {
 		return usererr.New("migrate", fmt.Sprintf("%d of %d objects are not moved", left, len(objects)), "do what is said above of each, and run it again")
 	}
@@ -231,6 +231,6 @@ func (m *Move) patch(ctx context.Context, resource schema.GroupVersionResource, 
 	if err != nil {
 		return err
 	}
-	_, err = m.in(resource, u.GetNamespace()).Patch(ctx, u.GetName(), types.MergePatchType, text, metav1.PatchOptions{FieldManager: fieldManager})
+	_, err = m.resource(resource, u.GetNamespace()).Patch(ctx, u.GetName(), types.MergePatchType, text, metav1.PatchOptions{FieldManager: fieldManager})
 	return err
 }

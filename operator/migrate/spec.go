@@ -15,7 +15,7 @@ func (r *rewriter) repositories(spec *yaml.Node) {
 	names, ids := field(spec, "repositories"), field(spec, "repositoryIDs")
 	switch {
 	case isEmpty(names) && isEmpty(ids):
-		say(spec, "allRepositories", "repositories", "repositoryIDs")
+		setTrue(spec, "allRepositories", "repositories", "repositoryIDs")
 		r.note("it named no repositories, which meant every one of the installation: allRepositories: true says so")
 		return
 	case !isEmpty(names) && !isEmpty(ids):
@@ -66,7 +66,7 @@ func (r *rewriter) permissions(spec *yaml.Node) {
 		}
 	}
 	if isEmpty(permissions) {
-		say(spec, "allPermissions", "permissions")
+		setTrue(spec, "allPermissions", "permissions")
 		r.note("it named no permissions, which meant every one of the App: allPermissions: true says so, and no TenantPolicy allows it: write what the token is for")
 	}
 }
@@ -124,9 +124,9 @@ func (r *rewriter) without(secret *yaml.Node, name string, node *yaml.Node, pref
 	dropEmpty(secret, name)
 }
 
-// say sets a field to true. It takes the place and the comments of the first of others
+// setTrue sets a field to true. It takes the place and the comments of the first of others
 // that exists; the others are removed.
-func say(spec *yaml.Node, name string, others ...string) {
+func setTrue(spec *yaml.Node, name string, others ...string) {
 	value := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"}
 	isPlaced := false
 	for _, other := range others {

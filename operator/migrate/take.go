@@ -18,16 +18,16 @@ import (
 // tries is how often a Secret is reread after another writer changed it.
 const tries = 10
 
-// take makes the new object the controller of the Secret. Owner, labels and annotation
+// takeOver makes the new object the controller of the Secret. Owner, labels and annotation
 // change in one write: a delivery tool would delete a Secret that has its tracking
 // label but no owner.
-func (m *Move) take(ctx context.Context, o *object) {
+func (m *Move) takeOver(ctx context.Context, o *object) {
 	namespace, name := target(o.old)
 	what := "Secret " + namespace + "/" + name
 	for range tries {
-		live, err := m.in(secrets, namespace).Get(ctx, name, metav1.GetOptions{})
+		live, err := m.resource(secrets, namespace).Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			m.say("%s: %s is not there, gatepass-operator makes it", o, what)
+			m.print("%s: %s is not there, gatepass-operator makes it", o, what)
 			return
 		}
 		if err != nil {
@@ -36,14 +36,14 @@ func (m *Move) take(ctx context.Context, o *object) {
 		}
 		switch controller := metav1.GetControllerOf(live); {
 		case controller != nil && controller.UID == o.new.GetUID():
-			m.say("%s: %s is taken over already", o, what)
+			m.print("%s: %s is taken over already", o, what)
 			return
 		case controller == nil || controller.UID != o.old.GetUID():
 			o.problem = usererr.New("take over "+what, "it does not belong to the old object", "delete it, or write another secret.name")
 			return
 		}
 		err = m.patch(ctx, secrets, live, map[string]any{
-			"ownerReferences": swapped(live, o.old.GetUID(), reference(o.kind, newVersion, o.new)),
+			"ownerReferences": replaceOwner(live, o.old.GetUID(), reference(o.kind, newVersion, o.new)),
 			"annotations":     map[string]any{v1.AnnotationAdopt: key(o.new)},
 			"labels":          takenLabels(o),
 		})
@@ -54,7 +54,7 @@ func (m *Move) take(ctx context.Context, o *object) {
 			o.problem = usererr.Wrap("take over "+what, err, "")
 			return
 		}
-		m.say("%s: %s is taken over", o, what)
+		m.print("%s: %s is taken over", o, what)
 		return
 	}
 	o.problem = usererr.New("take over "+what, "it changes all the time", "stop what writes it, and run this again")
@@ -75,8 +75,8 @@ func reference(k kind, version string, u *unstructured.Unstructured) map[string]
 	return map[string]any{"apiVersion": version, "kind": k.name, "name": u.GetName(), "uid": string(u.GetUID()), "controller": true}
 }
 
-// swapped returns the owners of a Secret with one owner replaced by another.
-func swapped(secret *unstructured.Unstructured, gone types.UID, controller map[string]any) []any {
+// replaceOwner returns the owners of a Secret with one owner replaced by another.
+func replaceOwner(secret *unstructured.Unstructured, gone types.UID, controller map[string]any) []any {
 	owners := []any{controller}
 	list, _, _ := unstructured.NestedSlice(secret.Object, "metadata", "ownerReferences")
 	for _, one := range list {

@@ -25,33 +25,33 @@ const annotationUndo = v1.Group + "/given-back"
 // the old operator has written its own token: gatepass-operator revokes the tokens of a
 // deleted object, and would otherwise revoke the token in use.
 func (m *Move) Undo(ctx context.Context) error {
-	objects, err := m.made(ctx)
+	objects, err := m.movedObjects(ctx)
 	if err != nil {
 		return err
 	}
 	for _, o := range objects {
 		m.restore(ctx, o)
 		if o.problem == nil && o.kind != kindApp && !m.DryRun {
-			m.giveBack(ctx, o)
+			m.giveBackSecret(ctx, o)
 		}
 	}
 	if m.DryRun {
-		m.say("nothing was changed")
+		m.print("nothing was changed")
 		return nil
 	}
-	waiting, err := m.end(ctx, objects)
+	waiting, err := m.finishUndo(ctx, objects)
 	if err != nil {
 		return err
 	}
-	return undone(m, objects, waiting)
+	return undoError(m, objects, waiting)
 }
 
-func undone(m *Move, objects []*object, waiting int) error {
+func undoError(m *Move, objects []*object, waiting int) error {
 	left := 0
 	for _, o := range objects {
 		if o.problem != nil {
 			left++
-			m.sayProblem(o)
+			m.printProblem(o)
 		}
 	}
 	switch {
@@ -60,13 +60,13 @@ func undone(m *Move, objects []*object, waiting int) error {
 	case waiting > 0:
 		return usererr.New("undo", fmt.Sprintf("github-token-manager has not written %d of %d Secrets yet", waiting, len(objects)), "start it, or restart it, and run this again")
 	}
-	m.say("github-token-manager has all its Secrets again")
+	m.print("github-token-manager has all its Secrets again")
 	return nil
 }
 
-// made returns the new objects that Run made or took over, each with its old object.
+// movedObjects returns the new objects that Run made or took over, each with its old object.
 // Apps come last, because Tokens need them until they are deleted.
-func (m *Move) made(ctx context.Context) ([]*object, error) {
+func (m *Move) movedObjects(ctx context.Context) ([]*object, error) {
 	var objects []*object
 	for _, k := range []kind{kindToken, kindClusterToken, kindApp} {
 		news, _, err := m.list(ctx, k.new(), "")
@@ -97,15 +97,15 @@ func (m *Move) restore(ctx context.Context, o *object) {
 	if o.problem != nil {
 		return
 	}
-	api := m.in(o.kind.old(), o.old.GetNamespace())
+	api := m.resource(o.kind.old(), o.old.GetNamespace())
 	live, err := api.Get(ctx, o.old.GetName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		if o.problem = mayRestore(o); o.problem != nil {
 			return
 		}
-		live, err = api.Create(ctx, o.old, metav1.CreateOptions{FieldManager: fieldManager, DryRun: m.dry()})
+		live, err = api.Create(ctx, o.old, metav1.CreateOptions{FieldManager: fieldManager, DryRun: m.dryRun()})
 		if err == nil {
-			m.say("%s: %s", o, m.done("made again in "+oldVersion, "would be made again in "+oldVersion))
+			m.print("%s: %s", o, m.done("made again in "+oldVersion, "would be made again in "+oldVersion))
 		}
 	}
 	if err != nil {
@@ -115,12 +115,12 @@ func (m *Move) restore(ctx context.Context, o *object) {
 	o.old = live
 }
 
-// giveBack makes the old object the controller of the Secret, in one write.
-func (m *Move) giveBack(ctx context.Context, o *object) {
+// giveBackSecret makes the old object the controller of the Secret, in one write.
+func (m *Move) giveBackSecret(ctx context.Context, o *object) {
 	namespace, name := target(o.old)
 	what := "Secret " + namespace + "/" + name
 	for range tries {
-		live, err := m.in(secrets, namespace).Get(ctx, name, metav1.GetOptions{})
+		live, err := m.resource(secrets, namespace).Get(ctx, name, metav1.GetOptions{})
 		controller := controllerOf(live, err)
 		switch {
 		case apierrors.IsNotFound(err):
@@ -134,7 +134,7 @@ func (m *Move) giveBack(ctx context.Context, o *object) {
 			o.problem = usererr.New("give back "+what, "it belongs to another object", "")
 			return
 		}
-		err = m.patch(ctx, secrets, live, m.back(o, live))
+		err = m.patch(ctx, secrets, live, m.oldMetadata(o, live))
 		if apierrors.IsConflict(err) {
 			continue
 		}
@@ -142,7 +142,7 @@ func (m *Move) giveBack(ctx context.Context, o *object) {
 			o.problem = usererr.Wrap("give back "+what, err, "")
 			return
 		}
-		m.say("%s: %s is given back", o, what)
+		m.print("%s: %s is given back", o, what)
 		return
 	}
 	o.problem = usererr.New("give back "+what, "it changes all the time", "stop gatepass-operator, and run this again")
@@ -158,10 +158,10 @@ func controllerOf(u *unstructured.Unstructured, err error) string {
 	return ""
 }
 
-// back returns the metadata of a Secret as github-token-manager writes it. The
+// oldMetadata returns the metadata of a Secret as github-token-manager writes it. The
 // operator's own labels and annotations are removed, so that it no longer takes the
 // Secret for its own.
-func (m *Move) back(o *object, live *unstructured.Unstructured) map[string]any {
+func (m *Move) oldMetadata(o *object, live *unstructured.Unstructured) map[string]any {
 	owner := reference(o.kind, oldVersion, o.old)
 	owner["blockOwnerDeletion"] = true
 	labels, annotations := ownedMarks(live.GetLabels()), ownedMarks(live.GetAnnotations())
@@ -177,7 +177,7 @@ func (m *Move) back(o *object, live *unstructured.Unstructured) map[string]any {
 	if live.GetAnnotations()[v1.AnnotationExpires] != "" {
 		annotations[annotationUndo] = digest(live)
 	}
-	return map[string]any{"ownerReferences": swapped(live, o.new.GetUID(), owner), "labels": labels, "annotations": annotations}
+	return map[string]any{"ownerReferences": replaceOwner(live, o.new.GetUID(), owner), "labels": labels, "annotations": annotations}
 }
 
 // digest returns the SHA-256 of a Secret's data.
@@ -190,20 +190,20 @@ func digest(secret *unstructured.Unstructured) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// end deletes each new object once the old operator has written its token to the
+// finishUndo deletes each new object once the old operator has written its token to the
 // Secret, and returns how many Secrets have none when time is up.
-func (m *Move) end(ctx context.Context, objects []*object) (waiting int, err error) {
+func (m *Move) finishUndo(ctx context.Context, objects []*object) (waiting int, err error) {
 	wait := m.Wait
 	if wait == 0 {
 		wait = 5 * time.Minute
 	}
 	deadline := time.Now().Add(wait)
 	for isSaid := false; ; isSaid = true {
-		if waiting = m.sweep(ctx, objects); waiting == 0 {
+		if waiting = m.deleteUnneeded(ctx, objects); waiting == 0 {
 			return 0, nil
 		}
 		if !isSaid {
-			m.say("start github-token-manager now, or restart it: %d Secrets wait for its tokens", waiting)
+			m.print("start github-token-manager now, or restart it: %d Secrets wait for its tokens", waiting)
 		}
 		if time.Now().After(deadline) {
 			return waiting, nil
@@ -214,9 +214,9 @@ func (m *Move) end(ctx context.Context, objects []*object) (waiting int, err err
 	}
 }
 
-// sweep deletes the new objects that are no longer needed. An App is needed while a
+// deleteUnneeded deletes the new objects that are no longer needed. An App is needed while a
 // Token exists.
-func (m *Move) sweep(ctx context.Context, objects []*object) (waiting int) {
+func (m *Move) deleteUnneeded(ctx context.Context, objects []*object) (waiting int) {
 	for _, o := range objects {
 		switch {
 		case o.problem != nil || o.new == nil:
@@ -230,12 +230,12 @@ func (m *Move) sweep(ctx context.Context, objects []*object) (waiting int) {
 			continue
 		}
 		uid := o.new.GetUID()
-		err := m.in(o.kind.new(), o.new.GetNamespace()).Delete(ctx, o.new.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+		err := m.resource(o.kind.new(), o.new.GetNamespace()).Delete(ctx, o.new.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
 		if err != nil && !apierrors.IsNotFound(err) {
 			o.problem = usererr.Wrap("delete the new object", err, "")
 			continue
 		}
-		m.say("%s: the object of %s is deleted", o, newVersion)
+		m.print("%s: the object of %s is deleted", o, newVersion)
 		o.new = nil
 	}
 	return waiting
@@ -245,7 +245,7 @@ func (m *Move) sweep(ctx context.Context, objects []*object) (waiting int) {
 // new object.
 func (m *Move) isFresh(ctx context.Context, o *object) bool {
 	namespace, name := target(o.old)
-	live, err := m.in(secrets, namespace).Get(ctx, name, metav1.GetOptions{})
+	live, err := m.resource(secrets, namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return true
 	}

@@ -20,17 +20,17 @@ func (p *planner) keep() {
 	if ok && in.NoWrite == nil {
 		p.deliver(newest)
 	}
-	p.clean(newest)
+	p.cleanUp(newest)
 	isDue := !ok || !in.Now.Before(in.refreshAt(newest))
 	if used, works := p.inSecret(); works {
 		p.d.NextRefresh = in.refreshAt(used)
 	}
-	p.say(isDue)
+	p.setReady(isDue)
 	if isDue {
 		p.mint(ok)
 		return
 	}
-	p.again(in.refreshAt(newest))
+	p.planAt(in.refreshAt(newest))
 }
 
 func conflict(target Ref) string {
@@ -68,7 +68,7 @@ func (p *planner) deliver(newest Held) {
 	case works && used.ID == newest.ID:
 		step.Why = "the Secret was changed"
 	case works && p.in.Now.Before(newest.Made.Add(Hold)):
-		p.again(newest.Made.Add(Hold))
+		p.planAt(newest.Made.Add(Hold))
 		if p.in.Secret.Intact {
 			return
 		}
@@ -76,25 +76,25 @@ func (p *planner) deliver(newest Held) {
 	default:
 		step.Why = "a newer token is there"
 	}
-	p.try(step)
+	p.addStep(step)
 }
 
-// clean revokes tokens that are no longer wanted and removes Secrets of former names.
+// cleanUp revokes tokens that are no longer wanted and removes Secrets of former names.
 // It takes nothing away until the Secret holds the newest token.
-func (p *planner) clean(newest Held) {
+func (p *planner) cleanUp(newest Held) {
 	if !p.isDelivered() {
 		return
 	}
 	for _, other := range p.in.Others {
-		p.try(Step{Do: Remove, Secret: other, Why: "the Secret has another name or namespace now"})
+		p.addStep(Step{Do: Remove, Secret: other, Why: "the Secret has another name or namespace now"})
 	}
 	for _, h := range p.live() {
 		switch due := p.revokeAt(h); {
 		case h.ID == newest.ID || due.IsZero():
 		case p.in.Now.Before(due):
-			p.again(due)
+			p.planAt(due)
 		default:
-			p.try(Step{Do: Revoke, Token: h.ID, Why: "another token took its place"})
+			p.addStep(Step{Do: Revoke, Token: h.ID, Why: "another token took its place"})
 		}
 	}
 }
@@ -120,9 +120,9 @@ func (p *planner) mint(hasToken bool) {
 			return
 		}
 	}
-	p.try(Step{Do: Mint, Secret: in.Target, Urgent: p.urgency(), Why: why(hasToken, len(p.live()) > 0)})
+	p.addStep(Step{Do: Mint, Secret: in.Target, Urgent: p.urgency(), Why: why(hasToken, len(p.live()) > 0)})
 	if used, works := p.inSecret(); works && p.urgency() == Changed {
-		p.again(in.endsSoonAt(used)) // if the mint is still queued then, it becomes more urgent
+		p.planAt(in.endsSoonAt(used)) // if the mint is still queued then, it becomes more urgent
 	}
 }
 
@@ -152,7 +152,7 @@ func (p *planner) urgency() Urgency {
 	case !works:
 		return New
 	case !p.in.Now.Before(p.in.endsSoonAt(used)):
-		return Ending
+		return Expiring
 	}
 	return Changed
 }

@@ -44,9 +44,9 @@ type Urgency int
 
 // The urgencies, most urgent first.
 const (
-	Ending  Urgency = iota // the token in the Secret ends soon
-	New                    // the Secret has no token that works
-	Changed                // the token works, and is to be replaced
+	Expiring Urgency = iota // the token in the Secret ends soon
+	New                     // the Secret has no token that works
+	Changed                 // the token works, and is to be replaced
 )
 
 // A Held token is a token that GitHub made for the object, according to its record.
@@ -173,12 +173,12 @@ func Plan(in Input) Decision {
 	p := planner{in: in}
 	switch {
 	case in.Gone:
-		p.takeAway("the object is deleted")
+		p.revokeAll("the object is deleted")
 	case in.Suspended:
-		p.takeAway("the object is suspended")
+		p.revokeAll("the object is suspended")
 		p.d.Ready = Condition{False, v1.ReasonSuspended, suspendMessage}
 	case in.Verdict == Denied:
-		p.takeAway("no policy allows it any more")
+		p.revokeAll("no policy allows it any more")
 		p.d.Ready = Condition{False, v1.ReasonNotPermitted, in.Policy.Message}
 		p.d.Permitted = p.permitted()
 		p.d.Stalled = true
@@ -193,34 +193,34 @@ type planner struct {
 	d  Decision
 }
 
-// again asks for another plan at a time; the earliest time counts.
-func (p *planner) again(at time.Time) {
+// planAt asks for another plan at a time; the earliest time counts.
+func (p *planner) planAt(at time.Time) {
 	if p.d.Again.IsZero() || at.Before(p.d.Again) {
 		p.d.Again = at
 	}
 }
 
-// takeAway revokes every live token, then removes the Secrets, then the record.
-func (p *planner) takeAway(why string) {
+// revokeAll revokes every live token, then removes the Secrets, then the record.
+func (p *planner) revokeAll(why string) {
 	for _, h := range p.live() {
-		p.try(Step{Do: Revoke, Token: h.ID, Why: why})
+		p.addStep(Step{Do: Revoke, Token: h.ID, Why: why})
 	}
 	if p.in.Secret.State == Ours {
-		p.try(Step{Do: Remove, Secret: p.in.Target, Why: why})
+		p.addStep(Step{Do: Remove, Secret: p.in.Target, Why: why})
 	}
 	for _, other := range p.in.Others {
-		p.try(Step{Do: Remove, Secret: other, Why: why})
+		p.addStep(Step{Do: Remove, Secret: other, Why: why})
 	}
 	if len(p.live()) == 0 && p.in.Recorded {
-		p.try(Step{Do: Forget, Why: "no token is alive"})
+		p.addStep(Step{Do: Forget, Why: "no token is alive"})
 	}
 }
 
-// try adds a step, or waits if its action failed a moment ago.
-func (p *planner) try(s Step) bool {
+// addStep adds a step, or waits if its action failed a moment ago.
+func (p *planner) addStep(s Step) bool {
 	until, waits := p.in.waits(s.Do)
 	if waits {
-		p.again(until)
+		p.planAt(until)
 		return false
 	}
 	p.d.Steps = append(p.d.Steps, s)

@@ -25,12 +25,12 @@ func (p *planner) refuse(r Refusal) {
 	p.d.Ready = Condition{False, r.Reason, r.Message}
 	p.d.Stalled = r.Until.IsZero()
 	if !r.Until.IsZero() {
-		p.again(r.Until)
+		p.planAt(r.Until)
 	}
 }
 
-// say sets the condition Ready.
-func (p *planner) say(isDue bool) {
+// setReady sets the condition Ready.
+func (p *planner) setReady(isDue bool) {
 	in := p.in
 	_, works := p.inSecret()
 	switch {

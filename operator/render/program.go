@@ -36,11 +36,11 @@ func (r *renderer) checkProgram(t *template.Template, fields []string) error {
 	if t.Tree == nil {
 		return nil
 	}
-	r.spent.steps += p.list(t.Root, true)
+	r.used.steps += p.list(t.Root, true)
 	if p.err != nil {
 		return p.err
 	}
-	if r.spent.steps > maxSteps {
+	if r.used.steps > maxSteps {
 		return &limitError{fmt.Sprintf("the templates of this Secret take more than %d steps; make them shorter, most of all inside range", maxSteps)}
 	}
 	return nil
@@ -97,7 +97,7 @@ func (p *program) loop(n *parse.RangeNode, atTop bool) int {
 		return 1
 	}
 	p.pipe(n.Pipe, atTop)
-	times := rounds(n.Pipe, atTop)
+	times := iterations(n.Pipe, atTop)
 	if times == 0 {
 		p.refuse("range is over .Repositories or .Permissions, not over %s", shown(n.Pipe))
 		return 1
@@ -108,8 +108,8 @@ func (p *program) loop(n *parse.RangeNode, atTop bool) int {
 	return steps + p.list(n.ElseList, atTop)
 }
 
-// rounds returns how often a range can run, or 0 if it is refused.
-func rounds(pipe *parse.PipeNode, atTop bool) int {
+// iterations returns how often a range can run, or 0 if it is refused.
+func iterations(pipe *parse.PipeNode, atTop bool) int {
 	if len(pipe.Cmds) != 1 || len(pipe.Cmds[0].Args) != 1 {
 		return 0
 	}
@@ -170,8 +170,8 @@ func (p *program) argument(arg parse.Node, atTop bool) int {
 
 func (p *program) function(name string) {
 	ours := []string{"b64enc", "default", "toJson", "urlquery"}
-	if !slices.Contains(ours, name) && !slices.Contains(kept, name) {
-		p.refuse("the function %s is not known; templates have %s", name, strings.Join(append(ours, kept...), ", "))
+	if !slices.Contains(ours, name) && !slices.Contains(allowedFunctions, name) {
+		p.refuse("the function %s is not known; templates have %s", name, strings.Join(append(ours, allowedFunctions...), ", "))
 	}
 }
 

@@ -47,13 +47,13 @@ func Render(shape v1.SecretShape, t Token) (Rendered, error) {
 		return Rendered{}, usererr.New("render a Secret", "there is no token", "")
 	}
 	rendered, err := (&renderer{token: t}).render(shape)
-	return rendered, hide(err, t.Secret())
+	return rendered, hideToken(err, t.Secret())
 }
 
 // Check returns the error that [Render] would return for a token with as many
 // repositories as possible. A permission that the token may lack is not an error.
 func Check(shape v1.SecretShape) error {
-	_, err := (&renderer{token: madeUp(), lenient: true}).render(shape)
+	_, err := (&renderer{token: largestToken(), lenient: true}).render(shape)
 	return err
 }
 
@@ -74,7 +74,7 @@ func Type(shape v1.SecretShape) string {
 type renderer struct {
 	token   Token
 	lenient bool // a missing permission is empty instead of an error
-	spent   spent
+	used    usage
 }
 
 func (r *renderer) render(shape v1.SecretShape) (Rendered, error) {
@@ -131,8 +131,8 @@ func (r *renderer) host() string {
 	return r.token.Host
 }
 
-// madeUp returns the largest token that is possible.
-func madeUp() Token {
+// largestToken returns the largest token that is possible.
+func largestToken() Token {
 	t := credential.NewToken("ghs_"+strings.Repeat("0", 36), time.Unix(0, 0))
 	t.Permissions = map[string]string{"contents": "read", "metadata": "read"}
 	for range maxRepositories {
@@ -141,17 +141,17 @@ func madeUp() Token {
 	return Token{Token: t}
 }
 
-// hide returns err, or an error without a reason if the reason contains the token.
-func hide(err error, token string) error {
-	if err == nil || !holds([]byte(err.Error()), token) {
+// hideToken returns err, or an error without a reason if the reason contains the token.
+func hideToken(err error, token string) error {
+	if err == nil || !containsToken([]byte(err.Error()), token) {
 		return err
 	}
 	return usererr.New("render a Secret", "the reason contains the token and is not shown", "")
 }
 
-// holds reports whether text contains the token, plain or as a template function
+// containsToken reports whether text contains the token, plain or as a template function
 // encodes it.
-func holds(text []byte, token string) bool {
+func containsToken(text []byte, token string) bool {
 	for _, form := range []string{token, url.QueryEscape(token), base64.StdEncoding.EncodeToString([]byte(token))} {
 		if bytes.Contains(text, []byte(form)) {
 			return true

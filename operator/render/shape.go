@@ -13,15 +13,15 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 )
 
-// powerful are the types of Secrets that grant rights in the cluster. They are never
+// forbiddenTypes are the types of Secrets that grant rights in the cluster. They are never
 // written, and no policy can allow them.
-var powerful = []string{"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"}
+var forbiddenTypes = []string{"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"}
 
 // checkShape checks what does not need a token. The CustomResourceDefinition has most
 // of these rules too; this check refuses an object that is older than a rule, or that
 // bypassed the rules.
 func checkShape(shape v1.SecretShape) error {
-	if slices.Contains(powerful, Type(shape)) {
+	if slices.Contains(forbiddenTypes, Type(shape)) {
 		return usererr.New("secret.type", Type(shape)+" gives power in the cluster and cannot be written", "")
 	}
 	for _, conflict := range []struct {
@@ -80,7 +80,7 @@ func checkMetadata(shape v1.SecretShape) error {
 		if problems != nil {
 			return usererr.New(fmt.Sprintf("secret.labels: %q", key), problems[0], "")
 		}
-		if ours(key) || strings.HasPrefix(key, "app.kubernetes.io/") {
+		if isOurKey(key) || strings.HasPrefix(key, "app.kubernetes.io/") {
 			return usererr.New(fmt.Sprintf("secret.labels: %q", key), "labels below gatepass.dev/ and app.kubernetes.io/ are the operator's own", "take another name")
 		}
 	}
@@ -88,15 +88,15 @@ func checkMetadata(shape v1.SecretShape) error {
 		if problems := validation.IsQualifiedName(strings.ToLower(key)); problems != nil {
 			return usererr.New(fmt.Sprintf("secret.annotations: %q", key), problems[0], "")
 		}
-		if ours(key) {
+		if isOurKey(key) {
 			return usererr.New(fmt.Sprintf("secret.annotations: %q", key), "annotations below gatepass.dev/ are the operator's own", "take another name")
 		}
 	}
 	return nil
 }
 
-// ours reports whether a label or annotation belongs to the operator.
-func ours(key string) bool { return strings.HasPrefix(key, v1.Group+"/") }
+// isOurKey reports whether a label or annotation belongs to the operator.
+func isOurKey(key string) bool { return strings.HasPrefix(key, v1.Group+"/") }
 
 // required are the keys that a Secret of a type must have.
 var required = map[string][]string{

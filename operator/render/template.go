@@ -25,8 +25,8 @@ const (
 	maxAnnotations = 128 << 10
 )
 
-// spent is what all templates of one Secret have used up together.
-type spent struct {
+// usage is what all templates of one Secret have used up together.
+type usage struct {
 	steps       int // see maxSteps
 	returned    int // bytes that functions returned, see maxReturned
 	data        int
@@ -71,7 +71,7 @@ func (r *renderer) fill(data map[string][]byte, field string, templates map[stri
 		if _, is := data[key]; is {
 			return usererr.New(name, "the Secret has this key already", "take another key, or write the whole Secret with template")
 		}
-		output := &limited{left: &r.spent.data, limit: maxData, what: "the Secret has more than 1 MiB"}
+		output := &limited{left: &r.used.data, limit: maxData, what: "the Secret has more than 1 MiB"}
 		if err := r.execute(name, string(templates[key]), privateFields, seen, output); err != nil {
 			return err
 		}
@@ -88,11 +88,11 @@ func (r *renderer) annotations(templates map[string]string) (map[string]string, 
 	seen := r.public()
 	for _, key := range slices.Sorted(maps.Keys(templates)) {
 		name := fmt.Sprintf("secret.annotations[%q]", key)
-		output := &limited{left: &r.spent.annotations, limit: maxAnnotations, what: "the annotations have more than 128 KiB"}
+		output := &limited{left: &r.used.annotations, limit: maxAnnotations, what: "the annotations have more than 128 KiB"}
 		if err := r.execute(name, templates[key], publicFields, seen, output); err != nil {
 			return nil, err
 		}
-		if holds(output.text, r.token.Secret()) {
+		if containsToken(output.text, r.token.Secret()) {
 			return nil, usererr.New(name, "an annotation cannot hold the token", "write it into template or extraData")
 		}
 		out[key] = string(output.text)
@@ -159,11 +159,11 @@ func (e *limitError) Error() string { return e.what }
 // grow without limit.
 const maxReturned = 4 << 20
 
-// kept are Go's own functions that templates may call. The others are left out: call
+// allowedFunctions are Go's own functions that templates may call. The others are left out: call
 // runs functions; print, printf and println make texts of any length ("%1000000000d");
 // html and js escape for places where a Secret is never used; slice cuts tokens; and
 // lt, le, gt and ge compare values that have no order.
-var kept = []string{"and", "or", "not", "eq", "ne", "len", "index"}
+var allowedFunctions = []string{"and", "or", "not", "eq", "ne", "len", "index"}
 
 // functions are b64enc, urlquery, toJson and default. The first two join their
 // arguments, as in {{ b64enc .Username ":" .Token }}; no other function joins texts.
@@ -192,7 +192,7 @@ func (r *renderer) functions() template.FuncMap {
 
 // count returns text, or an error if the functions have returned too much.
 func (r *renderer) count(text string) (string, error) {
-	if r.spent.returned += len(text); r.spent.returned > maxReturned {
+	if r.used.returned += len(text); r.used.returned > maxReturned {
 		return "", &limitError{"its functions return more than 4 MiB"}
 	}
 	return text, nil

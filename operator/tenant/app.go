@@ -54,7 +54,7 @@ func (p *Policies) checkKey(what, key string, in Namespace) error {
 			switch {
 			case !one.selects(in):
 			case one.broken != "":
-				denied.Reasons = append(denied.Reasons, one.title()+one.unreadable())
+				denied.Reasons = append(denied.Reasons, one.title()+one.brokenProblem())
 			case one.keys[key]:
 				return nil
 			default:

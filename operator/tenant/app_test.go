@@ -94,13 +94,13 @@ func TestMistakesOfTheSecondSystem(t *testing.T) {
 		},
 		"a file of the operator as key": {[]v1.TenantPolicy{team()}, signs("file", "/config/key.pem"), "is not known"},
 		"a bare Token": {nil, func(p *tenant.Policies) error {
-			return p.Check(ask(func(a *tenant.Ask) { a.Access = v1.Access{} }))
+			return p.Check(ask(func(a *tenant.Request) { a.Access = v1.Access{} }))
 		}, "it asks for no repositories"},
 		"every permission and repository": {[]v1.TenantPolicy{team(allows("*"))}, func(p *tenant.Policies) error {
-			return p.Check(ask(func(a *tenant.Ask) { a.Access = everything }))
+			return p.Check(ask(func(a *tenant.Request) { a.Access = everything }))
 		}, "no policy allows allPermissions"},
 		"any installation": {[]v1.TenantPolicy{team(allows("*"))}, func(p *tenant.Policies) error {
-			return p.Check(ask(owner("somebody-else"), func(a *tenant.Ask) { a.Access.InstallationID = 99 }))
+			return p.Check(ask(owner("somebody-else"), func(a *tenant.Request) { a.Access.InstallationID = 99 }))
 		}, "owners does not have somebody-else"},
 		"the operator's App from any namespace": {nil, func(p *tenant.Policies) error { return p.Check(ask(in("team-b"))) }, "no TenantPolicy selects namespace team-b"},
 	} {

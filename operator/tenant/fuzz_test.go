@@ -25,7 +25,7 @@ func FuzzCheck(f *testing.F) {
 		if two {
 			list = append(list, team(allows("zeta/one")))
 		}
-		a := ask(repositories(strings.Fields(asked)...), func(a *tenant.Ask) {
+		a := ask(repositories(strings.Fields(asked)...), func(a *tenant.Request) {
 			a.Owner, a.Access.AllRepositories, a.Access.Permissions = owner, all, levels(permissions)
 		})
 		err := tenant.Compile(list).Check(a)
@@ -58,7 +58,7 @@ func FuzzCheck(f *testing.F) {
 
 // naiveOutside says what of a no policy has in its text, by a plain comparison of
 // every name with every entry.
-func naiveOutside(list []v1.TenantPolicy, a tenant.Ask) string {
+func naiveOutside(list []v1.TenantPolicy, a tenant.Request) string {
 	has := func(pick func(v1.TenantPolicySpec) []string, names ...string) bool {
 		for _, policy := range list {
 			for _, entry := range pick(policy.Spec) {

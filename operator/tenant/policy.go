@@ -68,9 +68,9 @@ func (p policy) title() string { return "TenantPolicy " + p.name + ": " }
 
 // problems returns the reasons why p does not allow a. No reasons means that p allows
 // it.
-func (p policy) problems(a Ask) []string {
+func (p policy) problems(a Request) []string {
 	if p.broken != "" {
-		return []string{p.unreadable()}
+		return []string{p.brokenProblem()}
 	}
 	all := []string{p.appProblem(a.App)}
 	if a.Owner != "" {
@@ -80,7 +80,7 @@ func (p policy) problems(a Ask) []string {
 	return slices.DeleteFunc(all, func(problem string) bool { return problem == "" })
 }
 
-func (p policy) unreadable() string {
+func (p policy) brokenProblem() string {
 	return "its selector cannot be read (" + p.broken + "), so it allows nothing"
 }
 

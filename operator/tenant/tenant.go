@@ -59,9 +59,9 @@ func (a App) String() string {
 	return a.Namespace + "/" + a.Name
 }
 
-// An Ask is everything that one Token or ClusterToken asks for. The zero value is
+// A Request is everything that one Token or ClusterToken asks for. The zero value is
 // refused.
-type Ask struct {
+type Request struct {
 	Kind      string    // KindToken or KindClusterToken
 	Namespace Namespace // the Token's namespace, or the one that the ClusterToken writes to
 	App       App
@@ -78,7 +78,7 @@ type Ask struct {
 // Check returns nil if one policy that selects the namespace allows all of a. If no
 // policy selects it, Check returns nil only for an App of that namespace with provider:
 // secret. Every other error is a [*Denied].
-func (p *Policies) Check(a Ask) error {
+func (p *Policies) Check(a Request) error {
 	what := fmt.Sprintf("this %s for namespace %s is not allowed", a.Kind, a.Namespace.Name)
 	if why, do := a.malformed(); why != "" {
 		return &Denied{What: what, Reasons: []string{why}, Do: do}
@@ -98,7 +98,7 @@ func (p *Policies) Check(a Ask) error {
 }
 
 // selecting returns the policies that select a's namespace.
-func (p *Policies) selecting(a Ask) []policy {
+func (p *Policies) selecting(a Request) []policy {
 	if p == nil {
 		return nil
 	}
@@ -114,7 +114,7 @@ func (p *Policies) selecting(a Ask) []policy {
 
 // malformed returns why no policy can allow a, and what to do about it. To GitHub, an
 // absent list would mean everything.
-func (a Ask) malformed() (why, do string) {
+func (a Request) malformed() (why, do string) {
 	access := a.Access
 	switch {
 	case a.Kind != KindToken && a.Kind != KindClusterToken:
@@ -140,7 +140,7 @@ func (a Ask) malformed() (why, do string) {
 }
 
 // withoutPolicy decides for a namespace that no policy selects.
-func withoutPolicy(what string, a Ask) error {
+func withoutPolicy(what string, a Request) error {
 	scope := fmt.Sprintf("no TenantPolicy selects namespace %s", a.Namespace.Name)
 	if a.Kind == KindClusterToken {
 		scope = fmt.Sprintf("no TenantPolicy has namespace %s in targetNamespaces", a.Namespace.Name)

@@ -33,8 +33,8 @@ func team(changes ...func(*v1.TenantPolicySpec)) v1.TenantPolicy {
 }
 
 // ask is what a Token of team-a asks for.
-func ask(changes ...func(*tenant.Ask)) tenant.Ask {
-	asked := tenant.Ask{
+func ask(changes ...func(*tenant.Request)) tenant.Request {
+	asked := tenant.Request{
 		Kind:      tenant.KindToken,
 		Namespace: tenant.Namespace{Name: "team-a"},
 		App:       tenant.App{Default: true},
@@ -51,33 +51,35 @@ func ask(changes ...func(*tenant.Ask)) tenant.Ask {
 	return asked
 }
 
-func repositories(names ...string) func(*tenant.Ask) {
-	return func(a *tenant.Ask) { a.Access.Repositories = names }
+func repositories(names ...string) func(*tenant.Request) {
+	return func(a *tenant.Request) { a.Access.Repositories = names }
 }
 
-func ids(ids ...int64) func(*tenant.Ask) {
-	return func(a *tenant.Ask) { a.Access.Repositories, a.Access.RepositoryIDs = nil, ids }
+func ids(ids ...int64) func(*tenant.Request) {
+	return func(a *tenant.Request) { a.Access.Repositories, a.Access.RepositoryIDs = nil, ids }
 }
 
-func allRepositories(a *tenant.Ask) { a.Access.Repositories, a.Access.AllRepositories = nil, true }
+func allRepositories(a *tenant.Request) { a.Access.Repositories, a.Access.AllRepositories = nil, true }
 
-func permission(name string, level v1.PermissionLevel) func(*tenant.Ask) {
-	return func(a *tenant.Ask) { a.Access.Permissions = map[string]v1.PermissionLevel{name: level} }
+func permission(name string, level v1.PermissionLevel) func(*tenant.Request) {
+	return func(a *tenant.Request) { a.Access.Permissions = map[string]v1.PermissionLevel{name: level} }
 }
 
-func owner(name string) func(*tenant.Ask) { return func(a *tenant.Ask) { a.Owner = name } }
+func owner(name string) func(*tenant.Request) { return func(a *tenant.Request) { a.Owner = name } }
 
-func app(namespace, name string, provider v1.Provider) func(*tenant.Ask) {
-	return func(a *tenant.Ask) { a.App = tenant.App{Namespace: namespace, Name: name, Provider: provider} }
+func app(namespace, name string, provider v1.Provider) func(*tenant.Request) {
+	return func(a *tenant.Request) { a.App = tenant.App{Namespace: namespace, Name: name, Provider: provider} }
 }
 
-func secretType(name string) func(*tenant.Ask) { return func(a *tenant.Ask) { a.SecretType = name } }
-
-func in(namespace string) func(*tenant.Ask) {
-	return func(a *tenant.Ask) { a.Namespace.Name = namespace }
+func secretType(name string) func(*tenant.Request) {
+	return func(a *tenant.Request) { a.SecretType = name }
 }
 
-func clusterToken(a *tenant.Ask) { a.Kind = tenant.KindClusterToken }
+func in(namespace string) func(*tenant.Request) {
+	return func(a *tenant.Request) { a.Namespace.Name = namespace }
+}
+
+func clusterToken(a *tenant.Request) { a.Kind = tenant.KindClusterToken }
 
 func allows(patterns ...string) func(*v1.TenantPolicySpec) {
 	return func(s *v1.TenantPolicySpec) { s.Repositories = patterns }
@@ -87,7 +89,7 @@ func TestOnePolicy(t *testing.T) {
 	const allowed = ""
 	for what, row := range map[string]struct {
 		policy v1.TenantPolicy
-		ask    tenant.Ask
+		ask    tenant.Request
 		denied string // a part of the message
 	}{
 		"what the policy lists":                  {team(), ask(), allowed},
@@ -103,7 +105,7 @@ func TestOnePolicy(t *testing.T) {
 		"a repository of a whole owner":          {team(allows("acme/*")), ask(repositories("new")), allowed},
 		"any owner":                              {team(allows("*"), func(s *v1.TenantPolicySpec) { s.Owners = []string{"*"} }), ask(owner("zeta")), allowed},
 		"a ClusterToken for a target":            {team(), ask(clusterToken), allowed},
-		"an owner that is found before the mint": {team(), ask(owner(""), func(a *tenant.Ask) { a.OwnerUnknown = true }), allowed},
+		"an owner that is found before the mint": {team(), ask(owner(""), func(a *tenant.Request) { a.OwnerUnknown = true }), allowed},
 
 		"another owner":                         {team(allows("*")), ask(owner("zeta")), "owners does not have zeta"},
 		"an owner that begins the same":         {team(allows("*")), ask(owner("acme-labs")), "owners does not have acme-labs"},
@@ -115,10 +117,10 @@ func TestOnePolicy(t *testing.T) {
 		"a repository that begins the same":     {team(), ask(repositories("api-internal")), "does not have acme/api-internal"},
 		"a repository called *":                 {team(allows("acme/*")), ask(repositories("*")), "does not have acme/*"},
 		"a repository of another owner":         {team(allows("*")), ask(repositories("../zeta/api")), "does not have"},
-		"a whole owner's name as a prefix":      {team(allows("acme/*")), ask(owner("acme-labs"), func(*tenant.Ask) {}), "owners does not have"},
+		"a whole owner's name as a prefix":      {team(allows("acme/*")), ask(owner("acme-labs"), func(*tenant.Request) {}), "owners does not have"},
 		"ids where repositories are named":      {team(), ask(ids(1)), "does not have acme/*, which repositoryIDs needs"},
 		"every repository where some are named": {team(), ask(allRepositories), "does not have acme/*, which allRepositories needs"},
-		"ids beside allowed names":              {team(), ask(func(a *tenant.Ask) { a.Access.RepositoryIDs = []int64{7} }), "which repositoryIDs needs"},
+		"ids beside allowed names":              {team(), ask(func(a *tenant.Request) { a.Access.RepositoryIDs = []int64{7} }), "which repositoryIDs needs"},
 		"a permission above the policy's":       {team(), ask(permission("metadata", "write")), "permissions does not have metadata: write"},
 		"a permission that is not listed":       {team(), ask(permission("administration", "read")), "permissions does not have administration: read"},
 		"a level that does not exist":           {team(), ask(permission("contents", "owner")), "contents: owner"},
@@ -127,7 +129,7 @@ func TestOnePolicy(t *testing.T) {
 			team(func(s *v1.TenantPolicySpec) { s.Permissions["contents"] = "all" }),
 			ask(), "permissions does not have contents: read",
 		},
-		"every permission":                    {team(), ask(func(a *tenant.Ask) { a.Access.AllPermissions = true }), "no policy allows allPermissions"},
+		"every permission":                    {team(), ask(func(a *tenant.Request) { a.Access.AllPermissions = true }), "no policy allows allPermissions"},
 		"an App that is not listed":           {team(), ask(app("shared", "other", v1.ProviderSecret)), "apps does not have shared/other"},
 		"an App of a namespace called *":      {team(), ask(app("shared", "*", v1.ProviderSecret)), "it names no App"},
 		"an App of the namespace default":     {team(), ask(app("default", "x", v1.ProviderSecret)), "apps does not have default/x"},
@@ -137,11 +139,11 @@ func TestOnePolicy(t *testing.T) {
 		"a type that Kubernetes may yet make": {team(types("kubernetes.io/new")), ask(secretType("kubernetes.io/new")), "gives power in the cluster"},
 
 		"no repositories":                         {team(allows("*")), ask(repositories()), "it asks for no repositories"},
-		"no permissions":                          {team(), ask(func(a *tenant.Ask) { a.Access.Permissions = nil }), "it asks for no permissions"},
+		"no permissions":                          {team(), ask(func(a *tenant.Request) { a.Access.Permissions = nil }), "it asks for no permissions"},
 		"no owner":                                {team(), ask(owner("")), "the account of the installation is not known"},
 		"no type":                                 {team(), ask(secretType("")), "the Secret has no type"},
-		"another kind":                            {team(), ask(func(a *tenant.Ask) { a.Kind = "App" }), "only a Token and a ClusterToken"},
-		"an unknown owner and a wrong App":        {team(), ask(owner(""), app("x", "y", v1.ProviderSecret), func(a *tenant.Ask) { a.OwnerUnknown = true }), "apps does not have x/y"},
+		"another kind":                            {team(), ask(func(a *tenant.Request) { a.Kind = "App" }), "only a Token and a ClusterToken"},
+		"an unknown owner and a wrong App":        {team(), ask(owner(""), app("x", "y", v1.ProviderSecret), func(a *tenant.Request) { a.OwnerUnknown = true }), "apps does not have x/y"},
 		"a ClusterToken for another target":       {team(), ask(clusterToken, in("team-b")), "no TenantPolicy has namespace team-b in targetNamespaces"},
 		"a Token that is only a target":           {team(func(s *v1.TenantPolicySpec) { s.TargetNamespaces = []string{"team-b"} }), ask(in("team-b")), "no TenantPolicy selects namespace team-b"},
 		"a ClusterToken of a selected, no target": {team(func(s *v1.TenantPolicySpec) { s.TargetNamespaces = nil }), ask(clusterToken), "in targetNamespaces"},
@@ -204,7 +206,7 @@ func TestTwoPoliciesDoNotAddUp(t *testing.T) {
 func TestWithoutPolicy(t *testing.T) {
 	own := app("team-a", "own", v1.ProviderSecret)
 	for what, row := range map[string]struct {
-		ask    tenant.Ask
+		ask    tenant.Request
 		denied string
 	}{
 		"an App of the namespace":               {ask(own), ""},
@@ -212,14 +214,14 @@ func TestWithoutPolicy(t *testing.T) {
 		"a ClusterToken, App of the target":     {ask(own, clusterToken), ""},
 		"docker's type":                         {ask(own, secretType("kubernetes.io/dockerconfigjson")), ""},
 		"the operator's App":                    {ask(), "without one only an App of that namespace with provider: secret"},
-		"the operator's App, as if it were own": {ask(own, func(a *tenant.Ask) { a.App.Default = true }), "provider: secret"},
+		"the operator's App, as if it were own": {ask(own, func(a *tenant.Request) { a.App.Default = true }), "provider: secret"},
 		"an App of another namespace":           {ask(app("team-b", "own", v1.ProviderSecret)), "lists the App team-b/own"},
 		"an App with the operator's identity":   {ask(app("team-a", "own", v1.ProviderAWS)), "provider: secret"},
 		"an App whose provider is not known":    {ask(app("team-a", "own", "")), "provider: secret"},
 		"a ClusterToken with the operator's":    {ask(clusterToken), "in targetNamespaces"},
 		"a type that needs a policy":            {ask(own, secretType("kubernetes.io/tls")), "a Secret of type kubernetes.io/tls needs one"},
 		"a type of power":                       {ask(own, secretType("kubernetes.io/service-account-token")), "gives power"},
-		"nothing at all":                        {tenant.Ask{}, "is not allowed"},
+		"nothing at all":                        {tenant.Request{}, "is not allowed"},
 		"an own App, and repositories unsaid":   {ask(own, repositories()), "it asks for no repositories"},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -241,13 +243,13 @@ func TestSelector(t *testing.T) {
 	selector := func(s metav1.LabelSelector) func(*v1.TenantPolicySpec) {
 		return func(spec *v1.TenantPolicySpec) { spec.Namespaces = v1.NamespaceSelection{Selector: &s} }
 	}
-	labelled := func(labels map[string]string) func(*tenant.Ask) {
-		return func(a *tenant.Ask) { a.Namespace.Labels = labels }
+	labelled := func(labels map[string]string) func(*tenant.Request) {
+		return func(a *tenant.Request) { a.Namespace.Labels = labels }
 	}
 	wanted := metav1.LabelSelector{MatchLabels: map[string]string{"team": "a"}}
 	for what, row := range map[string]struct {
 		policy v1.TenantPolicy
-		ask    tenant.Ask
+		ask    tenant.Request
 		denied string
 	}{
 		"a label that matches":         {team(selector(wanted)), ask(labelled(map[string]string{"team": "a"})), ""},

@@ -15,20 +15,20 @@ import (
 	"time"
 )
 
-// A pace says how long authorities live and when they are replaced. The durations count
+// A timing says how long authorities live and when they are replaced. The durations count
 // from the creation of an authority.
-type pace struct {
-	life    time.Duration // lifetime of an authority and of the certificates that it signs
-	renew   time.Duration // a successor is made this long before the authority expires
-	settle  time.Duration // a successor is trusted this long before it signs
-	overlap time.Duration // an authority is trusted until its successor has this age
-	look    time.Duration // interval between checks of the Secret and the configuration
+type timing struct {
+	life       time.Duration // lifetime of an authority and of the certificates that it signs
+	renew      time.Duration // a successor is made this long before the authority expires
+	settle     time.Duration // a successor is trusted this long before it signs
+	overlap    time.Duration // an authority is trusted until its successor has this age
+	checkEvery time.Duration // interval between checks of the Secret and the configuration
 
-	linger time.Duration // how long the webhook still serves after its context ended
+	drainTime time.Duration // how long the webhook still serves after its context ended
 }
 
-// calm is the pace outside of tests.
-var calm = pace{life: 365 * 24 * time.Hour, renew: 120 * 24 * time.Hour, settle: 5 * time.Minute, overlap: time.Hour, look: 10 * time.Second, linger: 3 * time.Second}
+// defaultTiming is used outside of tests.
+var defaultTiming = timing{life: 365 * 24 * time.Hour, renew: 120 * 24 * time.Hour, settle: 5 * time.Minute, overlap: time.Hour, checkEvery: 10 * time.Second, drainTime: 3 * time.Second}
 
 // backdated is how far a clock may lag behind the clock of the replica that made a
 // certificate.
@@ -43,7 +43,7 @@ type authority struct {
 func (a authority) made() time.Time { return a.certificate.NotBefore.Add(backdated) }
 
 // newAuthority makes an authority that is valid from now.
-func newAuthority(now time.Time, p pace) (authority, error) {
+func newAuthority(now time.Time, p timing) (authority, error) {
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: SecretName}, IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
@@ -97,7 +97,7 @@ func (a authority) issue(host string, now time.Time) (*tls.Certificate, error) {
 type authorities []authority
 
 // current returns the authorities that are trusted at now.
-func (all authorities) current(now time.Time, p pace) authorities {
+func (all authorities) current(now time.Time, p timing) authorities {
 	var kept authorities
 	for i, one := range all {
 		isReplaced := i+1 < len(all) && !now.Before(all[i+1].made().Add(p.overlap))
@@ -109,13 +109,13 @@ func (all authorities) current(now time.Time, p pace) authorities {
 }
 
 // needSuccessor reports whether the newest authority expires soon.
-func (all authorities) needSuccessor(now time.Time, p pace) bool {
+func (all authorities) needSuccessor(now time.Time, p timing) bool {
 	return len(all) == 0 || all[len(all)-1].certificate.NotAfter.Sub(now) < p.renew
 }
 
 // signing returns the newest authority that has settled, or else the oldest. A
 // successor that cannot settle before its predecessor expires signs at once.
-func (all authorities) signing(now time.Time, p pace) authority {
+func (all authorities) signing(now time.Time, p timing) authority {
 	for i := len(all) - 1; i > 0; i-- {
 		settled := all[i].made().Add(p.settle)
 		if !now.Before(settled) || all[i-1].certificate.NotAfter.Before(settled) {

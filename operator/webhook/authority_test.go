@@ -12,7 +12,7 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func authorityAt(t *testing.T, made time.Time) authority {
 	t.Helper()
-	one, err := newAuthority(made, calm)
+	one, err := newAuthority(made, defaultTiming)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,19 +37,19 @@ func TestRotation(t *testing.T) {
 		"half a year old":                {authorities{first}, 180 * day, 1, &first, false},
 		"close to its end":               {authorities{first}, 246 * day, 1, &first, true},
 		"with a successor":               {authorities{first, second}, 246 * day, 2, &first, false},
-		"the successor not settled":      {authorities{first, second}, 246*day + calm.settle - 1, 2, &first, false},
-		"the successor settled":          {authorities{first, second}, 246*day + calm.settle, 2, &second, false},
-		"both are trusted":               {authorities{first, second}, 246*day + calm.overlap - 1, 2, &second, false},
-		"the first is trusted no more":   {authorities{first, second}, 246*day + calm.overlap, 1, &second, false},
+		"the successor not settled":      {authorities{first, second}, 246*day + defaultTiming.settle - 1, 2, &first, false},
+		"the successor settled":          {authorities{first, second}, 246*day + defaultTiming.settle, 2, &second, false},
+		"both are trusted":               {authorities{first, second}, 246*day + defaultTiming.overlap - 1, 2, &second, false},
+		"the first is trusted no more":   {authorities{first, second}, 246*day + defaultTiming.overlap, 1, &second, false},
 		"a successor in the last minute": {authorities{first, late}, 365*day - time.Minute, 2, &late, false},
 		"an operator off for years":      {authorities{first}, 3 * 365 * day, 0, nil, true},
 	} {
 		now := start.Add(row.after)
-		current := row.have.current(now, calm)
-		if len(current) != row.trusted || current.needSuccessor(now, calm) != row.needSuccessor {
-			t.Errorf("%s: %d are trusted and a successor is needed: %v; want %d, %v", what, len(current), current.needSuccessor(now, calm), row.trusted, row.needSuccessor)
+		current := row.have.current(now, defaultTiming)
+		if len(current) != row.trusted || current.needSuccessor(now, defaultTiming) != row.needSuccessor {
+			t.Errorf("%s: %d are trusted and a successor is needed: %v; want %d, %v", what, len(current), current.needSuccessor(now, defaultTiming), row.trusted, row.needSuccessor)
 		}
-		if row.signs != nil && current.signing(now, calm).certificate != row.signs.certificate {
+		if row.signs != nil && current.signing(now, defaultTiming).certificate != row.signs.certificate {
 			t.Errorf("%s: another one signs", what)
 		}
 	}
@@ -57,8 +57,8 @@ func TestRotation(t *testing.T) {
 
 // A replica that still serves the old certificate is trusted, whatever the others do.
 func TestOverlapOutlastsSettling(t *testing.T) {
-	if calm.overlap < calm.settle+3*calm.look || calm.renew < 3*calm.overlap || calm.life < 2*calm.renew {
-		t.Errorf("the times %+v leave no room for a slow replica", calm)
+	if defaultTiming.overlap < defaultTiming.settle+3*defaultTiming.checkEvery || defaultTiming.renew < 3*defaultTiming.overlap || defaultTiming.life < 2*defaultTiming.renew {
+		t.Errorf("the times %+v leave no room for a slow replica", defaultTiming)
 	}
 }
 
@@ -83,7 +83,7 @@ func TestIssue(t *testing.T) {
 		}
 		for what, err := range map[string]error{
 			"another authority": verify(other, host, start), "another name": verify(one, "evil.example", start),
-			"after its end": verify(one, host, start.Add(calm.life+time.Second)),
+			"after its end": verify(one, host, start.Add(defaultTiming.life+time.Second)),
 		} {
 			if err == nil {
 				t.Errorf("%s: it is good for %s", host, what)
@@ -132,7 +132,7 @@ func TestParseAuthorities(t *testing.T) {
 }
 
 func FuzzParseAuthorities(f *testing.F) {
-	one, err := newAuthority(start, calm)
+	one, err := newAuthority(start, defaultTiming)
 	if err != nil {
 		f.Fatal(err)
 	}

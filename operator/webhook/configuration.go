@@ -89,7 +89,7 @@ func (w *Webhook) configure(ctx context.Context, bundle []byte, owners []metav1.
 	}
 	current := &admissionv1.ValidatingWebhookConfiguration{}
 	err = w.options.Client.Get(ctx, client.ObjectKey{Name: Name}, current)
-	if err == nil && isAs(current, wanted) {
+	if err == nil && isApplied(current, wanted) {
 		return nil
 	}
 	if err == nil || apierrors.IsNotFound(err) {
@@ -101,8 +101,8 @@ func (w *Webhook) configure(ctx context.Context, bundle []byte, owners []metav1.
 	return nil
 }
 
-// isAs reports whether wanted was applied and is still complete.
-func isAs(current *admissionv1.ValidatingWebhookConfiguration, wanted *apply.ValidatingWebhookConfigurationApplyConfiguration) bool {
+// isApplied reports whether wanted was applied and is still complete.
+func isApplied(current *admissionv1.ValidatingWebhookConfiguration, wanted *apply.ValidatingWebhookConfigurationApplyConfiguration) bool {
 	text, err := json.Marshal(wanted)
 	if err != nil {
 		return false

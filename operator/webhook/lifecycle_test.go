@@ -22,7 +22,7 @@ import (
 // one replica may still serve the old one.
 func (s suite) testRotation(t *testing.T) {
 	quick := func(w *Webhook) {
-		w.pace = pace{life: 8 * time.Second, renew: 5 * time.Second, settle: time.Second, overlap: 2 * time.Second, look: 100 * time.Millisecond}
+		w.timing = timing{life: 8 * time.Second, renew: 5 * time.Second, settle: time.Second, overlap: 2 * time.Second, checkEvery: 100 * time.Millisecond}
 	}
 	s.secret(t, http.MethodDelete)
 	one := s.start(t, quick).ready(t)
@@ -96,7 +96,7 @@ func (s suite) testAgree(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range replicas {
 		group.Go(func() {
-			w := &Webhook{options: Options{Client: s.operator, Namespace: system}, pace: calm, now: time.Now}
+			w := &Webhook{options: Options{Client: s.operator, Namespace: system}, timing: defaultTiming, now: time.Now}
 			all, err := w.authorities(t.Context(), nil)
 			if err != nil {
 				t.Error(err)

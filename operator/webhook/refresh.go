@@ -33,7 +33,7 @@ func (w *Webhook) refresh(ctx context.Context) error {
 		return err
 	}
 	w.known = all
-	if err := w.serve(all.signing(w.now(), w.pace)); err != nil {
+	if err := w.serve(all.signing(w.now(), w.timing)); err != nil {
 		return err
 	}
 	if err := w.configure(ctx, all.bundle(), owners); err != nil {
@@ -76,9 +76,9 @@ func (w *Webhook) name() (string, error) {
 	return u.Hostname(), nil
 }
 
-// callItself calls the webhook as the API server does: by its name, with the
+// selfTest calls the webhook as the API server does: by its name, with the
 // authorities that the API server was told to trust.
-func (w *Webhook) callItself(ctx context.Context) error {
+func (w *Webhook) selfTest(ctx context.Context) error {
 	w.mu.Lock()
 	trusted := w.trusted
 	w.mu.Unlock()

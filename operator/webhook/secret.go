@@ -49,7 +49,7 @@ func (w *Webhook) tryAuthorities(ctx context.Context, owners []metav1.OwnerRefer
 	var all authorities
 	switch {
 	case isNew:
-		all = w.known.current(now, w.pace)
+		all = w.known.current(now, w.timing)
 	case err != nil:
 		return nil, err
 	default:
@@ -57,9 +57,9 @@ func (w *Webhook) tryAuthorities(ctx context.Context, owners []metav1.OwnerRefer
 			return nil, fmt.Errorf("%w; delete it, and the operator makes a new one", err)
 		}
 	}
-	kept := all.current(now, w.pace)
-	if isNew || kept.needSuccessor(now, w.pace) {
-		one, err := newAuthority(now, w.pace)
+	kept := all.current(now, w.timing)
+	if isNew || kept.needSuccessor(now, w.timing) {
+		one, err := newAuthority(now, w.timing)
 		if err != nil {
 			return nil, err
 		}

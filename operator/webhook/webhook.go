@@ -91,7 +91,7 @@ type Webhook struct {
 	options Options
 	host    string // where the server listens
 	port    int
-	pace    pace
+	timing  timing
 	now     func() time.Time
 
 	known  authorities // found by the latest look; only Start uses it
@@ -113,7 +113,7 @@ func New(o Options) (*Webhook, error) {
 	if err != nil || err2 != nil || port < 1 || port > 65535 {
 		return nil, usererr.New("start the webhook", fmt.Sprintf("%q is no address to listen at", o.BindAddress), "give --webhook-bind-address as :PORT")
 	}
-	w := &Webhook{options: o, host: host, port: port, pace: calm, now: time.Now}
+	w := &Webhook{options: o, host: host, port: port, timing: defaultTiming, now: time.Now}
 	w.problem = errors.New("the webhook has not answered its own call yet")
 	if _, err := w.name(); err != nil {
 		return nil, err
@@ -139,7 +139,7 @@ func (w *Webhook) Start(ctx context.Context) error {
 	server := w.server()
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	context.AfterFunc(ctx, func() { time.AfterFunc(w.pace.linger, stop) })
+	context.AfterFunc(ctx, func() { time.AfterFunc(w.timing.drainTime, stop) })
 	var failed error
 	ended := make(chan struct{})
 	go func() {
@@ -148,9 +148,9 @@ func (w *Webhook) Start(ctx context.Context) error {
 	}()
 	for {
 		if ctx.Err() == nil {
-			w.look(ctx)
+			w.check(ctx)
 		}
-		wait := w.pace.look
+		wait := w.timing.checkEvery
 		if w.Ready(nil) != nil {
 			wait = min(wait, time.Second)
 		}
@@ -173,7 +173,7 @@ func (w *Webhook) server() webhook.Server {
 			c.GetCertificate = w.certificate
 		}},
 	})
-	server.Register(path, &admission.Webhook{Handler: w.judge()})
+	server.Register(path, &admission.Webhook{Handler: w.validator()})
 	return server
 }
 
@@ -187,14 +187,14 @@ func (w *Webhook) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return w.serving, nil
 }
 
-// look updates the certificate and the configuration, and calls the webhook itself. It
+// check updates the certificate and the configuration, and calls the webhook itself. It
 // logs a problem if it is new. A webhook that worked stays ready while the API server
 // is unreachable, because it can still answer from its cache.
-func (w *Webhook) look(ctx context.Context) {
+func (w *Webhook) check(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	failed := w.refresh(limited)
-	called := w.callItself(limited)
+	called := w.selfTest(limited)
 	if ctx.Err() != nil {
 		return
 	}

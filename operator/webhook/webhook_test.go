@@ -125,7 +125,7 @@ func (s suite) start(t *testing.T, change func(*Webhook)) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.pace.look, w.pace.linger = 100*time.Millisecond, 0
+	w.timing.checkEvery, w.timing.drainTime = 100*time.Millisecond, 0
 	if change != nil {
 		change(w)
 	}
@@ -276,7 +276,7 @@ func (s suite) testFailurePolicy(t *testing.T) {
 
 // A pod that is ending still gets calls, until the API server's side knows.
 func (s suite) testLinger(t *testing.T) {
-	w := s.start(t, func(w *Webhook) { w.pace.linger = 2 * time.Second }).ready(t)
+	w := s.start(t, func(w *Webhook) { w.timing.drainTime = 2 * time.Second }).ready(t)
 	s.called(t)
 	began := time.Now()
 	go w.stop()

@@ -17,27 +17,27 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// judge finds the objects whose tokens no policy would permit, so that their Secrets
+// checkPolicies finds the objects whose tokens no policy would permit, so that their Secrets
 // are not taken over: the operator deletes the Secret of such an object. The accounts
 // of installations are unknown here; the operator checks them itself.
-func (m *Move) judge(ctx context.Context, objects []*object) error {
-	j := judge{apps: map[string]v1.App{}, labels: map[string]map[string]string{}}
+func (m *Move) checkPolicies(ctx context.Context, objects []*object) error {
+	j := policyChecker{apps: map[string]v1.App{}, labels: map[string]map[string]string{}}
 	if err := m.readPolicies(ctx, &j); err != nil {
 		return err
 	}
 	for _, o := range objects {
 		if o.kind == kindApp && o.problem == nil {
 			var app v1.App
-			o.problem = into(o, &app)
+			o.problem = decode(o, &app)
 			j.apps[key(o.old)] = app
 		}
 	}
-	var denied []tenant.Ask
+	var denied []tenant.Request
 	for _, o := range objects {
 		if o.kind == kindApp || o.problem != nil {
 			continue
 		}
-		ask, err := j.ask(o)
+		ask, err := j.request(o)
 		if err == nil {
 			err = j.check(ask)
 		}
@@ -46,17 +46,17 @@ func (m *Move) judge(ctx context.Context, objects []*object) error {
 		}
 		o.problem = err
 	}
-	return m.suggest(denied, j.apps)
+	return m.suggestPolicy(denied, j.apps)
 }
 
-// A judge decides by the cluster's policies.
-type judge struct {
+// A policyChecker decides by the cluster's policies.
+type policyChecker struct {
 	policies *tenant.Policies
 	apps     map[string]v1.App
 	labels   map[string]map[string]string // of namespaces
 }
 
-func (m *Move) readPolicies(ctx context.Context, j *judge) error {
+func (m *Move) readPolicies(ctx context.Context, j *policyChecker) error {
 	found, _, err := m.list(ctx, policies, "")
 	if err != nil {
 		return err
@@ -75,8 +75,8 @@ func (m *Move) readPolicies(ctx context.Context, j *judge) error {
 	return err
 }
 
-// into decodes the object as it is or will be.
-func into(o *object, typed any) error {
+// decode decodes the object as it is or will be.
+func decode(o *object, typed any) error {
 	from := o.wanted
 	if o.new != nil {
 		from = o.new
@@ -84,17 +84,17 @@ func into(o *object, typed any) error {
 	return runtime.DefaultUnstructuredConverter.FromUnstructured(from.Object, typed)
 }
 
-// ask returns what an object asks for. It returns an error if the object's Secret
+// request returns what an object asks for. It returns an error if the object's Secret
 // cannot be made.
-func (j *judge) ask(o *object) (tenant.Ask, error) {
-	ask := tenant.Ask{Kind: o.kind.name, OwnerUnknown: true, App: tenant.App{Default: true}}
+func (j *policyChecker) request(o *object) (tenant.Request, error) {
+	ask := tenant.Request{Kind: o.kind.name, OwnerUnknown: true, App: tenant.App{Default: true}}
 	var app v1.AppReference
 	var shape v1.SecretShape
 	namespace := o.old.GetNamespace()
 	switch o.kind {
 	case kindToken:
 		var t v1.Token
-		if err := into(o, &t); err != nil {
+		if err := decode(o, &t); err != nil {
 			return ask, err
 		}
 		ask.Access, ask.Owner, shape = t.Spec.Access, t.Spec.Owner, t.Spec.Secret
@@ -103,7 +103,7 @@ func (j *judge) ask(o *object) (tenant.Ask, error) {
 		}
 	default:
 		var t v1.ClusterToken
-		if err := into(o, &t); err != nil {
+		if err := decode(o, &t); err != nil {
 			return ask, err
 		}
 		ask.Access, ask.Owner, shape, namespace = t.Spec.Access, t.Spec.Owner, t.Spec.Secret.SecretShape, t.Spec.Secret.Namespace
@@ -120,7 +120,7 @@ func (j *judge) ask(o *object) (tenant.Ask, error) {
 }
 
 // check asks the policies, also about the App's key.
-func (j *judge) check(ask tenant.Ask) error {
+func (j *policyChecker) check(ask tenant.Request) error {
 	if err := j.policies.Check(ask); err != nil {
 		return err
 	}
@@ -143,9 +143,9 @@ func target(u *unstructured.Unstructured) (namespace, name string) {
 	return namespace, name
 }
 
-// suggest prints a TenantPolicy that permits what was denied, for a person to review
+// suggestPolicy prints a TenantPolicy that permits what was denied, for a person to review
 // and apply. github-token-manager permitted everything.
-func (m *Move) suggest(denied []tenant.Ask, apps map[string]v1.App) error {
+func (m *Move) suggestPolicy(denied []tenant.Request, apps map[string]v1.App) error {
 	if len(denied) == 0 {
 		return nil
 	}
@@ -158,17 +158,17 @@ func (m *Move) suggest(denied []tenant.Ask, apps map[string]v1.App) error {
 	if err != nil {
 		return err
 	}
-	m.say("# a policy that permits what was permitted before. Make it narrower, most of all owners and")
-	m.say("# repositories, apply it, and run this again. It cannot permit allPermissions.")
+	m.print("# a policy that permits what was permitted before. Make it narrower, most of all owners and")
+	m.print("# repositories, apply it, and run this again. It cannot permit allPermissions.")
 	for line := range strings.Lines(string(text)) {
-		m.say("%s", strings.TrimRight(line, "\n"))
+		m.print("%s", strings.TrimRight(line, "\n"))
 	}
 	return nil
 }
 
 // Policy returns one TenantPolicy that permits everything that asks ask for, except
 // allPermissions.
-func Policy(asks []tenant.Ask, apps map[string]v1.App) v1.TenantPolicy {
+func Policy(asks []tenant.Request, apps map[string]v1.App) v1.TenantPolicy {
 	names, targets, used, keys := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	spec := v1.TenantPolicySpec{Owners: []string{"*"}, Repositories: []string{"*"}, Permissions: map[string]v1.PermissionLevel{}}
 	for _, ask := range asks {

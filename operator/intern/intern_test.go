@@ -1,4 +1,4 @@
-package once
+package intern
 
 import (
 	"fmt"
@@ -9,16 +9,16 @@ import (
 )
 
 func TestEqualValuesAreOne(t *testing.T) {
-	a, b := Texts([]string{"acme/api", "acme/web"}), Texts([]string{"acme/api", "acme/web"})
+	a, b := Strings([]string{"acme/api", "acme/web"}), Strings([]string{"acme/api", "acme/web"})
 	if &a[0] != &b[0] || !slices.Equal(a, []string{"acme/api", "acme/web"}) {
 		t.Errorf("two copies of %q", a)
 	}
 	var levels Maps[string]
-	c, d := levels.One(map[string]string{"contents": "read", "issues": "write"}), levels.One(map[string]string{"issues": "write", "contents": "read"})
+	c, d := levels.Intern(map[string]string{"contents": "read", "issues": "write"}), levels.Intern(map[string]string{"issues": "write", "contents": "read"})
 	if reflect.ValueOf(c).Pointer() != reflect.ValueOf(d).Pointer() || c["issues"] != "write" {
 		t.Errorf("two copies of %v", c)
 	}
-	if one, other := Text(fmt.Sprint("ac", "me")), Text(fmt.Sprint("acm", "e")); unsafe.StringData(one) != unsafe.StringData(other) {
+	if one, other := String(fmt.Sprint("ac", "me")), String(fmt.Sprint("acm", "e")); unsafe.StringData(one) != unsafe.StringData(other) {
 		t.Error("two copies of acme")
 	}
 }
@@ -26,25 +26,25 @@ func TestEqualValuesAreOne(t *testing.T) {
 // What differs is never taken for the other: a repository of another order, a name that
 // holds the text of a level.
 func TestOtherValuesAreOthers(t *testing.T) {
-	if got := Texts([]string{"b", "a"}); !slices.Equal(got, []string{"b", "a"}) {
-		t.Errorf("Texts(b, a) = %q", got)
+	if got := Strings([]string{"b", "a"}); !slices.Equal(got, []string{"b", "a"}) {
+		t.Errorf("Strings(b, a) = %q", got)
 	}
 	var levels Maps[string]
 	for _, m := range []map[string]string{nil, {}, {"a": "b"}, {"a": "c"}, {"ab": ""}, {"a": "", "b": ""}} {
-		if got := levels.One(m); !reflect.DeepEqual(got, m) {
-			t.Errorf("One(%v) = %v", m, got)
+		if got := levels.Intern(m); !reflect.DeepEqual(got, m) {
+			t.Errorf("Intern(%v) = %v", m, got)
 		}
 	}
 }
 
 func TestAPoolIsBounded(t *testing.T) {
 	var p pool[int]
-	for i := range 10 * most {
-		if got := p.one(fmt.Sprint(i), i); got != i {
+	for i := range 10 * maxValues {
+		if got := p.intern(fmt.Sprint(i), i); got != i {
 			t.Fatalf("one(%d) = %d", i, got)
 		}
 	}
-	if len(p.all) > most {
+	if len(p.all) > maxValues {
 		t.Errorf("it keeps %d values", len(p.all))
 	}
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/gatepass/gatepass/operator/tenant"
 )
 
-// A judge answers the API server's admission reviews.
-type judge struct {
+// A validator answers the API server's admission reviews.
+type validator struct {
 	direct, cached client.Reader
 	namespace      string // the operator's namespace
 	github         string
@@ -28,17 +28,17 @@ type judge struct {
 	compiled       tenant.Cache
 }
 
-func (w *Webhook) judge() *judge {
+func (w *Webhook) validator() *validator {
 	o := w.options
-	return &judge{direct: o.Client, cached: o.Reader, namespace: o.Namespace, github: o.GitHubURL, fail: o.Fail}
+	return &validator{direct: o.Client, cached: o.Reader, namespace: o.Namespace, github: o.GitHubURL, fail: o.Fail}
 }
 
 // Handle answers whether an object may be written.
-func (j *judge) Handle(ctx context.Context, r admission.Request) admission.Response {
+func (j *validator) Handle(ctx context.Context, r admission.Request) admission.Response {
 	if r.Operation != admissionapi.Create && r.Operation != admissionapi.Update {
 		return admission.Allowed("")
 	}
-	refused, err := j.decide(ctx, r)
+	refused, err := j.validate(ctx, r)
 	switch {
 	case err != nil && j.fail:
 		return admission.Errored(http.StatusInternalServerError, err)
@@ -50,21 +50,21 @@ func (j *judge) Handle(ctx context.Context, r admission.Request) admission.Respo
 	return admission.Allowed("")
 }
 
-// decide returns why the object is refused, or an error if it cannot decide.
-func (j *judge) decide(ctx context.Context, r admission.Request) (refused, err error) {
+// validate returns why the object is refused, or an error if it cannot decide.
+func (j *validator) validate(ctx context.Context, r admission.Request) (refused, err error) {
 	switch r.Kind.Kind {
 	case "Token":
 		var token v1.Token
 		if err := decode(r, &token); err != nil {
 			return err, nil
 		}
-		return j.token(ctx, tokenAsk(r.Namespace, token.Spec), token.Spec.Secret)
+		return j.token(ctx, tokenRequest(r.Namespace, token.Spec), token.Spec.Secret)
 	case "ClusterToken":
 		var token v1.ClusterToken
 		if err := decode(r, &token); err != nil {
 			return err, nil
 		}
-		return j.token(ctx, clusterTokenAsk(j.namespace, token.Spec), token.Spec.Secret.SecretShape)
+		return j.token(ctx, clusterTokenRequest(j.namespace, token.Spec), token.Spec.Secret.SecretShape)
 	case "App":
 		var app v1.App
 		if err := decode(r, &app); err != nil {
@@ -83,10 +83,10 @@ func decode(r admission.Request, into any) error {
 	return nil
 }
 
-// tokenAsk returns what a Token asks for. The account is known only if the spec names
+// tokenRequest returns what a Token asks for. The account is known only if the spec names
 // it; the account of an installation is looked up before the mint.
-func tokenAsk(namespace string, spec v1.TokenSpec) tenant.Ask {
-	ask := tenant.Ask{
+func tokenRequest(namespace string, spec v1.TokenSpec) tenant.Request {
+	ask := tenant.Request{
 		Kind: tenant.KindToken, Namespace: tenant.Namespace{Name: namespace},
 		App:   tenant.App{Default: spec.AppRef == nil},
 		Owner: spec.Owner, OwnerUnknown: spec.Owner == "",
@@ -98,10 +98,10 @@ func tokenAsk(namespace string, spec v1.TokenSpec) tenant.Ask {
 	return ask
 }
 
-// clusterTokenAsk returns what a ClusterToken asks for. An App without a namespace is
+// clusterTokenRequest returns what a ClusterToken asks for. An App without a namespace is
 // in the operator's namespace.
-func clusterTokenAsk(operator string, spec v1.ClusterTokenSpec) tenant.Ask {
-	ask := tenant.Ask{
+func clusterTokenRequest(operator string, spec v1.ClusterTokenSpec) tenant.Request {
+	ask := tenant.Request{
 		Kind: tenant.KindClusterToken, Namespace: tenant.Namespace{Name: spec.Secret.Namespace},
 		App:   tenant.App{Default: spec.AppRef == nil},
 		Owner: spec.Owner, OwnerUnknown: spec.Owner == "",
@@ -115,7 +115,7 @@ func clusterTokenAsk(operator string, spec v1.ClusterTokenSpec) tenant.Ask {
 
 // token decides about a Token or a ClusterToken. A suspended one asks for nothing, so a
 // user who lost a permission can still suspend it.
-func (j *judge) token(ctx context.Context, ask tenant.Ask, shape v1.SecretShape) (refused, err error) {
+func (j *validator) token(ctx context.Context, ask tenant.Request, shape v1.SecretShape) (refused, err error) {
 	if ask.Access.Suspend {
 		return nil, nil
 	}
@@ -135,19 +135,19 @@ func (j *judge) token(ctx context.Context, ask tenant.Ask, shape v1.SecretShape)
 	return render.Check(shape), nil
 }
 
-func (j *judge) app(ctx context.Context, app v1.App) (refused, err error) {
+func (j *validator) app(ctx context.Context, app v1.App) (refused, err error) {
 	policies, err := j.policies(ctx)
 	if err != nil {
 		return nil, err
 	}
-	in, err := j.labelled(ctx, app.Namespace)
+	in, err := j.namespaceLabels(ctx, app.Namespace)
 	if err != nil {
 		return nil, err
 	}
 	return policies.CheckApp(app, in, j.github), nil
 }
 
-func (j *judge) policies(ctx context.Context) (*tenant.Policies, error) {
+func (j *validator) policies(ctx context.Context) (*tenant.Policies, error) {
 	var list v1.TenantPolicyList
 	if err := j.cached.List(ctx, &list); err != nil {
 		return nil, usererr.Wrap("read the TenantPolicies", err, "")
@@ -158,16 +158,16 @@ func (j *judge) policies(ctx context.Context) (*tenant.Policies, error) {
 
 // namespaceOf returns the namespace that policies select by. A ClusterToken's target is
 // selected by its name only, because it may not exist yet.
-func (j *judge) namespaceOf(ctx context.Context, ask tenant.Ask) (tenant.Namespace, error) {
+func (j *validator) namespaceOf(ctx context.Context, ask tenant.Request) (tenant.Namespace, error) {
 	if ask.Kind == tenant.KindClusterToken {
 		return ask.Namespace, nil
 	}
-	return j.labelled(ctx, ask.Namespace.Name)
+	return j.namespaceLabels(ctx, ask.Namespace.Name)
 }
 
-// labelled reads a namespace's labels, as metadata only, to share the cache of the
+// namespaceLabels reads a namespace's labels, as metadata only, to share the cache of the
 // controllers. A namespace that is not in the cache yet is read from the API server.
-func (j *judge) labelled(ctx context.Context, name string) (tenant.Namespace, error) {
+func (j *validator) namespaceLabels(ctx context.Context, name string) (tenant.Namespace, error) {
 	var found metav1.PartialObjectMetadata
 	found.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	err := j.cached.Get(ctx, client.ObjectKey{Name: name}, &found)
@@ -182,7 +182,7 @@ func (j *judge) labelled(ctx context.Context, name string) (tenant.Namespace, er
 
 // provider returns the provider of an App. An App that does not exist yet may follow in
 // the same change; it is checked then, and again before a mint.
-func (j *judge) provider(ctx context.Context, app tenant.App) (v1.Provider, error) {
+func (j *validator) provider(ctx context.Context, app tenant.App) (v1.Provider, error) {
 	if app.Default {
 		return "", nil
 	}
