@@ -17,17 +17,20 @@ import (
 	"github.com/gatepass/gatepass/internal/version"
 )
 
-// nearEnd is the remaining lifetime below which the doctor warns about a new token.
-const nearEnd = 5 * time.Minute
+// minLifetime is the remaining lifetime below which the doctor warns about a new token.
+const minLifetime = 5 * time.Minute
 
-// lookAtAgent checks where the agent lives and whether one runs, and asks it for a
+// An agentCheck checks the agent, and asks it for a token.
+type agentCheck struct{ *setup }
+
+// check checks where the agent lives and whether one runs, and asks it for a
 // token as git would.
-func (c *chart) lookAtAgent(ctx context.Context) []Finding {
+func (c agentCheck) check(ctx context.Context) []Finding {
 	if c.workspace == nil {
 		return nil // reported already
 	}
 	deadline := time.Now().Add(remaining(ctx))
-	found := append(c.lookAtRuntime(), c.lookAtProgram(ctx)...)
+	found := append(c.checkRuntimeDir(), c.checkProgram(ctx)...)
 	before, running, err := c.state(deadline)
 	switch {
 	case err != nil:
@@ -39,7 +42,7 @@ func (c *chart) lookAtAgent(ctx context.Context) []Finding {
 	default:
 		found = append(found, Finding{Level: OK, Text: "no agent runs; one is started when a token is needed"})
 	}
-	found = append(found, c.lookAtToken(deadline)...)
+	found = append(found, c.checkToken(deadline)...)
 	if after, running, err := c.state(deadline); err == nil && running && after.Warning != "" {
 		why, mend := split(after.Warning, "see gatepass agent status")
 		found = append(found, Finding{Level: Warning, Text: why, Mend: mend})
@@ -47,9 +50,9 @@ func (c *chart) lookAtAgent(ctx context.Context) []Finding {
 	return found
 }
 
-// lookAtProgram reports which agent program would be started. If there is none, the
+// checkProgram reports which agent program would be started. If there is none, the
 // request for a token reports that.
-func (c *chart) lookAtProgram(ctx context.Context) []Finding {
+func (c agentCheck) checkProgram(ctx context.Context) []Finding {
 	path, installed, err := AgentProgram(ctx, c.Getenv)
 	switch {
 	case err != nil:
@@ -84,8 +87,8 @@ func split(line, otherwise string) (why, mend string) {
 	return line, otherwise
 }
 
-// lookAtRuntime checks the directory of the socket.
-func (c *chart) lookAtRuntime() []Finding {
+// checkRuntimeDir checks the directory of the socket.
+func (c agentCheck) checkRuntimeDir() []Finding {
 	place, err := agent.Locate(c.path, c.Getenv)
 	if err != nil {
 		return []Finding{{
@@ -103,13 +106,13 @@ func (c *chart) lookAtRuntime() []Finding {
 	return nil
 }
 
-func (c *chart) state(deadline time.Time) (s agent.State, running bool, err error) {
+func (c agentCheck) state(deadline time.Time) (s agent.State, running bool, err error) {
 	reply, running, err := agent.AskRunning(agent.Call{Operation: agent.Status, Config: c.path}, c.Getenv, deadline)
 	if err != nil || !running {
 		return s, false, err
 	}
 	if reply.Exit != 0 {
-		return s, true, errors.New(complaint(reply))
+		return s, true, errors.New(errorText(reply))
 	}
 	if err := json.Unmarshal(reply.Stdout, &s); err != nil {
 		return s, true, errors.New("it is of another version")
@@ -117,44 +120,44 @@ func (c *chart) state(deadline time.Time) (s agent.State, running bool, err erro
 	return s, true, nil
 }
 
-// lookAtToken asks for a token as git does, and shows its hash.
-func (c *chart) lookAtToken(deadline time.Time) []Finding {
+// checkToken asks for a token as git does, and shows its hash.
+func (c agentCheck) checkToken(deadline time.Time) []Finding {
 	if !c.gateway.IsZero() {
-		return c.lookAtSession(deadline)
+		return c.checkSession(deadline)
 	}
-	t := c.subject()
+	t := c.testRepository()
 	if t.Path == "" && c.needsPaths() {
 		return []Finding{{Level: OK, Text: "no token was asked for: the workspace file names no single repository; run gatepass doctor in a clone to try one"}}
 	}
 	what := "a token for https://" + strings.TrimSuffix(t.Host+"/"+t.Path, "/")
-	return c.judgeAnswer(what, agent.Get, string(request(t)), deadline)
+	return c.tryCall(what, agent.Get, string(request(t)), deadline)
 }
 
-// judgeAnswer makes the request to the agent and reports the token, or why there is
+// tryCall makes the request to the agent and reports the token, or why there is
 // none.
-func (c *chart) judgeAnswer(what, operation, payload string, deadline time.Time) []Finding {
+func (c agentCheck) tryCall(what, operation, payload string, deadline time.Time) []Finding {
 	reply, err := agent.Ask(agent.Call{Operation: operation, Config: c.path, Payload: []byte(payload)}, c.Getenv, deadline)
 	if err != nil {
 		return []Finding{{Level: Failure, Text: what + " cannot be fetched: " + err.Error(), Mend: "gatepass agent status; is gatepass-agent beside git-credential-gatepass?"}}
 	}
 	token, given := parseAnswer(string(reply.Stdout))
 	if !given {
-		why, mend := complaint(reply), "see the reason; the source is named in "+c.path
+		why, mend := errorText(reply), "see the reason; the source is named in "+c.path
 		if i := strings.LastIndex(why, "; "); i >= 0 {
 			why, mend = why[:i], why[i+2:]
 		}
 		return []Finding{{Level: Failure, Text: what + " cannot be fetched: " + why, Mend: mend}}
 	}
-	text := what + ": " + token.String() + c.describe(token, deadline)
+	text := what + ": " + token.String() + c.heldToken(token, deadline)
 	left := time.Until(token.Expiry).Truncate(time.Second)
-	if left < nearEnd {
+	if left < minLifetime {
 		return []Finding{{Level: Warning, Text: text + ", ends in " + left.String(), Mend: "look whether the source is refreshed"}}
 	}
 	return []Finding{{Level: OK, Text: text + ", ends in " + left.String()}}
 }
 
-// describe says what the agent knows about the token that it just gave.
-func (c *chart) describe(token credential.Token, deadline time.Time) string {
+// heldToken says what the agent knows about the token that it just gave.
+func (c agentCheck) heldToken(token credential.Token, deadline time.Time) string {
 	s, running, err := c.state(deadline)
 	if err != nil || !running {
 		return ""
@@ -183,8 +186,8 @@ func request(t gitsafety.Target) []byte {
 	return []byte(text + "\n")
 }
 
-// complaint returns the line that a person would see, without the program's name.
-func complaint(reply agent.Reply) string {
+// errorText returns the line that a person would see, without the program's name.
+func errorText(reply agent.Reply) string {
 	line := strings.TrimPrefix(strings.TrimSpace(string(reply.Stderr)), "gatepass: ")
 	if line == "" {
 		return "the agent says nothing"

@@ -102,7 +102,7 @@ func (w *clockWatch) read() reading {
 	return w.last
 }
 
-func (f *facts) judgeStore() []Finding {
+func (f *facts) checkStore() []Finding {
 	s := f.store
 	what := "the store " + s.url
 	if s.err != nil {
@@ -129,7 +129,7 @@ func (f *facts) judgeStore() []Finding {
 	return found
 }
 
-func (f *facts) judgeApp() []Finding {
+func (f *facts) checkApp() []Finding {
 	a := f.app
 	switch {
 	case errors.Is(a.err, store.ErrNotFound):
@@ -137,18 +137,18 @@ func (f *facts) judgeApp() []Finding {
 	case a.err != nil:
 		return []Finding{f.trouble(Failure, "the App cannot be opened", a.err, "gatepass app rotate-key")}
 	}
-	found := []Finding{f.judgeKey(a)}
+	found := []Finding{f.checkKey(a)}
 	if a.clock.taken {
 		found = append(found, Clock(hostOf(a.github), a.clock.ahead))
 	}
 	if a.hasRate {
-		found = append(found, a.judgeRate())
+		found = append(found, a.checkRate())
 	}
 	return found
 }
 
-// judgePool reports on the keys and limits of the other Apps of the pool.
-func (f *facts) judgePool() []Finding {
+// checkPool reports on the keys and limits of the other Apps of the pool.
+func (f *facts) checkPool() []Finding {
 	if f.poolErr != nil {
 		return []Finding{f.trouble(Failure, "which Apps are in the pool cannot be read", f.poolErr, "see the reason")}
 	}
@@ -158,11 +158,11 @@ func (f *facts) judgePool() []Finding {
 			found = append(found, f.trouble(Failure, "the App "+a.name+" of the pool cannot be opened", a.err, "gatepass app rotate-key --pool "+a.name))
 			continue
 		}
-		of := []Finding{f.judgeKey(a)}
+		of := []Finding{f.checkKey(a)}
 		if a.hasRate {
-			of = append(of, a.judgeRate())
+			of = append(of, a.checkRate())
 		}
-		of = append(of, f.judgeInstalledPart(a)...)
+		of = append(of, f.checkInstalledPart(a)...)
 		for _, one := range of {
 			one.Text = "App " + a.name + " of the pool: " + one.Text
 			found = append(found, one)
@@ -171,9 +171,9 @@ func (f *facts) judgePool() []Finding {
 	return found
 }
 
-// judgeInstalledPart compares what GitHub and the store know of an App other than the
+// checkInstalledPart compares what GitHub and the store know of an App other than the
 // first.
-func (f *facts) judgeInstalledPart(a appFacts) []Finding {
+func (f *facts) checkInstalledPart(a appFacts) []Finding {
 	switch {
 	case a.refused != nil:
 		return nil // reported already
@@ -200,7 +200,7 @@ func (f *facts) judgeInstalledPart(a appFacts) []Finding {
 	return found
 }
 
-func (f *facts) judgeKey(a appFacts) Finding {
+func (f *facts) checkKey(a appFacts) Finding {
 	where := "in the store"
 	if a.signerURL != "" {
 		where = "at " + redact.Text(a.signerURL, maxURL)
@@ -240,7 +240,7 @@ func hostOf(github string) string {
 // requests: one in reservePart.
 const reservePart = 10
 
-func (a appFacts) judgeRate() Finding {
+func (a appFacts) checkRate() Finding {
 	text := fmt.Sprintf("%d of %d requests are left", a.rate.Remaining, a.rate.Limit)
 	if a.rate.Remaining > a.rate.Limit/reservePart {
 		return Finding{Level: OK, Text: text}
@@ -251,9 +251,9 @@ func (a appFacts) judgeRate() Finding {
 	}
 }
 
-// judgeInstallations compares what GitHub and the store have with what the ledger's
+// checkInstallations compares what GitHub and the store have with what the ledger's
 // workspaces need.
-func (f *facts) judgeInstallations() []Finding {
+func (f *facts) checkInstallations() []Finding {
 	a := f.app
 	switch {
 	case a.err != nil || a.refused != nil:

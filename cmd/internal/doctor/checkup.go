@@ -44,7 +44,7 @@ const (
 	appGroup           = "App"
 	installationsGroup = "installations"
 	workspacesGroup    = "workspaces"
-	debrisGroup        = "debris"
+	leftoversGroup     = "debris"
 )
 
 // A Report is the result of Look.
@@ -94,7 +94,7 @@ func (c *Checkup) Look(ctx context.Context) Report {
 	defer cancel()
 	f := c.gather(ctx)
 	f.limit = limit
-	return f.judge()
+	return f.findings()
 }
 
 func (c *Checkup) now() time.Time {
@@ -104,8 +104,8 @@ func (c *Checkup) now() time.Time {
 	return c.Now().UTC()
 }
 
-// judge makes the report from the facts alone.
-func (f *facts) judge() Report {
+// findings makes the report from the facts alone.
+func (f *facts) findings() Report {
 	var r Report
 	add := func(group string, found []Finding) {
 		for _, one := range found {
@@ -113,21 +113,21 @@ func (f *facts) judge() Report {
 			r.Findings = append(r.Findings, one)
 		}
 	}
-	add(storeGroup, f.judgeStore())
+	add(storeGroup, f.checkStore())
 	if f.store.err != nil {
 		return r // all other checks would report the same error
 	}
-	add(appGroup, f.judgeApp())
-	add(appGroup, f.judgePool())
+	add(appGroup, f.checkApp())
+	add(appGroup, f.checkPool())
 	if f.isEmpty() {
 		return r
 	}
-	add(installationsGroup, f.judgeInstallations())
-	add(workspacesGroup, f.judgeWorkspaces())
-	add(debrisGroup, f.judgeSurroundings())
-	r.Debris = f.debris()
+	add(installationsGroup, f.checkInstallations())
+	add(workspacesGroup, f.checkWorkspaces())
+	add(leftoversGroup, f.checkSurroundings())
+	r.Debris = f.leftovers()
 	if f.ledger.err == nil && len(r.Debris) == 0 {
-		add(debrisGroup, []Finding{{Level: OK, Text: "nothing is left of workspaces that are gone"}})
+		add(leftoversGroup, []Finding{{Level: OK, Text: "nothing is left of workspaces that are gone"}})
 	}
 	return r
 }
@@ -175,8 +175,8 @@ func (c *Checkup) gather(ctx context.Context) *facts {
 	if f.store.err != nil || f.ledger.err != nil {
 		return f
 	}
-	c.lookAtFolders(ctx, &f.ledger)
-	lookAtPending(ctx, f)
+	c.recheckFolders(ctx, &f.ledger)
+	askAboutPending(ctx, f)
 	return f
 }
 

@@ -16,16 +16,16 @@ const (
 	largeSkew = 5 * time.Minute  // about what issuers of identities tolerate
 )
 
-// lookAtClock compares this machine's clock with that of the broker, which gets every
+// checkClock compares this machine's clock with that of the broker, which gets every
 // request for a token anyway, and with --online those of the hosts. It asks no other
 // server.
-func (c *chart) lookAtClock(ctx context.Context) []Finding {
+func (c connectionCheck) checkClock(ctx context.Context) []Finding {
 	ask := map[string]bool{}
 	if c.workspace != nil && c.workspace.Source != nil && c.workspace.Source.Scheme == "broker+https" {
 		ask[c.workspace.Source.Host] = true
 	}
 	if c.Online {
-		for _, host := range c.reached() {
+		for _, host := range c.contactedHosts() {
 			ask[host] = c.scheme(host) == "https"
 		}
 	}

@@ -54,8 +54,8 @@ type Options struct {
 // DefaultLimit keeps the check under two seconds on a machine where things hang.
 const DefaultLimit = 1800 * time.Millisecond
 
-// A chart holds the facts that several probes use.
-type chart struct {
+// A setup holds the facts that several checks use.
+type setup struct {
 	Options
 	path      string // of the workspace file
 	workspace *config.Workspace
@@ -67,31 +67,34 @@ type chart struct {
 	settings []gitconfig.Setting // of the first git, in the working directory
 	gitErr   error
 
-	gateway config.Gateway // the one that git uses; the zero Gateway for none
-	told    string         // the gateway that gatepass install configured in git
+	gateway          config.Gateway // the one that git uses; the zero Gateway for none
+	installedGateway string         // the gateway that gatepass install configured in git
 }
 
-// A probe checks one subject. It must end soon after its context.
-type probe struct {
+// A check is about one subject. It must end soon after its context.
+type check struct {
 	group string
-	look  func(*chart, context.Context) []Finding
+	run   func(context.Context) []Finding
 }
 
 const guardGroup = "push guard"
 
-var probes = []probe{
-	{"workspace file", (*chart).lookAtWorkspace},
-	{"git", (*chart).lookAtGits},
-	{"gateway", (*chart).lookAtGateway},
-	{"credentials", (*chart).lookAtHelpers},
-	{"credentials", (*chart).lookAtAskpass},
-	{guardGroup, (*chart).lookAtHooks},
-	{guardGroup, (*chart).pushScratch},
-	{guardGroup, (*chart).lookAtPolicy},
-	{"connection", (*chart).lookAtTransport},
-	{"connection", (*chart).lookAtTracing},
-	{"connection", (*chart).lookAtClock},
-	{"agent", (*chart).lookAtAgent},
+// checks returns all checks, in the order of their output.
+func (c *setup) checks() []check {
+	return []check{
+		{"workspace file", fileCheck{c}.checkFile},
+		{"git", gitCheck{c}.check},
+		{"gateway", gatewayCheck{c}.check},
+		{"credentials", helperCheck{c}.check},
+		{"credentials", helperCheck{c}.checkAskpass},
+		{guardGroup, hookCheck{c}.check},
+		{guardGroup, c.pushScratch},
+		{guardGroup, fileCheck{c}.checkPolicy},
+		{"connection", connectionCheck{c}.checkTransport},
+		{"connection", connectionCheck{c}.checkTracing},
+		{"connection", connectionCheck{c}.checkClock},
+		{"agent", agentCheck{c}.check},
+	}
 }
 
 // Run makes all checks. The findings are in a fixed order of groups.
@@ -102,12 +105,13 @@ func Run(ctx context.Context, o Options) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, o.Limit)
 	defer cancel()
 	c := gather(ctx, o)
+	probes := c.checks()
 	found := make([]chan []Finding, len(probes))
 	for i, p := range probes {
 		found[i] = make(chan []Finding, 1)
-		go func() { found[i] <- p.look(c, ctx) }()
+		go func() { found[i] <- p.run(ctx) }()
 	}
-	late, stop := context.WithTimeout(context.WithoutCancel(ctx), remaining(ctx)+lateness)
+	late, stop := context.WithTimeout(context.WithoutCancel(ctx), remaining(ctx)+grace)
 	defer stop()
 	var all []Finding
 	for i, p := range probes {
@@ -124,13 +128,13 @@ func Run(ctx context.Context, o Options) []Finding {
 		}
 	}
 	if o.Proxies {
-		all = append(all, c.lookAtProxies(context.WithoutCancel(ctx))...)
+		all = append(all, gatewayCheck{c}.checkProxies(context.WithoutCancel(ctx))...)
 	}
 	return all
 }
 
-// lateness is how long a probe may take to report that it ran out of time.
-const lateness = 100 * time.Millisecond
+// grace is how long a check may take to report that it ran out of time.
+const grace = 100 * time.Millisecond
 
 // remaining is the time left until the deadline of ctx.
 func remaining(ctx context.Context) time.Duration {
@@ -157,11 +161,11 @@ func receive[T any](ctx context.Context, from <-chan T) (value T, ok bool) {
 	}
 }
 
-// gather reads the facts that the probes share, in at most half of the time.
-func gather(ctx context.Context, o Options) *chart {
+// gather reads the facts that the checks share, in at most half of the time.
+func gather(ctx context.Context, o Options) *setup {
 	ctx, cancel := context.WithTimeout(ctx, o.Limit/2)
 	defer cancel()
-	c := &chart{Options: o, hosts: []string{config.DefaultHost}}
+	c := &setup{Options: o, hosts: []string{config.DefaultHost}}
 	gits, lists := make(chan []install.Git, 1), make(chan listing, 1)
 	go func() { gits <- install.Gits(ctx, o.Getenv) }()
 	go func() { lists <- c.readSettings(ctx, "git") }()
@@ -193,16 +197,16 @@ type listing struct {
 var errLate = errors.New("git does not answer in time")
 
 // git returns the git that users get; ok is false if there is none.
-func (c *chart) git() (install.Git, bool) {
+func (c *setup) git() (install.Git, bool) {
 	if len(c.gits) == 0 {
 		return install.Git{}, false
 	}
 	return c.gits[0], true
 }
 
-// subject returns a repository to test with: the origin of the working directory, or
+// testRepository returns a repository to test with: the origin of the working directory, or
 // one that the workspace file names. The path is "" if there is none.
-func (c *chart) subject() gitsafety.Target {
+func (c *setup) testRepository() gitsafety.Target {
 	for _, s := range c.settings {
 		section, _, name := s.Parts()
 		if section == "remote" && name == "url" {
@@ -210,14 +214,14 @@ func (c *chart) subject() gitsafety.Target {
 			if !ok {
 				to = gitsafety.Split(s.Value)
 			}
-			if t, ok := c.served(to); ok {
+			if t, ok := c.servedTarget(to); ok {
 				return t
 			}
 		}
 	}
 	if c.workspace != nil {
 		for _, pattern := range c.workspace.Repositories.Patterns() {
-			if t, ok := c.served(gitsafety.Target{Host: c.hosts[0], Path: pattern}); ok {
+			if t, ok := c.servedTarget(gitsafety.Target{Host: c.hosts[0], Path: pattern}); ok {
 				return t
 			}
 		}
@@ -225,8 +229,8 @@ func (c *chart) subject() gitsafety.Target {
 	return gitsafety.Target{Host: c.hosts[0]}
 }
 
-// served reports whether t is one repository that this workspace may access.
-func (c *chart) served(t gitsafety.Target) (gitsafety.Target, bool) {
+// servedTarget reports whether t is one repository that this workspace may access.
+func (c *setup) servedTarget(t gitsafety.Target) (gitsafety.Target, bool) {
 	host, ok := gitname.Host(t.Host)
 	owner, name, named := gitname.Path(t.Path)
 	if !ok || !named || c.workspace != nil && !c.workspace.Repositories.Match(owner, name) {

@@ -148,7 +148,7 @@ func TestSubjectIsOneRepositoryOfOurs(t *testing.T) {
 		"../remote.git":                         {Host: "github.com"},
 	} {
 		c.settings = []gitconfig.Setting{{Key: "remote.origin.url", Value: url}}
-		if got := c.subject(); got != want {
+		if got := c.testRepository(); got != want {
 			t.Errorf("subject with remote %q = %v, want %v", url, got, want)
 		}
 	}

@@ -17,23 +17,23 @@ import (
 
 // findGateway finds the gateway that git uses: the workspace file's, or the one that
 // gatepass install configured in git.
-func (c *chart) findGateway() {
+func (c *setup) findGateway() {
 	if c.workspace == nil {
 		return
 	}
 	c.gateway = c.workspace.Gateway
 	for _, s := range c.settings {
 		if s.Key == install.GatewayKey && s.Trusted() {
-			c.told = s.Value
+			c.installedGateway = s.Value
 		}
 	}
-	if g, err := config.ParseGateway(c.told); err == nil && c.gateway.IsZero() {
+	if g, err := config.ParseGateway(c.installedGateway); err == nil && c.gateway.IsZero() {
 		c.gateway = g
 	}
 }
 
-// reached returns the hosts that git talks to.
-func (c *chart) reached() []string {
+// contactedHosts returns the hosts that git talks to.
+func (c *setup) contactedHosts() []string {
 	if !c.gateway.IsZero() {
 		return []string{c.gateway.Host()}
 	}
@@ -41,41 +41,44 @@ func (c *chart) reached() []string {
 }
 
 // scheme returns the URL scheme by which git reaches a host.
-func (c *chart) scheme(host string) string {
+func (c *setup) scheme(host string) string {
 	if host == c.gateway.Host() {
 		return c.gateway.Scheme()
 	}
 	return "https"
 }
 
-// lookAtGateway checks whether git uses the gateway for the hosts, in every form of
+// A gatewayCheck checks whether git uses the gateway, and tries it.
+type gatewayCheck struct{ *setup }
+
+// check checks whether git uses the gateway for the hosts, in every form of
 // URL, and with --online whether the gateway answers.
-func (c *chart) lookAtGateway(ctx context.Context) []Finding {
+func (c gatewayCheck) check(ctx context.Context) []Finding {
 	if c.gateway.IsZero() || c.gitErr != nil {
 		return nil
 	}
 	if _, err := c.workspace.Through(c.gateway); err != nil {
 		return []Finding{{Level: Failure, Text: c.path + ": " + err.Error(), Mend: "correct " + c.path + ", or run gatepass install"}}
 	}
-	if c.told != c.gateway.String() {
+	if c.installedGateway != c.gateway.String() {
 		text := "git was not told of the gateway " + c.gateway.String()
-		if c.told != "" {
-			text += ", but of " + redact.Text(c.told, 200)
+		if c.installedGateway != "" {
+			text += ", but of " + redact.Text(c.installedGateway, 200)
 		}
 		return []Finding{{Level: Failure, Text: text, Mend: "gatepass install"}}
 	}
-	found := append(c.lookAtDetours(), c.lookAtRemotes()...)
+	found := append(c.bypassedURLs(), c.bypassingRemotes()...)
 	if found == nil {
 		found = []Finding{{Level: OK, Text: "git goes to " + c.gateway.String() + " for " + strings.Join(c.hosts, ", ")}}
 	}
 	if c.Online {
-		found = append(found, c.tryGateway(ctx)...)
+		found = append(found, c.try(ctx)...)
 	}
 	return found
 }
 
-// lookAtDetours finds the forms of URLs for which git does not use the gateway.
-func (c *chart) lookAtDetours() (found []Finding) {
+// bypassedURLs finds the forms of URLs for which git does not use the gateway.
+func (c gatewayCheck) bypassedURLs() (found []Finding) {
 	var missing []string
 	for _, d := range install.Detours(c.settings, c.gateway, c.hosts) {
 		if d.By == nil {
@@ -96,8 +99,8 @@ func (c *chart) lookAtDetours() (found []Finding) {
 	return found
 }
 
-// lookAtRemotes finds remotes of the current repository that bypass the gateway.
-func (c *chart) lookAtRemotes() (found []Finding) {
+// bypassingRemotes finds remotes of the current repository that bypass the gateway.
+func (c gatewayCheck) bypassingRemotes() (found []Finding) {
 	for _, s := range install.StrayRemotes(c.settings, c.gateway, c.hosts) {
 		text := "the remote " + s.Name + " goes past the gateway: " + s.Setting.Key + " (" + where(s.Setting) + ")"
 		if s.HasPassword {
@@ -108,9 +111,9 @@ func (c *chart) lookAtRemotes() (found []Finding) {
 	return found
 }
 
-// tryGateway fetches and pushes as git would, without changing anything.
-func (c *chart) tryGateway(ctx context.Context) []Finding {
-	repositories := c.toTry()
+// try fetches and pushes as git would, without changing anything.
+func (c gatewayCheck) try(ctx context.Context) []Finding {
+	repositories := c.repositories()
 	if len(repositories) == 0 {
 		return []Finding{{Level: OK, Text: "no repository was tried: the workspace file names no single one; run gatepass doctor --online in a clone"}}
 	}
@@ -119,7 +122,7 @@ func (c *chart) tryGateway(ctx context.Context) []Finding {
 		return []Finding{{Level: Warning, Text: "the gateway cannot be tried: " + err.Error(), Mend: "make the temporary directory usable"}}
 	}
 	defer os.RemoveAll(dir)
-	s := scratch{chart: c, ctx: ctx, dir: dir}
+	s := scratch{setup: c.setup, ctx: ctx, dir: dir}
 	if err := s.prepare(); err != nil {
 		return []Finding{{Level: Warning, Text: "the gateway cannot be tried: " + err.Error(), Mend: "make the temporary directory usable"}}
 	}
@@ -136,8 +139,8 @@ func (c *chart) tryGateway(ctx context.Context) []Finding {
 // maxTried is the largest number of repositories that are tried.
 const maxTried = 8
 
-// toTry returns the current repository and those that the workspace file names.
-func (c *chart) toTry() (list []gitsafety.Target) {
+// repositories returns the current repository and those that the workspace file names.
+func (c gatewayCheck) repositories() (list []gitsafety.Target) {
 	seen := map[gitsafety.Target]bool{}
 	add := func(t gitsafety.Target) {
 		owner, name, ok := gitname.Path(t.Path)
@@ -147,9 +150,9 @@ func (c *chart) toTry() (list []gitsafety.Target) {
 			list = append(list, one)
 		}
 	}
-	add(c.subject())
+	add(c.testRepository())
 	for _, pattern := range c.workspace.Repositories.Patterns() {
-		if t, ok := c.served(gitsafety.Target{Host: c.hosts[0], Path: pattern}); ok {
+		if t, ok := c.servedTarget(gitsafety.Target{Host: c.hosts[0], Path: pattern}); ok {
 			add(t)
 		}
 	}
@@ -167,34 +170,34 @@ func (s scratch) try(what string, args ...string) Finding {
 	return Finding{Level: OK, Text: what + " works"}
 }
 
-// lookAtSession asks for a session as git does, and shows its hash.
-func (c *chart) lookAtSession(deadline time.Time) []Finding {
+// checkSession asks for a session as git does, and shows its hash.
+func (c agentCheck) checkSession(deadline time.Time) []Finding {
 	what := "a session at " + c.gateway.String()
-	operation, payload := c.askForSession()
-	return c.judgeAnswer(what, operation, payload, deadline)
+	operation, payload := c.sessionCall()
+	return c.tryCall(what, operation, payload, deadline)
 }
 
-// askForSession returns the call to the agent that git's request for a session makes.
-func (c *chart) askForSession() (operation, payload string) {
+// sessionCall returns the call to the agent that git's request for a session makes.
+func (c *setup) sessionCall() (operation, payload string) {
 	payload = "protocol=" + c.gateway.Scheme() + "\nhost=" + c.gateway.Host() + "\n"
-	if t := c.subject(); t.Path != "" {
+	if t := c.testRepository(); t.Path != "" {
 		path := strings.TrimPrefix(c.gateway.Base(t.Host, c.hosts)+"/"+t.Path, c.gateway.String()+"/")
 		payload += "path=" + path + "\n"
 	}
-	if c.workspace.Gateway.IsZero() || len(c.told) == 0 {
-		return agent.Through(agent.Get, c.told), payload + "\n"
+	if c.workspace.Gateway.IsZero() || len(c.installedGateway) == 0 {
+		return agent.Through(agent.Get, c.installedGateway), payload + "\n"
 	}
 	return agent.Get, payload + "\n"
 }
 
-// lookAtProxies sends requests to the gateway's echo endpoint.
-func (c *chart) lookAtProxies(ctx context.Context) []Finding {
+// checkProxies sends requests to the gateway's echo endpoint.
+func (c gatewayCheck) checkProxies(ctx context.Context) []Finding {
 	f := Finding{Group: proxyGroup, Level: Failure, Text: "nothing can be sent to the gateway: there is no session", Mend: "see why above"}
 	if c.gateway.IsZero() {
 		f.Text, f.Mend = "this workspace has no gateway", "write gateway: https://BROKER into "+c.path
 		return []Finding{f}
 	}
-	operation, payload := c.askForSession()
+	operation, payload := c.sessionCall()
 	reply, err := agent.Ask(agent.Call{Operation: operation, Config: c.path, Payload: []byte(payload)}, c.Getenv, time.Now().Add(sessionWait))
 	if err != nil {
 		return []Finding{f}
@@ -210,7 +213,7 @@ const sessionWait = 15 * time.Second
 
 // gatewayCA returns the file of authorities with which git verifies the gateway, or
 // that of the source if it is the same broker; "" for the system's.
-func (c *chart) gatewayCA() (file string) {
+func (c gatewayCheck) gatewayCA() (file string) {
 	for _, s := range c.settings {
 		section, base, name := s.Parts()
 		isFor := base == "" && file == "" || strings.TrimSuffix(base, "/") == c.gateway.String()
@@ -224,14 +227,14 @@ func (c *chart) gatewayCA() (file string) {
 	return file
 }
 
-// isOurs reports whether install wrote a setting, to make git use the gateway.
-func (c *chart) isOurs(s gitconfig.Setting) bool {
+// isInstalled reports whether install wrote a setting, to make git use the gateway.
+func (c connectionCheck) isInstalled(s gitconfig.Setting) bool {
 	section, base, _ := s.Parts()
 	return section == "url" && !c.gateway.IsZero() && strings.HasPrefix(base, c.gateway.String()+"/")
 }
 
 // fromGateway returns the repository that a URL of the gateway names.
-func (c *chart) fromGateway(url string) (t gitsafety.Target, ok bool) {
+func (c *setup) fromGateway(url string) (t gitsafety.Target, ok bool) {
 	path, ok := strings.CutPrefix(url, c.gateway.String()+"/")
 	if c.gateway.IsZero() || !ok {
 		return t, false

@@ -18,7 +18,7 @@ import (
 )
 
 // readSettings lists the configuration of a git in the working directory.
-func (c *chart) readSettings(ctx context.Context, git string) listing {
+func (c *setup) readSettings(ctx context.Context, git string) listing {
 	out, stderr, err := run(ctx, c.Dir, plainEnvironment(c.Environ), git, gitconfig.Arguments()...)
 	if err != nil {
 		return listing{err: usererr.Wrap("read git's configuration", firstOf(stderr, err), "")}
@@ -50,7 +50,7 @@ func run(ctx context.Context, dir string, environ []string, program string, args
 	// Reading the output of an ended program can take long on a busy machine. After the
 	// deadline, nothing waits for it.
 	cmd.WaitDelay = 500 * time.Millisecond
-	cmd.Cancel = func() error { cmd.WaitDelay = lateness / 2; return cmd.Process.Kill() }
+	cmd.Cancel = func() error { cmd.WaitDelay = grace / 2; return cmd.Process.Kill() }
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:
@@ -107,9 +107,12 @@ func literal(value string) string {
 	return b.String()
 }
 
-// lookAtGits lists every git on PATH. Each build has its own system configuration, so
+// A gitCheck checks the git programs on PATH.
+type gitCheck struct{ *setup }
+
+// check lists every git on PATH. Each build has its own system configuration, so
 // the setup of one says nothing about another.
-func (c *chart) lookAtGits(ctx context.Context) []Finding {
+func (c gitCheck) check(ctx context.Context) []Finding {
 	if len(c.gits) == 0 && c.gitErr == errLate {
 		return []Finding{{Level: Failure, Text: c.gitErr.Error(), Mend: "look for a git on PATH that hangs, or try gatepass doctor --timeout 20s"}}
 	}
@@ -119,7 +122,7 @@ func (c *chart) lookAtGits(ctx context.Context) []Finding {
 	found := make([]Finding, len(c.gits))
 	var wg sync.WaitGroup
 	for i, g := range c.gits {
-		wg.Go(func() { found[i] = c.lookAtGit(ctx, g, i == 0) })
+		wg.Go(func() { found[i] = c.checkGit(ctx, g, i == 0) })
 	}
 	wg.Wait()
 	if c.ignoresSystem() {
@@ -132,7 +135,7 @@ func (c *chart) lookAtGits(ctx context.Context) []Finding {
 }
 
 // ignoresSystem parses GIT_CONFIG_NOSYSTEM as git does, as a boolean.
-func (c *chart) ignoresSystem() bool {
+func (c gitCheck) ignoresSystem() bool {
 	switch strings.ToLower(c.Getenv("GIT_CONFIG_NOSYSTEM")) {
 	case "", "0", "false", "no", "off":
 		return false
@@ -140,7 +143,7 @@ func (c *chart) ignoresSystem() bool {
 	return true
 }
 
-func (c *chart) lookAtGit(ctx context.Context, g install.Git, first bool) Finding {
+func (c gitCheck) checkGit(ctx context.Context, g install.Git, first bool) Finding {
 	name := "git " + g.Version() + " at " + g.Path
 	if !g.AtLeast(2, 26) {
 		return Finding{Level: Warning, Text: name + " cannot say where its settings come from (that is 2.26 and later)", Mend: "update git"}
@@ -167,38 +170,41 @@ func (c *chart) lookAtGit(ctx context.Context, g install.Git, first bool) Findin
 	return Finding{Level: OK, Text: text}
 }
 
-func (c *chart) lookAtTransport(context.Context) []Finding {
+// A connectionCheck checks what is between git and its hosts, and the clock.
+type connectionCheck struct{ *setup }
+
+func (c connectionCheck) checkTransport(context.Context) []Finding {
 	if c.gitErr != nil {
 		return nil
 	}
 	var found []Finding
 	seen := map[gitconfig.Setting]bool{}
-	for _, host := range c.reached() {
+	for _, host := range c.contactedHosts() {
 		for _, h := range append(gitsafety.Environment(c.Environ), gitsafety.Target{Host: host}.Hazards(c.settings)...) {
-			if !seen[h.Setting] && !c.isOurs(h.Setting) {
+			if !seen[h.Setting] && !c.isInstalled(h.Setting) {
 				seen[h.Setting] = true
-				found = append(found, c.weigh(h))
+				found = append(found, c.hazardFinding(h))
 			}
 		}
-		if c.gateway.IsZero() { // with a gateway, lookAtGateway checks them
+		if c.gateway.IsZero() { // with a gateway, gatewayCheck checks them
 			found = append(found, c.bypasses(host)...)
 		}
 	}
 	if found == nil {
-		text := "nothing is between git and " + strings.Join(c.reached(), ", ")
+		text := "nothing is between git and " + strings.Join(c.contactedHosts(), ", ")
 		if proxy := c.environmentProxy(); proxy != "" {
-			text = "git reaches " + strings.Join(c.reached(), ", ") + " through the proxy of the environment, " + proxy
+			text = "git reaches " + strings.Join(c.contactedHosts(), ", ") + " through the proxy of the environment, " + proxy
 		}
 		found = []Finding{{Level: OK, Text: text}}
 	}
 	return found
 }
 
-// weigh decides how bad a hazard is. A setting of the machine or the user is taken as
+// hazardFinding decides how bad a hazard is. A setting of the machine or the user is taken as
 // intended. Only disabled verification is always a failure: any server could receive
 // the token.
-func (c *chart) weigh(h gitsafety.Hazard) Finding {
-	f := Finding{Level: Warning, Text: h.String() + " " + string(h.Kind), Mend: mendHazard(h)}
+func (c connectionCheck) hazardFinding(h gitsafety.Hazard) Finding {
+	f := Finding{Level: Warning, Text: h.String() + " " + string(h.Kind), Mend: fixHazard(h)}
 	strict := c.workspace != nil && c.workspace.Strict
 	switch {
 	case h.Kind == gitsafety.TLSOff:
@@ -211,7 +217,7 @@ func (c *chart) weigh(h gitsafety.Hazard) Finding {
 	return f
 }
 
-func mendHazard(h gitsafety.Hazard) string {
+func fixHazard(h gitsafety.Hazard) string {
 	switch {
 	case h.Setting.Scope == gitsafety.EnvironmentScope:
 		return "unset " + h.Setting.Key
@@ -223,7 +229,7 @@ func mendHazard(h gitsafety.Hazard) string {
 
 // bypasses finds rewrites of the host's https URLs to another scheme, such as ssh: git
 // then never asks for a token.
-func (c *chart) bypasses(host string) []Finding {
+func (c connectionCheck) bypasses(host string) []Finding {
 	var found []Finding
 	for _, s := range c.settings {
 		section, base, name := s.Parts()
@@ -240,7 +246,7 @@ func (c *chart) bypasses(host string) []Finding {
 	return found
 }
 
-func (c *chart) environmentProxy() string {
+func (c connectionCheck) environmentProxy() string {
 	for _, name := range []string{"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"} {
 		if v := c.Getenv(name); v != "" {
 			return redact.Text(v[strings.LastIndexByte(v, '@')+1:], 200) + " (" + name + ")"
@@ -249,15 +255,15 @@ func (c *chart) environmentProxy() string {
 	return ""
 }
 
-// lookAtTracing finds variables that make git write tokens to a trace.
-func (c *chart) lookAtTracing(context.Context) []Finding {
+// checkTracing finds variables that make git write tokens to a trace.
+func (c connectionCheck) checkTracing(context.Context) []Finding {
 	var on []string
 	for _, name := range []string{"GIT_TRACE_CURL", "GIT_CURL_VERBOSE", "GIT_TRACE_PACKET"} {
-		if v := c.Getenv(name); v != "" && !no(v) {
+		if v := c.Getenv(name); v != "" && !isFalse(v) {
 			on = append(on, name)
 		}
 	}
-	bare := c.Getenv("GIT_TRACE_REDACT") != "" && no(c.Getenv("GIT_TRACE_REDACT"))
+	bare := c.Getenv("GIT_TRACE_REDACT") != "" && isFalse(c.Getenv("GIT_TRACE_REDACT"))
 	traced := strings.Join(on, " and ")
 	switch {
 	case bare && traced != "":
@@ -270,8 +276,8 @@ func (c *chart) lookAtTracing(context.Context) []Finding {
 	return nil
 }
 
-// no reports whether git reads an environment variable's value as false.
-func no(v string) bool {
+// isFalse reports whether git reads an environment variable's value as false.
+func isFalse(v string) bool {
 	switch strings.ToLower(v) {
 	case "0", "false", "no", "off":
 		return true

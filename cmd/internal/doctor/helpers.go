@@ -54,7 +54,10 @@ func chainFor(list []gitconfig.Setting, scheme, host string) chain {
 
 func (c chain) ours() int { return slices.IndexFunc(c.links, func(l link) bool { return l.ours }) }
 
-func (c *chart) lookAtHelpers(context.Context) []Finding {
+// A helperCheck checks which programs git asks for a token.
+type helperCheck struct{ *setup }
+
+func (c helperCheck) check(context.Context) []Finding {
 	if c.gitErr != nil {
 		return nil // reported already
 	}
@@ -64,18 +67,18 @@ func (c *chart) lookAtHelpers(context.Context) []Finding {
 		hosts = append([]string{c.gateway.Host()}, hosts...)
 	}
 	for _, host := range hosts {
-		found = append(found, c.lookAtOwnHeader(host)...)
-		found = append(found, c.lookAtChain(host)...)
-		found = append(found, c.lookAtPaths(host)...)
+		found = append(found, c.checkHeader(host)...)
+		found = append(found, c.checkHost(host)...)
+		found = append(found, c.checkPaths(host)...)
 	}
 	return found
 }
 
-// lookAtOwnHeader finds an Authorization header in git's configuration, as
+// checkHeader finds an Authorization header in git's configuration, as
 // actions/checkout sets it: the server then uses that header and not our token.
-func (c *chart) lookAtOwnHeader(host string) []Finding {
+func (c helperCheck) checkHeader(host string) []Finding {
 	t := gitsafety.Target{Host: host}
-	if here := c.subject(); here.Host == host {
+	if here := c.testRepository(); here.Host == host {
 		t = here
 	}
 	s := t.OwnHeader(c.settings)
@@ -88,11 +91,11 @@ func (c *chart) lookAtOwnHeader(host string) []Finding {
 	}}
 }
 
-func (c *chart) lookAtChain(host string) []Finding {
+func (c helperCheck) checkHost(host string) []Finding {
 	chain := chainFor(c.settings, c.scheme(host), host)
 	at := chain.ours()
 	if at < 0 {
-		return []Finding{missing(chain, host)}
+		return []Finding{missingHelper(chain, host)}
 	}
 	ours := chain.links[at]
 	if broken := brokenHelper(ours); broken != "" {
@@ -107,7 +110,7 @@ func (c *chart) lookAtChain(host string) []Finding {
 	}
 	for _, l := range chain.links[at+1:] {
 		if !l.ours {
-			found = append(found, c.behind(l, host)...)
+			found = append(found, c.laterHelper(l, host)...)
 		}
 	}
 	if found == nil {
@@ -116,17 +119,17 @@ func (c *chart) lookAtChain(host string) []Finding {
 	return found
 }
 
-func missing(chain chain, host string) Finding {
+func missingHelper(chain chain, host string) Finding {
 	if chain.reset != nil {
 		return Finding{
-			Level: Failure, Text: "git does not ask gatepass for " + host + ": the empty " + chain.reset.Key + " (" + where(*chain.reset) + ") makes it forget the helpers before" + instead(chain),
+			Level: Failure, Text: "git does not ask gatepass for " + host + ": the empty " + chain.reset.Key + " (" + where(*chain.reset) + ") makes it forget the helpers before" + otherHelpers(chain),
 			Mend: unset(*chain.reset),
 		}
 	}
-	return Finding{Level: Failure, Text: "git does not ask gatepass for " + host + instead(chain), Mend: "gatepass install"}
+	return Finding{Level: Failure, Text: "git does not ask gatepass for " + host + otherHelpers(chain), Mend: "gatepass install"}
 }
 
-func instead(chain chain) string {
+func otherHelpers(chain chain) string {
 	if len(chain.links) == 0 {
 		return ""
 	}
@@ -144,11 +147,11 @@ func brokenHelper(l link) string {
 		}
 		return ""
 	}
-	return broken(l.path)
+	return whyNotRunnable(l.path)
 }
 
-// broken says why a program cannot be run; "" if it can.
-func broken(path string) string {
+// whyNotRunnable says why a program cannot be run; "" if it can.
+func whyNotRunnable(path string) string {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -159,10 +162,10 @@ func broken(path string) string {
 	return ""
 }
 
-// behind checks a helper to which git passes the credential that worked, after gatepass
+// laterHelper checks a helper to which git passes the credential that worked, after gatepass
 // answered. Git 2.46 and later pass it in a form that none of the usual helpers stores,
 // and mark it as not to be stored.
-func (c *chart) behind(l link, host string) []Finding {
+func (c helperCheck) laterHelper(l link, host string) []Finding {
 	g, _ := c.git()
 	if g.AtLeast(2, 46) {
 		return []Finding{{Level: OK, Text: helperName(l.Value) + " (" + where(l.Setting) + ") comes after gatepass for " + host + "; git " + g.Version() + " keeps tokens from it"}}
@@ -203,9 +206,9 @@ func helperName(value string) string {
 	return "credential helper " + base
 }
 
-// lookAtPaths checks whether git sends the repository's path. Without it, neither repos
+// checkPaths checks whether git sends the repository's path. Without it, neither repos
 // nor a source per repository works.
-func (c *chart) lookAtPaths(host string) []Finding {
+func (c helperCheck) checkPaths(host string) []Finding {
 	if !c.needsPaths() {
 		return nil
 	}
@@ -227,17 +230,17 @@ func (c *chart) lookAtPaths(host string) []Finding {
 
 // needsPaths reports whether a token is for one repository: the workspace file
 // distinguishes repositories, or the source is a broker, which is asked for each.
-func (c *chart) needsPaths() bool {
+func (c *setup) needsPaths() bool {
 	return c.workspace != nil && (!c.workspace.Repositories.Any() || c.sourcePerRepository() || c.sourceIsBroker())
 }
 
-func (c *chart) sourceIsBroker() bool {
+func (c *setup) sourceIsBroker() bool {
 	return c.workspace.Source != nil && strings.HasPrefix(c.workspace.Source.Scheme, "broker+")
 }
 
 // sourcePerRepository reports whether the source has a placeholder for a part of the
 // repository.
-func (c *chart) sourcePerRepository() bool {
+func (c *setup) sourcePerRepository() bool {
 	if c.workspace == nil || c.workspace.Source == nil {
 		return false
 	}
@@ -245,14 +248,14 @@ func (c *chart) sourcePerRepository() bool {
 	return err == nil && (strings.Contains(source, "{owner}") || strings.Contains(source, "{repo}"))
 }
 
-// lookAtAskpass finds programs that answer git's prompts in place of gatepass. Git asks
+// checkAskpass finds programs that answer git's prompts in place of gatepass. Git asks
 // the helpers first, so it calls these programs only where gatepass does not answer;
 // git-lfs and others call them first.
-func (c *chart) lookAtAskpass(context.Context) []Finding {
+func (c helperCheck) checkAskpass(context.Context) []Finding {
 	value, from := c.askpass()
 	switch {
-	case isOurAskpass(value) && filepath.IsAbs(value) && broken(value) != "":
-		return []Finding{{Level: Failure, Text: from + ": " + broken(value), Mend: "install the programs, or unset GIT_ASKPASS"}}
+	case isOurAskpass(value) && filepath.IsAbs(value) && whyNotRunnable(value) != "":
+		return []Finding{{Level: Failure, Text: from + ": " + whyNotRunnable(value), Mend: "install the programs, or unset GIT_ASKPASS"}}
 	case isOurAskpass(value):
 		return []Finding{{Level: OK, Text: "gatepass-askpass answers git's prompts (" + from + ")"}}
 	case strings.Contains(value, "vscode") || strings.Contains(value, "/.cursor") || value != "" && c.Getenv("VSCODE_GIT_ASKPASS_NODE") != "":
@@ -267,7 +270,7 @@ func (c *chart) lookAtAskpass(context.Context) []Finding {
 func isOurAskpass(value string) bool { return filepath.Base(value) == "gatepass-askpass" }
 
 // askpass returns the program that git would ask, in git's order of precedence.
-func (c *chart) askpass() (value, from string) {
+func (c helperCheck) askpass() (value, from string) {
 	if v := c.Getenv("GIT_ASKPASS"); v != "" {
 		return v, "GIT_ASKPASS=" + v
 	}

@@ -21,32 +21,35 @@ const (
 	hooksPathKey = "core.hookspath"
 )
 
-// lookAtHooks reports how git runs the guard in this directory, and what prevents it.
-func (c *chart) lookAtHooks(ctx context.Context) []Finding {
+// A hookCheck checks whether git runs the guard.
+type hookCheck struct{ *setup }
+
+// check reports how git runs the guard in this directory, and what prevents it.
+func (c hookCheck) check(ctx context.Context) []Finding {
 	g, ok := c.git()
 	if !ok || c.gitErr != nil {
 		return nil
 	}
 	modern := g.AtLeast(2, 54)
-	off := c.switchedOff(modern)
+	off := c.disabled(modern)
 	path := gitconfig.Last(c.settings, hooksPathKey)
 	dir := c.hooksDir(ctx, path)
 	switch {
 	case modern && c.configuredHook() && len(off) == 0:
-		return []Finding{c.configured(g)}
+		return []Finding{c.configuredFinding(g)}
 	case dir != "" && runsGuard(dir):
 		return append(off, Finding{Level: OK, Text: "git " + g.Version() + " runs the guard from core.hooksPath (" + where(*path) + ")"})
 	case len(off) > 0 && modern:
 		return off
 	case path != nil:
-		return append(off, c.displaced(g, *path))
+		return append(off, c.otherHooksPath(g, *path))
 	}
 	return append(off, Finding{Level: Failure, Text: "nothing makes git " + g.Version() + " run the guard: a push is not checked", Mend: "gatepass install"})
 }
 
 // configuredHook reports whether hook.gatepass runs our guard before a push. An empty
 // event drops those before it.
-func (c *chart) configuredHook() bool {
+func (c hookCheck) configuredHook() bool {
 	command := gitconfig.Last(c.settings, commandKey)
 	if command == nil {
 		return false
@@ -61,18 +64,18 @@ func (c *chart) configuredHook() bool {
 	return ours && event
 }
 
-func (c *chart) configured(g install.Git) Finding {
+func (c hookCheck) configuredFinding(g install.Git) Finding {
 	command := gitconfig.Last(c.settings, commandKey)
 	path, _ := install.GuardPath(command.Value)
-	if why := broken(path); why != "" {
+	if why := whyNotRunnable(path); why != "" {
 		return Finding{Level: Failure, Text: "git " + g.Version() + " would run the guard (" + where(*command) + "), but " + why, Mend: "gatepass install"}
 	}
 	return Finding{Level: OK, Text: "git " + g.Version() + " runs the guard as " + install.HookSection + " (" + where(*command) + ")"}
 }
 
-// switchedOff finds the two settings that switch configured hooks off. Older git knows
+// disabled finds the two settings that switch configured hooks off. Older git knows
 // neither.
-func (c *chart) switchedOff(modern bool) []Finding {
+func (c hookCheck) disabled(modern bool) []Finding {
 	var found []Finding
 	for _, key := range []string{enabledKey, allHooksKey} {
 		s := gitconfig.Last(c.settings, key)
@@ -88,8 +91,8 @@ func (c *chart) switchedOff(modern bool) []Finding {
 	return found
 }
 
-// displaced reports that another core.hooksPath is in effect.
-func (c *chart) displaced(g install.Git, path gitconfig.Setting) Finding {
+// otherHooksPath reports that another core.hooksPath is in effect.
+func (c hookCheck) otherHooksPath(g install.Git, path gitconfig.Setting) Finding {
 	f := Finding{
 		Level: Failure, Text: "core.hooksPath=" + path.Value + " (" + where(path) + ") keeps git " + g.Version() + " from the guard",
 		Mend: "gatepass install",
@@ -103,7 +106,7 @@ func (c *chart) displaced(g install.Git, path gitconfig.Setting) Finding {
 
 // hooksDir returns the directory of a core.hooksPath: git expands a home directory, and
 // a relative path starts at the top of the worktree.
-func (c *chart) hooksDir(ctx context.Context, path *gitconfig.Setting) string {
+func (c hookCheck) hooksDir(ctx context.Context, path *gitconfig.Setting) string {
 	if path == nil || path.Value == "" {
 		return ""
 	}
@@ -123,7 +126,7 @@ func (c *chart) hooksDir(ctx context.Context, path *gitconfig.Setting) string {
 
 // worktree returns the nearest directory at or above the working directory with a .git,
 // or else the working directory.
-func (c *chart) worktree() string {
+func (c hookCheck) worktree() string {
 	for dir := c.Dir; ; dir = filepath.Dir(dir) {
 		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
 			return dir
@@ -138,7 +141,7 @@ func (c *chart) worktree() string {
 // as people add it to their own hooks.
 func runsGuard(dir string) bool {
 	path := filepath.Join(dir, hooks.PrePush)
-	if broken(path) != "" {
+	if whyNotRunnable(path) != "" {
 		return false
 	}
 	if hooks.IsShim(path) {

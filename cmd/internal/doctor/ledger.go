@@ -55,9 +55,9 @@ func (c *Checkup) list(ctx context.Context, folders map[string]*folder) error {
 	return nil
 }
 
-// lookAtFolders checks again the folders with a lock and those with forgotten tokens:
+// recheckFolders checks again the folders with a lock and those with forgotten tokens:
 // during the listing, a workspace may have been created or destroyed.
-func (c *Checkup) lookAtFolders(ctx context.Context, l *ledgerFacts) {
+func (c *Checkup) recheckFolders(ctx context.Context, l *ledgerFacts) {
 	var ids []string
 	for id, f := range l.folders {
 		if f.isForgotten() || f.has(store.Name.IsLock) {
@@ -128,9 +128,9 @@ func (c *Checkup) date(ctx context.Context, f *folder) error {
 // maxLookUps is the largest number of repositories that GitHub is asked about.
 const maxLookUps = 20
 
-// lookAtPending asks GitHub whether the App can access the repositories that pending
+// askAboutPending asks GitHub whether the App can access the repositories that pending
 // workspaces name. This needs no token.
-func lookAtPending(ctx context.Context, f *facts) {
+func askAboutPending(ctx context.Context, f *facts) {
 	f.ledger.unreached = map[string][]string{}
 	if f.app.err != nil || f.app.refused != nil {
 		return
@@ -177,27 +177,27 @@ func (f *facts) installationOf(owner string) *mint.Installation {
 }
 
 const (
-	refresherMend = "is gatepass-refresher running? By hand: gatepass workspace refresh "
-	hourMinute    = "15:04 MST"
+	refresherFix = "is gatepass-refresher running? By hand: gatepass workspace refresh "
+	hourMinute   = "15:04 MST"
 )
 
-func (f *facts) judgeWorkspaces() []Finding {
+func (f *facts) checkWorkspaces() []Finding {
 	l := f.ledger
 	if l.err != nil {
 		return []Finding{f.trouble(Failure, "the ledger cannot be read to its end", l.err, "see that the store can be reached")}
 	}
-	found := []Finding{{Level: OK, Text: f.census()}}
+	found := []Finding{{Level: OK, Text: f.countWorkspaces()}}
 	for _, id := range slices.Sorted(maps.Keys(l.unreadable)) {
 		found = append(found, f.trouble(Failure, "workspace "+id+" cannot be refreshed", l.unreadable[id], "see whether a newer gatepass wrote it; else gatepass workspace destroy "+id))
 	}
-	found = append(found, f.judgeEnds()...)
-	found = append(found, f.judgePending()...)
-	found = append(found, f.judgeFailing()...)
-	return append(found, f.judgeLost()...)
+	found = append(found, f.checkExpiry()...)
+	found = append(found, f.checkPending()...)
+	found = append(found, f.checkFailing()...)
+	return append(found, f.checkLost()...)
 }
 
-// census counts the workspaces by condition.
-func (f *facts) census() string {
+// countWorkspaces counts the workspaces by condition.
+func (f *facts) countWorkspaces() string {
 	if len(f.ledger.records) == 0 {
 		return "the ledger has no workspaces"
 	}
@@ -214,8 +214,8 @@ func (f *facts) census() string {
 	return count(len(f.ledger.records), "workspace") + ": " + strings.Join(texts, ", ")
 }
 
-// judgeEnds finds tokens that should have been replaced by now.
-func (f *facts) judgeEnds() []Finding {
+// checkExpiry finds tokens that should have been replaced by now.
+func (f *facts) checkExpiry() []Finding {
 	var over, late []string
 	first := time.Time{}
 	for _, r := range f.ledger.records {
@@ -233,7 +233,7 @@ func (f *facts) judgeEnds() []Finding {
 	var found []Finding
 	if len(over) > 0 {
 		found = append(found, Finding{
-			Level: Failure, Text: count(len(over), "workspace") + " had a token run out: " + these(over), Mend: refresherMend + over[0],
+			Level: Failure, Text: count(len(over), "workspace") + " had a token run out: " + these(over), Mend: refresherFix + over[0],
 		})
 	}
 	if len(late) > 0 {
@@ -241,7 +241,7 @@ func (f *facts) judgeEnds() []Finding {
 			Level: Warning,
 			Text: count(len(late), "workspace") + " should have a fresh token by now, the first ends in " + first.Sub(f.now).Round(time.Second).String() +
 				": " + these(late),
-			Mend: refresherMend + late[0],
+			Mend: refresherFix + late[0],
 		})
 	}
 	return found
@@ -250,8 +250,8 @@ func (f *facts) judgeEnds() []Finding {
 // A reason is why workspaces have no token, and the fix.
 type reason struct{ why, mend string }
 
-// judgePending makes one finding for each reason.
-func (f *facts) judgePending() []Finding {
+// checkPending makes one finding for each reason.
+func (f *facts) checkPending() []Finding {
 	var reasons []reason
 	ids := map[reason][]string{}
 	for _, r := range f.pending() {
@@ -274,8 +274,8 @@ func (f *facts) judgePending() []Finding {
 	return found
 }
 
-// judgeFailing makes one finding for each reason of the latest failed runs.
-func (f *facts) judgeFailing() []Finding {
+// checkFailing makes one finding for each reason of the latest failed runs.
+func (f *facts) checkFailing() []Finding {
 	ids := map[string][]string{}
 	for _, r := range f.ledger.records {
 		if r.Condition(f.now) == workspace.Failing {
@@ -335,8 +335,8 @@ func (f *facts) whyPending(r *workspace.Record, owners []string) (why, mend stri
 	return "", ""
 }
 
-// judgeLost reports lost tokens: they may be alive, but are stored nowhere.
-func (f *facts) judgeLost() []Finding {
+// checkLost reports lost tokens: they may be alive, but are stored nowhere.
+func (f *facts) checkLost() []Finding {
 	n, last := 0, time.Time{}
 	for _, r := range f.ledger.records {
 		for _, t := range r.Lost(f.now) {

@@ -85,8 +85,8 @@ var inOrder = []string{
 	"ok a push of 3 MiB in chunks arrives at once", "ok answers arrive as they are made", "is not cut",
 }
 
-// instead returns inOrder with some lines replaced.
-func instead(lines map[int]string) []string {
+// otherHelpers returns inOrder with some lines replaced.
+func otherHelpers(lines map[int]string) []string {
 	all := slices.Clone(inOrder)
 	for i, line := range lines {
 		all[i] = line
@@ -116,7 +116,7 @@ func TestProxiesBeforeTheGateway(t *testing.T) {
 		"another site": {func(http.Handler) http.HandlerFunc { return http.NotFound }, []string{"failure https://127.0.0.1"}},
 		"no Git-Protocol": {func(pass http.Handler) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) { r.Header.Del("Git-Protocol"); pass.ServeHTTP(w, r) }
-		}, instead(map[int]string{0: "warning the header Git-Protocol does not reach the broker"})},
+		}, otherHelpers(map[int]string{0: "warning the header Git-Protocol does not reach the broker"})},
 		"no chunks": {func(pass http.Handler) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				if r.ContentLength < 0 {
@@ -125,7 +125,7 @@ func TestProxiesBeforeTheGateway(t *testing.T) {
 				}
 				pass.ServeHTTP(w, r)
 			}
-		}, instead(map[int]string{3: "failure requests without a length are refused: a proxy answers 411"})},
+		}, otherHelpers(map[int]string{3: "failure requests without a length are refused: a proxy answers 411"})},
 		"a balancer that is impatient": {func(pass http.Handler) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				if strings.Contains(r.URL.RawQuery, "quiet") {
@@ -134,7 +134,7 @@ func TestProxiesBeforeTheGateway(t *testing.T) {
 				}
 				pass.ServeHTTP(w, r)
 			}
-		}, instead(map[int]string{5: "failure a silence of 2s is cut: it ends after"})},
+		}, otherHelpers(map[int]string{5: "failure a silence of 2s is cut: it ends after"})},
 		"one that keeps requests and answers": {func(pass http.Handler) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
@@ -147,7 +147,7 @@ func TestProxiesBeforeTheGateway(t *testing.T) {
 				w.WriteHeader(kept.Code)
 				_, _ = w.Write(kept.Body.Bytes())
 			}
-		}, instead(map[int]string{3: "warning a proxy keeps a push until it has all of it", 4: "warning a proxy keeps answers back"})},
+		}, otherHelpers(map[int]string{3: "warning a proxy keeps a push until it has all of it", 4: "warning a proxy keeps answers back"})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -191,7 +191,7 @@ func TestNginxBeforeTheGateway(t *testing.T) {
 			"ok requests reach the broker", "warning the broker is called", "warning paths are changed on the way: /a%2Fb/c%20d arrives as /a/b/c%20d",
 			"failure a push of 3 MiB is too large: a proxy (nginx/", "warning a proxy keeps answers back", "failure a silence of 4s is cut: a proxy (nginx/",
 		}},
-		"with room for bodies only": {"proxy_pass https://BROKER; proxy_set_header Host $http_host; client_max_body_size 0;", instead(map[int]string{
+		"with room for bodies only": {"proxy_pass https://BROKER; proxy_set_header Host $http_host; client_max_body_size 0;", otherHelpers(map[int]string{
 			0: "ok requests reach the broker", 3: "warning a proxy keeps a push until it has all of it", 4: "warning a proxy keeps answers back",
 		})},
 		"as documented": {documented, inOrder},

@@ -16,18 +16,18 @@ import (
 // emptyTree is the id of an empty directory in a SHA-1 repository.
 const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
-// forbidden are refs for a test push; the first one that the policy refuses is used.
-var forbidden = []string{"refs/heads/gatepass-doctor", "refs/tags/gatepass-doctor", "refs/gatepass/doctor", "refs/heads/gatepass/doctor/x"}
+// triedRefs are refs for a test push; the first one that the policy refuses is used.
+var triedRefs = []string{"refs/heads/gatepass-doctor", "refs/tags/gatepass-doctor", "refs/gatepass/doctor", "refs/heads/gatepass/doctor/x"}
 
 // pushScratch tests the guard: in a scratch repository, under this machine's
 // configuration, it makes a push that the guard must refuse. Git and the guard take it
 // for a push to a configured host, but that host is not contacted. The configuration of
 // the current repository is left out, so that none of its hooks runs.
-func (c *chart) pushScratch(ctx context.Context) []Finding {
+func (c *setup) pushScratch(ctx context.Context) []Finding {
 	if _, ok := c.git(); !ok || c.gitErr != nil {
 		return nil
 	}
-	s := scratch{chart: c, ctx: ctx}
+	s := scratch{setup: c, ctx: ctx}
 	dir, err := os.MkdirTemp("", "gatepass-doctor-")
 	if err == nil {
 		defer os.RemoveAll(dir)
@@ -41,7 +41,7 @@ func (c *chart) pushScratch(ctx context.Context) []Finding {
 }
 
 type scratch struct {
-	*chart
+	*setup
 	ctx context.Context
 	dir string
 }
@@ -106,7 +106,7 @@ func (s scratch) push() Finding {
 // refusedRef returns a ref that the policy refuses; without a policy, every ref is
 // refused. ok is false if the policy allows all the refs that are tried.
 func (s scratch) refusedRef() (ref string, ok bool) {
-	for _, ref := range forbidden {
+	for _, ref := range triedRefs {
 		if _, err := s.policy.Check(ref, refs.Create); err != nil {
 			return ref, true
 		}

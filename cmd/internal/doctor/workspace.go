@@ -17,7 +17,10 @@ import (
 // wrong.
 const skewedFile = 5 * time.Minute
 
-func (c *chart) lookAtWorkspace(context.Context) []Finding {
+// A fileCheck checks the workspace file.
+type fileCheck struct{ *setup }
+
+func (c fileCheck) checkFile(context.Context) []Finding {
 	if c.loadErr != nil {
 		return []Finding{unread(c.loadErr)}
 	}
@@ -51,7 +54,7 @@ func unread(err error) Finding {
 
 // ownership reports who can change the file. The file could be read, so it belongs to
 // root or this user.
-func (c *chart) ownership(info os.FileInfo) Finding {
+func (c fileCheck) ownership(info os.FileInfo) Finding {
 	if owner, known := ownerOf(info); known && owner != 0 {
 		return Finding{
 			Level: Warning, Text: c.path + " is your own: whatever runs as you can widen it",
@@ -61,7 +64,7 @@ func (c *chart) ownership(info os.FileInfo) Finding {
 	return Finding{Level: OK, Text: c.path + " belongs to root, and no one else can write to it"}
 }
 
-func (c *chart) lookAtPolicy(context.Context) []Finding {
+func (c fileCheck) checkPolicy(context.Context) []Finding {
 	if c.workspace == nil {
 		return nil // reported already
 	}

@@ -65,7 +65,7 @@ func TestFolderDebris(t *testing.T) {
 			c.change(f.ledger.folders["x"])
 		}
 		got := ""
-		for _, thing := range f.debris() {
+		for _, thing := range f.leftovers() {
 			got += string(thing.Kind)
 			if thing.Left != "" {
 				got += ", left: " + thing.Left
@@ -83,11 +83,11 @@ func TestFolderDebris(t *testing.T) {
 func TestNothingIsDebrisWhereTheLedgerWasNotReadToItsEnd(t *testing.T) {
 	f := &facts{now: noon}
 	f.ledger.folders = map[string]*folder{"x": entriesOf(t, "github-token")}
-	if things := f.debris(); len(things) != 1 {
+	if things := f.leftovers(); len(things) != 1 {
 		t.Errorf("debris = %+v, want the token", things)
 	}
 	f.ledger.err = errors.New("the connection broke")
-	if things := f.debris(); len(things) != 0 {
+	if things := f.leftovers(); len(things) != 0 {
 		t.Errorf("debris = %+v, want none", things)
 	}
 }
@@ -112,7 +112,7 @@ func TestEnds(t *testing.T) {
 		f.ledger.records = []*workspace.Record{record(t, "acme/x", c.left)}
 		f.ledger.records[0].Margin = c.margin
 		var got Level
-		if found := f.judgeEnds(); len(found) > 0 {
+		if found := f.checkExpiry(); len(found) > 0 {
 			got = found[0].Level
 		}
 		if got != c.level {
@@ -207,7 +207,7 @@ func TestJudgeInstallations(t *testing.T) {
 			f.ledger.records = []*workspace.Record{record(t, c.repositories, time.Hour)}
 		}
 		var texts []string
-		for _, found := range f.judgeInstallations() {
+		for _, found := range f.checkInstallations() {
 			texts = append(texts, string(found.Level)+": "+found.Text)
 		}
 		if got := strings.Join(texts, " / "); got != c.want {

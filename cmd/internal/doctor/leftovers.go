@@ -41,7 +41,7 @@ type Thing struct {
 
 // finding describes the thing before Fix.
 func (t Thing) finding() Finding {
-	found := Finding{Group: debrisGroup, Level: Warning, Text: t.What, Mend: "gatepass doctor --fix, which " + t.Does}
+	found := Finding{Group: leftoversGroup, Level: Warning, Text: t.What, Mend: "gatepass doctor --fix, which " + t.Does}
 	if t.Left != "" {
 		found.Text, found.Mend = t.What+"; it is left: "+t.Left, t.Mend
 	}
@@ -55,20 +55,20 @@ const slack = 10 * time.Minute
 // that is off.
 const tokenLife = time.Hour + 5*time.Minute
 
-// debris returns everything left over. It depends on the facts alone.
-func (f *facts) debris() []Thing {
+// leftovers returns everything left over. It depends on the facts alone.
+func (f *facts) leftovers() []Thing {
 	if f.ledger.err != nil {
 		return nil // an incomplete list does not show what is missing
 	}
-	all := slices.Concat(f.folderDebris(), f.recordDebris())
+	all := slices.Concat(f.folderLeftovers(), f.recordLeftovers())
 	slices.SortStableFunc(all, func(a, b Thing) int {
 		return cmp.Or(cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)), cmp.Compare(a.Workspace, b.Workspace))
 	})
 	return all
 }
 
-// folderDebris returns forgotten tokens, and locks that no run holds.
-func (f *facts) folderDebris() []Thing {
+// folderLeftovers returns forgotten tokens, and locks that no run holds.
+func (f *facts) folderLeftovers() []Thing {
 	var all []Thing
 	for id, folder := range f.ledger.folders {
 		switch {
@@ -112,8 +112,8 @@ func (f *facts) isEnding(id string) bool {
 	return slices.ContainsFunc(f.ledger.records, func(r *workspace.Record) bool { return r.ID == id && r.Destroying })
 }
 
-// recordDebris returns what the ledger marks to be ended.
-func (f *facts) recordDebris() []Thing {
+// recordLeftovers returns what the ledger marks to be ended.
+func (f *facts) recordLeftovers() []Thing {
 	var all []Thing
 	for _, r := range f.ledger.records {
 		folder := f.ledger.folders[r.ID]
@@ -145,9 +145,9 @@ func (f *facts) overdue(r *workspace.Record) int {
 	return n
 }
 
-// judgeSurroundings reports what could not be checked, and what belongs to another
+// checkSurroundings reports what could not be checked, and what belongs to another
 // system.
-func (f *facts) judgeSurroundings() []Finding {
+func (f *facts) checkSurroundings() []Finding {
 	var found []Finding
 	var others []string
 	for _, id := range slices.Sorted(maps.Keys(f.ledger.folders)) {
@@ -203,7 +203,7 @@ func outcome(t Thing, done string, err error) Finding {
 		found = FromError(Failure, err, "run gatepass doctor --fix again")
 		found.Text = t.What + ": " + found.Text
 	}
-	found.Group = debrisGroup
+	found.Group = leftoversGroup
 	return found
 }
 
