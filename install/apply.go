@@ -19,27 +19,27 @@ import (
 // earlier ones. A file that changed since the plan was made stays as it is and is
 // reported.
 func (p *Plan) Apply() (err error) {
-	var u undoing
+	var u rollback
 	times := p.noteTimes()
 	defer func() {
 		if err != nil {
-			u.all()
+			u.run()
 		}
 		times.restore(p, err == nil)
 	}()
 	for _, c := range p.Copies {
 		if err := c.prepare(p.stamp, &u); err != nil {
-			return usererr.Wrap("write "+c.Path, plain(err), advice(err))
+			return usererr.Wrap("write "+c.Path, withoutPath(err), hintFor(err))
 		}
 	}
 	for _, f := range p.Files {
 		if err := f.prepare(&u); err != nil {
-			return usererr.Wrap("change "+f.Path, plain(err), advice(err))
+			return usererr.Wrap("change "+f.Path, withoutPath(err), hintFor(err))
 		}
 	}
 	for _, s := range p.Hooks {
 		if err := s.write(&u); err != nil {
-			return usererr.Wrap("write the shims in "+s.place.shown, plain(err), advice(err))
+			return usererr.Wrap("write the shims in "+s.place.shown, withoutPath(err), hintFor(err))
 		}
 	}
 	if err := p.commitCopies(false); err != nil {
@@ -47,12 +47,12 @@ func (p *Plan) Apply() (err error) {
 	}
 	for _, f := range p.Files {
 		if err := f.commit(); err != nil {
-			return usererr.Wrap("change "+f.Path, plain(err), "")
+			return usererr.Wrap("change "+f.Path, withoutPath(err), "")
 		}
 	}
 	for _, s := range p.Hooks {
 		if err := s.clear(); err != nil {
-			return usererr.Wrap("remove the shims in "+s.place.shown, plain(err), "run the command again")
+			return usererr.Wrap("remove the shims in "+s.place.shown, withoutPath(err), "run the command again")
 		}
 	}
 	if err := p.commitCopies(true); err != nil {
@@ -70,7 +70,7 @@ func (p *Plan) commitCopies(removals bool) error {
 			continue
 		}
 		if err := c.commit(); err != nil && !(removals && errors.Is(err, fs.ErrNotExist)) {
-			return usererr.Wrap(c.Change+" "+c.Path, plain(err), advice(err))
+			return usererr.Wrap(c.Change+" "+c.Path, withoutPath(err), hintFor(err))
 		}
 	}
 	return nil
@@ -88,13 +88,13 @@ func (p *Plan) removeDirectories() {
 	}
 }
 
-// undoing is a stack of steps that undo a change. Their errors are ignored: the error
+// rollback is a stack of steps that undo a change. Their errors are ignored: the error
 // that made them necessary is reported.
-type undoing []func()
+type rollback []func()
 
-func (u *undoing) add(step func()) { *u = append(*u, step) }
+func (u *rollback) add(step func()) { *u = append(*u, step) }
 
-func (u *undoing) all() {
+func (u *rollback) run() {
 	for _, step := range slices.Backward(*u) {
 		step()
 	}
@@ -107,8 +107,8 @@ var (
 	errForeign  = errors.New("it belongs to another user")
 )
 
-// advice returns what to do about an error of Apply.
-func advice(err error) string {
+// hintFor returns what to do about an error of Apply.
+func hintFor(err error) string {
 	if _, foreign := errors.AsType[*foreignLink](err); foreign {
 		return "run the command as that user, or replace the link by what it leads to"
 	}
@@ -131,7 +131,7 @@ const lockSuffix = ".lock"
 
 // prepare writes the new content to git's lock file, with the mode and owner of the old
 // file.
-func (f FileChange) prepare(u *undoing) error {
+func (f FileChange) prepare(u *rollback) error {
 	if err := f.place.parent().makeDirs(u); err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (f FileChange) commit() error {
 }
 
 // write creates and replaces shims.
-func (s Shims) write(u *undoing) error {
+func (s Shims) write(u *rollback) error {
 	if len(s.Create)+len(s.Replace) == 0 {
 		return nil
 	}
@@ -265,7 +265,7 @@ func (p program) write(r *os.Root, name string) error {
 
 // makeDirs makes a directory and its parents. All users may enter them, whatever the
 // umask, because other users' gits read the files.
-func (p place) makeDirs(u *undoing) error {
+func (p place) makeDirs(u *rollback) error {
 	at := place{root: p.root, name: "."}
 	dir, err := openDir(at.root, at.name)
 	for _, part := range names(p.name) {
@@ -273,7 +273,7 @@ func (p place) makeDirs(u *undoing) error {
 			return err
 		}
 		at = at.child(part)
-		next, stepErr := step(dir, part)
+		next, stepErr := openStep(dir, part)
 		if errors.Is(stepErr, fs.ErrNotExist) {
 			next, stepErr = at.makeDir(dir, u)
 		}
@@ -286,17 +286,17 @@ func (p place) makeDirs(u *undoing) error {
 	return dir.Close()
 }
 
-func (p place) makeDir(parent *os.Root, u *undoing) (*os.Root, error) {
+func (p place) makeDir(parent *os.Root, u *rollback) (*os.Root, error) {
 	name := path.Base(p.name)
 	if err := parent.Mkdir(name, 0o755); err != nil {
 		return nil, err
 	}
 	u.add(p.removeIfEmpty)
-	dir, err := step(parent, name)
+	dir, err := openStep(parent, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(dir.Chmod(".", 0o755), rootOwns(func(uid, gid int) error { return dir.Chown(".", uid, gid) })); err != nil {
+	if err := errors.Join(dir.Chmod(".", 0o755), chownToRoot(func(uid, gid int) error { return dir.Chown(".", uid, gid) })); err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
 	return dir, nil
@@ -319,7 +319,7 @@ type Copy struct {
 	Change string `json:"change"` // create, replace or remove
 
 	place  place
-	seen   string // as git sees it
+	inside string // as git sees it
 	mode   fs.FileMode
 	time   time.Time // zero means the plan's stamp
 	text   []byte
@@ -329,7 +329,7 @@ type Copy struct {
 func (c Copy) temp() string { return "." + c.place.base() + ".gatepass" }
 
 // prepare writes the file beside its destination.
-func (c Copy) prepare(stamp time.Time, u *undoing) error {
+func (c Copy) prepare(stamp time.Time, u *rollback) error {
 	if c.Change == remove {
 		return nil
 	}
@@ -350,7 +350,7 @@ func (c Copy) prepare(stamp time.Time, u *undoing) error {
 		u.add(func() {
 			_ = c.place.in(func(dir *os.Root, _ string) error { return dir.Remove(c.temp()) })
 		})
-		return errors.Join(c.fill(f), f.Chmod(c.mode), rootOwns(f.Chown), f.Close(), dir.Chtimes(c.temp(), stamp, stamp))
+		return errors.Join(c.fill(f), f.Chmod(c.mode), chownToRoot(f.Chown), f.Close(), dir.Chtimes(c.temp(), stamp, stamp))
 	})
 }
 
@@ -367,9 +367,9 @@ func (c Copy) fill(to *os.File) error {
 	return errors.Join(err, from.Close())
 }
 
-// rootOwns gives a new file to root and its group. Otherwise the group could be that of
+// chownToRoot gives a new file to root and its group. Otherwise the group could be that of
 // the directory.
-func rootOwns(chown func(uid, gid int) error) error {
+func chownToRoot(chown func(uid, gid int) error) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}

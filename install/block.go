@@ -56,29 +56,29 @@ type block [][]setting
 
 func (b block) flat() []setting { return slices.Concat(b...) }
 
-// A wish is the content wanted in one file.
-type wish struct {
-	hosts  []string
-	ahead  []string // URLs for proactive authentication
-	helper string
-	guard  string
-	kind   Guard
+// A wantedBlock is the content of the block in one file.
+type wantedBlock struct {
+	hosts     []string
+	proactive []string // URLs for proactive authentication
+	helper    string
+	guard     string
+	kind      Guard
 
 	gateway           gateway
 	author, authorOwn []setting // from planner.author
 
 	hooksDir, chain string
 	before          string   // one of the before constants, or empty
-	made            []string // the values of madeKey
+	madeDirs        []string // the values of madeKey
 }
 
-// block returns the sections of a wish.
-func (w wish) block() block {
+// block returns the sections of the block.
+func (w wantedBlock) block() block {
 	var b block
 	for _, host := range w.hosts {
 		b = append(b, credentials(https+host, w.gateway.command(w.helper)))
 	}
-	for _, url := range w.ahead {
+	for _, url := range w.proactive {
 		b = append(b, []setting{proactive(url)})
 	}
 	b = append(b, w.gateway.sections(w.hosts, w.helper)...)
@@ -93,11 +93,11 @@ func (w wish) block() block {
 	if w.kind.hooksPath() {
 		b = append(b, []setting{{key: hooksPathKey, value: w.hooksDir}})
 	}
-	return appendSection(b, w.own())
+	return appendSection(b, w.record())
 }
 
-// own returns the section gatepass.
-func (w wish) own() (own []setting) {
+// record returns the section gatepass.
+func (w wantedBlock) record() (own []setting) {
 	for _, host := range w.hosts {
 		own = append(own, setting{key: hostKey, value: host})
 	}
@@ -108,7 +108,7 @@ func (w wish) own() (own []setting) {
 	if w.before != "" {
 		own = append(own, setting{key: beforeKey, value: w.before})
 	}
-	for _, dir := range w.made {
+	for _, dir := range w.madeDirs {
 		own = append(own, setting{key: madeKey, value: dir})
 	}
 	return own
@@ -130,14 +130,14 @@ func credentials(url, command string) []setting {
 	}
 }
 
-// owned returns those of a file's settings that gatepass wrote. ourDir reports whether
+// owned returns those of a file's settings that gatepass wrote. isShimDir reports whether
 // a core.hooksPath is a directory of our shims.
 func owned(list []setting, ourDir func(string) bool) block {
 	var b block
 	var hook, own, paths []setting
 	var ahead, gateways block
 	for _, s := range list {
-		s.key = spelled(s.key)
+		s.key = withCase(s.key)
 		switch {
 		case ourHelper(s):
 			c := credentials(strings.TrimPrefix(s.section(), credentialPrefix), s.value)
@@ -154,9 +154,9 @@ func owned(list []setting, ourDir func(string) bool) block {
 			own = append(own, s)
 			switch url := https + s.value; {
 			case s.is(hostKey) && !hasHelper(list, url):
-				b = append(b, remains(list, url)...)
+				b = append(b, leftBehind(list, url)...)
 			case s.is(gatewayKey) && !hasHelper(list, s.value):
-				gateways = append(gateways, remains(list, s.value)...)
+				gateways = append(gateways, leftBehind(list, s.value)...)
 			}
 		case s.is(hooksPathKey) && ourDir(s.value):
 			paths = append(paths, s)
@@ -175,10 +175,10 @@ func hasHelper(list []setting, url string) bool {
 	return slices.ContainsFunc(list, func(s setting) bool { return ourHelper(s) && s.section() == credentialPrefix+url })
 }
 
-// remains returns what another program, such as gh auth setup-git, left of a URL's
+// leftBehind returns what another program, such as gh auth setup-git, left of a URL's
 // section when it removed our helper. A reset of the helpers is ours if no helper
 // follows it: gh adds its own after one.
-func remains(list []setting, url string) (b block) {
+func leftBehind(list []setting, url string) (b block) {
 	section := credentials(url, "")
 	reset, path := section[0], section[len(section)-1]
 	last := -1
@@ -196,8 +196,8 @@ func remains(list []setting, url string) (b block) {
 	return b
 }
 
-// spelled returns our key as we write it; git lists keys in lower case.
-func spelled(key string) string {
+// withCase returns our key as we write it; git lists keys in lower case.
+func withCase(key string) string {
 	for _, ours := range []string{hooksPathKey, chainKey, hostKey, gatewayKey, gatewayCAKey, authorKey, beforeKey, madeKey} {
 		if canonical(key) == canonical(ours) {
 			return ours
@@ -218,8 +218,8 @@ func ourHelper(s setting) bool {
 		isCommand(s.value, helperName)
 }
 
-// overrides reports whether a setting after our block would undo part of it.
-func overrides(s setting) bool {
+// undoesBlock reports whether a setting after our block would undo part of it.
+func undoesBlock(s setting) bool {
 	section, _, _ := strings.Cut(canonical(s.key), ".")
 	switch section {
 	case "credential":
@@ -231,9 +231,9 @@ func overrides(s setting) bool {
 	return s.is(hooksPathKey) || s.section() == hookSection || isOwn(s)
 }
 
-// inPlace reports whether list has exactly the wanted settings, in one run, with no
+// isCurrent reports whether list has exactly the wanted settings, in one run, with no
 // setting after them that would undo them.
-func inPlace(list []setting, want []setting, ourDir func(string) bool) bool {
+func isCurrent(list []setting, want []setting, ourDir func(string) bool) bool {
 	ours := owned(list, ourDir).flat()
 	if len(ours) == 0 || len(want) == 0 {
 		return len(ours) == len(want)
@@ -242,7 +242,7 @@ func inPlace(list []setting, want []setting, ourDir func(string) bool) bool {
 	for start >= 0 && start+len(want) <= len(list) {
 		if slices.EqualFunc(list[start:start+len(want)], want, setting.same) {
 			rest := list[start+len(want):]
-			return len(ours) == len(want) && !slices.ContainsFunc(rest, overrides)
+			return len(ours) == len(want) && !slices.ContainsFunc(rest, undoesBlock)
 		}
 		next := slices.IndexFunc(list[start+1:], want[0].same)
 		if next < 0 {
@@ -333,7 +333,7 @@ func (g git) removeSection(ctx context.Context, content []byte, section []settin
 		text  string
 		whole bool
 	}{{text, true}, {body, false}} {
-		for rest := range cuts(content, try.text, try.whole) {
+		for rest := range withoutOne(content, try.text, try.whole) {
 			if g.lacks(ctx, rest, list, section) {
 				return rest, nil
 			}
@@ -341,7 +341,7 @@ func (g git) removeSection(ctx context.Context, content []byte, section []settin
 	}
 	var commands [][]string
 	for _, s := range slices.Backward(section) { // remove the event before the command
-		if count(list, s) == 1 || !shared(s) {
+		if count(list, s) == 1 || !mayBeUsers(s) {
 			commands = append(commands, unset(s))
 		}
 	}
@@ -364,9 +364,9 @@ func sorted(list []setting) []string {
 	return texts
 }
 
-// shared reports whether a user might have written the same setting in the same
+// mayBeUsers reports whether a user might have written the same setting in the same
 // section; it is then removed only if it occurs once.
-func shared(s setting) bool {
+func mayBeUsers(s setting) bool {
 	section, _, _ := strings.Cut(s.section(), ".")
 	return section == "credential" && !ourHelper(s) || section == "http" || section == "url" || section == "lfs" || section == "user"
 }
@@ -388,10 +388,10 @@ func unset(s setting) []string {
 	return []string{"--fixed-value", "--unset-all", s.key, s.value}
 }
 
-// cuts yields content with one occurrence of text removed, the last occurrence first.
+// withoutOne yields content with one occurrence of text removed, the last occurrence first.
 // An occurrence must start a line and, if whole is set, must not be followed by further
 // variables.
-func cuts(content []byte, text string, whole bool) iter.Seq[[]byte] {
+func withoutOne(content []byte, text string, whole bool) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for end := len(content); text != ""; {
 			at := bytes.LastIndex(content[:end], []byte(text))

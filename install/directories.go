@@ -20,7 +20,7 @@ func (pl *planner) directories(t target, list []setting, kind Guard) []string {
 	var dirs []string
 	for _, end := range ends {
 		for _, dir := range recorded(list) {
-			if pl.leadsTo(dir, end) {
+			if pl.isAbove(dir, end) {
 				dirs = append(dirs, dir)
 			}
 		}
@@ -44,7 +44,7 @@ func recorded(list []setting) []string {
 
 // firstMissing returns the outermost missing directory on the path to p, as git sees
 // it; "" if there is none, or if git cannot store its name.
-func (pl *planner) firstMissing(p place) string {
+func (t *tree) firstMissing(p place) string {
 	at := place{root: p.root, name: "."}
 	for _, part := range names(p.name) {
 		at = at.child(part)
@@ -52,7 +52,7 @@ func (pl *planner) firstMissing(p place) string {
 			continue
 		}
 		dir := at.path()
-		if pl.Scope == Image {
+		if t.image != nil {
 			dir = path.Join("/", at.name)
 		}
 		if CheckPath(dir) != nil {
@@ -63,15 +63,15 @@ func (pl *planner) firstMissing(p place) string {
 	return ""
 }
 
-// leadsTo reports whether a directory is p or above it.
-func (pl *planner) leadsTo(dir string, p place) bool {
-	d, err := pl.seen(dir)
+// isAbove reports whether a directory is p or above it.
+func (t *tree) isAbove(dir string, p place) bool {
+	d, err := t.placeOf(dir)
 	return err == nil && strings.HasPrefix(p.path()+"/", d.path()+"/")
 }
 
-// addDirectories plans to remove the directories that New made and that we no longer
+// removeDirectories plans to remove the directories that New made and that we no longer
 // need.
-func (pl *planner) addDirectories(shims []place) {
+func (pl *planner) removeDirectories(shims []place) {
 	ends := slices.Clone(shims)
 	for _, t := range pl.targets {
 		ends = append(ends, t.file.parent())
@@ -82,23 +82,23 @@ func (pl *planner) addDirectories(shims []place) {
 			continue
 		}
 		for _, end := range ends {
-			if pl.leadsTo(dir, end) {
-				pl.addWay(dir, end)
+			if pl.isAbove(dir, end) {
+				pl.plan.removeWay(&pl.layout, dir, end)
 			}
 		}
 	}
 }
 
-// addWay adds the directories from end up to dir, the innermost first.
-func (pl *planner) addWay(dir string, end place) {
-	outermost, err := pl.seen(dir)
+// removeWay adds the directories from end up to dir, the innermost first.
+func (p *Plan) removeWay(l *layout, dir string, end place) {
+	outermost, err := l.placeOf(dir)
 	if err != nil {
 		return
 	}
 	for at := end.path(); at == outermost.path() || strings.HasPrefix(at, outermost.path()+"/"); at = filepath.Dir(at) {
 		rest := strings.TrimPrefix(at, outermost.path())
-		pl.plan.Directories = append(pl.plan.Directories, filepath.Join(dir, rest))
-		pl.plan.directories = append(pl.plan.directories, place{root: outermost.root, name: path.Join(outermost.name, rest)})
+		p.Directories = append(p.Directories, filepath.Join(dir, rest))
+		p.directories = append(p.directories, place{root: outermost.root, name: path.Join(outermost.name, rest)})
 	}
 }
 

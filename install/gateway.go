@@ -57,7 +57,7 @@ func (pl *planner) findGateway(w *config.Workspace) error {
 		if err := w.CheckGatewaySource(); err != nil {
 			return usererr.Wrap("use the gateway "+pl.gateway.String(), err, "")
 		}
-		pl.findCA(w)
+		pl.gateway.findCA(w)
 	}
 	if pl.gateway.ca != "" {
 		return CheckPath(pl.gateway.ca)
@@ -66,9 +66,9 @@ func (pl *planner) findGateway(w *config.Workspace) error {
 }
 
 // findCA uses the authorities of the source if the gateway is the same broker.
-func (pl *planner) findCA(w *config.Workspace) {
-	if pl.gateway.ca == "" && w.Source != nil && w.Source.Scheme == "broker+https" && w.Source.Host == pl.gateway.Host() {
-		pl.gateway.ca = w.Source.Query().Get("ca_file")
+func (g *gateway) findCA(w *config.Workspace) {
+	if g.ca == "" && w.Source != nil && w.Source.Scheme == "broker+https" && w.Source.Host == g.Host() {
+		g.ca = w.Source.Query().Get("ca_file")
 	}
 }
 
@@ -343,12 +343,12 @@ func ourProactive(s setting, list []setting) bool {
 	})
 }
 
-// ahead returns the URLs for which the helper always has a token: the repositories and
+// proactiveURLs returns the URLs for which the helper always has a token: the repositories and
 // owners that the workspace file names. For other URLs git must first ask without a
 // credential: if a URL gets none, git would prompt, even if the repository is public.
 //
 // Hosts given as options count without a file, because there may be none.
-func (pl *planner) ahead() ([]string, error) {
+func (pl *planner) proactiveURLs() ([]string, error) {
 	if len(pl.Options.Hosts) > 0 || !pl.gateway.IsZero() {
 		return nil, nil
 	}
@@ -388,7 +388,7 @@ func fixedURLs(host string, w *config.Workspace) []string {
 // Authorization header, as actions/checkout sets it in a repository: the server then
 // uses that header and not gatepass's token.
 func (pl *planner) noteOwnHeaders(ctx context.Context) {
-	list, err := pl.settingsHere(ctx)
+	list, err := pl.currentSettings(ctx)
 	if err != nil {
 		return // a git that cannot list its configuration is reported elsewhere
 	}
@@ -400,8 +400,8 @@ func (pl *planner) noteOwnHeaders(ctx context.Context) {
 	}
 }
 
-// settingsHere lists git's configuration in the current directory.
-func (pl *planner) settingsHere(ctx context.Context) ([]gitconfig.Setting, error) {
+// currentSettings lists git's configuration in the current directory.
+func (pl *planner) currentSettings(ctx context.Context) ([]gitconfig.Setting, error) {
 	here, err := os.Getwd()
 	if err != nil {
 		return nil, err

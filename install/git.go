@@ -255,10 +255,10 @@ func (g git) hooksPaths(ctx context.Context, file string) ([]string, error) {
 	return strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"), nil
 }
 
-// secondReader parses with go-git what is about to be written: programs with their own
+// checkWithGoGit parses with go-git what is about to be written: programs with their own
 // parser must find our settings too. It accepts a file that go-git could not read
 // before.
-func secondReader(base, text []byte, want []setting) error {
+func checkWithGoGit(base, text []byte, want []setting) error {
 	if _, err := decode(base); err != nil {
 		return nil
 	}
@@ -369,7 +369,7 @@ func CheckPath(path string) error {
 // distinguishes a path from a name by the leading slash, and then passes the whole
 // value to the shell; so the quotes start after the slash.
 func commandPath(path string) string {
-	if strings.IndexFunc(path, special) < 0 {
+	if strings.IndexFunc(path, isShellSpecial) < 0 {
 		return path
 	}
 	return "/" + shellQuote(path[1:])
@@ -377,14 +377,14 @@ func commandPath(path string) string {
 
 // quoted returns word as a word of a shell, in quotes only if needed.
 func quoted(word string) string {
-	if strings.IndexFunc(word, special) < 0 {
+	if strings.IndexFunc(word, isShellSpecial) < 0 {
 		return word
 	}
 	return shellQuote(word)
 }
 
-// special reports whether a character has a meaning in a shell.
-func special(r rune) bool {
+// isShellSpecial reports whether a character has a meaning in a shell.
+func isShellSpecial(r rune) bool {
 	return r < 0x80 && !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' ||
 		strings.ContainsRune("/._-+,:=@%", r))
 }
@@ -412,7 +412,7 @@ func shellWord(s string) (word, rest string, err error) {
 		case c == '\\' && i+1 < len(s):
 			i++
 			b.WriteByte(s[i])
-		case special(rune(c)):
+		case isShellSpecial(rune(c)):
 			return "", "", fmt.Errorf("%q is not plain text", c)
 		default:
 			b.WriteByte(c)

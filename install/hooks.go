@@ -28,7 +28,7 @@ type Choice struct {
 	Why  string `json:"why"`
 }
 
-func (pl *planner) choose(t target) Choice {
+func (pl *planner) chooseGuard(t target) Choice {
 	if pl.Guard != GuardAuto {
 		return Choice{Kind: pl.Guard, Why: "as asked"}
 	}
@@ -37,7 +37,7 @@ func (pl *planner) choose(t target) Choice {
 		if where == "" {
 			return Choice{Kind: GuardBoth, Why: "the version of git inside is not known"}
 		}
-		return decide([]version{v}, "git "+v.String()+" inside ("+where+")")
+		return chooseByVersions([]version{v}, "git "+v.String()+" inside ("+where+")")
 	}
 	var versions []version
 	var texts []string
@@ -45,10 +45,10 @@ func (pl *planner) choose(t target) Choice {
 		versions = append(versions, g.version)
 		texts = append(texts, fmt.Sprintf("git %s (%s)", g.version, g.path))
 	}
-	return decide(versions, strings.Join(texts, ", "))
+	return chooseByVersions(versions, strings.Join(texts, ", "))
 }
 
-func decide(versions []version, seen string) Choice {
+func chooseByVersions(versions []version, seen string) Choice {
 	modern := func(v version) bool { return v.known() && !v.before(configuredHooks) }
 	old := func(v version) bool { return v.known() && v.before(configuredHooks) }
 	switch {
@@ -108,12 +108,12 @@ func isShim(hook string, p program) bool {
 // earlierShim starts the shim of an earlier gatepass, which always ran the guard.
 const earlierShim = "#!/bin/sh\nexec "
 
-// ourDir reports whether a value of core.hooksPath is a directory of our shims.
-func (pl *planner) ourDir(value string) bool {
-	if value == pl.hooksIn {
+// isShimDir reports whether a value of core.hooksPath is a directory of our shims.
+func (pl *planner) isShimDir(value string) bool {
+	if value == pl.hooksDir {
 		return true
 	}
-	p, err := pl.seen(value)
+	p, err := pl.placeOf(value)
 	if err != nil {
 		return false
 	}
@@ -127,7 +127,7 @@ func planShims(dir place, seenAs string, want map[string]program) (Shims, error)
 	s := Shims{Dir: seenAs, place: dir, want: want}
 	names, err := dir.names()
 	if err != nil {
-		return s, cannotRead(dir.shown, err)
+		return s, wrapRead(dir.shown, err)
 	}
 	for _, name := range names {
 		is, _, err := dir.child(name).program()

@@ -29,11 +29,11 @@ var otherGits = []string{
 // findImageGits returns those of otherGits that an image has, as absolute paths inside
 // it. The distribution's git under another name does not count. It follows links as the
 // image would, whatever their owner: a git that it misses is a git without a guard.
-func (pl *planner) findImageGits() (found []string) {
-	distribution := pl.lookInside("/usr/bin/git")
+func (t *tree) findImageGits() (found []string) {
+	distribution := t.stat("/usr/bin/git")
 	for _, pattern := range otherGits {
-		for _, git := range pl.glob("/", strings.Split(pattern, "/")) {
-			info := pl.lookInside(git)
+		for _, git := range t.glob("/", strings.Split(pattern, "/")) {
+			info := t.stat(git)
 			if info == nil || !executable(info) || distribution != nil && os.SameFile(info, distribution) {
 				continue
 			}
@@ -50,9 +50,9 @@ var nixGits = []string{"root/.nix-profile/bin/git", "nix/var/nix/profiles/defaul
 
 // otherHostGits returns those of otherGits that this machine has and that are not on
 // PATH. It runs them only if runThem is set.
-func (pl *planner) otherHostGits(ctx context.Context, runThem bool) (found []git) {
+func (l *layout) otherHostGits(ctx context.Context, runThem bool) (found []git) {
 	var seen []os.FileInfo
-	for _, g := range pl.gits {
+	for _, g := range l.gits {
 		if info, err := os.Stat(g.path); err == nil {
 			seen = append(seen, info)
 		}
@@ -68,7 +68,7 @@ func (pl *planner) otherHostGits(ctx context.Context, runThem bool) (found []git
 			if err != nil || !executable(info) || sameAsAny(info, seen) {
 				continue
 			}
-			g := git{path: m, getenv: pl.Getenv}
+			g := git{path: m, getenv: l.getenv}
 			if runThem && !g.askVersion(ctx) {
 				continue
 			}
@@ -79,10 +79,10 @@ func (pl *planner) otherHostGits(ctx context.Context, runThem bool) (found []git
 	return found
 }
 
-// lookInside returns the information of a path in an image, or nil. Use the result only
+// stat returns the information of a path in an image, or nil. Use the result only
 // to inspect, not to open.
-func (pl *planner) lookInside(inner string) fs.FileInfo {
-	p, err := imageLookup(pl.image, inner, lookup{anyLink: true})
+func (t *tree) stat(inner string) fs.FileInfo {
+	p, err := imageLookup(t.image, inner, lookup{anyLink: true})
 	if err != nil {
 		return nil
 	}
@@ -94,13 +94,13 @@ func (pl *planner) lookInside(inner string) fs.FileInfo {
 }
 
 // glob returns the paths below dir in an image that match the pattern's parts.
-func (pl *planner) glob(dir string, parts []string) (found []string) {
+func (t *tree) glob(dir string, parts []string) (found []string) {
 	if len(parts) == 0 {
 		return []string{dir}
 	}
 	next := []string{parts[0]}
 	if strings.Contains(parts[0], "*") {
-		p, err := imageLookup(pl.image, dir, lookup{anyLink: true})
+		p, err := imageLookup(t.image, dir, lookup{anyLink: true})
 		if err != nil {
 			return nil
 		}
@@ -108,7 +108,7 @@ func (pl *planner) glob(dir string, parts []string) (found []string) {
 	}
 	for _, name := range next {
 		if ok, _ := path.Match(parts[0], name); ok {
-			found = append(found, pl.glob(path.Join(dir, name), parts[1:])...)
+			found = append(found, t.glob(path.Join(dir, name), parts[1:])...)
 		}
 	}
 	return found
@@ -188,36 +188,36 @@ func installs(file string) bool {
 }
 
 // readReceipt reads the receipt of an earlier install, if there is one.
-func (pl *planner) readReceipt() error {
-	p, err := pl.placeOf(receiptPath)
+func (b *bundle) readReceipt() error {
+	p, err := b.placeOfFile(receiptPath)
 	if err != nil {
 		return err
 	}
-	pl.receiptPlace = p
+	b.receiptPlace = p
 	text, exists, err := p.read()
 	if err != nil || !exists {
-		return cannotRead(p.shown, err)
+		return wrapRead(p.shown, err)
 	}
-	if info, err := p.stat(); err != nil || !ours(info) || info.Mode().Perm()&0o022 != 0 {
+	if info, err := p.stat(); err != nil || !isTrusted(info) || info.Mode().Perm()&0o022 != 0 {
 		return usererr.New("trust the receipt "+p.shown, "another user can write to it", "run the command as its owner, or remove the file")
 	}
-	if pl.receipt, err = parseReceipt(string(text)); err != nil {
-		return usererr.Wrap("read the receipt "+p.shown, err, doubtReceipt)
+	if b.receipt, err = parseReceipt(string(text)); err != nil {
+		return usererr.Wrap("read the receipt "+p.shown, err, receiptHint)
 	}
 	return nil
 }
 
-const doubtReceipt = "nothing was changed: see who wrote that file, and remove it"
+const receiptHint = "nothing was changed: see who wrote that file, and remove it"
 
 // checkReceipt refuses a directory in the receipt that cannot contain a file of ours.
-func (pl *planner) checkReceipt() error {
-	if pl.receipt == nil {
+func (b *bundle) checkReceipt() error {
+	if b.receipt == nil {
 		return nil
 	}
-	ends := pl.endsOf(pl.receipt)
-	for _, dir := range pl.receipt.dirs {
-		if !slices.ContainsFunc(ends, func(end place) bool { return pl.leadsTo(dir, end) }) {
-			return usererr.New("read the receipt "+pl.receiptPlace.shown, "install makes no directory "+dir, doubtReceipt)
+	ends := b.neededDirs(b.receipt)
+	for _, dir := range b.receipt.dirs {
+		if !slices.ContainsFunc(ends, func(end place) bool { return b.isAbove(dir, end) }) {
+			return usererr.New("read the receipt "+b.receiptPlace.shown, "install makes no directory "+dir, receiptHint)
 		}
 	}
 	return nil
@@ -233,12 +233,12 @@ var gitPackages = []struct{ file, name, version string }{
 
 // imageGit finds an image's git in its package database, because it runs no program of
 // an image. If there is a git beside the packaged one, the version is unknown.
-func (pl *planner) imageGit() (v version, where string) {
-	if len(pl.imageGits) > 0 {
+func (l *layout) imageGit() (v version, where string) {
+	if len(l.imageGits) > 0 {
 		return version{}, ""
 	}
 	for _, db := range gitPackages {
-		p, err := imagePlace(pl.image, db.file)
+		p, err := imagePlace(l.image, db.file)
 		if err != nil {
 			continue
 		}

@@ -50,7 +50,7 @@ func TestFindImageGits(t *testing.T) {
 	if err := os.Symlink("/data", filepath.Join(root, "opt")); err != nil {
 		t.Fatal(err)
 	}
-	pl := &planner{image: openRoot(t, root)}
+	pl := &tree{image: openRoot(t, root)}
 	if got, want := pl.findImageGits(), []string{"/opt/conda/bin/git"}; !slices.Equal(got, want) {
 		t.Errorf("findImageGits() = %v, want %v", got, want)
 	}

@@ -113,7 +113,7 @@ func New(ctx context.Context, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := pl.decide(ctx); err != nil {
+	if err := pl.resolveOptions(ctx); err != nil {
 		return nil, err
 	}
 	for _, t := range pl.targets {
@@ -121,11 +121,11 @@ func New(ctx context.Context, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
-	shims, err := pl.wantShims()
+	shims, err := pl.sharedShims()
 	if err != nil {
 		return nil, err
 	}
-	return pl.finish(shims)
+	return pl.complete(shims)
 }
 
 // Removal plans to remove everything that New wrote in the same scope, in this version
@@ -140,33 +140,24 @@ func Removal(ctx context.Context, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
-	return pl.finish(nil)
+	return pl.complete(nil)
 }
 
 // A planner gathers the parts of a Plan.
 type planner struct {
 	Options
-	plan    *Plan
-	git     git      // the one that writes the configuration
-	gits    []git    // all on PATH
-	targets []target // the configuration files of the scope
+	plan *Plan
+	git  git // the one that writes the configuration
+	layout
+	bundle bundle
 
-	image     *os.Root // of Image
-	imageGits []string // in Image: gits that are not the distribution's, as seen from inside
-
-	receipt       *receipt // of an earlier install; nil if there is none
-	receiptPlace  place
-	workspaceText []byte // of WorkspaceFile
-	workspacePath string // where the workspace file is, or should be
-
-	hooks   place    // where our shims go
-	hooksIn string   // the same path as git will see it
-	oldDirs []string // other directories of ours that the configuration names
+	workspacePath string   // where the workspace file is, or should be
+	oldDirs       []string // other directories of shims that the configuration names
 
 	madeDirs, keptDirs []string // directories that New made, and those of them that are still needed
 
-	chains    []string // for each file with shims, the core.hooksPath that they replace
-	proactive []string // URLs to which git sends its credential at once
+	replacedHooksPaths []string // for each file with shims, the core.hooksPath that they replace
+	proactive          []string // URLs to which git sends its credential at once
 
 	helper, guard string // paths of the programs as git will see them
 
@@ -191,7 +182,8 @@ func newPlanner(ctx context.Context, o Options, action string) (*planner, error)
 	if !slices.Contains(Guards(), o.Guard) {
 		return nil, usererr.New("choose a guard", "unknown kind "+string(o.Guard), "")
 	}
-	pl := &planner{Options: o, plan: &Plan{Action: action, Scope: o.Scope, Root: o.Root}}
+	pl := &planner{Options: o, plan: &Plan{Action: action, Scope: o.Scope, Root: o.Root}, layout: layout{scope: o.Scope, getenv: o.Getenv}}
+	pl.bundle = bundle{layout: &pl.layout, Options: &pl.Options, plan: pl.plan, gateway: &pl.gateway}
 	pl.gits = findGits(ctx, o.Getenv)
 	if len(pl.gits) == 0 {
 		return nil, usererr.New(action, "there is no git on PATH", "install git")
@@ -202,56 +194,58 @@ func newPlanner(ctx context.Context, o Options, action string) (*planner, error)
 
 // prepare reads the state of an earlier install and finds the files.
 func (pl *planner) prepare(ctx context.Context) error {
-	if err := pl.checkBundle(); err != nil {
+	if err := pl.bundle.checkOptions(); err != nil {
 		return err
 	}
 	if pl.Scope == Image {
-		if err := pl.openImage(); err != nil {
-			return usererr.Wrap("open the image root "+pl.Root, plain(err), advice(err))
+		root, err := pl.openImage(pl.Root)
+		if err != nil {
+			return usererr.Wrap("open the image root "+pl.Root, withoutPath(err), hintFor(err))
 		}
+		pl.Root = root
 	}
 	if pl.Scope != Global && (pl.From != "" || pl.plan.Action == "uninstall") {
-		if err := pl.readReceipt(); err != nil {
+		if err := pl.bundle.readReceipt(); err != nil {
 			return err
 		}
 	}
-	if err := pl.locate(ctx); err != nil {
+	if err := pl.locate(ctx, pl.bundle.isUsed(), pl.RunGits); err != nil {
 		return err
 	}
-	return pl.checkReceipt()
+	return pl.bundle.checkReceipt()
 }
 
-// decide chooses everything that New needs apart from the files.
-func (pl *planner) decide(ctx context.Context) error {
+// resolveOptions chooses everything that New needs apart from the files.
+func (pl *planner) resolveOptions(ctx context.Context) error {
 	var err error
-	if pl.plan.Hosts, err = pl.hosts(); err != nil {
+	if pl.plan.Hosts, err = pl.findHosts(); err != nil {
 		return err
 	}
 	if err = pl.checkGateway(); err != nil {
 		return err
 	}
-	if pl.proactive, err = pl.ahead(); err != nil {
+	if pl.proactive, err = pl.proactiveURLs(); err != nil {
 		return err
 	}
 	if pl.Options.Root == "" {
 		pl.noteOwnHeaders(ctx)
-		pl.noteDetours(ctx)
+		pl.noteBypasses(ctx)
 	}
 	if err := pl.binaries(); err != nil {
 		return err
 	}
 	pl.plan.Helper, pl.plan.GuardBinary, pl.plan.Gateway = pl.helper, pl.guard, pl.gateway.String()
 	for _, t := range pl.targets {
-		c := pl.choose(t)
+		c := pl.chooseGuard(t)
 		c.File = t.file.shown
 		pl.plan.Guard = append(pl.plan.Guard, c)
 	}
 	return nil
 }
 
-// choice returns the decision for one file.
-func (pl *planner) choice(file string) Guard {
-	for _, c := range pl.plan.Guard {
+// guardOf returns the decision for one file.
+func (p *Plan) guardOf(file string) Guard {
+	for _, c := range p.Guard {
 		if c.File == file {
 			return c.Kind
 		}
@@ -259,10 +253,10 @@ func (pl *planner) choice(file string) Guard {
 	return GuardNone
 }
 
-// wantShims returns the directory of shims, which all files share. So they must all
+// sharedShims returns the directory of shims, which all files share. So they must all
 // hide the same directory of hooks.
-func (pl *planner) wantShims() (map[string]program, error) {
-	chains := slices.Compact(slices.Sorted(slices.Values(pl.chains)))
+func (pl *planner) sharedShims() (map[string]program, error) {
+	chains := slices.Compact(slices.Sorted(slices.Values(pl.replacedHooksPaths)))
 	switch len(chains) {
 	case 0:
 		return nil, nil
@@ -345,9 +339,9 @@ func (pl *planner) binDirs() []string {
 	return append(dirs, filepath.SplitList(pl.Getenv("PATH"))...)
 }
 
-func (pl *planner) isExecutable(path string) bool {
-	if pl.Scope == Image {
-		info := pl.lookInside(path)
+func (t *tree) isExecutable(path string) bool {
+	if t.image != nil {
+		info := t.stat(path)
 		return info != nil && executable(info)
 	}
 	info, err := os.Stat(path)

@@ -23,8 +23,8 @@ func never(string) bool { return false }
 
 func TestRemovalRestoresEveryByte(t *testing.T) {
 	g := testGit(t)
-	b := wish{
-		hosts: []string{"github.com", "ghe.example.com:8443"}, ahead: []string{"https://github.com/acme", "https://github.com/Globex/api.git"},
+	b := wantedBlock{
+		hosts: []string{"github.com", "ghe.example.com:8443"}, proactive: []string{"https://github.com/acme", "https://github.com/Globex/api.git"},
 		helper: "/opt/a b/git-credential-gatepass", guard: "/opt/a b/gatepass-pre-push", kind: GuardBoth, hooksDir: "/hooks", chain: "~/mine",
 	}.block()
 	ourDir := func(dir string) bool { return dir == "/hooks" }
@@ -120,7 +120,7 @@ func TestChoice(t *testing.T) {
 		for _, g := range tt.gits {
 			versions = append(versions, parseVersion(g))
 		}
-		if got := decide(versions, "").Kind; got != tt.want {
+		if got := chooseByVersions(versions, "").Kind; got != tt.want {
 			t.Errorf("decide(%q) = %s, want %s", tt.gits, got, tt.want)
 		}
 	}
@@ -163,7 +163,7 @@ func TestCheckPath(t *testing.T) {
 // What git reads afterwards tells them apart.
 func TestRemovalTakesTheRightSection(t *testing.T) {
 	g := testGit(t)
-	b := wish{hosts: []string{"github.com"}, ahead: []string{"https://github.com/acme"}, helper: "/usr/bin/git-credential-gatepass", kind: GuardNone}.block()
+	b := wantedBlock{hosts: []string{"github.com"}, proactive: []string{"https://github.com/acme"}, helper: "/usr/bin/git-credential-gatepass", kind: GuardNone}.block()
 	added, err := g.add(t.Context(), nil, b)
 	if err != nil {
 		t.Fatal(err)
@@ -305,7 +305,7 @@ func TestRemovalOfAGatewayRestoresEveryByte(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := wish{
+	w := wantedBlock{
 		hosts: []string{"github.com", "ghe.example.com:8443"}, helper: "/opt/a b/git-credential-gatepass", guard: "/opt/a b/gatepass-pre-push", kind: GuardBoth,
 		hooksDir: "/hooks", chain: "~/mine", gateway: gateway{Gateway: broker, isOption: true, ca: "/etc/ca.pem"},
 		author: authorOf("Bot", "bot@example.com"), authorOwn: []setting{{key: authorKey, value: "Bot <bot@example.com>"}},

@@ -16,89 +16,106 @@ import (
 // systemHooks is the directory of shims of the scopes System and Image.
 const systemHooks = "/usr/local/share/gatepass/hooks"
 
-// locate finds the files of the scope: the configuration to write, and the directory of
-// shims.
-func (pl *planner) locate(ctx context.Context) error {
-	switch pl.Scope {
-	case Image:
-		return pl.locateImage()
-	case System:
-		return pl.locateSystem(ctx)
-	case Global:
-		return pl.locateGlobal()
-	}
-	return usererr.New("choose a scope", "unknown scope "+string(pl.Scope), "")
+// A tree has the files of the scope: those of this machine, or of an image.
+type tree struct {
+	image *os.Root // nil for this machine
 }
 
-func (pl *planner) locateImage() error {
-	pl.imageGits = pl.findImageGits()
+// A layout says which files a scope has.
+type layout struct {
+	tree
+	scope  Scope
+	getenv func(string) string
+
+	gits      []git    // all on PATH
+	targets   []target // the configuration files
+	imageGits []string // in Image: gits that are not the distribution's, as seen from inside
+
+	hooks    place  // where our shims go
+	hooksDir string // the same path as git will see it
+}
+
+// locate finds the files of the scope: the configuration to write, and the directory of
+// shims.
+func (l *layout) locate(ctx context.Context, findOthers, runThem bool) error {
+	switch l.scope {
+	case Image:
+		return l.locateImage()
+	case System:
+		return l.locateSystem(ctx, findOthers, runThem)
+	case Global:
+		return l.locateGlobal()
+	}
+	return usererr.New("choose a scope", "unknown scope "+string(l.scope), "")
+}
+
+func (l *layout) locateImage() error {
+	l.imageGits = l.findImageGits()
 	files := []string{"/etc/gitconfig"}
-	for _, g := range pl.imageGits {
+	for _, g := range l.imageGits {
 		files = append(files, derivedSystemFile(g))
 	}
 	for _, name := range files {
-		file, err := imagePlace(pl.image, name)
+		file, err := imagePlace(l.image, name)
 		if err != nil {
-			return cannotRead(file.shown, err)
+			return wrapRead(file.shown, err)
 		}
-		if !slices.ContainsFunc(pl.targets, func(t target) bool { return t.file.path() == file.path() }) {
-			pl.targets = append(pl.targets, target{file: file})
+		if !slices.ContainsFunc(l.targets, func(t target) bool { return t.file.path() == file.path() }) {
+			l.targets = append(l.targets, target{file: file})
 		}
 	}
 	var err error
-	pl.hooksIn = systemHooks
-	pl.hooks, err = imagePlace(pl.image, systemHooks)
-	return cannotUse(pl.hooks.shown, err)
+	l.hooksDir = systemHooks
+	l.hooks, err = imagePlace(l.image, systemHooks)
+	return wrapUse(l.hooks.shown, err)
 }
 
-// openImage opens the image's root. It stays open, so that a directory that later takes
-// its place is not written to.
-func (pl *planner) openImage() error {
-	if pl.Root == "" {
-		return errors.New("it is not named")
+// openImage opens the root of an image, and returns its absolute path. It stays open,
+// so that a directory that later takes its place is not written to.
+func (t *tree) openImage(root string) (string, error) {
+	if root == "" {
+		return "", errors.New("it is not named")
 	}
-	root, err := filepath.Abs(pl.Root)
+	root, err := filepath.Abs(root)
 	if err != nil {
-		return err
+		return "", err
 	}
 	p, err := hostPlace(root)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if pl.image, err = openDir(p.root, p.name); err == nil {
-		pl.Root = p.path()
-	}
-	return err
+	t.image, err = openDir(p.root, p.name)
+	return p.path(), err
 }
 
 // locateSystem asks every git for its system file, because each build has its own.
-func (pl *planner) locateSystem(ctx context.Context) error {
-	if pl.bundled() && pl.RunGits {
-		pl.gits = append(pl.gits, pl.otherHostGits(ctx, true)...)
+func (l *layout) locateSystem(ctx context.Context, findOthers, runThem bool) error {
+	if findOthers && runThem {
+		l.gits = append(l.gits, l.otherHostGits(ctx, true)...)
 	}
-	for _, g := range pl.gits {
+	for _, g := range l.gits {
 		path, err := g.systemFile(ctx)
 		if err != nil {
 			return usererr.Wrap("find the system configuration of "+g.path, err, "")
 		}
-		if err := pl.addTarget(path, g); err != nil {
+		if err := l.addFile(path, g); err != nil {
 			return err
 		}
 	}
-	if pl.bundled() && !pl.RunGits {
-		for _, g := range pl.otherHostGits(ctx, false) {
-			if err := pl.addTarget(derivedSystemFile(g.path), g); err != nil {
+	if findOthers && !runThem {
+		for _, g := range l.otherHostGits(ctx, false) {
+			if err := l.addFile(derivedSystemFile(g.path), g); err != nil {
 				return err
 			}
 		}
 	}
-	return pl.locateHooks(systemHooks)
+	return l.locateHooks(systemHooks)
 }
 
 // locateGlobal chooses the file as git does: GIT_CONFIG_GLOBAL, else ~/.gitconfig,
 // except if only $XDG_CONFIG_HOME/git/config exists.
-func (pl *planner) locateGlobal() error {
-	home := pl.Getenv("HOME")
+func (l *layout) locateGlobal() error {
+	home := l.getenv("HOME")
 	if !filepath.IsAbs(home) {
 		return usererr.New("find your git configuration", "HOME is not an absolute path", "set HOME")
 	}
@@ -106,28 +123,28 @@ func (pl *planner) locateGlobal() error {
 		return usererr.New("find your git configuration", "HOME ("+home+") is not a directory", "set HOME")
 	}
 	path := filepath.Join(home, ".gitconfig")
-	if other := pl.Getenv("GIT_CONFIG_GLOBAL"); other != "" {
+	if other := l.getenv("GIT_CONFIG_GLOBAL"); other != "" {
 		path = other
-	} else if !exists(path) && exists(pl.xdg("XDG_CONFIG_HOME", ".config", "git/config")) {
-		path = pl.xdg("XDG_CONFIG_HOME", ".config", "git/config")
+	} else if !exists(path) && exists(l.xdg("XDG_CONFIG_HOME", ".config", "git/config")) {
+		path = l.xdg("XDG_CONFIG_HOME", ".config", "git/config")
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return err
 	}
-	if err := pl.addTarget(path, pl.gits...); err != nil {
+	if err := l.addFile(path, l.gits...); err != nil {
 		return err
 	}
-	return pl.locateHooks(pl.xdg("XDG_DATA_HOME", ".local/share", "gatepass/hooks"))
+	return l.locateHooks(l.xdg("XDG_DATA_HOME", ".local/share", "gatepass/hooks"))
 }
 
 // xdg returns a path in one of the base directories. As in the XDG specification, a
 // variable that is not an absolute path counts as not set.
-func (pl *planner) xdg(variable, fallback, name string) string {
-	if dir := pl.Getenv(variable); filepath.IsAbs(dir) {
+func (l *layout) xdg(variable, fallback, name string) string {
+	if dir := l.getenv(variable); filepath.IsAbs(dir) {
 		return filepath.Join(dir, name)
 	}
-	return filepath.Join(pl.Getenv("HOME"), fallback, name)
+	return filepath.Join(l.getenv("HOME"), fallback, name)
 }
 
 func exists(path string) bool {
@@ -135,44 +152,44 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// addTarget adds a file, or adds gits to a file that is already listed.
-func (pl *planner) addTarget(path string, gits ...git) error {
+// addFile adds a file, or adds gits to a file that is already listed.
+func (l *layout) addFile(path string, gits ...git) error {
 	file, err := hostPlace(path)
 	if err != nil {
-		return cannotRead(path, err)
+		return wrapRead(path, err)
 	}
-	for i, t := range pl.targets {
+	for i, t := range l.targets {
 		if t.file.path() == file.path() {
-			pl.targets[i].gits = append(t.gits, gits...)
+			l.targets[i].gits = append(t.gits, gits...)
 			return nil
 		}
 	}
-	pl.targets = append(pl.targets, target{file: file, gits: gits})
+	l.targets = append(l.targets, target{file: file, gits: gits})
 	return nil
 }
 
-func (pl *planner) locateHooks(path string) error {
+func (l *layout) locateHooks(path string) error {
 	if err := CheckPath(path); err != nil {
 		return err
 	}
 	p, err := hostPlace(path)
-	pl.hooksIn, pl.hooks = path, p
-	return cannotUse(path, err)
+	l.hooksDir, l.hooks = path, p
+	return wrapUse(path, err)
 }
 
-// seen returns the place of a directory that the configuration of this scope names.
-func (pl *planner) seen(dir string) (place, error) {
+// placeOfFile returns the place of a directory that the configuration of this scope names.
+func (t *tree) placeOf(dir string) (place, error) {
 	if !filepath.IsAbs(dir) {
 		return place{}, fs.ErrNotExist
 	}
-	if pl.Scope == Image {
-		return imagePlace(pl.image, dir)
+	if t.image != nil {
+		return imagePlace(t.image, dir)
 	}
 	return hostPlace(filepath.Clean(dir))
 }
 
-// hosts returns the hosts to configure.
-func (pl *planner) hosts() ([]string, error) {
+// findHosts returns the hosts to configure.
+func (pl *planner) findHosts() ([]string, error) {
 	w, err := pl.workspace()
 	switch {
 	case err != nil:
@@ -228,7 +245,7 @@ func canonicalHosts(hosts []string) ([]string, error) {
 // inside the image, whatever the environment of the build.
 func (pl *planner) workspace() (*config.Workspace, error) {
 	if pl.WorkspaceFile != "" {
-		return pl.readWorkspaceFile()
+		return pl.bundle.readWorkspaceFile()
 	}
 	if pl.Scope == Image {
 		return pl.imageWorkspace()
@@ -251,11 +268,11 @@ func (pl *planner) imageWorkspace() (*config.Workspace, error) {
 	file, err := imagePlace(pl.image, config.DefaultPath)
 	pl.workspacePath = file.shown
 	if err != nil {
-		return nil, cannotRead(file.shown, err)
+		return nil, wrapRead(file.shown, err)
 	}
 	content, found, err := file.read()
 	if err != nil || !found {
-		return nil, cannotRead(file.shown, err)
+		return nil, wrapRead(file.shown, err)
 	}
 	w, err := config.Parse(content)
 	if err != nil {
@@ -264,18 +281,18 @@ func (pl *planner) imageWorkspace() (*config.Workspace, error) {
 	return w, nil
 }
 
-func cannotRead(file string, err error) error { return cannot("read ", file, err) }
-func cannotUse(file string, err error) error  { return cannot("use ", file, err) }
+func wrapRead(file string, err error) error { return wrapError("read ", file, err) }
+func wrapUse(file string, err error) error  { return wrapError("use ", file, err) }
 
-func cannot(verb, file string, err error) error {
+func wrapError(verb, file string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return usererr.Wrap(verb+file, plain(err), advice(err))
+	return usererr.Wrap(verb+file, withoutPath(err), hintFor(err))
 }
 
-// plain removes the path from a file error that repeats it.
-func plain(err error) error {
+// withoutPath removes the path from a file error that repeats it.
+func withoutPath(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
 	}

@@ -32,8 +32,8 @@ func copyOwner(info fs.FileInfo, f *os.File) error {
 	return nil
 }
 
-// ours reports whether a file belongs to root or to the current user.
-func ours(info fs.FileInfo) bool { return owner(info) == 0 || owner(info) == os.Geteuid() }
+// isTrusted reports whether a file belongs to root or to the current user.
+func isTrusted(info fs.FileInfo) bool { return owner(info) == 0 || owner(info) == os.Geteuid() }
 
 func owner(info fs.FileInfo) int {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {

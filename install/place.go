@@ -56,16 +56,16 @@ func openDir(root *os.Root, name string) (*os.Root, error) {
 			return nil, err
 		}
 		var next *os.Root
-		next, err = step(dir, part)
+		next, err = openStep(dir, part)
 		dir.Close()
 		dir = next
 	}
 	return dir, err
 }
 
-// step opens a directory in dir. It checks that it opened the directory that it
+// openStep opens a directory in dir. It checks that it opened the directory that it
 // inspected before: another user may put a link in its place in between.
-func step(dir *os.Root, name string) (*os.Root, error) {
+func openStep(dir *os.Root, name string) (*os.Root, error) {
 	info, err := dir.Lstat(name)
 	if err != nil {
 		return nil, err
@@ -275,7 +275,7 @@ func (l *lookup) look(p place) (info fs.FileInfo, target string, err error) {
 		if l.links++; l.links > maxLinks {
 			return errors.New("too many symbolic links")
 		}
-		if !l.anyLink && !ours(info) {
+		if !l.anyLink && !isTrusted(info) {
 			return &foreignLink{p.path(), owner(info)}
 		}
 		if target, err = dir.Readlink(name); err != nil {
@@ -323,14 +323,14 @@ func trustedPart(at string) (dir, rest string) {
 // replace.
 func trustedStep(dir, next string) bool {
 	parent, err := os.Lstat(dir)
-	if err != nil || !ours(parent) {
+	if err != nil || !isTrusted(parent) {
 		return false
 	}
 	child, err := os.Lstat(next)
 	if err != nil || !child.IsDir() {
 		return false
 	}
-	return parent.Mode().Perm()&0o022 == 0 || parent.Mode()&fs.ModeSticky != 0 && ours(child)
+	return parent.Mode().Perm()&0o022 == 0 || parent.Mode()&fs.ModeSticky != 0 && isTrusted(child)
 }
 
 // names splits a path at slashes.

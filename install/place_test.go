@@ -170,8 +170,7 @@ func TestAnotherUsersLinksAreNotFollowed(t *testing.T) {
 	}
 	link(t, "/", filepath.Join(home, "rootfs"))
 	someoneElse(t, filepath.Join(home, "rootfs"))
-	pl := &planner{Options: Options{Root: filepath.Join(home, "rootfs")}}
-	if err := pl.openImage(); !isForeign(err) {
+	if _, err := new(tree).openImage(filepath.Join(home, "rootfs")); !isForeign(err) {
 		t.Errorf("openImage = %v, want the link refused", err)
 	}
 }
@@ -200,7 +199,7 @@ func TestALinkThatComesLaterIsNotFollowed(t *testing.T) {
 	for _, target := range []string{outside, "inside"} { // os.Root itself follows links that stay inside
 		put(t, filepath.Join(home, "inside/f"), "theirs", 0o644)
 		link(t, target, filepath.Join(home, "way"))
-		var u undoing
+		var u rollback
 		steps := map[string]func() error{
 			"prepare": func() error { return FileChange{Change: edit, place: host, old: []byte("theirs")}.prepare(&u) },
 			"commit":  FileChange{Change: remove, place: host}.commit,
@@ -237,11 +236,11 @@ func TestALinkInPlaceOfAFileIsNotWrittenThrough(t *testing.T) {
 	link(t, "none", filepath.Join(home, "dangling"))
 	for _, name := range []string{"f", "dangling"} {
 		p := place{root: openRoot(t, home), name: name, shown: name}
-		var u undoing
+		var u rollback
 		if err := (FileChange{Change: edit, place: p, old: []byte("theirs"), new: []byte("ours")}).prepare(&u); err == nil {
 			t.Errorf("prepare(%s) = nil, want the link refused", name)
 		}
-		u.all()
+		u.run()
 		if err := p.writeProgram(program{text: "ours"}); err != nil {
 			t.Error(err)
 		}

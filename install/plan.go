@@ -81,9 +81,9 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 	if err != nil {
 		return err
 	}
-	base, made, err := pl.git.remove(ctx, content, pl.ourDir)
+	base, made, err := pl.git.remove(ctx, content, pl.isShimDir)
 	if err != nil {
-		return cannot("change ", t.file.shown, err)
+		return wrapError("change ", t.file.shown, err)
 	}
 	before := ""
 	if !exists || made {
@@ -91,27 +91,27 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 	} else if unterminated(base) {
 		before = beforeUnterminated
 	}
-	kind, chain := pl.choice(t.file.shown), ""
+	kind, chain := pl.plan.guardOf(t.file.shown), ""
 	if kind.hooksPath() {
 		if chain, err = pl.foreignHooksPath(ctx, t, list); err != nil {
-			return cannotRead(t.file.shown, err)
+			return wrapRead(t.file.shown, err)
 		}
-		pl.chains = append(pl.chains, chain)
+		pl.replacedHooksPaths = append(pl.replacedHooksPaths, chain)
 	}
 	dirs := pl.directories(t, list, kind)
 	pl.keptDirs = append(pl.keptDirs, dirs...)
-	w := wish{
-		hosts: pl.plan.Hosts, ahead: pl.proactive, helper: pl.helper, guard: pl.guard, kind: kind, gateway: pl.gateway,
-		hooksDir: pl.hooksIn, chain: chain, before: before, made: dirs,
+	w := wantedBlock{
+		hosts: pl.plan.Hosts, proactive: pl.proactive, helper: pl.helper, guard: pl.guard, kind: kind, gateway: pl.gateway,
+		hooksDir: pl.hooksDir, chain: chain, before: before, madeDirs: dirs,
 	}
 	if w.author, w.authorOwn, err = pl.author(ctx, t, base, list); err != nil {
-		return cannotRead(t.file.shown, err)
+		return wrapRead(t.file.shown, err)
 	}
 	b := w.block()
 	if chain != "" {
 		pl.plan.Notes = append(pl.plan.Notes, fmt.Sprintf("core.hooksPath %s is kept: its hooks run after the guard", chain))
 	}
-	if inPlace(withoutRecord(list), withoutRecord(b.flat()), pl.ourDir) {
+	if isCurrent(withoutRecord(list), withoutRecord(b.flat()), pl.isShimDir) {
 		return nil
 	}
 	text, err := pl.git.add(ctx, base, b)
@@ -119,7 +119,7 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 		err = pl.check(ctx, base, text, b.flat())
 	}
 	if err != nil {
-		return cannot("change ", t.file.shown, err)
+		return wrapError("change ", t.file.shown, err)
 	}
 	change := edit
 	if !exists {
@@ -135,13 +135,13 @@ func (pl *planner) clearFile(ctx context.Context, t target) error {
 	if err != nil || !exists {
 		return err
 	}
-	base, made, err := pl.git.remove(ctx, content, pl.ourDir)
+	base, made, err := pl.git.remove(ctx, content, pl.isShimDir)
 	if err == nil {
 		err = pl.check(ctx, base, base, nil)
 	}
 	switch {
 	case err != nil:
-		return cannot("change ", t.file.shown, err)
+		return wrapError("change ", t.file.shown, err)
 	case made:
 		pl.change(t.file, remove, content, nil)
 	case !bytes.Equal(base, content):
@@ -155,7 +155,7 @@ func (pl *planner) clearFile(ctx context.Context, t target) error {
 func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, exists bool, list []setting, err error) {
 	content, exists, err = file.read()
 	if err != nil {
-		return nil, false, nil, cannotRead(file.shown, err)
+		return nil, false, nil, wrapRead(file.shown, err)
 	}
 	if list, err = pl.git.list(ctx, content); err != nil {
 		err = usererr.Wrap("read "+file.shown, err, "correct the file")
@@ -164,7 +164,7 @@ func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, 
 		return content, exists, list, err
 	}
 	for _, s := range list {
-		if s.is(hooksPathKey) && s.value != pl.hooksIn && pl.ourDir(s.value) {
+		if s.is(hooksPathKey) && s.value != pl.hooksDir && pl.isShimDir(s.value) {
 			pl.oldDirs = append(pl.oldDirs, s.value)
 		}
 	}
@@ -176,7 +176,7 @@ func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, 
 // another user must not name directories to be removed.
 func (p place) trusted() bool {
 	info, err := p.stat()
-	return err == nil && ours(info)
+	return err == nil && isTrusted(info)
 }
 
 func (pl *planner) change(file place, kind string, old, text []byte) {
@@ -207,7 +207,7 @@ func (pl *planner) check(ctx context.Context, base, text []byte, added []setting
 	if !slices.EqualFunc(is, append(was, added...), setting.same) {
 		return errors.New("git would not read back what is to be written; see whether its last line is complete")
 	}
-	return secondReader(base, text, added)
+	return checkWithGoGit(base, text, added)
 }
 
 // foreignHooksPath returns the core.hooksPath that now applies to this file's gits,
@@ -231,7 +231,7 @@ func (pl *planner) foreignHooksPath(ctx context.Context, t target, list []settin
 		}
 	}
 	for _, v := range slices.Backward(values) {
-		if !pl.ourDir(v) {
+		if !pl.isShimDir(v) {
 			return v, nil
 		}
 	}
@@ -240,43 +240,43 @@ func (pl *planner) foreignHooksPath(ctx context.Context, t target, list []settin
 
 // filesBelow returns the files whose core.hooksPath ours would override, in git's
 // order, the file itself last.
-func (pl *planner) filesBelow(ctx context.Context, t target) []string {
+func (l *layout) filesBelow(ctx context.Context, t target) []string {
 	var files []string
-	if pl.Scope == Global {
-		if file, err := pl.git.systemFile(ctx); err == nil {
+	if l.scope == Global {
+		if file, err := l.gits[0].systemFile(ctx); err == nil {
 			files = append(files, file)
 		}
-		if pl.Getenv("GIT_CONFIG_GLOBAL") == "" {
-			files = append(files, pl.xdg("XDG_CONFIG_HOME", ".config", "git/config"))
+		if l.getenv("GIT_CONFIG_GLOBAL") == "" {
+			files = append(files, l.xdg("XDG_CONFIG_HOME", ".config", "git/config"))
 		}
 	}
 	own := t.file.path()
 	return append(slices.DeleteFunc(files, func(f string) bool { return f == own }), own)
 }
 
-// finish plans the shims and returns the plan.
-func (pl *planner) finish(want map[string]program) (*Plan, error) {
-	if err := pl.addShims(pl.hooks, pl.hooksIn, want); err != nil {
+// complete plans the shims and returns the plan.
+func (pl *planner) complete(want map[string]program) (*Plan, error) {
+	if err := pl.addShims(pl.hooks, pl.hooksDir, want); err != nil {
 		return nil, err
 	}
 	shims := []place{pl.hooks}
 	slices.Sort(pl.oldDirs)
 	for _, dir := range slices.Compact(pl.oldDirs) {
-		p, err := pl.seen(dir)
+		p, err := pl.placeOf(dir)
 		if err != nil {
-			return nil, cannotUse(dir, err)
+			return nil, wrapUse(dir, err)
 		}
 		if err := pl.addShims(p, filepath.Clean(dir), nil); err != nil {
 			return nil, err
 		}
 		shims = append(shims, p)
 	}
-	pl.addDirectories(shims)
+	pl.removeDirectories(shims)
 	pl.plan.gits = pl.gits
 	if pl.plan.Action == "install" {
-		return pl.plan, pl.addBundle()
+		return pl.plan, pl.bundle.add()
 	}
-	return pl.plan, pl.clearBundle()
+	return pl.plan, pl.bundle.remove()
 }
 
 func (pl *planner) addShims(dir place, seenAs string, want map[string]program) error {

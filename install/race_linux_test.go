@@ -22,7 +22,7 @@ func TestALinkIsNotFollowedInARace(t *testing.T) {
 	stop := exchange(t, filepath.Join(top, "way"), filepath.Join(top, "link"))
 	p := place{root: openRoot(t, top), name: "way/f"}
 	for range 20000 {
-		var u undoing
+		var u rollback
 		_ = Copy{Change: create, place: p, text: []byte("ours")}.prepare(time.Now(), &u)
 	}
 	stop()

@@ -80,7 +80,7 @@ func (c gatewayCheck) check(ctx context.Context) []Finding {
 // bypassedURLs finds the forms of URLs for which git does not use the gateway.
 func (c gatewayCheck) bypassedURLs() (found []Finding) {
 	var missing []string
-	for _, d := range install.Detours(c.settings, c.gateway, c.hosts) {
+	for _, d := range install.Bypasses(c.settings, c.gateway, c.hosts) {
 		if d.By == nil {
 			missing = append(missing, d.URL)
 			continue
@@ -101,12 +101,12 @@ func (c gatewayCheck) bypassedURLs() (found []Finding) {
 
 // bypassingRemotes finds remotes of the current repository that bypass the gateway.
 func (c gatewayCheck) bypassingRemotes() (found []Finding) {
-	for _, s := range install.StrayRemotes(c.settings, c.gateway, c.hosts) {
+	for _, s := range install.BypassingRemotes(c.settings, c.gateway, c.hosts) {
 		text := "the remote " + s.Name + " goes past the gateway: " + s.Setting.Key + " (" + where(s.Setting) + ")"
 		if s.HasPassword {
 			text += " is a URL with a password in it"
 		}
-		found = append(found, Finding{Level: Failure, Text: text, Mend: s.Mend()})
+		found = append(found, Finding{Level: Failure, Text: text, Mend: s.Fix()})
 	}
 	return found
 }

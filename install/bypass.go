@@ -10,27 +10,27 @@ import (
 	"github.com/gatepass/gatepass/internal/gitsafety"
 )
 
-// A Detour is a form of URL of a host's repositories for which git bypasses the
+// A Bypass is a form of URL of a host's repositories for which git bypasses the
 // gateway.
-type Detour struct {
+type Bypass struct {
 	URL  string // its start
 	Push bool   // only for pushes
 	// By is the setting that rewrites it elsewhere; nil if no setting rewrites it.
 	By *gitconfig.Setting
 }
 
-// Detours returns the URLs of hosts' repositories, in every form of [URLForms], for
+// Bypasses returns the URLs of hosts' repositories, in every form of [URLForms], for
 // which git does not use the gateway. Of several that one setting causes, it returns
 // the first. list is git's configuration.
-func Detours(list []gitconfig.Setting, g config.Gateway, hosts []string) (found []Detour) {
+func Bypasses(list []gitconfig.Setting, g config.Gateway, hosts []string) (found []Bypass) {
 	for _, host := range hosts {
 		for _, form := range URLForms(host) {
-			for _, url := range append([]string{form}, longer(list, form)...) {
+			for _, url := range append([]string{form}, longerRewrites(list, form)...) {
 				for _, push := range []bool{false, true} {
 					to, by := gitsafety.Rewritten(list, url, push)
-					known := slices.ContainsFunc(found, func(d Detour) bool { return by != nil && d.By == by || by == nil && d.URL == url })
+					known := slices.ContainsFunc(found, func(d Bypass) bool { return by != nil && d.By == by || by == nil && d.URL == url })
 					if !strings.HasPrefix(to, g.Base(host, hosts)+"/") && !known {
-						found = append(found, Detour{url, push, by})
+						found = append(found, Bypass{url, push, by})
 					}
 				}
 			}
@@ -39,8 +39,8 @@ func Detours(list []gitconfig.Setting, g config.Gateway, hosts []string) (found 
 	return found
 }
 
-// longer returns the URLs that settings rewrite and that start with form.
-func longer(list []gitconfig.Setting, form string) (urls []string) {
+// longerRewrites returns the URLs that settings rewrite and that start with form.
+func longerRewrites(list []gitconfig.Setting, form string) (urls []string) {
 	for _, s := range list {
 		section, _, name := s.Parts()
 		if section == "url" && (name == "insteadof" || name == "pushinsteadof") && s.Value != form && strings.HasPrefix(s.Value, form) {
@@ -50,32 +50,32 @@ func longer(list []gitconfig.Setting, form string) (urls []string) {
 	return urls
 }
 
-// noteDetours adds notes about other settings that still make git bypass the gateway.
-func (pl *planner) noteDetours(ctx context.Context) {
+// noteBypasses adds notes about other settings that still make git bypass the gateway.
+func (pl *planner) noteBypasses(ctx context.Context) {
 	if pl.gateway.IsZero() {
 		return
 	}
-	list, err := pl.settingsHere(ctx)
+	list, err := pl.currentSettings(ctx)
 	if err != nil {
 		return // a git that cannot list its configuration is reported elsewhere
 	}
-	list = pl.withOurs(list)
-	for _, s := range StrayRemotes(list, pl.gateway.Gateway, pl.plan.Hosts) {
+	list = pl.withRewrites(list)
+	for _, s := range BypassingRemotes(list, pl.gateway.Gateway, pl.plan.Hosts) {
 		text := "the remote " + s.Name + " of this repository goes past the gateway"
 		if s.HasPassword {
 			text += ", with a password in its URL"
 		}
-		pl.plan.Notes = append(pl.plan.Notes, text+"; "+s.Mend())
+		pl.plan.Notes = append(pl.plan.Notes, text+"; "+s.Fix())
 	}
-	for _, d := range Detours(list, pl.gateway.Gateway, pl.plan.Hosts) {
+	for _, d := range Bypasses(list, pl.gateway.Gateway, pl.plan.Hosts) {
 		if d.By != nil {
 			pl.plan.Notes = append(pl.plan.Notes, d.By.Key+"="+d.By.Value+" ("+d.By.Scope+" scope) leads git past the gateway; remove that setting")
 		}
 	}
 }
 
-// withOurs returns list with our rewrites added at the end of the scope's files.
-func (pl *planner) withOurs(list []gitconfig.Setting) []gitconfig.Setting {
+// withRewrites returns list with our rewrites added at the end of the scope's files.
+func (pl *planner) withRewrites(list []gitconfig.Setting) []gitconfig.Setting {
 	scope := gitconfig.Global
 	if pl.Scope == System {
 		scope = gitconfig.System
@@ -95,18 +95,18 @@ func (pl *planner) withOurs(list []gitconfig.Setting) []gitconfig.Setting {
 	return slices.Insert(slices.Clone(list), at, ours...)
 }
 
-// A Stray is a remote that bypasses the gateway to one of its hosts.
-type Stray struct {
+// A BypassingRemote is a remote that bypasses the gateway to one of its hosts.
+type BypassingRemote struct {
 	Name        string
 	Setting     gitconfig.Setting // its url or pushurl
 	HasPassword bool              // in that URL
-	Clean       string            // a URL of the same repository that goes through the gateway
+	FixedURL    string            // a URL of the same repository that goes through the gateway
 }
 
-// StrayRemotes returns the remotes that bypass the gateway to one of hosts: those with
+// BypassingRemotes returns the remotes that bypass the gateway to one of hosts: those with
 // a user or password in their URL, which no rewrite covers, and others in a form
 // without a rewrite. list is git's configuration in a repository.
-func StrayRemotes(list []gitconfig.Setting, g config.Gateway, hosts []string) (found []Stray) {
+func BypassingRemotes(list []gitconfig.Setting, g config.Gateway, hosts []string) (found []BypassingRemote) {
 	for _, s := range list {
 		section, remote, name := s.Parts()
 		if section != "remote" || name != "url" && name != "pushurl" {
@@ -118,7 +118,7 @@ func StrayRemotes(list []gitconfig.Setting, g config.Gateway, hosts []string) (f
 		if !ok || strings.HasPrefix(to, g.String()+"/") {
 			continue
 		}
-		found = append(found, Stray{remote, s, hasPassword(s.Value), "https://" + host + "/" + target.Path})
+		found = append(found, BypassingRemote{remote, s, hasPassword(s.Value), "https://" + host + "/" + target.Path})
 	}
 	return found
 }
@@ -141,13 +141,13 @@ func hasPassword(url string) bool {
 	return strings.Contains(authority[:max(strings.LastIndexByte(authority, '@'), 0)], ":")
 }
 
-// Mend returns the command that changes the remote to the gateway. It shows no
+// Fix returns the command that changes the remote to the gateway. It shows no
 // password.
-func (s Stray) Mend() string {
+func (s BypassingRemote) Fix() string {
 	_, _, name := s.Setting.Parts()
 	option := ""
 	if name == "pushurl" {
 		option = "--push "
 	}
-	return "git remote set-url " + option + quoted(s.Name) + " " + quoted(s.Clean)
+	return "git remote set-url " + option + quoted(s.Name) + " " + quoted(s.FixedURL)
 }
