@@ -179,6 +179,16 @@ var written = map[string]string{"blocked": broker.KindBlocked, "unblocked": brok
 
 func spelled(word string) string { return cmp.Or(written[word], word) }
 
+// Word returns today's word for a kind or a reason of the log, for people and searches.
+func Word(spelled string) string {
+	for today, word := range written {
+		if word == spelled {
+			return today
+		}
+	}
+	return spelled
+}
+
 // Match reports whether the filter selects r.
 func (f Filter) Match(r Record) bool {
 	for _, c := range []struct{ want, is string }{

@@ -228,6 +228,15 @@ func TestBlocksAreFoundByBothWords(t *testing.T) {
 	}
 }
 
+// People see today's words; every other word stays.
+func TestWord(t *testing.T) {
+	for spelled, want := range map[string]string{broker.KindBlocked: "blocked", broker.KindUnblocked: "unblocked", broker.ReasonRule: broker.ReasonRule, "": ""} {
+		if got := Word(spelled); got != want {
+			t.Errorf("Word(%q) = %q, want %q", spelled, got, want)
+		}
+	}
+}
+
 func TestReadEndsWhereALineIsNone(t *testing.T) {
 	data := sample(t, 3)
 	count := func(data []byte) (n int, last error) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/audit"
 	"github.com/gatepass/gatepass/internal/brand"
 	"github.com/gatepass/gatepass/internal/fairshare"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -40,7 +41,7 @@ var (
 	pageText string
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-		"left": left, "clock": clock, "since": clockSince, "short": short, "pair": pair, "plain": usererr.Escape, "who": subjectOf, "list": list, "part": part, "mark": func() template.HTML { return brand.Mark },
+		"left": left, "clock": clock, "since": clockSince, "short": short, "pair": pair, "plain": usererr.Escape, "word": audit.Word, "who": subjectOf, "list": list, "part": part, "mark": func() template.HTML { return brand.Mark },
 	}).Parse(pageText))
 )
 

@@ -41,9 +41,9 @@ Examples:
   gatepass audit search --hash 'Xn2…=' --json`
 )
 
-// auditKinds are the kinds of lines.
+// auditKinds are the kinds of lines, in today's words. A search takes the log's words, too.
 var auditKinds = []string{
-	broker.KindRequest, broker.KindIntent, broker.KindMinted, broker.KindRevoked, broker.KindBlocked, broker.KindUnblocked,
+	broker.KindRequest, broker.KindIntent, broker.KindMinted, broker.KindRevoked, audit.Word(broker.KindBlocked), audit.Word(broker.KindUnblocked),
 	broker.KindLogin, broker.KindGitHub, broker.KindExchange, broker.KindSession, broker.KindPush, broker.KindFetch, broker.KindAPI, broker.KindLFS, broker.KindReported, broker.KindConfig,
 	audit.KindHead, audit.KindTruncated, audit.KindRecovered,
 }
@@ -84,7 +84,7 @@ func (cmd auditCommands) command() *cli.Command {
 					&cli.StringFlag{Name: "workspace", Usage: "the workspace's `ID`"},
 					&cli.StringFlag{Name: "repo", Usage: "the repository, `OWNER/NAME` or its id"},
 					&cli.StringFlag{Name: "decision", Usage: "granted or refused, a `WORD`"},
-					&cli.StringFlag{Name: "reason", Usage: "of a refusal, a `WORD`: identity, rule, barred, repository, permission, limit, github…"},
+					&cli.StringFlag{Name: "reason", Usage: "of a refusal, a `WORD`: identity, rule, blocked, repository, permission, limit, github…"},
 					&cli.StringFlag{Name: "kind", Usage: "of the line, a `WORD`: " + strings.Join(auditKinds, ", ")},
 					&cli.StringFlag{Name: "hash", Usage: "of a token, a `HASH` as in GitHub's audit log"},
 					&cli.StringFlag{Name: "since", Usage: "from that `TIME` on"},
@@ -197,7 +197,7 @@ func lineText(r audit.Record) string {
 			asked = append(asked, usererr.Escape(word))
 		}
 	}
-	text := fmt.Sprintf("%s  %-8s  %-8s  %-12s  %-24s  %s", r.Time.UTC().Format("2006-01-02T15:04:05.000Z"), dash(r.Kind), dash(r.Decision), dash(r.Workspace), dash(strings.Join(asked, " ")), reasonText(r))
+	text := fmt.Sprintf("%s  %-8s  %-8s  %-12s  %-24s  %s", r.Time.UTC().Format("2006-01-02T15:04:05.000Z"), dash(audit.Word(r.Kind)), dash(r.Decision), dash(r.Workspace), dash(strings.Join(asked, " ")), reasonText(r))
 	for _, c := range []struct{ name, value string }{
 		{"rule", r.Rule}, {"subject", r.Subject}, {"token", r.Entry.Hash}, {"request", r.RequestID},
 	} {
@@ -208,13 +208,13 @@ func lineText(r audit.Record) string {
 	return usererr.Escape(strings.TrimRight(text, " "))
 }
 
-// reasonText is the reason: the log's word for it and a sentence.
+// reasonText is the reason: a word for it and a sentence.
 func reasonText(r audit.Record) string {
-	switch {
-	case r.Reason == "" || r.Detail == "":
-		return r.Reason + r.Detail
+	word := audit.Word(r.Reason)
+	if word == "" || r.Detail == "" {
+		return word + r.Detail
 	}
-	return r.Reason + ": " + r.Detail
+	return word + ": " + r.Detail
 }
 
 func (cmd auditCommands) search(c *cli.Context) error {

@@ -121,6 +121,20 @@ func TestAuditSearch(t *testing.T) {
 	}
 }
 
+// The file has the words of earlier versions; people read those of the options.
+func TestAuditShowsBlocksInTodaysWords(t *testing.T) {
+	text := lineText(audit.Record{Entry: broker.Entry{Kind: broker.KindUnblocked, Decision: broker.Granted, Workspace: "sb-1"}})
+	text += lineText(audit.Record{Entry: broker.Entry{Kind: broker.KindRequest, Decision: broker.Refused, Reason: broker.ReasonBlocked, Detail: "workspace sb-1 was revoked"}})
+	for _, want := range []string{"unblocked", "blocked: workspace sb-1 was revoked"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lines are %q, want %q in them", text, want)
+		}
+	}
+	if strings.Contains(text, "barred") || strings.Contains(text, "admitted") {
+		t.Errorf("lines are %q, want no word of the file", text)
+	}
+}
+
 // buffer can be written and read at the same time.
 type buffer struct {
 	mu  sync.Mutex // guards the rest
