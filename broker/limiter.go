@@ -12,6 +12,109 @@ import (
 	"github.com/gatepass/gatepass/internal/fairshare"
 )
 
+// Limits bound what one workspace can use. Fields that are 0 or less are unlimited.
+type Limits struct {
+	Requests int     // concurrent
+	Rate     float64 // per second, on average
+	Burst    int     // at once after a pause
+}
+
+// A Limiter limits the requests of each workspace.
+type Limiter struct {
+	Limits func() Limits    // returns the limits in force
+	Now    func() time.Time // nil means time.Now
+
+	mu      sync.Mutex // guards the rest
+	buckets map[string]*bucket
+	swept   time.Time
+}
+
+// bucket is the token bucket of one workspace.
+type bucket struct {
+	running int
+	left    float64 // requests left of the burst, at the time at
+	at      time.Time
+}
+
+func (l *Limiter) now() time.Time {
+	if l.Now == nil {
+		return time.Now()
+	}
+	return l.Now()
+}
+
+// enter counts a request as running, or refuses it.
+func (l *Limiter) enter(workspace string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limits := l.Limits()
+	b := l.bucket(workspace, limits, l.now())
+	if err := b.refusal(workspace, limits); err != nil {
+		return err
+	}
+	if limits.Rate > 0 {
+		b.left--
+	}
+	b.running++
+	return nil
+}
+
+// Over returns the refusal that Count would return, and counts nothing.
+func (l *Limiter) Over(workspace string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limits := l.Limits()
+	return l.bucket(workspace, limits, l.now()).refusal(workspace, limits)
+}
+
+// refusal is the refusal of one more request; nil if it is allowed.
+func (b *bucket) refusal(workspace string, limits Limits) error {
+	if limits.Requests > 0 && b.running >= limits.Requests {
+		return &Refusal{
+			Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: time.Second,
+			Detail: fmt.Sprintf("workspace %s has %d requests running already", workspace, b.running),
+		}
+	}
+	if limits.Rate > 0 && b.left < 1 {
+		wait := time.Duration((1 - b.left) / limits.Rate * float64(time.Second))
+		return &Refusal{
+			Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: max(wait, time.Second),
+			Detail: fmt.Sprintf("workspace %s asks more often than %g times a second", workspace, limits.Rate),
+		}
+	}
+	return nil
+}
+
+// Count counts one request of a workspace. It returns a [*Refusal] if there are too
+// many.
+func (l *Limiter) Count(workspace string) error {
+	err := l.enter(workspace)
+	if err == nil {
+		l.leave(workspace)
+	}
+	return err
+}
+
+// spend takes n from the workspace's bucket, or refuses all of them.
+func (l *Limiter) spend(workspace string, n int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limits, now := l.Limits(), l.now()
+	if limits.Rate <= 0 {
+		return nil
+	}
+	b := l.bucket(workspace, limits, now)
+	if lacking := float64(n) - b.left; lacking > 0 {
+		wait := time.Duration(lacking / limits.Rate * float64(time.Second))
+		return &Refusal{
+			Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: max(wait, time.Second),
+			Detail: fmt.Sprintf("workspace %s reports more than %g refs a second", workspace, limits.Rate),
+		}
+	}
+	b.left -= float64(n)
+	return nil
+}
+
 // bucket returns the refilled bucket of a workspace. The caller holds mu.
 func (l *Limiter) bucket(workspace string, limits Limits, now time.Time) *bucket {
 	l.sweep(limits, now)
@@ -198,107 +301,4 @@ func (b *BodyLimiter) limit(from string, size int64, deadline func(time.Time) er
 	}
 	defer leave()
 	return do()
-}
-
-// Limits bound what one workspace can use. Fields that are 0 or less are unlimited.
-type Limits struct {
-	Requests int     // concurrent
-	Rate     float64 // per second, on average
-	Burst    int     // at once after a pause
-}
-
-// A Limiter limits the requests of each workspace.
-type Limiter struct {
-	Limits func() Limits    // returns the limits in force
-	Now    func() time.Time // nil means time.Now
-
-	mu      sync.Mutex // guards the rest
-	buckets map[string]*bucket
-	swept   time.Time
-}
-
-// bucket is the token bucket of one workspace.
-type bucket struct {
-	running int
-	left    float64 // requests left of the burst, at the time at
-	at      time.Time
-}
-
-func (l *Limiter) now() time.Time {
-	if l.Now == nil {
-		return time.Now()
-	}
-	return l.Now()
-}
-
-// enter counts a request as running, or refuses it.
-func (l *Limiter) enter(workspace string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	limits := l.Limits()
-	b := l.bucket(workspace, limits, l.now())
-	if err := b.refusal(workspace, limits); err != nil {
-		return err
-	}
-	if limits.Rate > 0 {
-		b.left--
-	}
-	b.running++
-	return nil
-}
-
-// Over returns the refusal that Count would return, and counts nothing.
-func (l *Limiter) Over(workspace string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	limits := l.Limits()
-	return l.bucket(workspace, limits, l.now()).refusal(workspace, limits)
-}
-
-// refusal is the refusal of one more request; nil if it is allowed.
-func (b *bucket) refusal(workspace string, limits Limits) error {
-	if limits.Requests > 0 && b.running >= limits.Requests {
-		return &Refusal{
-			Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: time.Second,
-			Detail: fmt.Sprintf("workspace %s has %d requests running already", workspace, b.running),
-		}
-	}
-	if limits.Rate > 0 && b.left < 1 {
-		wait := time.Duration((1 - b.left) / limits.Rate * float64(time.Second))
-		return &Refusal{
-			Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: max(wait, time.Second),
-			Detail: fmt.Sprintf("workspace %s asks more often than %g times a second", workspace, limits.Rate),
-		}
-	}
-	return nil
-}
-
-// Count counts one request of a workspace. It returns a [*Refusal] if there are too
-// many.
-func (l *Limiter) Count(workspace string) error {
-	err := l.enter(workspace)
-	if err == nil {
-		l.leave(workspace)
-	}
-	return err
-}
-
-// spend takes n from the workspace's bucket, or refuses all of them.
-func (l *Limiter) spend(workspace string, n int) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	limits, now := l.Limits(), l.now()
-	if limits.Rate <= 0 {
-		return nil
-	}
-	b := l.bucket(workspace, limits, now)
-	if lacking := float64(n) - b.left; lacking > 0 {
-		wait := time.Duration(lacking / limits.Rate * float64(time.Second))
-		return &Refusal{
-			Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: max(wait, time.Second),
-			Detail: fmt.Sprintf("workspace %s reports more than %g refs a second", workspace, limits.Rate),
-		}
-	}
-	b.left -= float64(n)
-	return nil
 }

@@ -10,36 +10,6 @@ import (
 	"github.com/gatepass/gatepass/api"
 )
 
-// RefusalOf returns the refusal in err. For any other error it returns a general one that
-// wraps err, for the log.
-func RefusalOf(err error) *Refusal {
-	if r, ok := errors.AsType[*Refusal](err); ok {
-		return r
-	}
-	return &Refusal{Status: http.StatusInternalServerError, Reason: ReasonInternal, Err: err, Detail: "the broker could not answer; its log says why"}
-}
-
-// BadRequest returns the refusal of a malformed request.
-func BadRequest(detail string) *Refusal {
-	return &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: detail}
-}
-
-// NotAllowed refuses a method that a path does not support, and sets the Allow header.
-func NotAllowed(w http.ResponseWriter, methods ...string) *Refusal {
-	w.Header().Set("Allow", strings.Join(methods, ", "))
-	return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "this path is for " + strings.Join(methods, " and ")}
-}
-
-// AuditUnavailable returns the refusal for when the audit log cannot be written.
-func AuditUnavailable(err error) *Refusal {
-	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonAudit, RetryAfter: RetryAfter, Err: err, Detail: "the broker's audit log cannot be written"}
-}
-
-// StoreUnavailable returns the refusal for when the store cannot be read or written.
-func StoreUnavailable(err error) *Refusal {
-	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err, Detail: "the broker's store is unavailable"}
-}
-
 // RetryAfter is when a caller may retry after the store, the audit log or GitHub failed.
 const RetryAfter = 10 * time.Second
 
@@ -97,4 +67,34 @@ func (r *Refusal) level() slog.Level {
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
+}
+
+// RefusalOf returns the refusal in err. For any other error it returns a general one that
+// wraps err, for the log.
+func RefusalOf(err error) *Refusal {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r
+	}
+	return &Refusal{Status: http.StatusInternalServerError, Reason: ReasonInternal, Err: err, Detail: "the broker could not answer; its log says why"}
+}
+
+// BadRequest returns the refusal of a malformed request.
+func BadRequest(detail string) *Refusal {
+	return &Refusal{Status: http.StatusBadRequest, Reason: ReasonRequest, Detail: detail}
+}
+
+// NotAllowed refuses a method that a path does not support, and sets the Allow header.
+func NotAllowed(w http.ResponseWriter, methods ...string) *Refusal {
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "this path is for " + strings.Join(methods, " and ")}
+}
+
+// AuditUnavailable returns the refusal for when the audit log cannot be written.
+func AuditUnavailable(err error) *Refusal {
+	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonAudit, RetryAfter: RetryAfter, Err: err, Detail: "the broker's audit log cannot be written"}
+}
+
+// StoreUnavailable returns the refusal for when the store cannot be read or written.
+func StoreUnavailable(err error) *Refusal {
+	return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err, Detail: "the broker's store is unavailable"}
 }

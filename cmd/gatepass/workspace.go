@@ -15,9 +15,6 @@ import (
 	"golang.org/x/term"
 )
 
-// patience is how long a command waits for another one that holds the workspace.
-const patience = 2 * time.Minute
-
 const (
 	workspaceAbout = `A workspace is what a sandbox, job or dev container is called here. Its profile
 says which repositories its tokens open and which refs it may push; its ledger
@@ -60,6 +57,9 @@ replaced ones at once instead of after twenty minutes.
 
 The exit code is 1 where an owner has no fresh token; the error names the owner.`
 )
+
+// patience is how long a command waits for another one that holds the workspace.
+const patience = 2 * time.Minute
 
 // workspaceCommands are the commands of "gatepass workspace".
 type workspaceCommands struct{ *app }

@@ -56,6 +56,59 @@ type Profile struct {
 // RefsOf returns the refs that the workspace of that id may push.
 func (p *Profile) RefsOf(id string) []refs.Entry { return refs.ForWorkspace(p.Refs, id) }
 
+// Load reads a profile's file. The error is one line with the file's name and
+// all its mistakes.
+func Load(path string) (*Profile, error) {
+	what := "read the profile " + path
+	f, err := os.Open(path)
+	if err != nil {
+		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
+			err = pathErr.Err // the path is named already
+		}
+		return nil, usererr.Wrap(what, err, "name a profile's file")
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxProfile+1))
+	if err != nil {
+		return nil, usererr.Wrap(what, err, "")
+	}
+	p, err := Parse(data)
+	if err != nil {
+		return nil, usererr.Wrap(what, err, "correct the file")
+	}
+	p.Path = path
+	return p, nil
+}
+
+// Parse parses a profile: with apiVersion, kind, metadata and spec, or spec
+// alone. Unknown and repeated keys, bad patterns, and entries that repeat or contradict
+// others are errors. It reports them together, as [Problems].
+//
+// Without permissions, a workspace may clone and, if refs may be pushed, push.
+func Parse(data []byte) (*Profile, error) {
+	if len(data) > maxProfile {
+		return nil, fmt.Errorf("it is longer than %d bytes", maxProfile)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var document yaml.Node
+	if err := dec.Decode(&document); errors.Is(err, io.EOF) {
+		return nil, errors.New("it is empty")
+	} else if err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("it holds more than one YAML document")
+	}
+	var r reader
+	r.document(document.Content[0])
+	if err := r.problems.err(); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	r.profile.Version = hex.EncodeToString(sum[:])
+	return &r.profile, nil
+}
+
 // Access is what the tokens of a workspace open, as stated in the profile and stored in
 // the ledger. The zero Access opens nothing.
 //
@@ -122,59 +175,6 @@ const (
 	ShareInProfile Sharing = "profile"   // all workspaces of one version of the profile
 	ShareNothing   Sharing = "workspace" // each workspace has its own tokens
 )
-
-// Load reads a profile's file. The error is one line with the file's name and
-// all its mistakes.
-func Load(path string) (*Profile, error) {
-	what := "read the profile " + path
-	f, err := os.Open(path)
-	if err != nil {
-		if pathErr, ok := errors.AsType[*os.PathError](err); ok {
-			err = pathErr.Err // the path is named already
-		}
-		return nil, usererr.Wrap(what, err, "name a profile's file")
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxProfile+1))
-	if err != nil {
-		return nil, usererr.Wrap(what, err, "")
-	}
-	p, err := Parse(data)
-	if err != nil {
-		return nil, usererr.Wrap(what, err, "correct the file")
-	}
-	p.Path = path
-	return p, nil
-}
-
-// Parse parses a profile: with apiVersion, kind, metadata and spec, or spec
-// alone. Unknown and repeated keys, bad patterns, and entries that repeat or contradict
-// others are errors. It reports them together, as [Problems].
-//
-// Without permissions, a workspace may clone and, if refs may be pushed, push.
-func Parse(data []byte) (*Profile, error) {
-	if len(data) > maxProfile {
-		return nil, fmt.Errorf("it is longer than %d bytes", maxProfile)
-	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	var document yaml.Node
-	if err := dec.Decode(&document); errors.Is(err, io.EOF) {
-		return nil, errors.New("it is empty")
-	} else if err != nil {
-		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it holds more than one YAML document")
-	}
-	var r reader
-	r.document(document.Content[0])
-	if err := r.problems.err(); err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(data)
-	r.profile.Version = hex.EncodeToString(sum[:])
-	return &r.profile, nil
-}
 
 // Problems are all mistakes in a file, in the file's order.
 type Problems []Problem
