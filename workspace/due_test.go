@@ -38,7 +38,7 @@ func odd(t *testing.T, r *rand.Rand) (*Record, []mint.Installation) {
 		left := time.Duration(r.IntN(80)-10) * time.Minute
 		tok := token(owner, state, fmt.Sprint("hash ", r.Int()), left)
 		tok.Changed = noon.Add(-time.Duration(r.IntN(40)) * time.Minute)
-		if tok.Grant = made.Grant(strings.ToLower(tok.Owner)); r.IntN(10) == 0 {
+		if tok.Grant = grantOf(made.Access, strings.ToLower(tok.Owner)); r.IntN(10) == 0 {
 			tok.Grant = "yesterday's"
 		}
 		made.Tokens = append(made.Tokens, tok)

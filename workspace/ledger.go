@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"bytes"
-	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/base64"
@@ -15,8 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/clock"
 	"github.com/gatepass/gatepass/internal/usererr"
-	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -125,14 +124,6 @@ func (l ledger) swap(ctx context.Context, s store.Swapper, name store.Name, r *R
 	return nil
 }
 
-// want returns the goal of a run, with a token for each of the owners.
-func (l ledger) want(r *Record, owners []string) Want {
-	return Want{
-		Owners: owners, Now: l.clock.now(), Doubt: l.clock.doubt(),
-		Margin: cmp.Or(r.Margin, l.margin), Grace: l.grace, Adopt: l.adopt,
-	}
-}
-
 // A Found is the record of one workspace, or the error of reading it: one line that
 // says what to do.
 type Found struct {
@@ -178,57 +169,6 @@ func found(entries iter.Seq2[store.NamedEntry, error]) iter.Seq2[Found, error] {
 		}
 	}
 }
-
-// A ledgerClock is the clock of the times in the ledger: GitHub's, whichever machine
-// writes them.
-type ledgerClock struct {
-	app   *mint.App        // has GitHub's clock; nil means this machine's clock
-	fixed func() time.Time // replaces both clocks in tests; nil in a program
-}
-
-func (c ledgerClock) now() time.Time {
-	switch {
-	case c.fixed != nil:
-		return c.fixed().UTC()
-	case c.app != nil:
-		return c.app.Time().UTC()
-	}
-	return time.Now().UTC()
-}
-
-// machine returns the time by this machine's clock, to measure durations: now may jump
-// when GitHub's answer corrects it.
-func (c ledgerClock) machine() time.Time {
-	if c.fixed != nil {
-		return c.fixed()
-	}
-	return time.Now()
-}
-
-// sync asks GitHub for the time. Without an answer, the clock does not change.
-func (c ledgerClock) sync(ctx context.Context) {
-	if c.fixed == nil && c.app != nil {
-		_ = c.app.Sync(ctx)
-	}
-}
-
-// maxDoubt is the assumed error of a clock that was never compared with GitHub's.
-const maxDoubt = 24 * time.Hour
-
-// doubt returns how far now may be ahead of the real time. A token that may be alive
-// must not count as expired.
-func (c ledgerClock) doubt() time.Duration {
-	if c.fixed != nil || c.app == nil {
-		return 0
-	}
-	if _, ok := c.app.Ahead(); ok {
-		return 0
-	}
-	return maxDoubt
-}
-
-// earliest returns the earliest possible real time.
-func (c ledgerClock) earliest() time.Time { return c.now().Add(-c.doubt()) }
 
 // schema is the version of the format of records. A record of a later version is
 // refused: acting on a part of it could leave tokens alive.
@@ -389,4 +329,38 @@ func checkMargin(d time.Duration) error {
 		return nil
 	}
 	return CheckMargin(d)
+}
+
+// A tenure is the time that a run has for its work.
+type tenure struct {
+	// end is the end of that time. While the machine is suspended, the end of the run's
+	// context is delayed, but other runs do not wait longer.
+	end      time.Time
+	clock    ledgerClock
+	tookOver bool // from a run that was killed
+}
+
+// check returns an error if the run has no time left by the wall clock. A nil tenure
+// has no limit.
+func (t *tenure) check() error {
+	if t == nil || clock.Left(t.end, t.clock.machine()) <= 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// ErrBusy reports that another run works on the workspace.
+var ErrBusy = errors.New("another run works on it")
+
+// busy returns the error of a workspace that another run holds; nil if the lock is our
+// own.
+func busy(id string, left time.Duration) error {
+	if left < 0 {
+		return nil // AWS repeats a write whose answer was lost
+	}
+	do := "try again"
+	if left > 0 {
+		do += ", in " + left.Round(time.Second).String() + " at the latest"
+	}
+	return &usererr.Error{Op: "work on workspace " + id, Err: ErrBusy, Hint: do}
 }

@@ -7,8 +7,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/clock"
-	"github.com/gatepass/gatepass/internal/usererr"
+	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 )
 
@@ -170,36 +169,53 @@ func (l locks) release(ctx context.Context, name store.Name) {
 	_ = l.store.Delete(ctx, name)
 }
 
-// A tenure is the time that a run has for its work.
-type tenure struct {
-	// end is the end of that time. While the machine is suspended, the end of the run's
-	// context is delayed, but other runs do not wait longer.
-	end      time.Time
-	clock    ledgerClock
-	tookOver bool // from a run that was killed
+// A ledgerClock is the clock of the times in the ledger: GitHub's, whichever machine
+// writes them.
+type ledgerClock struct {
+	app   *mint.App        // has GitHub's clock; nil means this machine's clock
+	fixed func() time.Time // replaces both clocks in tests; nil in a program
 }
 
-// check returns an error if the run has no time left by the wall clock. A nil tenure
-// has no limit.
-func (t *tenure) check() error {
-	if t == nil || clock.Left(t.end, t.clock.machine()) <= 0 {
-		return context.DeadlineExceeded
+func (c ledgerClock) now() time.Time {
+	switch {
+	case c.fixed != nil:
+		return c.fixed().UTC()
+	case c.app != nil:
+		return c.app.Time().UTC()
 	}
-	return nil
+	return time.Now().UTC()
 }
 
-// ErrBusy reports that another run works on the workspace.
-var ErrBusy = errors.New("another run works on it")
-
-// busy returns the error of a workspace that another run holds; nil if the lock is our
-// own.
-func busy(id string, left time.Duration) error {
-	if left < 0 {
-		return nil // AWS repeats a write whose answer was lost
+// machine returns the time by this machine's clock, to measure durations: now may jump
+// when GitHub's answer corrects it.
+func (c ledgerClock) machine() time.Time {
+	if c.fixed != nil {
+		return c.fixed()
 	}
-	do := "try again"
-	if left > 0 {
-		do += ", in " + left.Round(time.Second).String() + " at the latest"
-	}
-	return &usererr.Error{Op: "work on workspace " + id, Err: ErrBusy, Hint: do}
+	return time.Now()
 }
+
+// sync asks GitHub for the time. Without an answer, the clock does not change.
+func (c ledgerClock) sync(ctx context.Context) {
+	if c.fixed == nil && c.app != nil {
+		_ = c.app.Sync(ctx)
+	}
+}
+
+// maxDoubt is the assumed error of a clock that was never compared with GitHub's.
+const maxDoubt = 24 * time.Hour
+
+// doubt returns how far now may be ahead of the real time. A token that may be alive
+// must not count as expired.
+func (c ledgerClock) doubt() time.Duration {
+	if c.fixed != nil || c.app == nil {
+		return 0
+	}
+	if _, ok := c.app.Ahead(); ok {
+		return 0
+	}
+	return maxDoubt
+}
+
+// earliest returns the earliest possible real time.
+func (c ledgerClock) earliest() time.Time { return c.now().Add(-c.doubt()) }

@@ -3,6 +3,9 @@ package workspace
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"hash/fnv"
 	"maps"
 	"slices"
@@ -77,7 +80,7 @@ func Plan(r *Record, held Held, want Want) []Step {
 	p := planner{held: held, want: want, grants: map[string]string{}, live: map[string]bool{}, given: map[string]bool{}, left: map[string]bool{}, isEnding: r.Destroying}
 	if !r.Destroying {
 		for _, owner := range want.Owners {
-			p.grants[owner] = r.Grant(owner)
+			p.grants[owner] = grantOf(r.Access, owner)
 		}
 	}
 	known := map[string]bool{}
@@ -198,6 +201,23 @@ func (p *planner) token(t Token) {
 // hasEnded reports whether a token has surely expired.
 func (p *planner) hasEnded(t Token) bool { return !t.Expires.After(p.want.Now.Add(-p.want.Doubt)) }
 
+// grantOf returns a digest of what the owner's token is for.
+func grantOf(a profile.Access, owner string) string {
+	var texts []string
+	for _, p := range a.Repositories {
+		if p.Everything() || p.Owner() == owner {
+			texts = append(texts, strings.ToLower(p.String()))
+		}
+	}
+	slices.Sort(texts)
+	said, err := json.Marshal([]any{texts, a.Permissions.Levels(), a.Optional.Levels()}) // a map's keys are sorted
+	if err != nil {
+		return "" // never: there are only texts
+	}
+	sum := sha256.Sum256(said)
+	return base64.RawStdEncoding.EncodeToString(sum[:9])
+}
+
 // isFor reports whether a token is for that grant. It is true for a token without a
 // recorded grant.
 func (t Token) isFor(grant string) bool { return t.Grant == "" || t.Grant == grant }
@@ -273,7 +293,7 @@ func (r *Record) due(want Want) time.Time {
 	current := map[string]bool{} // owners with a delivered token
 	for _, t := range r.Tokens {
 		owner := strings.ToLower(t.Owner)
-		isWanted := slices.Contains(owners, owner) && t.isFor(r.Grant(owner))
+		isWanted := slices.Contains(owners, owner) && t.isFor(grantOf(r.Access, owner))
 		switch {
 		case t.State == Revoked, t.State == Superseded && !t.Expires.After(want.Now.Add(-want.Doubt)):
 		case t.State == Superseded && isWanted:
@@ -378,4 +398,31 @@ func Previews(ctx context.Context, s store.Store, id string, p *profile.Profile)
 		all = append(all, v)
 	}
 	return all, nil
+}
+
+// want returns the goal of a run, with a token for each of the owners.
+func (l ledger) want(r *Record, owners []string) Want {
+	return Want{
+		Owners: owners, Now: l.clock.now(), Doubt: l.clock.doubt(),
+		Margin: cmp.Or(r.Margin, l.margin), Grace: l.grace, Adopt: l.adopt,
+	}
+}
+
+// ownersOf returns the accounts, in lower case, that patterns name; "*" names those of
+// all installations.
+func ownersOf(patterns []mint.Pattern, installed []mint.Installation) []string {
+	var owners []string
+	for _, p := range patterns {
+		if !p.Everything() {
+			owners = append(owners, p.Owner())
+			continue
+		}
+		for _, in := range installed {
+			if !in.Suspended() {
+				owners = append(owners, strings.ToLower(in.Account.Login))
+			}
+		}
+	}
+	slices.Sort(owners)
+	return slices.Compact(owners)
 }

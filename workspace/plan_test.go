@@ -146,7 +146,7 @@ func ago(t Token, d time.Duration) Token {
 func granted(t Token, day string) Token {
 	t.Grant = day
 	if day == "today's" {
-		t.Grant = profile.Access{}.Grant(t.Owner)
+		t.Grant = grantOf(profile.Access{}, t.Owner)
 	}
 	return t
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -309,4 +310,102 @@ func (m minter) resolve(ctx context.Context, q tokenRequest, installed []mint.In
 		return unresolved{errors.New("repositories of " + q.owner + ": nothing was resolved for them")}
 	}
 	return q.mint(ctx, m, grants[at], moved)
+}
+
+// maxOutages is the number of consecutive requests without an answer after which a round
+// takes GitHub as down.
+const maxOutages = 5
+
+// learned is what the runs of one round learn about an App and share: its installations,
+// and what is not worth asking GitHub again. Without it, an uninstalled App would cost
+// a request for every workspace, and an outage of GitHub a minute for each. A nil
+// learned records nothing.
+type learned struct {
+	mu       sync.Mutex // guards the rest; held while asking the store or GitHub about installations
+	isLoaded bool
+	known    []mint.Installation          // in the store
+	changed  time.Time                    // when the latest of them was written
+	asked    map[string]mint.Installation // owners, in lower case, found by asking GitHub
+	failed   map[string]error             // owners that are not worth asking about again
+	failing  error                        // why GitHub mints no token of this App
+	until    time.Time                    // failing applies until then; zero means for the whole round
+	outages  int                          // consecutive requests without an answer
+}
+
+// has reports whether the store has the installation, as far as it was read.
+func (l *learned) has(installation int64) bool {
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.known, func(in mint.Installation) bool { return in.ID == installation })
+}
+
+// latest returns when the latest of the store's installations was written.
+func (l *learned) latest() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
+}
+
+// closed returns why GitHub is not asked for an owner's token, or nil.
+func (l *learned) closed(owner string, now time.Time) error {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failing != nil && (l.until.IsZero() || l.until.After(now)) {
+		return l.failing
+	}
+	return l.failed[strings.ToLower(owner)]
+}
+
+// try calls ask, unless an earlier run learned that it would fail, and records the
+// outcome.
+func (l *learned) try(owner string, clock ledgerClock, ask func() error) error {
+	if l == nil {
+		return ask()
+	}
+	if err := l.closed(owner, clock.now()); err != nil {
+		return unresolved{err}
+	}
+	err := ask()
+	l.outcome(owner, err, clock.now())
+	return err
+}
+
+func (l *learned) outcome(owner string, err error, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		l.outages = 0
+		return
+	}
+	l.remember(strings.ToLower(owner), err, now)
+}
+
+// remember records an error that other runs would get as well.
+func (l *learned) remember(owner string, err error, now time.Time) {
+	failure, ok := errors.AsType[*mint.Error](err)
+	if !ok {
+		return
+	}
+	switch failure.Kind {
+	case mint.BadKey, mint.Unsigned:
+		l.failing, l.until = err, time.Time{}
+	case mint.RateLimited:
+		l.failing = &usererr.Error{Op: "refresh", Reason: "left to the next round: " + failure.Message, Err: ErrDeferred}
+		l.until = now.Add(max(failure.RetryAfter, time.Minute))
+	case mint.Unavailable:
+		if l.outages++; l.outages >= maxOutages {
+			l.failing, l.until = fmt.Errorf("%w, %d times in a row", err, l.outages), time.Time{}
+		}
+	case mint.Suspended, mint.NotInstalled:
+		if l.failed == nil {
+			l.failed = map[string]error{}
+		}
+		l.failed[owner] = err
+	}
 }

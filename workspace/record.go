@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -196,27 +197,6 @@ func (r *Record) installationAt(end time.Time) int64 {
 	return 0
 }
 
-// latestIn returns the latest token in that state. There must be one.
-func (r *Record) latestIn(state State) *Token {
-	for at := len(r.Tokens) - 1; ; at-- {
-		if r.Tokens[at].State == state {
-			return &r.Tokens[at]
-		}
-	}
-}
-
-// delivered returns the owner's delivered tokens, except the one with the hash but.
-func (r *Record) delivered(owner, but string) []*Token {
-	var found []*Token
-	for at := range r.Tokens {
-		t := &r.Tokens[at]
-		if strings.EqualFold(t.Owner, owner) && t.State == Delivered && t.Hash != but {
-			found = append(found, t)
-		}
-	}
-	return found
-}
-
 // maxLost is the largest number of lost tokens without a hash in a record: if GitHub
 // did not answer for an hour, the record would become too long for every store.
 const maxLost = 100
@@ -257,3 +237,109 @@ func (r *Record) isLatest(at int) bool {
 
 // isUnseen reports whether the token was lost before its hash was known.
 func (t Token) isUnseen() bool { return t.Lost && t.Hash == "" }
+
+// A PastEvent is one of the latest events of a workspace, stored in its record. It
+// holds no secret.
+type PastEvent struct {
+	At    time.Time `json:"at"`    // of the latest one, if Times is set
+	What  string    `json:"event"` // minted, moved, delivered, revoked, lost or failed
+	Owner string    `json:"owner,omitempty"`
+	Hash  string    `json:"hashed_token,omitempty"`
+	Why   string    `json:"reason,omitempty"`
+	Times int       `json:"times,omitempty"` // how often it happened, if more than once
+}
+
+// The values of What, for the types of events that are stored.
+const (
+	delivered = "delivered" // not a type of Event: the audit log has the token's minting instead
+	failed    = "failed"
+)
+
+// A LastError is why the latest run could not do everything that a record asks for. The
+// next run that can removes it from the record.
+type LastError struct {
+	At  time.Time `json:"at"`
+	Why string    `json:"error"` // one line of at most maxWhy bytes, without secrets
+	// Foreign means that another system's token was left alone ([ErrForeign]), or is
+	// stored to be revoked: the store has more tokens than the record lists.
+	Foreign bool `json:"foreign,omitempty"`
+	// Owners are the accounts, in lower case, whose tokens could not be minted.
+	Owners []string `json:"owners,omitempty"`
+}
+
+// maxWhy limits the text of a LastError, in bytes: stores limit the size of a record.
+const maxWhy = 500
+
+var pastNames = map[Type]string{Generated: "minted", Moved: "moved", Ended: "revoked", Lost: "lost", Failed: failed}
+
+// The limits of a history: its number of events, the bytes of a reason, and the size in
+// bytes up to which a record takes events. The last is AWS's standard tier, which is
+// free.
+const (
+	maxPast    = 20
+	maxReason  = 160
+	roomForAll = 4 << 10
+)
+
+// Type is the type of an Event.
+type Type string
+
+// The types of events. Audit logs show these names.
+const (
+	Generated Type = "token_generated"         // a token was minted
+	Failed    Type = "token_generation_failed" // a token could not be minted
+	Ended     Type = "token_revoked"           // a token was revoked
+	Moved     Type = "workspace_moved"         // from now on, another App of the pool mints for the workspace
+	Lost      Type = "token_lost"              // a token may be alive whose value is lost; it expires by itself
+	Created   Type = "workspace_created"       // the workspace has a record now
+	Destroyed Type = "workspace_destroyed"     // nothing of the workspace is left
+)
+
+// An Event is something that happened to a workspace or its tokens. It holds no secret:
+// it names a token by its hash, in the form of GitHub's audit log.
+type Event struct {
+	Type         Type
+	Workspace    string
+	Owner        string
+	Installation int64
+	App          string // client ID of the App that minted the token
+	Hash         string
+	Expires      time.Time
+	All          bool // every repository of the installation
+	Repositories []string
+	Permissions  map[string]string
+	Why          string
+	Err          error
+}
+
+// LogValue returns the event as slog attributes, without those that are not known.
+func (e Event) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("workspace", e.Workspace)}
+	for _, a := range []struct{ key, value string }{{"owner", e.Owner}, {"hashed_token", e.Hash}, {"reason", e.Why}} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.key, a.value))
+		}
+	}
+	if e.App != "" {
+		attrs = append(attrs, slog.String("app", e.App))
+	}
+	if e.Installation != 0 {
+		attrs = append(attrs, slog.Int64("installation_id", e.Installation))
+	}
+	if !e.Expires.IsZero() {
+		attrs = append(attrs, slog.Time("expires_at", e.Expires))
+	}
+	if e.All {
+		attrs = append(attrs, slog.String("repository_selection", "all"))
+	}
+	if len(e.Repositories) > 0 {
+		attrs = append(attrs, slog.Any("repositories", e.Repositories))
+	}
+	if len(e.Permissions) > 0 {
+		attrs = append(attrs, slog.Any("permissions", e.Permissions))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}

@@ -264,3 +264,24 @@ func withoutLeft(steps []Step) (todo, left []Step) {
 	}
 	return todo, left
 }
+
+// discard deletes entries that should be tokens and are not, so that Plan takes the
+// tokens in the record as lost. The record does not list what brokers gave: such an
+// entry is left alone or, in a destruction, recorded as an unknown token.
+func (r *run) discard(ctx context.Context) error {
+	for _, name := range r.held.damaged {
+		if name.IsVended() && !r.record.Destroying {
+			continue
+		}
+		if name.IsVended() || len(r.record.Tokens) == 0 { // or it is the first system's
+			r.recordUnknown("what the store has of a token is damaged")
+			if err := r.ledger.save(ctx, r.record); err != nil {
+				return err
+			}
+		}
+		if err := r.ledger.store.Delete(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

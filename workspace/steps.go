@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/redact"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
@@ -28,7 +29,7 @@ func (r *run) mint(ctx context.Context, m minter, g mint.Grant, moved string) er
 			return err
 		}
 	}
-	t, err := r.announce(ctx, Token{Owner: g.Owner, Installation: g.Installation, Grant: r.record.Grant(owner)})
+	t, err := r.announce(ctx, Token{Owner: g.Owner, Installation: g.Installation, Grant: grantOf(r.record.Access, owner)})
 	if err != nil {
 		return err
 	}
@@ -292,27 +293,6 @@ func (r *run) met(ctx context.Context) error {
 	return r.ledger.save(ctx, r.record)
 }
 
-// discard deletes entries that should be tokens and are not, so that Plan takes the
-// tokens in the record as lost. The record does not list what brokers gave: such an
-// entry is left alone or, in a destruction, recorded as an unknown token.
-func (r *run) discard(ctx context.Context) error {
-	for _, name := range r.held.damaged {
-		if name.IsVended() && !r.record.Destroying {
-			continue
-		}
-		if name.IsVended() || len(r.record.Tokens) == 0 { // or it is the first system's
-			r.recordUnknown("what the store has of a token is damaged")
-			if err := r.ledger.save(ctx, r.record); err != nil {
-				return err
-			}
-		}
-		if err := r.ledger.store.Delete(ctx, name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // change writes a token's next state.
 func (r *run) change(ctx context.Context, t *Token, state State, note string) error {
 	t.turn(state, r.ledger.clock.now(), note)
@@ -325,4 +305,60 @@ func (t *Token) turn(state State, now time.Time, note string) {
 	if state == Revoked {
 		t.All, t.Repositories, t.Permissions = false, nil, nil
 	}
+}
+
+// latestIn returns the latest token in that state. There must be one.
+func (r *Record) latestIn(state State) *Token {
+	for at := len(r.Tokens) - 1; ; at-- {
+		if r.Tokens[at].State == state {
+			return &r.Tokens[at]
+		}
+	}
+}
+
+// delivered returns the owner's delivered tokens, except the one with the hash but.
+func (r *Record) delivered(owner, but string) []*Token {
+	var found []*Token
+	for at := range r.Tokens {
+		t := &r.Tokens[at]
+		if strings.EqualFold(t.Owner, owner) && t.State == Delivered && t.Hash != but {
+			found = append(found, t)
+		}
+	}
+	return found
+}
+
+// tell adds an event to the record, which the next save writes, and sends it to the
+// audit.
+func (r *run) tell(e Event) {
+	e.Workspace = r.record.ID
+	why := e.Why
+	if e.Err != nil {
+		why = e.Err.Error()
+	}
+	if name, ok := pastNames[e.Type]; ok {
+		r.remember(PastEvent{What: name, Owner: e.Owner, Hash: e.Hash, Why: why})
+	}
+	r.audit(e)
+}
+
+// remember adds an event to the record's history.
+func (r *run) remember(e PastEvent) {
+	e.At = r.ledger.clock.now()
+	r.record.remember(e)
+}
+
+// remember adds an event and drops the oldest ones. It counts a repeated failure in one
+// event, so that an outage does not push out earlier events.
+func (r *Record) remember(e PastEvent) {
+	e.Why = redact.Text(usererr.Escape(e.Why), maxReason)
+	for at := len(r.History) - 1; e.What == failed && at >= 0 && r.History[at].What == failed; at-- {
+		if old := r.History[at]; old.Owner == e.Owner && old.Hash == e.Hash && old.Why == e.Why {
+			e.Times = max(old.Times, 1) + 1
+			r.History = slices.Delete(r.History, at, at+1)
+			break
+		}
+	}
+	r.History = append(r.History, e)
+	r.History = slices.Delete(r.History, 0, max(len(r.History)-maxPast, 0))
 }

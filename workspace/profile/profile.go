@@ -5,14 +5,11 @@ package profile
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/gatepass/gatepass/hooks/refs"
@@ -127,23 +124,6 @@ func (a Access) HasAccess() bool { return len(a.Repositories) > 0 }
 
 // Most returns the permissions including the optional ones.
 func (a Access) Most() mint.Permissions { return a.Permissions.With(a.Optional) }
-
-// Grant returns a digest of what the owner's token is for.
-func (a Access) Grant(owner string) string {
-	var texts []string
-	for _, p := range a.Repositories {
-		if p.Everything() || p.Owner() == owner {
-			texts = append(texts, strings.ToLower(p.String()))
-		}
-	}
-	slices.Sort(texts)
-	said, err := json.Marshal([]any{texts, a.Permissions.Levels(), a.Optional.Levels()}) // a map's keys are sorted
-	if err != nil {
-		return "" // never: there are only texts
-	}
-	sum := sha256.Sum256(said)
-	return base64.RawStdEncoding.EncodeToString(sum[:9])
-}
 
 // Check returns an error for access that no profile can give.
 func (a Access) Check() error {
