@@ -276,7 +276,7 @@ func (c *Console) countOf(r request, t blocklist.Target) int {
 	if t.Workspace == "" {
 		return -1
 	}
-	names, err := c.Revoker.Of(r.Context(), t.Workspace)
+	names, err := c.Revoker.ListOf(r.Context(), t.Workspace)
 	if err != nil {
 		return -1
 	}

@@ -144,7 +144,7 @@ func TestSigningOutEndsTheLoginEverywhere(t *testing.T) {
 	for range 2 {
 		_, err := b.console.Revoker.Reconcile(t.Context())
 		if err == nil {
-			_, err = b.console.Revoker.Tidy(t.Context())
+			_, err = b.console.Revoker.DeleteExpired(t.Context())
 		}
 		if err != nil {
 			t.Fatal(err)

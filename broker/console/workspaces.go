@@ -92,7 +92,7 @@ func (c *Console) page(ctx context.Context, q query) (api.WorkspacePage, error) 
 	if err != nil {
 		return api.WorkspacePage{}, err
 	}
-	found, err := c.Revoker.Some(ctx, q.after, q.begin, q.limit+1) // one more shows whether there is another page
+	found, err := c.Revoker.ListSome(ctx, q.after, q.begin, q.limit+1) // one more shows whether there is another page
 	if err != nil {
 		return api.WorkspacePage{}, err
 	}

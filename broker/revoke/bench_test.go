@@ -78,15 +78,15 @@ func wantCode(t testing.TB, what string, got *httptest.ResponseRecorder, want in
 
 func workspaceTarget(id string) blocklist.Target { return blocklist.Target{Workspace: id} }
 
-// tidy makes the replica take the lease, and do one round.
-func (b *bench) tidy() (deleted int) {
+// clean makes the replica take the lease, and do one round.
+func (b *bench) clean() (deleted int) {
 	b.T.Helper()
 	_, err := b.revoker.Reconcile(b.T.Context())
 	if err == nil {
-		deleted, err = b.revoker.Tidy(b.T.Context())
+		deleted, err = b.revoker.DeleteExpired(b.T.Context())
 	}
 	if err != nil || b.revoker.progress.get().Folder != 0 {
-		b.T.Fatalf("Tidy = %v, %+v, want a whole round", err, b.revoker.progress.get())
+		b.T.Fatalf("DeleteExpired = %v, %+v, want a whole round", err, b.revoker.progress.get())
 	}
 	return deleted
 }

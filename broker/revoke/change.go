@@ -21,9 +21,9 @@ type Change struct {
 	// now wrong.
 	owner        string
 	repositories []string
-	// isTaken means that access was removed, so tokens are revoked. Otherwise access
+	// isRemoval means that access was removed, so tokens are revoked. Otherwise access
 	// was given, so cached refusals are dropped.
-	isTaken bool
+	isRemoval bool
 	// apps are the client ID and the number of the App that the event is about; empty means
 	// all Apps. Tokens of other Apps keep their access.
 	apps []string
@@ -32,8 +32,8 @@ type Change struct {
 // IsNothing reports whether the event changes nothing.
 func (c Change) IsNothing() bool { return c.owner == "" && len(c.repositories) == 0 }
 
-// touches reports whether the change is about a repository.
-func (c Change) touches(owner, name string) bool {
+// concerns reports whether the change is about a repository.
+func (c Change) concerns(owner, name string) bool {
 	return strings.EqualFold(c.owner, owner) || slices.Contains(c.repositories, strings.ToLower(owner+"/"+name))
 }
 
@@ -45,20 +45,20 @@ func (r *Revoker) Apply(ctx context.Context, requestID string, ch Change) error 
 		return broker.AuditUnavailable(err)
 	}
 	r.Changed()
-	if err := r.unshare(ctx, ch); err != nil {
+	if err := r.deleteShared(ctx, ch); err != nil {
 		return broker.StoreUnavailable(err)
 	}
 	r.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
-		return ch.touches(s.Repo.Owner, s.Repo.Name) && (ch.isTaken || t.IsZero() || ch.owner == "")
+		return ch.concerns(s.Repo.Owner, s.Repo.Name) && (ch.isRemoval || t.IsZero() || ch.owner == "")
 	})
-	if !ch.isTaken {
+	if !ch.isRemoval {
 		return nil
 	}
 	e.Kind, e.Decision = broker.KindRevoked, broker.Granted
-	s := &sweep{r: r, by: e, isShared: true}
+	s := &sweep{revoker: r, by: e, isShared: true}
 	err := s.changed(ctx, ch)
-	if s.unwritten != nil {
-		return broker.AuditUnavailable(s.unwritten)
+	if s.auditErr != nil {
+		return broker.AuditUnavailable(s.auditErr)
 	}
 	if err != nil {
 		return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: broker.RetryAfter, Err: err, Detail: "not everything could be revoked; deliver it again"}
@@ -66,14 +66,14 @@ func (r *Revoker) Apply(ctx context.Context, requestID string, ch Change) error 
 	return nil
 }
 
-// unshare deletes shared tokens that a change makes wrong but does not take away, so
+// deleteShared deletes shared tokens that a change makes wrong but does not take away, so
 // that no replica uses another's. Tokens that are taken away are marked as revoked
 // instead.
-func (r *Revoker) unshare(ctx context.Context, ch Change) error {
-	if ch.isTaken || ch.owner != "" {
+func (r *Revoker) deleteShared(ctx context.Context, ch Change) error {
+	if ch.isRemoval || ch.owner != "" {
 		return nil
 	}
-	names, _, err := r.sharedFor(ctx, ch)
+	names, _, err := r.sharedAffected(ctx, ch)
 	for _, name := range names {
 		if err == nil {
 			err = r.Store.Delete(ctx, name)
@@ -82,9 +82,9 @@ func (r *Revoker) unshare(ctx context.Context, ch Change) error {
 	return err
 }
 
-// sharedFor lists the entries of shared tokens that a change may be about. isAll says
+// sharedAffected lists the entries of shared tokens that a change may be about. isAll says
 // that the accounts have no other tokens.
-func (r *Revoker) sharedFor(ctx context.Context, ch Change) (names []store.Name, isAll bool, err error) {
+func (r *Revoker) sharedAffected(ctx context.Context, ch Change) (names []store.Name, isAll bool, err error) {
 	of := map[string][]string{} // repository names by account; none means all
 	if ch.owner != "" {
 		of[ch.owner] = nil
@@ -117,15 +117,15 @@ func (c Change) text() string {
 	return text
 }
 
-// isMeant reports whether a token gives access to a changed repository by an App that the
+// selects reports whether a token gives access to a changed repository by an App that the
 // event is about. A token that does not say its App may be of that App.
-func (c Change) isMeant(v broker.Vended) bool {
+func (c Change) selects(v broker.Vended) bool {
 	if len(c.apps) > 0 && v.Token.App != "" && !slices.Contains(c.apps, v.Token.App) {
 		return false
 	}
 	return slices.ContainsFunc(v.Token.Repositories, func(full string) bool {
 		owner, name, _ := strings.Cut(full, "/")
-		return c.touches(owner, name)
+		return c.concerns(owner, name)
 	})
 }
 
@@ -133,7 +133,7 @@ func (c Change) isMeant(v broker.Vended) bool {
 // are found by name. Tokens of a suspended installation give no access and cannot be
 // revoked, so they are no error.
 func (s *sweep) changed(ctx context.Context, ch Change) error {
-	names, isAll, err := s.r.sharedFor(ctx, ch)
+	names, isAll, err := s.revoker.sharedAffected(ctx, ch)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (s *sweep) changed(ctx context.Context, ch Change) error {
 	if err != nil {
 		return err
 	}
-	s.run(ctx, ch.isMeant, given, shared)
+	s.run(ctx, ch.selects, given, shared)
 	isSuspended := func(err error) bool {
 		failure, ok := errors.AsType[*mint.Error](err)
 		return ok && failure.Kind == mint.Suspended
@@ -153,19 +153,19 @@ func (s *sweep) changed(ctx context.Context, ch Change) error {
 	return errors.Join(slices.DeleteFunc(s.errs, isSuspended)...)
 }
 
-// unsharedTime is how long after its start a broker expects tokens that are not among
+// unsharedTimeout is how long after its start a broker expects tokens that are not among
 // the shared ones: older brokers, which may have run until then and for a while in
 // parallel, shared none.
-const unsharedTime = 2 * credential.Lifetime
+const unsharedTimeout = 2 * credential.Lifetime
 
 // unshared lists all tokens that brokers gave, if some may not be among the shared
 // ones. It reads the names of all workspaces. isAll says that only older brokers may
 // have made such tokens for the accounts.
 func (s *sweep) unshared(ctx context.Context, isAll bool) ([]job, error) {
-	if isAll && s.r.Cache.Shared != nil && s.r.Now().Sub(s.r.began) >= unsharedTime {
+	if isAll && s.revoker.Cache.Shared != nil && s.revoker.Now().Sub(s.revoker.began) >= unsharedTimeout {
 		return nil, nil
 	}
-	names, err := byWorkspace(ctx, s.r.Store, store.Workspaces())
+	names, err := byWorkspace(ctx, s.revoker.Store, store.Workspaces())
 	if err != nil {
 		return nil, err
 	}

@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	// claimLife is how long one replica may work on a delivery: killTime, storeTime,
+	// claimLife is how long one replica may work on a delivery: revokeTimeout, storeTimeout,
 	// and the difference between the clocks of replicas.
 	claimLife = 2 * time.Minute
-	// storeTime is for recording the outcome of a delivery.
-	storeTime = 10 * time.Second
+	// storeTimeout is for recording the outcome of a delivery.
+	storeTimeout = 10 * time.Second
 	// maxDied is how many replicas may die while they work on one delivery.
 	maxDied = 20
 
@@ -37,14 +37,14 @@ type eventSum [sha256.Size]byte
 // of a replica that died expires after claimLife.
 func (r *Revoker) deliver(ctx context.Context, id string, sum eventSum, ch Change) error {
 	unbound := context.WithoutCancel(ctx)
-	ctx, cancel := context.WithTimeout(unbound, killTime)
+	ctx, cancel := context.WithTimeout(unbound, revokeTimeout)
 	defer cancel()
 	name, err := r.claim(ctx, sum)
 	if err != nil {
 		return err
 	}
 	err = r.Apply(ctx, id, ch)
-	after, cancelAfter := context.WithTimeout(unbound, storeTime)
+	after, cancelAfter := context.WithTimeout(unbound, storeTimeout)
 	defer cancelAfter()
 	if err != nil {
 		if lost := r.Store.Delete(after, name); lost != nil {
@@ -64,7 +64,7 @@ func (r *Revoker) deliver(ctx context.Context, id string, sum eventSum, ch Chang
 // of all replicas can create.
 func (r *Revoker) claim(ctx context.Context, sum eventSum) (store.Name, error) {
 	if r.deliveries.has(sum) {
-		return store.Name{}, twice("this event was handled before")
+		return store.Name{}, conflict("this event was handled before")
 	}
 	for died := range maxDied {
 		name := store.Delivery(sha256.Sum256(binary.BigEndian.AppendUint32(sum[:], uint32(died))))
@@ -78,13 +78,13 @@ func (r *Revoker) claim(ctx context.Context, sum eventSum) (store.Name, error) {
 			return store.Name{}, broker.StoreUnavailable(err)
 		case entry.Value.Reveal() == handled:
 			r.deliveries.add(sum)
-			return store.Name{}, twice("this event was handled before")
+			return store.Name{}, conflict("this event was handled before")
 		}
 		if until, err := store.ClaimedUntil(entry); err == nil && r.Now().Before(until) {
-			return store.Name{}, twice("this event is being handled")
+			return store.Name{}, conflict("this event is being handled")
 		}
 	}
-	return store.Name{}, twice("too many brokers ended while they handled this event")
+	return store.Name{}, conflict("too many brokers ended while they handled this event")
 }
 
 func (r *Revoker) claimName(ctx context.Context, name store.Name) error {
@@ -93,12 +93,12 @@ func (r *Revoker) claimName(ctx context.Context, name store.Name) error {
 		return broker.StoreUnavailable(err)
 	}
 	if !won {
-		return twice("this event is being handled")
+		return conflict("this event is being handled")
 	}
 	return nil
 }
 
-func twice(detail string) error {
+func conflict(detail string) error {
 	return &broker.Refusal{Status: http.StatusConflict, Reason: broker.ReasonRequest, Detail: detail}
 }
 

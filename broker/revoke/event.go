@@ -134,7 +134,7 @@ func installationEvent(p payload) (Change, error) {
 		return Change{}, nil
 	}
 	owner, err := p.Installation.Account.owner()
-	return Change{owner: owner, isTaken: isTaken, apps: p.apps()}, err
+	return Change{owner: owner, isRemoval: isTaken, apps: p.apps()}, err
 }
 
 func repositoriesEvent(p payload) (Change, error) {
@@ -144,7 +144,7 @@ func repositoriesEvent(p payload) (Change, error) {
 		return Change{repositories: names}, err
 	case "removed":
 		names, err := fullNames(p.Removed)
-		return Change{repositories: names, isTaken: true, apps: p.apps()}, err
+		return Change{repositories: names, isRemoval: true, apps: p.apps()}, err
 	}
 	return Change{}, nil
 }
@@ -165,7 +165,7 @@ func targetEvent(p payload) (Change, error) {
 		return Change{}, nil
 	}
 	owner, err := account{p.Changes.Login.From}.owner()
-	return Change{owner: owner, isTaken: true}, err
+	return Change{owner: owner, isRemoval: true}, err
 }
 
 // repositoryEvent is about a repository name that now means another repository. The
@@ -193,7 +193,7 @@ func repositoryEvent(p payload) (Change, error) {
 		}
 		names = append(names, old...)
 	}
-	return Change{repositories: names, isTaken: p.Action != "privatized"}, nil
+	return Change{repositories: names, isRemoval: p.Action != "privatized"}, nil
 }
 
 func (a account) owner() (string, error) {

@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// listingPatience is how long a request waits for a new listing if an earlier one
+	// listingWait is how long a request waits for a new listing if an earlier one
 	// exists. AWS's Parameter Store takes minutes for ten thousand workspaces.
-	listingPatience = 2 * time.Second
-	listingTime     = 10 * time.Minute
+	listingWait    = 2 * time.Second
+	listingTimeout = 10 * time.Minute
 	// A listing that took longListing or more is reused for ten times as long as it
 	// took, up to a minute: so an operator's many requests in a row list only a small
 	// part of the time.
@@ -73,7 +73,7 @@ func (l *listing) get(ctx context.Context) (Listing, error) {
 	done := l.flight.DoChan("", func() (any, error) { return l.read(context.WithoutCancel(ctx)) })
 	var late <-chan time.Time
 	if last != nil {
-		late = time.After(listingPatience)
+		late = time.After(listingWait)
 	}
 	select {
 	case read := <-done:
@@ -87,7 +87,7 @@ func (l *listing) get(ctx context.Context) (Listing, error) {
 
 // read serves all callers that wait: it goes on when one of them gives up.
 func (l *listing) read(ctx context.Context) (Listing, error) {
-	ctx, cancel := context.WithTimeout(ctx, listingTime)
+	ctx, cancel := context.WithTimeout(ctx, listingTimeout)
 	defer cancel()
 	asOf := l.now()
 	names, err := byWorkspace(ctx, l.store, store.Workspaces())
@@ -119,10 +119,10 @@ func byWorkspace(ctx context.Context, s store.Store, below store.Prefix) (map[st
 // pageSize is how many names one call of the store lists.
 const pageSize = 500
 
-// Some returns the entries of the first n or more workspaces whose ids come after an id
+// ListSome returns the entries of the first n or more workspaces whose ids come after an id
 // and begin with begin, in the order of [store.CompareWorkspaces]. If the store has no
 // pages, it returns what List returns.
-func (r *Revoker) Some(ctx context.Context, after, begin string, n int) (Listing, error) {
+func (r *Revoker) ListSome(ctx context.Context, after, begin string, n int) (Listing, error) {
 	pager, ok := r.Store.(store.Pager)
 	if !ok {
 		return r.List(ctx)
@@ -156,8 +156,8 @@ func (l Listing) add(names []store.Name, begin string, n int) bool {
 	return true
 }
 
-// Of returns the names of one workspace's entries.
-func (r *Revoker) Of(ctx context.Context, id string) ([]store.Name, error) {
+// ListOf returns the names of one workspace's entries.
+func (r *Revoker) ListOf(ctx context.Context, id string) ([]store.Name, error) {
 	below, err := store.Workspace(id)
 	if err != nil {
 		return nil, err

@@ -161,7 +161,7 @@ func TestWhatIsDamagedRunsOut(t *testing.T) {
 		want  int
 	}{{0, 1}, {30 * time.Minute, 1}, {40 * time.Minute, 0}} {
 		b.Advance(c.after)
-		if b.tidy(); vendedEntries(t, b) != c.want {
+		if b.clean(); vendedEntries(t, b) != c.want {
 			t.Errorf("after %v more: %d entries, want %d", c.after, vendedEntries(t, b), c.want)
 		}
 	}

@@ -20,28 +20,28 @@ const (
 	// settleTime is how long after a block another replica may still record a token that
 	// it gave before it read the block.
 	settleTime = 2 * time.Minute
-	// lookEvery is the time between two checks for new blocks, and the least time
-	// between two checks for tokens of a target that settles.
-	lookEvery = 5 * time.Second
+	// checkEvery is the time between two checks for new blocks, and the least time
+	// between two checks for tokens of one target.
+	checkEvery = 5 * time.Second
 	// maxTargets limits the targets of one call of Reconcile.
 	maxTargets = 100
 )
 
 // reconciler is the state between calls of Reconcile.
 type reconciler struct {
-	mu      sync.Mutex // guards the rest; held while one call runs
-	lease   store.Lease
-	look    time.Time // the next check for new blocks
-	targets map[blocklist.Target]*settling
-	isNew   bool // this replica has just got the lease
+	mu        sync.Mutex // guards the rest; held while one call runs
+	lease     store.Lease
+	nextCheck time.Time // the next check for new blocks
+	targets   map[blocklist.Target]*targetState
+	isNew     bool // this replica has just got the lease
 }
 
-// settling is the state of a block.
-type settling struct {
-	since time.Time // when the target was blocked, as far as this replica knows
-	again time.Time // the next check for new blocks
-	done  bool
-	isOld bool // the block is older than this replica's lease, and its time has not been read
+// targetState is the state of a block.
+type targetState struct {
+	since         time.Time // when the target was blocked, as far as this replica knows
+	nextCheck     time.Time // the next check for new blocks
+	done          bool
+	isTimeUnknown bool // the block is older than this replica's lease, and its time has not been read
 }
 
 // A Reconciled says what one call did.
@@ -58,27 +58,27 @@ func (r *Revoker) Reconcile(ctx context.Context) (done Reconciled, err error) {
 	known := &r.reconciler
 	known.mu.Lock()
 	defer known.mu.Unlock()
-	if isHeld, err := r.hold(ctx); !isHeld {
+	if isHeld, err := r.holdLease(ctx); !isHeld {
 		return done, err
 	}
 	now := r.Now()
-	if now.Before(known.look) {
-		return done, r.recall(ctx, now)
+	if now.Before(known.nextCheck) {
+		return done, r.readBlockTime(ctx, now)
 	}
-	known.look = now.Add(lookEvery)
+	known.nextCheck = now.Add(checkEvery)
 	blocks, err := r.Blocklist.All(ctx)
 	if err != nil {
 		return done, err
 	}
-	if err := r.follow(ctx, blocks, now); err != nil {
+	if err := r.trackTargets(ctx, blocks, now); err != nil {
 		return done, err
 	}
 	var errs []error
 	for _, t := range known.due(now) {
-		if isHeld, err := r.hold(ctx); !isHeld {
+		if isHeld, err := r.holdLease(ctx); !isHeld {
 			return done, usererr.Join(append(errs, err)...)
 		}
-		revoked, err := r.settle(ctx, t, known.targets[t])
+		revoked, err := r.revokeTarget(ctx, t, known.targets[t])
 		done.Revoked += revoked
 		errs = append(errs, err)
 	}
@@ -86,10 +86,10 @@ func (r *Revoker) Reconcile(ctx context.Context) (done Reconciled, err error) {
 	return done, usererr.Join(errs...)
 }
 
-// follow records which targets are blocked. The lease's note says which of them settled
+// trackTargets records which targets are blocked. The lease's note says which of them were done
 // under the last holder. If it does not, a block in the log of the block list counts as
 // recent, unless the log is old; for the others, the time of the block is read later.
-func (r *Revoker) follow(ctx context.Context, blocks store.Blocks, now time.Time) error {
+func (r *Revoker) trackTargets(ctx context.Context, blocks store.Blocks, now time.Time) error {
 	known := &r.reconciler
 	targets := targetsOf(blocks)
 	isSettled := known.isNew && r.progress.isSettled(targets)
@@ -103,11 +103,11 @@ func (r *Revoker) follow(ctx context.Context, blocks store.Blocks, now time.Time
 			recent = log.Recent()
 		}
 	}
-	next := map[blocklist.Target]*settling{}
+	next := map[blocklist.Target]*targetState{}
 	for _, t := range targets {
 		s := known.targets[t]
 		if s == nil {
-			s = &settling{since: now, done: isSettled, isOld: known.isNew && !isIn(recent, t)}
+			s = &targetState{since: now, done: isSettled, isTimeUnknown: known.isNew && !isIn(recent, t)}
 		}
 		next[t] = s
 	}
@@ -120,11 +120,11 @@ func isIn(blocks store.Blocks, t blocklist.Target) bool {
 	return t.App && blocks.App || t.Owner != "" && blocks.Owners[t.Owner] || t.Workspace != "" && blocks.Workspaces[t.Workspace]
 }
 
-// recall reads when one target was blocked. One that was blocked longer ago than tokens
+// readBlockTime reads when one target was blocked. One that was blocked longer ago than tokens
 // live holds none.
-func (r *Revoker) recall(ctx context.Context, now time.Time) error {
+func (r *Revoker) readBlockTime(ctx context.Context, now time.Time) error {
 	for t, s := range r.reconciler.targets {
-		if s.done || !s.isOld {
+		if s.done || !s.isTimeUnknown {
 			continue
 		}
 		if now.Sub(s.since) > markLife+settleTime {
@@ -143,7 +143,7 @@ func (r *Revoker) recall(ctx context.Context, now time.Time) error {
 		case !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrDamaged):
 			return err
 		}
-		s.isOld = false
+		s.isTimeUnknown = false
 		return nil
 	}
 	return nil
@@ -153,7 +153,7 @@ func (r *Revoker) recall(ctx context.Context, now time.Time) error {
 func (r *reconciler) due(now time.Time) []blocklist.Target {
 	var due []blocklist.Target
 	for t, s := range r.targets {
-		if !s.done && !s.isOld && !now.Before(s.again) {
+		if !s.done && !s.isTimeUnknown && !now.Before(s.nextCheck) {
 			due = append(due, t)
 		}
 	}
@@ -189,23 +189,23 @@ func targetsOf(blocks store.Blocks) []blocklist.Target {
 	return targets
 }
 
-// settle revokes what a target holds, and returns the number of tokens. The target is
+// revokeTarget revokes what a target holds, and returns the number of tokens. The target is
 // done if it holds nothing two minutes after the block. Until then it is checked less
 // and less often.
-func (r *Revoker) settle(ctx context.Context, t blocklist.Target, s *settling) (revoked int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, killTime)
+func (r *Revoker) revokeTarget(ctx context.Context, t blocklist.Target, s *targetState) (revoked int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
 	now := r.Now()
-	sweep := &sweep{r: r, by: broker.Entry{Kind: broker.KindRevoked, Target: t.String(), Subject: "reconcile", Policy: r.Policy(), Decision: broker.Granted}}
+	sweep := &sweep{revoker: r, by: broker.Entry{Kind: broker.KindRevoked, Target: t.String(), Subject: "reconcile", Policy: r.Policy(), Decision: broker.Granted}}
 	err = sweep.target(ctx, t)
 	if t.Workspace != "" {
-		sweep.others(ctx)
+		sweep.revokeSharers(ctx)
 		err = errors.Join(sweep.errs...)
 	}
 	age := now.Sub(s.since)
 	s.done = err == nil && age >= settleTime
-	if s.again = now.Add(lookEvery); err == nil {
-		s.again = now.Add(min(max(lookEvery, age/2), settleTime/2))
+	if s.nextCheck = now.Add(checkEvery); err == nil {
+		s.nextCheck = now.Add(min(max(checkEvery, age/2), settleTime/2))
 	}
-	return len(sweep.revoked), errors.Join(err, sweep.unwritten)
+	return len(sweep.revoked), errors.Join(err, sweep.auditErr)
 }

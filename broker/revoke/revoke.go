@@ -30,9 +30,9 @@ import (
 	"github.com/gatepass/gatepass/workspace"
 )
 
-// killTime is the time for revocations in one request; [Revoker.Reconcile] does the
+// revokeTimeout is the time for revocations in one request; [Revoker.Reconcile] does the
 // rest.
-const killTime = 30 * time.Second
+const revokeTimeout = 30 * time.Second
 
 // An App revokes tokens at GitHub. [mint.App] is one.
 type App interface {
@@ -73,12 +73,12 @@ type Revoker struct {
 	listing    listing
 	reconciler reconciler
 	progress   progress
-	tidying    tidying
+	cleaner    cleaner
 	deliveries deliveries
 	bodies     broker.BodyLimiter // bodies of deliveries
-	waiting    chan struct{}      // a slot for each signed delivery that waits
-	acting     chan struct{}      // a slot for each delivery that is applied
-	behind     sync.WaitGroup     // work that goes on after an operator got the answer
+	waitSlots  chan struct{}      // a slot for each signed delivery that waits
+	applySlots chan struct{}      // a slot for each delivery that is applied
+	background sync.WaitGroup     // work that goes on after an operator got the answer
 }
 
 // New makes a Revoker. It does not read or write anything.
@@ -95,11 +95,12 @@ func New(c Config) *Revoker {
 	if c.Changed == nil {
 		c.Changed = func() {}
 	}
-	r := &Revoker{Config: c, waiting: make(chan struct{}, maxWaiting), acting: make(chan struct{}, maxActing)}
-	r.bodies.Each, r.began = leastDelivery, c.Now()
+	r := &Revoker{Config: c, waitSlots: make(chan struct{}, maxWaiting), applySlots: make(chan struct{}, maxApplying)}
+	r.bodies.Each, r.began = minDelivery, c.Now()
 	r.listing.store, r.listing.now = c.Store, c.Now
+	r.cleaner.Config, r.cleaner.progress = &r.Config, &r.progress
 	r.reconciler.lease = store.Lease{Store: c.Store, Name: store.Upkeep(), Holder: rand.Text(), Duration: leaseLife, Now: c.Now}
-	c.Blocklist.OnAdded = r.forget
+	c.Blocklist.OnAdded = r.dropCached
 	return r
 }
 
@@ -127,20 +128,20 @@ func (r *Revoker) Revoke(ctx context.Context, by Actor, t blocklist.Target) (api
 	if err := t.Check(); err != nil {
 		return api.Revocation{}, broker.BadRequest(err.Error())
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 	defer cancel()
 	if err := r.Blocklist.Add(ctx, t); err != nil {
 		return api.Revocation{}, broker.StoreUnavailable(err)
 	}
 	unwritten := r.Journal.Write(ctx, r.entry(broker.KindBlocked, by, t), true)
-	s := &sweep{r: r, by: r.entry(broker.KindRevoked, by, t)}
+	s := &sweep{revoker: r, by: r.entry(broker.KindRevoked, by, t)}
 	if err := s.target(ctx, t); err != nil {
 		r.Log.ErrorContext(ctx, "what was blocked is not revoked yet", "error", err)
 	}
 	if t.Workspace != "" {
-		s.othersSoon(ctx)
+		s.revokeSharersSoon(ctx)
 	}
-	if err := errors.Join(unwritten, s.lost()); err != nil {
+	if err := errors.Join(unwritten, s.auditError()); err != nil {
 		return api.Revocation{}, broker.AuditUnavailable(err)
 	}
 	return s.answer(t), nil

@@ -187,7 +187,7 @@ func TestKillTheApp(t *testing.T) {
 	}
 	begun := time.Now()
 	got := b.revoke(blocklist.Target{App: true}, 0)
-	if took := time.Since(begun); took > killTime || len(got.Revoked) != 304 || len(b.alive()) != 0 {
+	if took := time.Since(begun); took > revokeTimeout || len(got.Revoked) != 304 || len(b.alive()) != 0 {
 		t.Errorf("kill revoked %d in %s, %d are alive, want all of 304 dead", len(got.Revoked), took, len(b.alive()))
 	}
 	wantCode(t, "anybody", b.Token("sb-9", "acme/widgets", "read"), 403)
@@ -292,14 +292,14 @@ func TestReconcileFindsWhatWasGivenMeanwhile(t *testing.T) {
 		slow.Blocklist.Every = time.Hour
 		slow.Blocklist.Store = brokertest.NewGitHub(t).Store // it has not learned of the block
 		slow.MustToken("sb-1", "acme/widgets", "read")
-		b.Advance(lookEvery)
+		b.Advance(checkEvery)
 		if _, err := b.revoker.Reconcile(t.Context()); err != nil || len(b.alive()) != 0 {
 			t.Errorf("%s: Reconcile = %v, alive %q, want none", target, err, b.alive())
 		}
 	}
 }
 
-// For a block that settled, only the list of blocks is read from the store.
+// For a block that is done, only the list of blocks is read from the store.
 func TestASettledBlockIsLeftAlone(t *testing.T) {
 	b := newBench(t)
 	if err := b.Blocklist.Block(t.Context(), "sb-1"); err != nil {
@@ -309,23 +309,23 @@ func TestASettledBlockIsLeftAlone(t *testing.T) {
 		if _, err := b.revoker.Reconcile(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		b.Advance(lookEvery)
+		b.Advance(checkEvery)
 	}
 	if s := b.revoker.reconciler.targets[blocklist.Target{Workspace: "sb-1"}]; s == nil || !s.done {
-		t.Errorf("after %s the block is %+v, want it settled", 40*lookEvery, s)
+		t.Errorf("after %s the block is %+v, want it settled", 40*checkEvery, s)
 	}
 }
 
-func TestTidyDeletesWhatHasRunOut(t *testing.T) {
+func TestDeletesWhatHasRunOut(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")
 	b.revoke(workspaceTarget("sb-1"), 0)
 	b.MustToken("sb-2", "acme/widgets", "read")
-	if b.tidy(); vendedEntries(t, b) != 1 {
+	if b.clean(); vendedEntries(t, b) != 1 {
 		t.Error("the living token's entry is gone")
 	}
 	b.Advance(time.Hour + 10*time.Minute)
-	b.tidy()
+	b.clean()
 	blocks, err := store.ReadBlocks(t.Context(), b.Store)
 	if n := vendedEntries(t, b); n != 0 || err != nil || len(blocks.Tokens) != 0 || !blocks.Workspaces["sb-1"] {
 		t.Errorf("%d entries and blocks %+v are left, %v, want the block of sb-1 alone", n, blocks, err)
@@ -333,7 +333,7 @@ func TestTidyDeletesWhatHasRunOut(t *testing.T) {
 }
 
 // A used proof is remembered for as long as it could be used again.
-func TestTidyForgetsWhatWasShownOnce(t *testing.T) {
+func TestForgetsWhatWasShownOnce(t *testing.T) {
 	b := newBench(t)
 	short, long := store.Spent([32]byte{1}), store.Spent([32]byte{2})
 	for name, life := range map[store.Name]time.Duration{short: time.Minute, long: time.Hour} {
@@ -342,7 +342,7 @@ func TestTidyForgetsWhatWasShownOnce(t *testing.T) {
 		}
 	}
 	b.Advance(20 * time.Minute)
-	b.tidy()
+	b.clean()
 	if _, err := b.Store.Get(t.Context(), short); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("what has run out: Get = %v, want that it is gone", err)
 	}

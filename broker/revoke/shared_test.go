@@ -119,7 +119,7 @@ func TestAnEventListsNoWorkspaces(t *testing.T) {
 		g := brokertest.NewGitHub(t)
 		g.Repository("acme", "gears")
 		one, two := newReplica(g), newReplica(g)
-		g.Advance(unsharedTime)
+		g.Advance(unsharedTimeout)
 		for _, repository := range []string{"acme/widgets", "octo/widgets"} {
 			one.MustToken("ci", repository, "read")
 		}
@@ -182,7 +182,7 @@ func TestManyKillsListSeldom(t *testing.T) {
 func TestTokensThatAreNotSharedAreFoundByEvents(t *testing.T) {
 	g := brokertest.NewGitHub(t)
 	one, two := newReplica(g), newReplica(g)
-	g.Advance(unsharedTime)
+	g.Advance(unsharedTimeout)
 	for _, b := range []*bench{one, two} {
 		b.Policy.Rules[1].Profile = b.Profile("own", "[acme/widgets]", "[clone], sharing: workspace")
 	}
@@ -226,7 +226,7 @@ func TestWhatWasSharedIsTidiedUp(t *testing.T) {
 		want  int
 	}{{0, 1}, {59 * time.Minute, 1}, {48 * time.Minute, 0}} {
 		b.Advance(c.after)
-		if b.tidy(); b.sharedEntries() != c.want {
+		if b.clean(); b.sharedEntries() != c.want {
 			t.Errorf("after %v more: %d entries, want %d", c.after, b.sharedEntries(), c.want)
 		}
 	}
@@ -243,8 +243,8 @@ func TestAnAnswerDoesNotWaitForALongList(t *testing.T) {
 		b.watch(20 * time.Second)
 		begun := time.Now()
 		got := b.revoke(workspaceTarget("sb-1"), 0)
-		if took := time.Since(begun); took > sharersPatience || len(got.Revoked) != 1 || len(b.alive()) != 0 {
-			t.Errorf("after %v %+v with %d alive, want the token revoked within %v", took, got, len(b.alive()), sharersPatience)
+		if took := time.Since(begun); took > sharersWait || len(got.Revoked) != 1 || len(b.alive()) != 0 {
+			t.Errorf("after %v %+v with %d alive, want the token revoked within %v", took, got, len(b.alive()), sharersWait)
 		}
 		if !got.AsOf.IsZero() || !slices.Equal(got.Workspaces, []string{"sb-1"}) {
 			t.Errorf("the answer = %+v, want one workspace and no time", got)
@@ -252,7 +252,7 @@ func TestAnAnswerDoesNotWaitForALongList(t *testing.T) {
 		if err := b.revoker.Release(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		names, err := b.revoker.Of(t.Context(), "sb-2")
+		names, err := b.revoker.ListOf(t.Context(), "sb-2")
 		if lines := b.Journal.Of(broker.KindRevoked); err != nil || len(lines) != 2 || lines[1].Workspace != "sb-2" || slices.ContainsFunc(names, store.Name.IsVended) {
 			t.Errorf("afterwards the log has %+v and the store %v, %v, want a line for sb-2 and no token", lines, names, err)
 		}

@@ -199,8 +199,8 @@ func TestADeliveryThatDoesNotCome(t *testing.T) {
 func TestDeliveriesWaitForTheirTurn(t *testing.T) {
 	b := newBench(t)
 	var leave []func()
-	for range maxActing {
-		out, err := b.revoker.turn(t.Context())
+	for range maxApplying {
+		out, err := b.revoker.waitForSlot(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +208,7 @@ func TestDeliveriesWaitForTheirTurn(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := b.revoker.turn(ctx); err == nil {
+	if _, err := b.revoker.waitForSlot(ctx); err == nil {
 		t.Error("one more than may be acted on has its turn")
 	}
 	time.AfterFunc(50*time.Millisecond, leave[0])

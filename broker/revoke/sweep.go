@@ -26,23 +26,23 @@ const workers = 20
 
 // A sweep revokes what blocked workspaces hold.
 type sweep struct {
-	r  *Revoker
-	by broker.Entry // the audit entry for each token, without the token
+	revoker *Revoker
+	by      broker.Entry // the audit entry for each token, without the token
 	// isShared means that workspaces which are not blocked may hold the same tokens.
 	// The tokens are then marked, so that no replica answers with them from its cache.
 	isShared bool
-	ends     sync.Map  // by token ID: a func() error that revokes it
+	outcomes sync.Map  // by token ID: a func() error that revokes it
 	began    time.Time // when the store was asked what the target holds
 
-	mu        sync.Mutex         // guards the rest
-	touched   map[string]touched // by token ID
-	hit       map[string]bool    // workspaces that had one of the tokens
-	asOf      time.Time          // when the list of other holders was read; zero if unknown
-	dead      []store.Name
-	revoked   []string
-	failed    int
-	errs      []error
-	unwritten error
+	mu         sync.Mutex               // guards the rest
+	affected   map[string]affectedToken // by token ID
+	workspaces map[string]bool          // workspaces that had one of the tokens
+	asOf       time.Time                // when the list of other holders was read; zero if unknown
+	toDelete   []store.Name
+	revoked    []string
+	failed     int
+	errs       []error
+	auditErr   error
 }
 
 // A choice reports whether a token that a broker gave must be revoked.
@@ -50,7 +50,7 @@ type choice func(broker.Vended) bool
 
 // target revokes what the target holds: tokens that brokers gave, and delivered ones.
 // For a workspace, the caller must also handle those that share its tokens
-// ([sweep.others]).
+// ([sweep.revokeSharers]).
 func (s *sweep) target(ctx context.Context, t blocklist.Target) error {
 	below := store.Workspaces()
 	if t.Workspace != "" {
@@ -60,8 +60,8 @@ func (s *sweep) target(ctx context.Context, t blocklist.Target) error {
 		}
 		below = folder
 	}
-	s.began = s.r.Now()
-	names, err := byWorkspace(ctx, s.r.Store, below)
+	s.began = s.revoker.Now()
+	names, err := byWorkspace(ctx, s.revoker.Store, below)
 	if err != nil {
 		s.fail(err)
 		return err
@@ -86,18 +86,18 @@ func (s *sweep) run(ctx context.Context, isMeant choice, groups ...[]job) {
 			return s.vended(ctx, jobs[i], isMeant)
 		})
 	}
-	s.remove(ctx, s.dead)
+	s.remove(ctx, s.toDelete)
 }
 
 // remove deletes entries. It needs few calls if the store can delete several at once.
 func (s *sweep) remove(ctx context.Context, names []store.Name) {
-	if deleter, ok := s.r.Store.(store.Deleter); ok {
+	if deleter, ok := s.revoker.Store.(store.Deleter); ok {
 		if err := deleter.DeleteAll(ctx, names); err != nil {
 			s.fail(err)
 		}
 		return
 	}
-	s.each(ctx, len(names), func(i int) error { return s.r.Store.Delete(ctx, names[i]) })
+	s.each(ctx, len(names), func(i int) error { return s.revoker.Store.Delete(ctx, names[i]) })
 }
 
 // each calls do for 0 to n-1, several at a time, and counts the failures.
@@ -135,7 +135,7 @@ func (s *sweep) answer(t blocklist.Target) api.Revocation {
 	hashes := slices.Sorted(slices.Values(s.revoked))
 	return api.Revocation{
 		Target: api.Target(t), Revoked: append([]string{}, slices.Compact(hashes)...), Pending: s.failed,
-		Workspaces: append([]string{}, slices.Sorted(maps.Keys(s.hit))...), AsOf: s.asOf.UTC(),
+		Workspaces: append([]string{}, slices.Sorted(maps.Keys(s.workspaces))...), AsOf: s.asOf.UTC(),
 	}
 }
 
@@ -173,8 +173,8 @@ func mayHold(name store.Name, t blocklist.Target) bool {
 	return (name.IsToken() || name.IsSuperseded()) && !isOthers
 }
 
-// forget drops the tokens of new blocks from the cache. It is Blocklist.OnAdded.
-func (r *Revoker) forget(added store.Blocks) {
+// dropCached drops the tokens of new blocks from the cache. It is Blocklist.OnAdded.
+func (r *Revoker) dropCached(added store.Blocks) {
 	r.Cache.Drop(func(s broker.Scope, t credential.Token) bool {
 		return added.Has("", s.Repo.Owner) || IsMarked(added, t)
 	})
@@ -187,12 +187,12 @@ func IsMarked(blocks store.Blocks, t credential.Token) bool {
 
 // vended revokes a token that a broker gave.
 func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
-	entry, err := s.r.Store.Get(ctx, j.vended)
+	entry, err := s.revoker.Store.Get(ctx, j.vended)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
 	if errors.Is(err, store.ErrDamaged) {
-		return s.missed(ctx, j, err)
+		return s.recordDamaged(ctx, j, err)
 	}
 	if err != nil {
 		return err
@@ -204,10 +204,10 @@ func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
 	if !isMeant(v) {
 		return nil
 	}
-	if v.Token.Expiry.After(s.r.TokenTime()) {
-		err = s.end(ctx, j, v)
-		if s.hits(j.workspace); !v.IsOwn {
-			s.touch(j.vended, v.Token.Hash(), err == nil)
+	if v.Token.Expiry.After(s.revoker.TokenTime()) {
+		err = s.revokeOnce(ctx, j, v)
+		if s.addWorkspace(j.workspace); !v.IsOwn {
+			s.addAffected(j.vended, v.Token.Hash(), err == nil)
 		}
 	}
 	switch {
@@ -218,7 +218,7 @@ func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dead = append(s.dead, j.vended)
+	s.toDelete = append(s.toDelete, j.vended)
 	return nil
 }
 
@@ -226,25 +226,25 @@ func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
 // the workspaces that have it.
 var errCounted = errors.New("the token is not revoked")
 
-// missed records in the audit log that a token cannot be revoked because its entry is
+// recordDamaged records in the audit log that a token cannot be revoked because its entry is
 // damaged. The entry is deleted afterwards, so this happens once.
-func (s *sweep) missed(ctx context.Context, j job, damage error) error {
+func (s *sweep) recordDamaged(ctx context.Context, j job, damage error) error {
 	e := s.by
-	e.Time, e.Workspace, e.Decision, e.Reason = s.r.Now().UTC(), j.workspace, broker.Refused, broker.ReasonStore
+	e.Time, e.Workspace, e.Decision, e.Reason = s.revoker.Now().UTC(), j.workspace, broker.Refused, broker.ReasonStore
 	e.Detail = "what the store has of a token is damaged: it cannot be revoked, and runs out within an hour"
-	s.r.Log.ErrorContext(ctx, "a token cannot be revoked, and runs out within an hour", "error", damage)
-	if err := s.r.Journal.Write(context.WithoutCancel(ctx), e, false); err != nil {
+	s.revoker.Log.ErrorContext(ctx, "a token cannot be revoked, and runs out within an hour", "error", damage)
+	if err := s.revoker.Journal.Write(context.WithoutCancel(ctx), e, false); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dead = append(s.dead, j.vended)
+	s.toDelete = append(s.toDelete, j.vended)
 	return nil
 }
 
-// end revokes a live token.
-func (s *sweep) end(ctx context.Context, j job, v broker.Vended) error {
-	once, isKnown := s.ends.LoadOrStore(v.Token.ID(), sync.OnceValue(func() error { return s.revoke(ctx, v.Token, j.vended) }))
+// revokeOnce revokes a live token.
+func (s *sweep) revokeOnce(ctx context.Context, j job, v broker.Vended) error {
+	once, isKnown := s.outcomes.LoadOrStore(v.Token.ID(), sync.OnceValue(func() error { return s.revoke(ctx, v.Token, j.vended) }))
 	isKnown = isKnown && j.vended.IsShared() // the outcome is recorded for the workspaces that had it
 	err := once.(func() error)()
 	switch {
@@ -253,7 +253,7 @@ func (s *sweep) end(ctx context.Context, j job, v broker.Vended) error {
 	case err != nil:
 		return err
 	case !isKnown:
-		s.note(ctx, j.workspace, v.Token.Hash(), "")
+		s.recordRevoked(ctx, j.workspace, v.Token.Hash(), "")
 	}
 	return nil
 }
@@ -262,43 +262,43 @@ func (s *sweep) end(ctx context.Context, j job, v broker.Vended) error {
 // workspaces that hold the token.
 func (s *sweep) revoke(ctx context.Context, t credential.Token, name store.Name) error {
 	if s.isShared {
-		if err := s.r.Blocklist.BlockToken(ctx, t, name); err != nil {
+		if err := s.revoker.Blocklist.BlockToken(ctx, t, name); err != nil {
 			return err
 		}
 	}
-	return s.r.App.Revoke(ctx, t)
+	return s.revoker.App.Revoke(ctx, t)
 }
 
 // delivered revokes the blocked tokens that were delivered to a workspace.
 func (s *sweep) delivered(ctx context.Context, id string) error {
-	issuer, err := s.r.Issuer(ctx)
+	issuer, err := s.revoker.Issuer(ctx)
 	if err != nil {
 		return err
 	}
 	own := *issuer
 	own.Audit = func(e workspace.Event) {
 		if e.Type == workspace.Ended {
-			s.note(ctx, id, e.Hash, "")
+			s.recordRevoked(ctx, id, e.Hash, "")
 		}
 	}
 	return own.Withdraw(ctx, id)
 }
 
-// note records in the audit log that a token was revoked.
-func (s *sweep) note(ctx context.Context, workspace, hash, detail string) {
+// recordRevoked records in the audit log that a token was revoked.
+func (s *sweep) recordRevoked(ctx context.Context, workspace, hash, detail string) {
 	e := s.by
-	e.Time, e.Workspace, e.Hash, e.Detail = s.r.Now().UTC(), workspace, hash, cmp.Or(detail, e.Detail)
-	err := s.r.Journal.Write(context.WithoutCancel(ctx), e, false)
-	s.hits(workspace)
+	e.Time, e.Workspace, e.Hash, e.Detail = s.revoker.Now().UTC(), workspace, hash, cmp.Or(detail, e.Detail)
+	err := s.revoker.Journal.Write(context.WithoutCancel(ctx), e, false)
+	s.addWorkspace(workspace)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unwritten = errors.Join(s.unwritten, err)
+	s.auditErr = errors.Join(s.auditErr, err)
 	s.revoked = append(s.revoked, hash)
 }
 
-// lost returns why entries are missing in the audit log; nil if none are.
-func (s *sweep) lost() error {
+// auditError returns why entries are missing in the audit log; nil if none are.
+func (s *sweep) auditError() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.unwritten
+	return s.auditErr
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // leaseLife is how long the lease outlives a replica that died. If a target takes
-// longer to settle, two replicas may work on it.
+// longer, two replicas may work on it.
 const leaseLife = 30 * time.Second
 
 // progress is the state of the replica that has the lease. It is in the lease's note,
@@ -31,7 +31,7 @@ type progress struct {
 // read it, so its fields must keep their names.
 type note struct {
 	Settled string `json:"settled,omitempty"` // hash of the targets that hold nothing
-	// The state of the tidying round: the folder it is in, the last name it has seen
+	// The state of the round: the folder it is in, the last name it has seen
 	// there, the number of calls for names, and when the next round begins.
 	Folder int       `json:"folder,omitempty"`
 	After  string    `json:"after,omitempty"`
@@ -78,10 +78,10 @@ func hashOf(targets []blocklist.Target) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// hold takes the lease, or extends it after half its time, and reports whether this
-// replica has it. While another replica has it, hold does not ask the store until that
+// holdLease takes the lease, or extends it after half its time, and reports whether this
+// replica has it. While another replica has it, holdLease does not ask the store until that
 // one's lease ends. The caller holds the reconciler's mutex.
-func (r *Revoker) hold(ctx context.Context) (bool, error) {
+func (r *Revoker) holdLease(ctx context.Context) (bool, error) {
 	l := &r.reconciler.lease
 	wasHeld := l.IsHeld()
 	if l.Left() > leaseLife/2 || !wasHeld && l.Left() > 0 {
@@ -92,12 +92,12 @@ func (r *Revoker) hold(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	isHeld, err := l.Hold(ctx, string(text))
-	r.held(isHeld && !wasHeld)
+	r.leaseChanged(isHeld && !wasHeld)
 	return isHeld, err
 }
 
-// held records until when this replica has the lease.
-func (r *Revoker) held(isNew bool) {
+// leaseChanged records until when this replica has the lease.
+func (r *Revoker) leaseChanged(isNew bool) {
 	l, p := &r.reconciler.lease, &r.progress
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,7 +112,7 @@ func (r *Revoker) held(isNew bool) {
 	if json.Unmarshal([]byte(l.Note()), &p.note) != nil {
 		p.note = note{} // starts a new round
 	}
-	r.reconciler.isNew, r.reconciler.targets, r.reconciler.look = true, map[blocklist.Target]*settling{}, time.Time{}
+	r.reconciler.isNew, r.reconciler.targets, r.reconciler.nextCheck = true, map[blocklist.Target]*targetState{}, time.Time{}
 }
 
 // Release lets another replica go on with what this one does for all, and waits until
@@ -122,7 +122,7 @@ func (r *Revoker) Release(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		r.behind.Wait()
+		r.background.Wait()
 	}()
 	select {
 	case <-ended:
@@ -138,6 +138,6 @@ func (r *Revoker) release(ctx context.Context) error {
 	if err == nil {
 		err = r.reconciler.lease.Release(ctx, string(text))
 	}
-	r.held(false)
+	r.leaseChanged(false)
 	return err
 }

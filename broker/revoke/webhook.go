@@ -24,18 +24,18 @@ const (
 	// MB. The events that matter here are large only if thousands of repositories
 	// change at once, 200 bytes each.
 	maxDelivery = 4 << 20
-	// leastDelivery is the least that a delivery counts for while it is read, so that
+	// minDelivery is the least that a delivery counts for while it is read, so that
 	// all together have at most 32 MiB.
-	leastDelivery = 512 << 10
+	minDelivery = 512 << 10
 	// minSecret is the shortest secret to accept, in bytes.
 	minSecret = 16
 
-	maxActing  = 4  // deliveries that are applied concurrently
-	maxWaiting = 64 // signed deliveries that wait for that
-	// actWait is how long a delivery waits. GitHub gives up after ten seconds
+	maxApplying = 4  // deliveries that are applied concurrently
+	maxWaiting  = 64 // signed deliveries that wait for that
+	// applyTimeout is how long a delivery waits. GitHub gives up after ten seconds
 	// (https://docs.github.com/webhooks/using-webhooks/best-practices-for-using-webhooks),
 	// and does not retry by itself.
-	actWait = 8 * time.Second
+	applyTimeout = 8 * time.Second
 )
 
 // delivery has a delivery's headers. GitHub does not sign them: the same body can come
@@ -54,7 +54,7 @@ func (r *Revoker) Webhook() broker.Endpoint {
 
 // webhook knows that GitHub sent a delivery only after it has read the whole body. So
 // it refuses bad headers first, reads the body under a [broker.BodyLimiter], and lets
-// only signed deliveries wait for their turn.
+// only signed deliveries wait for a slot.
 func (r *Revoker) webhook(w http.ResponseWriter, req *http.Request, id string) error {
 	if req.Method != http.MethodPost {
 		return broker.NotAllowed(w, http.MethodPost)
@@ -63,7 +63,7 @@ func (r *Revoker) webhook(w http.ResponseWriter, req *http.Request, id string) e
 	if err != nil {
 		return err
 	}
-	d, err := announced(req)
+	d, err := readHeaders(req)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (r *Revoker) webhook(w http.ResponseWriter, req *http.Request, id string) e
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	leave, err := r.turn(req.Context())
+	leave, err := r.waitForSlot(req.Context())
 	if err != nil {
 		return err
 	}
@@ -121,8 +121,8 @@ func CheckSecret(secret string) error {
 	return nil
 }
 
-// announced reads the headers of a delivery.
-func announced(r *http.Request) (delivery, error) {
+// readHeaders reads the headers of a delivery.
+func readHeaders(r *http.Request) (delivery, error) {
 	d := delivery{event: r.Header.Get("X-GitHub-Event"), size: r.ContentLength}
 	id, media := r.Header.Get("X-GitHub-Delivery"), r.Header.Get("Content-Type")
 	const longest = 100 // bytes of an event's name, or of an id
@@ -140,12 +140,12 @@ func announced(r *http.Request) (delivery, error) {
 	}
 	var ok bool
 	if d.mac, ok = macOf(r.Header.Values("X-Hub-Signature-256")); !ok {
-		return d, unsigned()
+		return d, badSignature()
 	}
 	return d, nil
 }
 
-func unsigned() error {
+func badSignature() error {
 	return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonIdentity, Detail: "the delivery's signature does not hold"}
 }
 
@@ -168,7 +168,7 @@ func (d delivery) read(w http.ResponseWriter, r *http.Request, secret string) (C
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write(body)
 	if !hmac.Equal(d.mac, mac.Sum(nil)) { // in constant time
-		return Change{}, eventSum{}, unsigned()
+		return Change{}, eventSum{}, badSignature()
 	}
 	ch, err := ParseEvent(d.event, body)
 	if err != nil {
@@ -177,20 +177,20 @@ func (d delivery) read(w http.ResponseWriter, r *http.Request, secret string) (C
 	return ch, sha256.Sum256(body), nil
 }
 
-// turn waits until a signed delivery may be applied.
-func (r *Revoker) turn(ctx context.Context) (leave func(), err error) {
+// waitForSlot waits until a signed delivery may be applied.
+func (r *Revoker) waitForSlot(ctx context.Context) (leave func(), err error) {
 	tooMany := &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonLimit, RetryAfter: broker.RetryAfter, Detail: "too many deliveries at once"}
 	select {
-	case r.waiting <- struct{}{}:
-		defer func() { <-r.waiting }()
+	case r.waitSlots <- struct{}{}:
+		defer func() { <-r.waitSlots }()
 	default:
 		return nil, tooMany
 	}
-	ctx, cancel := context.WithTimeout(ctx, actWait)
+	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
 	select {
-	case r.acting <- struct{}{}:
-		return func() { <-r.acting }, nil
+	case r.applySlots <- struct{}{}:
+		return func() { <-r.applySlots }, nil
 	case <-ctx.Done():
 		return nil, tooMany
 	}

@@ -329,7 +329,7 @@ func FuzzParseEvent(f *testing.F) {
 		}
 		for _, name := range c.repositories {
 			owner, repo, ok := strings.Cut(name, "/")
-			if err == nil && (!ok || owner == "" || repo == "" || !c.touches(owner, repo)) {
+			if err == nil && (!ok || owner == "" || repo == "" || !c.concerns(owner, repo)) {
 				t.Errorf("ParseEvent(%q, %q) touches %q", event, body, name)
 			}
 		}

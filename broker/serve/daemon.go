@@ -192,7 +192,7 @@ func (d *daemon) run(ctx context.Context, f *config.File, signals <-chan os.Sign
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){d.watch, d.findApp, d.watchClock, d.reconcile, d.tidy, d.watchTransfers, d.broker.Blocklist.Watch} {
+	for _, loop := range []func(context.Context){d.watch, d.findApp, d.watchClock, d.reconcile, d.deleteExpired, d.watchTransfers, d.broker.Blocklist.Watch} {
 		loops.Go(func() { loop(ctx) })
 	}
 	for _, o := range doors {

@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	reconcileEvery = 2 * time.Second
-	reconcileWait  = 2 * time.Minute
-	tidyEvery      = 2 * time.Second // how often Tidy is called
-	releaseWait    = 2 * time.Second
-	issuerPatience = 5 * time.Second // how long to wait for another run that works on the same workspace
+	reconcileEvery     = 2 * time.Second
+	reconcileWait      = 2 * time.Minute
+	deleteExpiredEvery = 2 * time.Second // how often DeleteExpired is called
+	releaseWait        = 2 * time.Second
+	issuerPatience     = 5 * time.Second // how long to wait for another run that works on the same workspace
 )
 
 // newRevoker makes the revoker.
@@ -85,10 +85,10 @@ func (d *daemon) reconcile(ctx context.Context) {
 	}
 }
 
-// tidy deletes expired entries from the store. One call may take hours.
-func (d *daemon) tidy(ctx context.Context) {
-	every(ctx, tidyEvery, func() {
-		deleted, err := d.revoker.Tidy(ctx)
+// deleteExpired deletes expired entries from the store. One call may take hours.
+func (d *daemon) deleteExpired(ctx context.Context) {
+	every(ctx, deleteExpiredEvery, func() {
+		deleted, err := d.revoker.DeleteExpired(ctx)
 		d.metrics.Deleted.Add(float64(deleted))
 		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 			d.metrics.ReconcilesFailed.Inc()

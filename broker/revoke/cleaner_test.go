@@ -105,7 +105,7 @@ func (f *fleet) start() *Revoker {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	for _, work := range []func() error{
 		func() error { _, err := r.Reconcile(ctx); return err },
-		func() error { _, err := r.Tidy(ctx); return err },
+		func() error { _, err := r.DeleteExpired(ctx); return err },
 	} {
 		f.running.Go(func() {
 			for ctx.Err() == nil {
@@ -142,7 +142,7 @@ func (f *fleet) holder() (int, *Revoker) {
 	return 0, nil
 }
 
-// With 10,000 workspaces and two replicas, tidying never ended, and idle brokers used
+// With 10,000 workspaces and two replicas, cleaning never ended, and idle brokers used
 // all reads that AWS allows an account. Now one replica does a round, which ends, and
 // requests are answered meanwhile.
 func TestARoundEndsAndRequestsComeFirst(t *testing.T) {
@@ -440,7 +440,7 @@ func TestEveryKindOfStoreIsTidied(t *testing.T) {
 				t.Fatal(won, err)
 			}
 			stays = append(stays, store.Delivery([32]byte{1}))
-			if n := b.tidy(); n != len(gone) {
+			if n := b.clean(); n != len(gone) {
 				t.Errorf("%d entries are deleted, want %d", n, len(gone))
 			}
 			for _, name := range gone {
@@ -458,7 +458,7 @@ func TestEveryKindOfStoreIsTidied(t *testing.T) {
 }
 
 // Settling 400 blocks took a sweep each, on each replica after each start. Now a
-// replica that takes the lease learns from its note that they settled; of the others it
+// replica that takes the lease learns from its note that they were done; of the others it
 // sweeps only blocks younger than a token can be.
 func TestBlocksSettleOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -508,12 +508,12 @@ func TestBlocksSettleOnce(t *testing.T) {
 	})
 }
 
-// The most recent block is settled first.
+// The most recent block is handled first.
 func TestTheMostRecentBlockSettlesFirst(t *testing.T) {
 	now := time.Now()
-	r := reconciler{targets: map[blocklist.Target]*settling{
+	r := reconciler{targets: map[blocklist.Target]*targetState{
 		workspaceTarget("a"): {since: now.Add(-3 * time.Minute)}, workspaceTarget("b"): {since: now}, workspaceTarget("c"): {since: now.Add(-time.Minute)},
-		workspaceTarget("done"): {done: true}, workspaceTarget("later"): {since: now, again: now.Add(time.Second)},
+		workspaceTarget("done"): {done: true}, workspaceTarget("later"): {since: now, nextCheck: now.Add(time.Second)},
 	}}
 	var order []string
 	for _, target := range r.due(now) {
@@ -567,7 +567,7 @@ func TestMarksForTheVersionBefore(t *testing.T) {
 }
 
 // After an upgrade there is no log of the block list until a block is added, and every
-// look lists. The replica that tidies makes one, once no older replica is left.
+// look lists. The replica that cleans makes one, once no older replica is left.
 func TestALogIsMadeAfterAnUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t)
