@@ -192,13 +192,22 @@ func Word(spelled string) string {
 // Match reports whether the filter selects r.
 func (f Filter) Match(r Record) bool {
 	for _, c := range []struct{ want, is string }{
-		{f.Workspace, r.Workspace}, {f.Decision, r.Decision}, {spelled(f.Reason), r.Reason}, {spelled(f.Kind), r.Kind}, {f.Hash, r.Entry.Hash},
+		{f.Workspace, r.about()}, {f.Decision, r.Decision}, {spelled(f.Reason), r.Reason}, {spelled(f.Kind), r.Kind}, {f.Hash, r.Entry.Hash},
 	} {
 		if c.want != "" && c.want != c.is {
 			return false
 		}
 	}
 	return f.isOf(r) && !r.Time.Before(f.Since) && (f.Until.IsZero() || r.Time.Before(f.Until))
+}
+
+// about returns the workspace that r is about: its own, or the one that an operator blocked
+// or unblocked; "" if there is none.
+func (r Record) about() string {
+	if id, ok := strings.CutPrefix(r.Target, "workspace "); ok && r.Workspace == "" {
+		return id
+	}
+	return r.Workspace
 }
 
 // isOf reports whether r is about the filter's repository.

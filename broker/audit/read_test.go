@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/blocklist"
 )
 
 // verified verifies a log in memory.
@@ -205,7 +206,7 @@ func TestFilter(t *testing.T) {
 
 // The log has earlier words for two kinds and a reason; a search accepts both.
 func TestBlocksAreFoundByBothWords(t *testing.T) {
-	blocked := Record{Entry: broker.Entry{Kind: broker.KindBlocked, Reason: broker.ReasonBlocked}}
+	blocked := Record{Entry: broker.Entry{Kind: broker.KindBlocked, Reason: broker.ReasonBlocked, Target: blocklist.Target{Workspace: "sb-1"}.String()}}
 	unblocked := Record{Entry: broker.Entry{Kind: broker.KindUnblocked}}
 	for _, c := range []struct {
 		name   string
@@ -220,6 +221,8 @@ func TestBlocksAreFoundByBothWords(t *testing.T) {
 		{"an unblock by its former word", Filter{Kind: "admitted"}, unblocked, true},
 		{"a refusal", Filter{Reason: "blocked"}, blocked, true},
 		{"a refusal by its former word", Filter{Reason: "barred"}, blocked, true},
+		{"the block of a workspace", Filter{Workspace: "sb-1"}, blocked, true},
+		{"the block of another", Filter{Workspace: "sb-2"}, blocked, false},
 		{"a refusal of a workspace that is called so", Filter{Workspace: "blocked"}, blocked, false},
 	} {
 		if got := c.filter.Match(c.of); got != c.want {

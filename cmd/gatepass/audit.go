@@ -192,12 +192,12 @@ func printLine(out io.Writer, l audit.Line, asJSON bool) error {
 // that later lines align too.
 func lineText(r audit.Record) string {
 	var asked []string
-	for _, word := range []string{r.Operation, r.Repository, r.Ref} {
+	for _, word := range []string{r.Operation, r.Repository, r.Ref, targetText(r)} {
 		if word != "" {
 			asked = append(asked, usererr.Escape(word))
 		}
 	}
-	text := fmt.Sprintf("%s  %-8s  %-8s  %-12s  %-24s  %s", r.Time.UTC().Format("2006-01-02T15:04:05.000Z"), dash(audit.Word(r.Kind)), dash(r.Decision), dash(r.Workspace), dash(strings.Join(asked, " ")), reasonText(r))
+	text := fmt.Sprintf("%s  %-9s  %-8s  %-12s  %-24s  %s", r.Time.UTC().Format("2006-01-02T15:04:05.000Z"), dash(audit.Word(r.Kind)), dash(r.Decision), dash(r.Workspace), dash(strings.Join(asked, " ")), reasonText(r))
 	for _, c := range []struct{ name, value string }{
 		{"rule", r.Rule}, {"subject", r.Subject}, {"token", r.Entry.Hash}, {"request", r.RequestID},
 	} {
@@ -206,6 +206,14 @@ func lineText(r audit.Record) string {
 		}
 	}
 	return usererr.Escape(strings.TrimRight(text, " "))
+}
+
+// targetText is what an operator blocked or unblocked.
+func targetText(r audit.Record) string {
+	if r.Kind == broker.KindBlocked || r.Kind == broker.KindUnblocked {
+		return r.Target
+	}
+	return ""
 }
 
 // reasonText is the reason: a word for it and a sentence.

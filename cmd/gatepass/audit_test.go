@@ -113,7 +113,7 @@ func TestAuditSearch(t *testing.T) {
 		}
 	}
 	out, _, _ := gatepass(t.Context(), "audit", "search", path, "--reason", "repository")
-	if !strings.Contains(out, `request   refused   sb-1          acme/payroll              repository: not \x1b[31m yours`) || strings.Contains(out, "\x1b") {
+	if !strings.Contains(out, `request    refused   sb-1          acme/payroll              repository: not \x1b[31m yours`) || strings.Contains(out, "\x1b") {
 		t.Errorf("search prints %q", out)
 	}
 	if _, errs, status := gatepass(t.Context(), "audit", "search", path, "--since", "yesterday"); status != 2 || !strings.Contains(errs, `"yesterday" is no time`) {
@@ -123,9 +123,9 @@ func TestAuditSearch(t *testing.T) {
 
 // The file has the words of earlier versions; people read those of the options.
 func TestAuditShowsBlocksInTodaysWords(t *testing.T) {
-	text := lineText(audit.Record{Entry: broker.Entry{Kind: broker.KindUnblocked, Decision: broker.Granted, Workspace: "sb-1"}})
+	text := lineText(audit.Record{Entry: broker.Entry{Kind: broker.KindUnblocked, Decision: broker.Granted, Target: "workspace sb-1"}})
 	text += lineText(audit.Record{Entry: broker.Entry{Kind: broker.KindRequest, Decision: broker.Refused, Reason: broker.ReasonBlocked, Detail: "workspace sb-1 was revoked"}})
-	for _, want := range []string{"unblocked", "blocked: workspace sb-1 was revoked"} {
+	for _, want := range []string{"unblocked  granted", "workspace sb-1", "blocked: workspace sb-1 was revoked"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("lines are %q, want %q in them", text, want)
 		}

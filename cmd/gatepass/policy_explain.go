@@ -106,16 +106,16 @@ func (g *gatewayRules) String() string {
 	if g.Author != "" {
 		fmt.Fprintf(&b, "\nIt names the author of commits: %s\n", usererr.Escape(g.Author))
 	}
-	return b.String() + "\nNothing passes the gateway by. Before it, the guard here looks at the workspace file:\n\n"
+	return b.String() + "\nEvery push goes through the gateway. Before that, the guard here checks the workspace file:\n\n"
 }
 
 const legend = `
-?, * and ** stand for any text: ? for one character, * for any number of them,
-neither with a slash; ** for slashes as well.
+? matches one character and * any number of them, but no slash. ** matches slashes
+as well.
 
-Rules add up; what no rule allows is refused. The guard runs as the user it
-guards, and git push --no-verify passes it by: the token and rulesets on the
-server do enforce (gatepass policy export --format github-ruleset).
+A push is allowed if any rule allows it. The guard runs as the user it guards, so
+git push --no-verify bypasses it. The token and rulesets on the server enforce
+limits (gatepass policy export --format github-ruleset).
 `
 
 func (r policyReport) String() string {
@@ -147,7 +147,7 @@ func (r policyReport) others() string {
 	if r.Elsewhere == config.ElsewhereAllow {
 		verb = "allows"
 	}
-	return fmt.Sprintf("The guard %s pushes to other hosts (elsewhere: %s), and judges none to a path on\nthis machine.\n", verb, r.Elsewhere)
+	return fmt.Sprintf("The guard %s pushes to other hosts (elsewhere: %s), and does not check pushes to a\npath on this machine.\n", verb, r.Elsewhere)
 }
 
 // meaning describes a rule, such as "branches release/*: create, fast-forward".
