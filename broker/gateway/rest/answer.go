@@ -34,6 +34,31 @@ func (c *call) answer(resp *http.Response, watch *time.Timer) error {
 	if err != nil {
 		return err
 	}
+	isLed := c.answerHeader(resp, back)
+	note := c.note(resp)
+	if note != "" {
+		c.w.Header().Set(NoteHeader, note)
+	}
+	if body != nil && !isLed && body == io.Reader(resp.Body) && resp.ContentLength >= 0 {
+		c.w.Header().Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
+	}
+	c.status = resp.StatusCode
+	c.w.WriteHeader(c.status)
+	switch {
+	case body == nil:
+		return nil
+	case !isLed:
+		return pump(c.r.Context(), c.w, body, maxAnswer, watch)
+	case note != "":
+		body = noted(body, note)
+	}
+	c.hasErrors, err = pumpLed(c.r.Context(), c.w, body, back, watch)
+	return err
+}
+
+// answerHeader sets the headers that are passed on, and those of the workspace's budget.
+// It reports whether the body is JSON, whose URLs are rewritten.
+func (c *call) answerHeader(resp *http.Response, back bases) (isLed bool) {
 	h := c.w.Header()
 	copyHeaders(h, resp.Header, answered)
 	if links := resp.Header.Get("Link"); isHeader(links) {
@@ -43,26 +68,7 @@ func (c *call) answer(resp *http.Response, watch *time.Timer) error {
 		c.budget.giveBack(c.account(), c.now())
 	}
 	c.left().write(h)
-	isLed := isJSON(h.Get("Content-Type"))
-	if note := c.note(resp); note != "" {
-		h.Set(NoteHeader, note)
-		if body != nil && isLed {
-			body = noted(body, note)
-		}
-	}
-	if body != nil && !isLed && body == io.Reader(resp.Body) && resp.ContentLength >= 0 {
-		h.Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
-	}
-	c.status = resp.StatusCode
-	c.w.WriteHeader(c.status)
-	switch {
-	case body == nil:
-		return nil
-	case isLed:
-		c.hasErrors, err = pumpLed(c.r.Context(), c.w, body, back, watch)
-		return err
-	}
-	return pump(c.r.Context(), c.w, body, maxAnswer, watch)
+	return isJSON(h.Get("Content-Type"))
 }
 
 // answerBody returns the body of GitHub's answer, decompressed; nil if there is none.
