@@ -91,25 +91,9 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 	} else if unterminated(base) {
 		before = beforeUnterminated
 	}
-	kind, chain := pl.plan.guardOf(t.file.shown), ""
-	if kind.hooksPath() {
-		if chain, err = pl.foreignHooksPath(ctx, t, list); err != nil {
-			return wrapRead(t.file.shown, err)
-		}
-		pl.replacedHooksPaths = append(pl.replacedHooksPaths, chain)
-	}
-	dirs := pl.directories(t, list, kind)
-	pl.keptDirs = append(pl.keptDirs, dirs...)
-	w := wantedBlock{
-		hosts: pl.plan.Hosts, proactive: pl.proactive, helper: pl.helper, guard: pl.guard, kind: kind, gateway: pl.gateway,
-		hooksDir: pl.hooksDir, chain: chain, before: before, madeDirs: dirs,
-	}
-	if w.author, w.authorOwn, err = pl.author(ctx, t, base, list); err != nil {
+	b, err := pl.wantBlock(ctx, t, base, list, before)
+	if err != nil {
 		return wrapRead(t.file.shown, err)
-	}
-	b := w.block()
-	if chain != "" {
-		pl.plan.Notes = append(pl.plan.Notes, fmt.Sprintf("core.hooksPath %s is kept: its hooks run after the guard", chain))
 	}
 	if isCurrent(withoutRecord(list), withoutRecord(b.flat()), pl.isShimDir) {
 		return nil
@@ -127,6 +111,32 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 	}
 	pl.change(t.file, change, content, text)
 	return nil
+}
+
+// wantBlock returns the block that New adds to a configuration file, and adds to the
+// plan what the block replaces. base is the file's text without our block, list are the
+// settings in the file, and before is the value of beforeKey.
+func (pl *planner) wantBlock(ctx context.Context, t target, base []byte, list []setting, before string) (block, error) {
+	kind := pl.plan.guardOf(t.file.shown)
+	w := wantedBlock{
+		hosts: pl.plan.Hosts, proactive: pl.proactive, helper: pl.helper, guard: pl.guard, kind: kind, gateway: pl.gateway,
+		hooksDir: pl.hooksDir, before: before, madeDirs: pl.directories(t, list, kind),
+	}
+	var err error
+	if kind.hooksPath() {
+		if w.chain, err = pl.foreignHooksPath(ctx, t, list); err != nil {
+			return nil, err
+		}
+		pl.replacedHooksPaths = append(pl.replacedHooksPaths, w.chain)
+	}
+	if w.author, w.authorOwn, err = pl.author(ctx, t, base, list); err != nil {
+		return nil, err
+	}
+	if w.chain != "" {
+		pl.plan.Notes = append(pl.plan.Notes, fmt.Sprintf("core.hooksPath %s is kept: its hooks run after the guard", w.chain))
+	}
+	pl.keptDirs = append(pl.keptDirs, w.madeDirs...)
+	return w.block(), nil
 }
 
 // clearFile plans to remove everything of ours from one configuration file.
