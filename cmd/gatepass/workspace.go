@@ -15,48 +15,13 @@ import (
 	"golang.org/x/term"
 )
 
-const (
-	workspaceAbout = `A workspace is what a sandbox, job or dev container is called here. Its profile
+const workspaceAbout = `A workspace is what a sandbox, job or dev container is called here. Its profile
 says which repositories its tokens open and which refs it may push; its ledger
 record, in the store, says which tokens are alive.
 
 A workspace has one token for each owner of its repositories. It reads them from
 the store; gatepass-refresher, or "gatepass workspace refresh", replaces them
 before they end; "gatepass workspace destroy" revokes them.`
-
-	createAbout = `Mints a token for each owner of the profile's repositories and puts it into the
-store, where the workspace reads it. Called again, it brings the workspace to
-what the profile says now; a token for an earlier profile is revoked.
-
-Without every token the exit code is 1. The workspace is made all the same, even if
-GitHub cannot be reached, or the App is not set up or not installed yet: the next
-refresh mints what is missing. --allow-pending makes that exit code 0.
-
---policy-out writes the workspace file, /etc/gatepass/workspace.yaml inside: the
-hosts, the source of the tokens, repositories and refs.
-
-Examples:
-  gatepass workspace create profile.yaml --id sb-1a2b3c --policy-out workspace.yaml
-  gatepass workspace create profile.yaml --id ci-42 --ttl-margin 30m`
-
-	destroyAbout = `Revokes every token of the workspace, deletes what the store has of it, and looks
-that nothing is left. It may be called again at any time; where there is nothing,
-it is done.`
-
-	showAbout = `Shows what a workspace may have and what it has been given, by its ledger record.
-
---events adds the latest events, the oldest first: which token was minted,
-delivered, revoked or lost, and what failed and why. A failure that repeats is one
-line with a count. What a broker gave to the workspace is in the broker's audit
-log.`
-
-	refreshAbout = `Does for one workspace what gatepass-refresher does for all: replaces tokens that
-end soon, revokes those that were replaced a while ago, and finishes what an
-interrupted command left. --force replaces all its tokens now; --revoke ends the
-replaced ones at once instead of after twenty minutes.
-
-The exit code is 1 where an owner has no fresh token; the error names the owner.`
-)
 
 // patience is how long a command waits for another one that holds the workspace.
 const patience = 2 * time.Minute
@@ -71,50 +36,11 @@ func (cmd workspaceCommands) command() *cli.Command {
 		UsageText:   "gatepass workspace COMMAND [options]",
 		Description: workspaceAbout,
 		Subcommands: []*cli.Command{
-			{
-				Name: "create", Usage: "make a workspace from a profile, or bring it to what the profile says now",
-				UsageText:   "gatepass workspace create PROFILE --id ID [--dry-run] [--allow-pending] [--adopt [--stopped]] [--ttl-margin D] [--policy-out FILE] [--json]",
-				Description: createAbout,
-				Flags: issuingFlags(
-					&cli.StringFlag{Name: "id", Usage: "the workspace's `ID`: letters, digits, dots, hyphens and underscores"},
-					&cli.BoolFlag{Name: "dry-run", Usage: "show the tokens and refs that it would have; mint and write nothing", DisableDefaultText: true},
-					&cli.BoolFlag{Name: "allow-pending", Usage: "exit 0 without a token, too; the next refresh mints it"},
-					&cli.BoolFlag{Name: "require-token", Usage: "exit 1 without a token, as is the default"},
-					adoptFlag(), stoppedFlag(),
-					&cli.DurationFlag{Name: "ttl-margin", Usage: "replace a token that has `LESS` left than this", DefaultText: "20m"},
-					&cli.StringFlag{Name: "policy-out", Usage: "write the workspace file to `FILE`; - for standard output", TakesFile: true},
-					&cli.StringFlag{Name: "source", Usage: "the `URL` in the workspace file, instead of the store's"},
-				),
-				Action: cmd.create,
-			},
-			{
-				Name: "list", Usage: "list the workspaces and how they are",
-				UsageText: "gatepass workspace list [--json]",
-				Flags:     issuingFlags(), Action: cmd.list,
-			},
-			{
-				Name: "show", Usage: "show what a workspace has been given",
-				UsageText: "gatepass workspace show ID [--events] [--json]", Description: showAbout,
-				Flags: issuingFlags(
-					&cli.BoolFlag{Name: "events", Usage: "also show the latest events: minted, delivered, revoked, failed and why"},
-				),
-				Action: cmd.show,
-			},
-			{
-				Name: "refresh", Usage: "replace tokens that end soon, and finish what was interrupted",
-				UsageText: "gatepass workspace refresh ID [--force] [--revoke] [--adopt [--stopped]] [--json]", Description: refreshAbout,
-				Flags: issuingFlags(
-					&cli.BoolFlag{Name: "force", Usage: "replace every token"},
-					&cli.BoolFlag{Name: "revoke", Usage: "revoke replaced tokens at once"},
-					adoptFlag(), stoppedFlag(),
-				),
-				Action: cmd.refresh,
-			},
-			{
-				Name: "destroy", Usage: "revoke a workspace's tokens and forget it",
-				UsageText: "gatepass workspace destroy ID [--json]", Description: destroyAbout,
-				Flags: issuingFlags(), Action: cmd.destroy,
-			},
+			cmd.createCommand(),
+			cmd.listCommand(),
+			cmd.showCommand(),
+			cmd.refreshCommand(),
+			cmd.destroyCommand(),
 			cmd.joinTokenCommand(),
 		},
 	}
@@ -207,6 +133,28 @@ func unknownWorkspace(ctx context.Context, i *workspace.Issuer, id string, err e
 	return err
 }
 
+const refreshAbout = `Does for one workspace what gatepass-refresher does for all: replaces tokens that
+end soon, revokes those that were replaced a while ago, and finishes what an
+interrupted command left. --force replaces all its tokens now; --revoke ends the
+replaced ones at once instead of after twenty minutes.
+
+The exit code is 1 where an owner has no fresh token; the error names the owner.`
+
+func (cmd workspaceCommands) refreshCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "refresh",
+		Usage:       "replace tokens that end soon, and finish what was interrupted",
+		UsageText:   "gatepass workspace refresh ID [--force] [--revoke] [--adopt [--stopped]] [--json]",
+		Description: refreshAbout,
+		Flags: issuingFlags(
+			&cli.BoolFlag{Name: "force", Usage: "replace every token"},
+			&cli.BoolFlag{Name: "revoke", Usage: "revoke replaced tokens at once"},
+			adoptFlag(), stoppedFlag(),
+		),
+		Action: cmd.refresh,
+	}
+}
+
 func (cmd workspaceCommands) refresh(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
@@ -246,6 +194,21 @@ func (cmd workspaceCommands) refresh(c *cli.Context) error {
 		err = printWorkspace(cmd.stdout, cmd.screen(), report)
 	}
 	return usererr.Join(problem, err)
+}
+
+const destroyAbout = `Revokes every token of the workspace, deletes what the store has of it, and looks
+that nothing is left. It may be called again at any time; where there is nothing,
+it is done.`
+
+func (cmd workspaceCommands) destroyCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "destroy",
+		Usage:       "revoke a workspace's tokens and forget it",
+		UsageText:   "gatepass workspace destroy ID [--json]",
+		Description: destroyAbout,
+		Flags:       issuingFlags(),
+		Action:      cmd.destroy,
+	}
 }
 
 func (cmd workspaceCommands) destroy(c *cli.Context) error {

@@ -23,6 +23,41 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+const createAbout = `Mints a token for each owner of the profile's repositories and puts it into the
+store, where the workspace reads it. Called again, it brings the workspace to
+what the profile says now; a token for an earlier profile is revoked.
+
+Without every token the exit code is 1. The workspace is made all the same, even if
+GitHub cannot be reached, or the App is not set up or not installed yet: the next
+refresh mints what is missing. --allow-pending makes that exit code 0.
+
+--policy-out writes the workspace file, /etc/gatepass/workspace.yaml inside: the
+hosts, the source of the tokens, repositories and refs.
+
+Examples:
+  gatepass workspace create profile.yaml --id sb-1a2b3c --policy-out workspace.yaml
+  gatepass workspace create profile.yaml --id ci-42 --ttl-margin 30m`
+
+func (cmd workspaceCommands) createCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "create",
+		Usage:       "make a workspace from a profile, or bring it to what the profile says now",
+		UsageText:   "gatepass workspace create PROFILE --id ID [--dry-run] [--allow-pending] [--adopt [--stopped]] [--ttl-margin D] [--policy-out FILE] [--json]",
+		Description: createAbout,
+		Flags: issuingFlags(
+			&cli.StringFlag{Name: "id", Usage: "the workspace's `ID`: letters, digits, dots, hyphens and underscores"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "show the tokens and refs that it would have; mint and write nothing", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "allow-pending", Usage: "exit 0 without a token, too; the next refresh mints it"},
+			&cli.BoolFlag{Name: "require-token", Usage: "exit 1 without a token, as is the default"},
+			adoptFlag(), stoppedFlag(),
+			&cli.DurationFlag{Name: "ttl-margin", Usage: "replace a token that has `LESS` left than this", DefaultText: "20m"},
+			&cli.StringFlag{Name: "policy-out", Usage: "write the workspace file to `FILE`; - for standard output", TakesFile: true},
+			&cli.StringFlag{Name: "source", Usage: "the `URL` in the workspace file, instead of the store's"},
+		),
+		Action: cmd.create,
+	}
+}
+
 func (cmd workspaceCommands) create(c *cli.Context) error {
 	id, err := checkCreate(c)
 	if err != nil {

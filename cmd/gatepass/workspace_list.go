@@ -19,6 +19,16 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+func (cmd workspaceCommands) listCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "list",
+		Usage:     "list the workspaces and how they are",
+		UsageText: "gatepass workspace list [--json]",
+		Flags:     issuingFlags(),
+		Action:    cmd.list,
+	}
+}
+
 func (cmd workspaceCommands) list(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
@@ -130,6 +140,26 @@ func agoOf(t, now time.Time) string {
 		return fmt.Sprintf("%dh", int(d/time.Hour))
 	default:
 		return fmt.Sprintf("%dd", int(d/(24*time.Hour)))
+	}
+}
+
+const showAbout = `Shows what a workspace may have and what it has been given, by its ledger record.
+
+--events adds the latest events, the oldest first: which token was minted,
+delivered, revoked or lost, and what failed and why. A failure that repeats is one
+line with a count. What a broker gave to the workspace is in the broker's audit
+log.`
+
+func (cmd workspaceCommands) showCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "show",
+		Usage:       "show what a workspace has been given",
+		UsageText:   "gatepass workspace show ID [--events] [--json]",
+		Description: showAbout,
+		Flags: issuingFlags(
+			&cli.BoolFlag{Name: "events", Usage: "also show the latest events: minted, delivered, revoked, failed and why"},
+		),
+		Action: cmd.show,
 	}
 }
 
