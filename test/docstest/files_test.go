@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -99,5 +100,30 @@ func TestExampleFilesAreNamed(t *testing.T) {
 		if name := e.Name(); name != "README.md" && !strings.Contains(page, "("+name) {
 			t.Errorf("examples/README.md does not name %s", name)
 		}
+	}
+}
+
+var (
+	fileThenName = regexp.MustCompile("\\]\\(([\\w/.-]+\\.go)\\)[,:] `(\\w+)`")
+	nameThenFile = regexp.MustCompile("`(\\w+)`[\\w ]* in \\[[^\\]]*\\]\\(([\\w/.-]+\\.go)\\)")
+)
+
+// "How to add" says where in the code; the names there are in the files.
+func TestContributingNamesWhatIsInTheFiles(t *testing.T) {
+	_, prose := blocks(read(t, "CONTRIBUTING.md"))
+	var places [][2]string // file and name
+	for _, m := range fileThenName.FindAllStringSubmatch(prose, -1) {
+		places = append(places, [2]string{m[1], m[2]})
+	}
+	for _, m := range nameThenFile.FindAllStringSubmatch(prose, -1) {
+		places = append(places, [2]string{m[2], m[1]})
+	}
+	for _, place := range places {
+		if !regexp.MustCompile(`\b` + place[1] + `\b`).MatchString(read(t, place[0])) {
+			t.Errorf("CONTRIBUTING.md says that %s is in %s, which does not have it", place[1], place[0])
+		}
+	}
+	if len(places) < 8 {
+		t.Errorf("%d names are found, want all of them: %q", len(places), places)
 	}
 }
