@@ -97,31 +97,6 @@ func (cmd tokenCommands) execEnvironment(c *cli.Context, workspace *config.Works
 	return withToken(os.Environ(), where.host, grant.Token), nil
 }
 
-// A statusError ends the program with its own exit status. With a nil err, nothing is
-// printed.
-type statusError struct {
-	status int
-	err    error
-}
-
-func (e *statusError) Error() string {
-	if e.err == nil {
-		return ""
-	}
-	return e.err.Error()
-}
-
-// notRun returns a statusError with the status that env(1) and shells use.
-func notRun(name string, err error) error {
-	if execErr, ok := errors.AsType[*exec.Error](err); ok {
-		err = execErr.Err
-	}
-	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		return &statusError{127, usererr.Wrap("run "+name, err, "")}
-	}
-	return &statusError{126, usererr.Wrap("run "+name, err, "")}
-}
-
 // The variables in which gh looks for its host and for a token ("gh help environment"):
 // GH_TOKEN for github.com and its tenants under ghe.com, GH_ENTERPRISE_TOKEN for GitHub
 // Enterprise Server.
@@ -153,6 +128,113 @@ func withToken(environ []string, host, token string) []string {
 		env = append(env, enterpriseVariable+"="+token)
 	}
 	return env
+}
+
+// gatewayEnvironment returns the environment of a command that calls GitHub's API
+// through the gateway.
+func (cmd tokenCommands) gatewayEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
+	if c.IsSet("operation") {
+		return nil, usage(c, "--operation is for tokens; a session of the gateway is for what the profile allows")
+	}
+	repo, err := gatewayTarget(c, workspace)
+	if err != nil {
+		return nil, err
+	}
+	fresh := ""
+	if c.Bool("fresh") {
+		fresh = agent.Fresh
+	}
+	grant, err := cmd.requestSession(c.Context, workspace, repo, fresh)
+	if err != nil {
+		return nil, err
+	}
+	ca, bundle := authorities(c.Context, workspace), ""
+	if ca != "" {
+		if bundle, err = authorityBundle(cmd.getenv, ca, workspace.Path); err != nil {
+			return nil, err
+		}
+	}
+	return withSession(os.Environ(), workspace.Gateway, repo, grant.Token, ca, bundle), nil
+}
+
+// The variables in which programs look for GitHub's API and its web pages. Octokit and
+// scripts of Actions read the first three, GitHub's MCP server the fourth; these are
+// URLs. gh reads GH_HOST and GH_REPO.
+const (
+	apiVariable     = "GITHUB_API_URL"
+	graphQLVariable = "GITHUB_GRAPHQL_URL"
+	serverVariable  = "GITHUB_SERVER_URL"
+	mcpVariable     = "GITHUB_HOST"
+	repoVariable    = "GH_REPO"
+)
+
+// withSession returns environ with a session for the gateway and without any GitHub
+// token. ca is a file with the gateway's own authorities, and bundle a file with the
+// system's as well; "" for none.
+func withSession(environ []string, g config.Gateway, repo, session, ca, bundle string) []string {
+	taken := append([]string{apiVariable, graphQLVariable, serverVariable, mcpVariable, repoVariable}, takenAway...)
+	env := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.Contains(taken, name)
+	})
+	env = append(env, hostVariable+"="+g.Host(), enterpriseVariable+"="+session,
+		apiVariable+"="+g.String()+"/api/v3", graphQLVariable+"="+g.String()+"/api/graphql", serverVariable+"="+g.String(), mcpVariable+"="+g.String())
+	if repo != "" {
+		env = append(env, repoVariable+"="+repo)
+	}
+	env = withDefault(env, "CARGO_NET_GIT_FETCH_WITH_CLI", "true") // cargo's own git ignores insteadOf
+	if ca != "" {
+		env = withDefault(env, "SSL_CERT_FILE", bundle)
+		env = withDefault(env, "NODE_EXTRA_CA_CERTS", ca) // node adds it to its own authorities
+	}
+	return env
+}
+
+// withDefault sets a variable that is not set.
+func withDefault(env []string, name, value string) []string {
+	if slices.ContainsFunc(env, func(pair string) bool { return strings.HasPrefix(pair, name+"=") }) {
+		return env
+	}
+	return append(env, name+"="+value)
+}
+
+// authorities returns the file of certificates that git uses for the gateway, or that
+// of the source if it is the same broker; "" for the system's.
+func authorities(ctx context.Context, workspace *config.Workspace) string {
+	address := workspace.Gateway.String()
+	out, err := exec.CommandContext(ctx, "git", "config", "--get-urlmatch", "http.sslCAInfo", address+"/").Output()
+	if ca := strings.TrimSuffix(string(out), "\n"); err == nil && ca != "" {
+		return ca
+	}
+	if source := workspace.Source; source != nil && source.Scheme == "broker+https" && source.Host == workspace.Gateway.Host() {
+		return source.Query().Get("ca_file")
+	}
+	return ""
+}
+
+// A statusError ends the program with its own exit status. With a nil err, nothing is
+// printed.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+// notRun returns a statusError with the status that env(1) and shells use.
+func notRun(name string, err error) error {
+	if execErr, ok := errors.AsType[*exec.Error](err); ok {
+		err = execErr.Err
+	}
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return &statusError{127, usererr.Wrap("run "+name, err, "")}
+	}
+	return &statusError{126, usererr.Wrap("run "+name, err, "")}
 }
 
 // runPassingSignals runs the command until it ends, and passes signals on to it. If ctx

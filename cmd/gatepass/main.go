@@ -56,7 +56,8 @@ type app struct {
 }
 
 // commands lists the commands in the order of the help. A command is in the file with its
-// name or its group's; "policy lint" and "policy test" are in check.go.
+// name or its group's. Exceptions: "policy lint" and "policy test" are in check.go,
+// "completion" is in help.go, and "version" is here.
 func (a *app) commands() []*cli.Command {
 	return []*cli.Command{
 		demoCommand(a),
