@@ -98,8 +98,8 @@ type Config struct {
 	Pushed func(action string)
 	// BlocklistTold is [blocklist.List.Told].
 	BlocklistTold func(error)
-	// TookBack is [TakeBack.Revoked].
-	TookBack func(credential.Token)
+	// RevokedUnused is [UnusedRevoker.Revoked].
+	RevokedUnused func(credential.Token)
 
 	// Extra are further endpoints by path; nil means none. Extra and Mounted may be set after
 	// New and before Handler.
@@ -119,11 +119,11 @@ type Broker struct {
 	// writes its own entry before it uses the token.
 	Hold Vendor
 
-	Blocklist *blocklist.List
-	VendLog   *VendLog
-	Cache     *Cache
-	Budget    *Budget
-	TakeBack  *TakeBack
+	Blocklist     *blocklist.List
+	VendLog       *VendLog
+	Cache         *Cache
+	Budget        *Budget
+	UnusedRevoker *UnusedRevoker
 
 	unauth   *Limiter    // requests without an identity, by address
 	requests *Limiter    // requests by workspace
@@ -144,13 +144,13 @@ func New(c Config) *Broker {
 	b := &Broker{Config: c}
 	b.Blocklist = &blocklist.List{Store: c.Store, Now: c.Now, Told: c.BlocklistTold}
 	b.VendLog = &VendLog{Store: c.Store, Now: c.TokenTime}
-	b.TakeBack = &TakeBack{Revoke: c.GitHub.Revoke, Revoked: c.TookBack, Now: c.TokenTime}
+	b.UnusedRevoker = &UnusedRevoker{Revoke: c.GitHub.Revoke, Revoked: c.RevokedUnused, Now: c.TokenTime}
 	b.Budget = &Budget{Rate: c.GitHub.Rate, Now: c.TokenTime}
 	b.unauth = &Limiter{Limits: c.UnauthLimits, Now: c.Now}
 	b.pushes = &Limiter{Limits: PushLimits, Now: c.Now}
 
 	shared := newShared(c.Store, b.Blocklist.Marked, c.TokenTime)
-	mint := c.WrapMint(journaled(c.Journal, c.Now, b.TakeBack.Take, published(shared, minted(c.GitHub))))
+	mint := c.WrapMint(journaled(c.Journal, c.Now, b.UnusedRevoker.RevokeUnused, published(shared, minted(c.GitHub))))
 	b.Cache = &Cache{Mint: mint, Shared: shared, Budget: c.budgets(b.Budget).allow, Now: c.TokenTime}
 	b.requests = &Limiter{Limits: c.Limits, Now: c.Now}
 	b.Hold = limited(b.requests, capped(authorized(b.Blocklist, recorded(b.VendLog, b.Cache))))

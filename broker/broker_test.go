@@ -311,15 +311,15 @@ func (b *bench) vended(workspace string) (n int) {
 func TestATokenThatCannotBeRevokedAtOnce(t *testing.T) {
 	b := newBench(t)
 	revoked := 0
-	made := b.start(Config{TookBack: func(credential.Token) { revoked++ }})
+	made := b.start(Config{RevokedUnused: func(credential.Token) { revoked++ }})
 	b.journal.err, b.journal.only = errors.New("no space"), KindMinted
-	revoke := made.TakeBack.Revoke
-	made.TakeBack.Revoke = func(context.Context, credential.Token) error { return errors.New("GitHub is away") }
+	revoke := made.UnusedRevoker.Revoke
+	made.UnusedRevoker.Revoke = func(context.Context, credential.Token) error { return errors.New("GitHub is away") }
 	if got := b.token("x", "acme/widgets", "read"); got.Code != http.StatusServiceUnavailable || len(b.Tokens()) != 1 {
 		t.Errorf("the request = %d %s with %d tokens alive, want 503 with one", got.Code, got.Body, len(b.Tokens()))
 	}
-	made.TakeBack.Revoke = revoke
-	if err := made.TakeBack.Retry(t.Context()); err != nil || len(b.Tokens()) != 0 || revoked != 1 {
+	made.UnusedRevoker.Revoke = revoke
+	if err := made.UnusedRevoker.Retry(t.Context()); err != nil || len(b.Tokens()) != 0 || revoked != 1 {
 		t.Errorf("Retry = %v with %d alive and %d told, want the token revoked", err, len(b.Tokens()), revoked)
 	}
 }

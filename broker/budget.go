@@ -102,13 +102,13 @@ type budgets struct {
 	now    func() time.Time
 
 	mu sync.Mutex // guards of
-	of map[string]*seatBudget
+	of map[string]*appBudget
 }
 
-// seatBudget is the Budget of a seat. Its App may be reopened.
-type seatBudget struct {
+// appBudget is the Budget of a seat. Its App may be reopened.
+type appBudget struct {
 	*Budget
-	seat atomic.Pointer[mint.Seat]
+	seat atomic.Pointer[mint.Candidate]
 }
 
 // allow is [Budget.Allow] for the App whose turn it is. It makes no calls and does not wait.
@@ -116,30 +116,30 @@ func (b *budgets) allow(workspace string, s Scope, hasToken bool) error {
 	if b.pooled == nil {
 		return b.first.Allow(workspace, hasToken)
 	}
-	seats := b.pooled.Seats(s.Repo.Owner)
+	seats := b.pooled.Candidates(s.Repo.Owner)
 	if len(seats) < 2 {
 		return b.first.Allow(workspace, hasToken)
 	}
 	if s.writesChecks() {
-		seats = []mint.Seat{mint.FirstTurn(s.turnKey(), seats...)}
+		seats = []mint.Candidate{mint.FirstByKey(s.poolKey(), seats...)}
 	}
-	seat, ok := b.pooled.Whose(s.turnKey(), seats...)
+	seat, ok := b.pooled.Preferred(s.poolKey(), seats...)
 	if !ok {
 		return nil // the mint reports why no App can be used
 	}
 	return b.at(seat).Allow(workspace, hasToken)
 }
 
-func (b *budgets) at(seat mint.Seat) *Budget {
+func (b *budgets) at(seat mint.Candidate) *Budget {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	key := fmt.Sprintf("%s %d", seat.Name, seat.Installation)
 	if b.of == nil {
-		b.of = map[string]*seatBudget{}
+		b.of = map[string]*appBudget{}
 	}
 	own := b.of[key]
 	if own == nil {
-		own = new(seatBudget)
+		own = new(appBudget)
 		own.Budget = &Budget{Now: b.now, Rate: func() (mint.Rate, bool) {
 			seat := own.seat.Load()
 			return seat.App.RateOf(seat.Installation)

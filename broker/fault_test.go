@@ -57,7 +57,7 @@ func (b *bench) checkLive(when string) {
 			open++ // until its outcome is recorded
 		case KindMinted:
 			open--
-			hashes, open = append(hashes, e.Hash), open+e.Unseen
+			hashes, open = append(hashes, e.Hash), open+e.Unconfirmed
 		}
 	}
 	b.journal.mu.Unlock()

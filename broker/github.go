@@ -61,11 +61,11 @@ func mintedBy(ctx context.Context, app Minter, s Scope, isChecked bool) (mint.Mi
 		return mint.Minted{}, githubRefusal(err)
 	}
 	if i.Suspended() {
-		suspended := mint.Fits(i, nil)
+		suspended := mint.CheckInstallation(i, nil)
 		return mint.Minted{}, &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: "the App's installation on " + s.Repo.Owner + " is suspended", Err: suspended}
 	}
 	if isChecked {
-		if err := mint.Fits(i, s.Permissions()); err != nil {
+		if err := mint.CheckInstallation(i, s.Permissions()); err != nil {
 			return mint.Minted{}, githubRefusal(err)
 		}
 	}
@@ -73,7 +73,7 @@ func mintedBy(ctx context.Context, app Minter, s Scope, isChecked bool) (mint.Mi
 	grant.Owner, grant.Installation = i.Account.Login, i.ID
 	m, err := app.Mint(ctx, grant)
 	if err == nil && len(m.Narrower) > 0 {
-		err = &mint.Error{Kind: mint.NotGranted, Doing: "mint a token", Message: "GitHub granted less than was asked: " + strings.Join(m.Narrower, ", ")}
+		err = &mint.Error{Kind: mint.NotGranted, Op: "mint a token", Message: "GitHub granted less than was asked: " + strings.Join(m.Narrower, ", ")}
 	}
 	if err != nil {
 		return m, githubRefusal(err)
@@ -89,7 +89,7 @@ func installation(ctx context.Context, app Minter, s Scope) (mint.Installation, 
 	}
 	i, err := app.InstallationForID(ctx, s.RepositoryID())
 	if err == nil && gitname.Fold(i.Account.Login) != s.Repo.Owner {
-		err = &mint.Error{Kind: mint.Renamed, Doing: "find " + s.Repo.String(), Message: "it belongs to another account by now: the account was renamed, or the repository transferred"}
+		err = &mint.Error{Kind: mint.Renamed, Op: "find " + s.Repo.String(), Message: "it belongs to another account by now: the account was renamed, or the repository transferred"}
 	}
 	return i, err
 }
@@ -118,10 +118,10 @@ func githubRefusal(err error) error {
 	return r
 }
 
-// TakeBack revokes tokens that were minted and vended to no workspace. They are not in the
+// UnusedRevoker revokes tokens that were minted and vended to no workspace. They are not in the
 // store. A token that cannot be revoked yet stays in memory until Retry succeeds or it
 // expires.
-type TakeBack struct {
+type UnusedRevoker struct {
 	// Revoke revokes a token; see [mint.App.Revoke].
 	Revoke func(context.Context, credential.Token) error
 	// Revoked is called with each token that Retry revoked; nil is not called.
@@ -132,15 +132,15 @@ type TakeBack struct {
 	pending map[credential.ID]credential.Token
 }
 
-func (b *TakeBack) now() time.Time {
+func (b *UnusedRevoker) now() time.Time {
 	if b.Now == nil {
 		return time.Now()
 	}
 	return b.Now()
 }
 
-// Take revokes a token. After an error, Retry tries again.
-func (b *TakeBack) Take(ctx context.Context, t credential.Token) error {
+// RevokeUnused revokes a token. After an error, Retry tries again.
+func (b *UnusedRevoker) RevokeUnused(ctx context.Context, t credential.Token) error {
 	err := b.Revoke(ctx, t)
 	if err != nil {
 		b.mu.Lock()
@@ -154,7 +154,7 @@ func (b *TakeBack) Take(ctx context.Context, t credential.Token) error {
 }
 
 // Retry revokes the tokens that Take could not revoke.
-func (b *TakeBack) Retry(ctx context.Context) error {
+func (b *UnusedRevoker) Retry(ctx context.Context) error {
 	b.mu.Lock()
 	var tokens []credential.Token
 	for key, t := range b.pending {
@@ -185,25 +185,25 @@ func (b *TakeBack) Retry(ctx context.Context) error {
 type Pooled interface {
 	// Members returns all Apps, at least one. A single one is used without the pool.
 	Members(ctx context.Context, owner string) []Member
-	// Seats returns those of the Apps that can mint. It does not wait.
-	Seats(owner string) []mint.Seat
-	// Whose is Turn for a caller that does not mint; ok is false if no App can.
-	Whose(key string, seats ...mint.Seat) (seat mint.Seat, ok bool)
-	// Turn returns the seat whose turn it is; see [mint.Pool.Turn].
-	Turn(key string, seats ...mint.Seat) (mint.Seat, func(error), error)
+	// Candidates returns those of the Apps that can mint. It does not wait.
+	Candidates(owner string) []mint.Candidate
+	// Preferred is Turn for a caller that does not mint; ok is false if no App can.
+	Preferred(key string, seats ...mint.Candidate) (seat mint.Candidate, ok bool)
+	// ChooseByKey returns the seat whose turn it is; see [mint.Pool.Turn].
+	ChooseByKey(key string, seats ...mint.Candidate) (mint.Candidate, func(error), error)
 }
 
-// A Member is one App of a pool. Its Seat has the App's name.
+// A Member is one App of a pool. Its Candidate has the App's name.
 type Member struct {
 	Minter
-	mint.Seat
+	mint.Candidate
 	Err error // why the App cannot be used; nil if it can
 }
 
-// turnKey returns a key that always gets the same App, so that comments, checks and
+// poolKey returns a key that always gets the same App, so that comments, checks and
 // commits keep one author. A workspace that has its own tokens has its own key; the
 // other workspaces of a profile share one in each repository.
-func (s Scope) turnKey() string {
+func (s Scope) poolKey() string {
 	if strings.HasPrefix(s.Author, authorWorkspace) {
 		return s.Author
 	}
@@ -217,7 +217,7 @@ func mintedByAny(ctx context.Context, github Pooled, members []Member, s Scope) 
 	var first error
 	unseen := 0
 	for len(members) > 0 {
-		at, done, err := whoseTurn(github, members, s)
+		at, done, err := preferredApp(github, members, s)
 		if err != nil {
 			return mint.Minted{Unconfirmed: unseen}, githubRefusal(firstError(first, err))
 		}
@@ -225,10 +225,10 @@ func mintedByAny(ctx context.Context, github Pooled, members []Member, s Scope) 
 		done(err)
 		m.Unconfirmed += unseen
 		if first != nil && err == nil {
-			m.Instead = "an App before it cannot mint: " + first.Error()
+			m.FallbackReason = "an App before it cannot mint: " + first.Error()
 		}
 		isMade := !m.Token.IsZero() // it opens less than requested and must be revoked
-		if isMade || !mint.IsPassedOver(err) || s.writesChecks() && isBlocked(err) {
+		if isMade || !mint.IsAppSpecific(err) || s.writesChecks() && isBlocked(err) {
 			return m, err
 		}
 		unseen, first = m.Unconfirmed, firstError(first, err)
@@ -252,21 +252,21 @@ func isBlocked(err error) bool {
 	return ok && e.Kind != mint.NotInstalled && e.Kind != mint.NotGranted
 }
 
-// whoseTurn returns the index of the member whose turn it is. A scope that writes checks
+// preferredApp returns the index of the member whose turn it is. A scope that writes checks
 // waits for its one App.
-func whoseTurn(github Pooled, members []Member, s Scope) (at int, done func(error), err error) {
-	var all, usable []mint.Seat
+func preferredApp(github Pooled, members []Member, s Scope) (at int, done func(error), err error) {
+	var all, usable []mint.Candidate
 	for _, m := range members {
-		all = append(all, m.Seat)
+		all = append(all, m.Candidate)
 		if m.Err == nil {
-			usable = append(usable, m.Seat)
+			usable = append(usable, m.Candidate)
 		} else {
 			err = firstError(err, m.Err)
 		}
 	}
-	is := func(seat mint.Seat) func(Member) bool { return func(m Member) bool { return m.Name == seat.Name } }
+	is := func(seat mint.Candidate) func(Member) bool { return func(m Member) bool { return m.Name == seat.Name } }
 	if s.writesChecks() {
-		usable = []mint.Seat{mint.FirstTurn(s.turnKey(), all...)}
+		usable = []mint.Candidate{mint.FirstByKey(s.poolKey(), all...)}
 		err = members[slices.IndexFunc(members, is(usable[0]))].Err
 		if err != nil {
 			return -1, nil, err
@@ -275,6 +275,6 @@ func whoseTurn(github Pooled, members []Member, s Scope) (at int, done func(erro
 	if len(usable) == 0 {
 		return -1, nil, err
 	}
-	seat, done, err := github.Turn(s.turnKey(), usable...)
+	seat, done, err := github.ChooseByKey(s.poolKey(), usable...)
 	return slices.IndexFunc(members, is(seat)), done, err
 }

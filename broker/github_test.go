@@ -74,7 +74,7 @@ func TestATokenThatOpensLessIsRefused(t *testing.T) {
 // The kind of a failure decides what the caller is told, and when to retry.
 func TestWhatBecomesOfGitHubsRefusals(t *testing.T) {
 	of := func(kind mint.Kind) error {
-		return &mint.Error{Kind: kind, Doing: "mint a token", Message: "secret-of-the-broker", RetryAfter: time.Minute}
+		return &mint.Error{Kind: kind, Op: "mint a token", Message: "secret-of-the-broker", RetryAfter: time.Minute}
 	}
 	const callers, later, ours, away = "mint a token", "rate limit is used up", "cannot authenticate", "GitHub is unavailable"
 	for _, c := range []struct {
@@ -94,7 +94,7 @@ func TestWhatBecomesOfGitHubsRefusals(t *testing.T) {
 		{"a key that cannot be had", of(mint.Unsigned), 503, ours, time.Minute},
 		{"a clock that is off", of(mint.Skewed), 503, ours, time.Minute},
 		{"GitHub is away", of(mint.Unavailable), 503, away, time.Minute},
-		{"GitHub is away for a moment", &mint.Error{Kind: mint.Unavailable, Doing: "mint a token"}, 503, away, RetryAfter},
+		{"GitHub is away for a moment", &mint.Error{Kind: mint.Unavailable, Op: "mint a token"}, 503, away, RetryAfter},
 		{"no answer in time", context.DeadlineExceeded, 503, "did not answer in time", RetryAfter},
 	} {
 		a := &answers{installation: mint.Installation{ID: 1}, err: c.err}
@@ -120,7 +120,7 @@ func TestWhatBecomesOfGitHubsRefusals(t *testing.T) {
 func TestWhatCannotBeTakenBackIsTriedAgain(t *testing.T) {
 	now, away := time.Now(), errors.New("GitHub answers 401")
 	var asked, revoked []string
-	b := &TakeBack{
+	b := &UnusedRevoker{
 		Now: func() time.Time { return now },
 		Revoke: func(_ context.Context, t credential.Token) error {
 			asked = append(asked, t.Secret())
@@ -130,7 +130,7 @@ func TestWhatCannotBeTakenBackIsTriedAgain(t *testing.T) {
 	}
 	ends := map[string]time.Duration{"ghs_a": time.Hour, "ghs_b": time.Minute}
 	for secret, life := range ends {
-		if err := b.Take(t.Context(), credential.NewToken(secret, now.Add(life))); !errors.Is(err, away) {
+		if err := b.RevokeUnused(t.Context(), credential.NewToken(secret, now.Add(life))); !errors.Is(err, away) {
 			t.Errorf("Take = %v, want %v", err, away)
 		}
 	}

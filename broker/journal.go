@@ -54,9 +54,9 @@ type Entry struct {
 	// Repeated counts earlier refusals of the workspace for too many requests that have no
 	// line of their own.
 	Repeated int `json:"repeated,omitempty"`
-	// Unseen counts tokens that GitHub may have minted although its answer did not arrive.
+	// Unconfirmed counts tokens that GitHub may have minted although its answer did not arrive.
 	// They expire after an hour, and their text is unknown.
-	Unseen int `json:"unseen,omitempty"`
+	Unconfirmed int `json:"unseen,omitempty"`
 }
 
 // The kinds of entries.
@@ -153,10 +153,10 @@ func journaled(j Journal, now func() time.Time, revoke func(context.Context, cre
 			return mint.Minted{}, AuditUnavailable(err)
 		}
 		m, err := next(ctx, s)
-		e.Time, e.Kind, e.Unseen = now().UTC(), KindMinted, unseen(m, err)
+		e.Time, e.Kind, e.Unconfirmed = now().UTC(), KindMinted, unconfirmed(m, err)
 		if !m.Token.IsZero() {
 			e.Hash, e.Expires, e.RepositoryID = m.Token.Hash(), m.Token.Expiry.UTC(), repositoryOf(m.Token, s.RepositoryID())
-			e.App, e.Detail = m.Token.App, usererr.Cut(m.Instead, maxDetail)
+			e.App, e.Detail = m.Token.App, usererr.Cut(m.FallbackReason, maxDetail)
 		}
 		if err != nil {
 			r := RefusalOf(err)
@@ -183,10 +183,10 @@ func repositoryOf(t credential.Token, otherwise int64) int64 {
 	return otherwise
 }
 
-// unseen counts the tokens that GitHub may have minted and that did not arrive.
-func unseen(m mint.Minted, err error) int {
+// unconfirmed counts the tokens that GitHub may have minted and that did not arrive.
+func unconfirmed(m mint.Minted, err error) int {
 	if failure, ok := errors.AsType[*mint.Error](err); ok {
-		return max(failure.Unseen, m.Unconfirmed)
+		return max(failure.Unconfirmed, m.Unconfirmed)
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return 1 // GitHub may have been asked, but the broker did not wait for the answer

@@ -47,7 +47,7 @@ func TestWhatBecomesOfAMint(t *testing.T) {
 		{"a token, and one that nobody saw", mint.Minted{Token: token, Unconfirmed: 1}, nil, Granted, "", token.Hash(), 7, 1, 0},
 		{"another token than was asked for", mint.Minted{Token: token}, refusal, Refused, ReasonGitHub, token.Hash(), 7, 0, 1},
 		{"nothing", mint.Minted{}, refusal, Refused, ReasonGitHub, "", 5, 0, 0},
-		{"GitHub's trouble", mint.Minted{}, &mint.Error{Kind: mint.Unavailable, Doing: "mint", Err: errors.New("x"), Unseen: 2}, Refused, ReasonInternal, "", 5, 2, 0},
+		{"GitHub's trouble", mint.Minted{}, &mint.Error{Kind: mint.Unavailable, Op: "mint", Err: errors.New("x"), Unconfirmed: 2}, Refused, ReasonInternal, "", 5, 2, 0},
 		{"no time", mint.Minted{}, context.DeadlineExceeded, Refused, ReasonInternal, "", 5, 1, 0},
 		{"nobody who waits", mint.Minted{}, context.Canceled, Refused, ReasonInternal, "", 5, 1, 0},
 	} {
@@ -70,7 +70,7 @@ func TestWhatBecomesOfAMint(t *testing.T) {
 		if intent.Kind != KindIntent || intent.Decision != "" || !intent.Time.Equal(at) || intent.Repository != "acme/widgets" || intent.RepositoryID != 5 || fmt.Sprint(intent.Permissions) != "map[contents:read]" {
 			t.Errorf("%s: the intent is %+v", c.name, intent)
 		}
-		if e.Kind != KindMinted || e.Decision != c.decision || e.Hash != c.hash || e.RepositoryID != c.id || e.Unseen != c.unseen || e.Repository != "acme/widgets" {
+		if e.Kind != KindMinted || e.Decision != c.decision || e.Hash != c.hash || e.RepositoryID != c.id || e.Unconfirmed != c.unseen || e.Repository != "acme/widgets" {
 			t.Errorf("%s: the outcome is %+v", c.name, e)
 		}
 		if c.reason == ReasonGitHub && (e.Reason != c.reason || e.Detail != refusal.Detail) {

@@ -50,14 +50,14 @@ func newPlayers(n int) (*players, []*answers) {
 			minted:       mint.Minted{Token: credential.NewToken(fmt.Sprint("ghs_", at), time.Now().Add(time.Hour))},
 		}
 		all = append(all, a)
-		p.members = append(p.members, Member{Minter: a, Seat: mint.Seat{App: new(mint.App), Name: fmt.Sprint("app-", at)}})
+		p.members = append(p.members, Member{Minter: a, Candidate: mint.Candidate{App: new(mint.App), Name: fmt.Sprint("app-", at)}})
 	}
 	return p, all
 }
 
 // refuse makes GitHub refuse an App.
 func (a *answers) refuse(kind mint.Kind) {
-	a.minted, a.err = mint.Minted{}, &mint.Error{Kind: kind, Doing: "mint"}
+	a.minted, a.err = mint.Minted{}, &mint.Error{Kind: kind, Op: "mint"}
 }
 
 // scopeOf returns the scope of a workspace with tokens of its own.
@@ -165,8 +165,8 @@ func TestAnotherAppMintsWhereOneCannot(t *testing.T) {
 			c.spoil(p, all, was)
 			now, m, err := whoMints(t, p, s)
 			moves := c.checks || levels["checks"] == ""
-			if moves && (err != nil || now == was || !strings.Contains(m.Instead, c.reason)) {
-				t.Errorf("an App %s, for %v: App %d mints before, %d now (%q), %v, want another", c.name, levels, was, now, m.Instead, err)
+			if moves && (err != nil || now == was || !strings.Contains(m.FallbackReason, c.reason)) {
+				t.Errorf("an App %s, for %v: App %d mints before, %d now (%q), %v, want another", c.name, levels, was, now, m.FallbackReason, err)
 			}
 			if !moves && err == nil {
 				t.Errorf("an App %s, for %v: App %d mints before, %d now, want that the workspace waits", c.name, levels, was, now)
@@ -213,16 +213,16 @@ func TestATokenThatOpensLessIsNotForgotten(t *testing.T) {
 func TestAPoolOfOne(t *testing.T) {
 	p, all := newPlayers(1)
 	all[0].installation.Permissions = nil
-	if at, m, err := whoMints(t, p, scopeOf("sb-1", toRead)); err != nil || at != 0 || m.Instead != "" {
+	if at, m, err := whoMints(t, p, scopeOf("sb-1", toRead)); err != nil || at != 0 || m.FallbackReason != "" {
 		t.Errorf("it is %d, %v, want that it mints", at, err)
 	}
 }
 
-// Seats and Whose make players a Pooled.
-func (p *players) Seats(string) (seats []mint.Seat) {
+// Candidates and Preferred make players a Pooled.
+func (p *players) Candidates(string) (seats []mint.Candidate) {
 	for _, m := range p.members {
 		if m.Err == nil {
-			seats = append(seats, m.Seat)
+			seats = append(seats, m.Candidate)
 		}
 	}
 	return seats

@@ -126,13 +126,13 @@ func Text(ctx context.Context, s store.Store, name store.Name) (string, error) {
 // NewIssuer makes an issuer for a store. If its App cannot be used, the issuer can
 // still revoke, and says why it cannot mint. github is as for LoadApp.
 func NewIssuer(ctx context.Context, s store.Store, github string) (*workspace.Issuer, *App, error) {
-	return newIssuer(ctx, s, github, new(mint.Pool), plainly(s, github))
+	return newIssuer(ctx, s, github, new(mint.Pool), loadUncached(s, github))
 }
 
-// A load opens one App of a store, by its name in the pool; "" is the first.
-type load func(ctx context.Context, name string) (*App, error)
+// A loadFunc opens one App of a store, by its name in the pool; "" is the first.
+type loadFunc func(ctx context.Context, name string) (*App, error)
 
-func newIssuer(ctx context.Context, s store.Store, github string, choice *mint.Pool, open load) (*workspace.Issuer, *App, error) {
+func newIssuer(ctx context.Context, s store.Store, github string, choice *mint.Pool, open loadFunc) (*workspace.Issuer, *App, error) {
 	all, err := members(ctx, s, open)
 	if err != nil {
 		return nil, nil, err
@@ -142,7 +142,7 @@ func newIssuer(ctx context.Context, s store.Store, github string, choice *mint.P
 		if m.Err == nil {
 			continue
 		}
-		if bare, err = revoking(ctx, s, github); err != nil {
+		if bare, err = revokingApp(ctx, s, github); err != nil {
 			return nil, nil, m.Err
 		}
 		break
@@ -151,15 +151,15 @@ func newIssuer(ctx context.Context, s store.Store, github string, choice *mint.P
 	if app == nil {
 		app = bare
 	}
-	issuer := &workspace.Issuer{App: app.App, Store: s, Unready: all[0].Err}
+	issuer := &workspace.Issuer{App: app.App, Store: s, NotReady: all[0].Err}
 	if len(all) > 1 {
 		issuer.Pool = poolOf(all[1:], bare, choice)
 	}
 	return issuer, app, nil
 }
 
-// revoking returns an App that can revoke tokens and nothing else.
-func revoking(ctx context.Context, s store.Store, github string) (*App, error) {
+// revokingApp returns an App that can revoke tokens and nothing else.
+func revokingApp(ctx context.Context, s store.Store, github string) (*App, error) {
 	github, err := GitHub(ctx, s, github)
 	if err != nil {
 		return nil, err
@@ -178,15 +178,15 @@ type Loader struct {
 	Store  store.Store
 	GitHub string // as for LoadApp
 
-	loaded                    // the first App
-	others map[string]*loaded // those of the pool
-	choice mint.Pool
+	cachedApp                       // the first App
+	others    map[string]*cachedApp // those of the pool
+	choice    mint.Pool
 }
 
-// loaded is one App as it was last read.
-type loaded struct {
+// cachedApp is one App as it was last read.
+type cachedApp struct {
 	app   *App
-	said  [sha256.Size]byte // a hash of what app was made from
+	hash  [sha256.Size]byte // a hash of what app was made from
 	known *mint.App         // the latest App, for what it learned from GitHub
 }
 
@@ -197,37 +197,37 @@ func (l *Loader) Issuer(ctx context.Context) (*workspace.Issuer, *App, error) {
 
 // open reads one App. If it is unchanged, it returns the earlier App.
 func (l *Loader) open(ctx context.Context, name string) (*App, error) {
-	at := l.of(name)
-	heard := listener{l.Store, sha256.New()}
-	of, err := store.OfApp(heard, name)
+	at := l.cached(name)
+	hashing := hashingStore{l.Store, sha256.New()}
+	of, err := store.OfApp(hashing, name)
 	if err != nil {
 		return nil, err
 	}
 	app, err := LoadApp(ctx, of, l.GitHub)
 	if err == nil {
-		err = heard.note(ctx, app)
+		err = hashing.note(ctx, app)
 	}
 	if err != nil {
 		at.app = nil
 		return nil, err
 	}
-	said := [sha256.Size]byte(heard.sum.Sum(nil))
-	if at.app == nil || at.said != said {
+	hash := [sha256.Size]byte(hashing.sum.Sum(nil))
+	if at.app == nil || at.hash != hash {
 		app.Inherit(at.known)
-		at.app, at.said, at.known = app, said, app.App
+		at.app, at.hash, at.known = app, hash, app.App
 	}
 	return at.app, nil
 }
 
-func (l *Loader) of(name string) *loaded {
+func (l *Loader) cached(name string) *cachedApp {
 	if name == "" {
-		return &l.loaded
+		return &l.cachedApp
 	}
 	if l.others == nil {
-		l.others = map[string]*loaded{}
+		l.others = map[string]*cachedApp{}
 	}
 	if l.others[name] == nil {
-		l.others[name] = new(loaded)
+		l.others[name] = new(cachedApp)
 	}
 	return l.others[name]
 }
@@ -240,21 +240,21 @@ func (l *Loader) Forget() {
 	}
 }
 
-// A listener hashes what is read from a store. It holds nothing but the hash.
-type listener struct {
+// A hashingStore hashes what is read from a store. It holds nothing but the hash.
+type hashingStore struct {
 	store.Store
 	sum hash.Hash
 }
 
 // Get implements [store.Store].
-func (h listener) Get(ctx context.Context, name store.Name) (store.Entry, error) {
+func (h hashingStore) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	entry, err := h.Store.Get(ctx, name)
 	fmt.Fprintf(h.sum, "%s %q\n", name, entry.Value.Reveal())
 	return entry, err
 }
 
 // note adds a key to the hash that is in a file, not in the store.
-func (h listener) note(ctx context.Context, app *App) error {
+func (h hashingStore) note(ctx context.Context, app *App) error {
 	if _, ok := app.Key.(*mint.KeySigner); !ok {
 		return nil // in a KMS, whose client itself notices changes
 	}

@@ -50,7 +50,7 @@ func TestLoaderReadsLiveConfiguration(t *testing.T) {
 		before := l.app
 		step.change()
 		issuer, app, err := l.Issuer(ctx)
-		if err != nil || (issuer.Unready == nil) != (step.id != "") || app.ID != step.id || issuer.App != app.App {
+		if err != nil || (issuer.NotReady == nil) != (step.id != "") || app.ID != step.id || issuer.App != app.App {
 			t.Fatalf("%s: Issuer = %+v, %v, want the App %q", step.name, issuer, err, step.id)
 		}
 		if isNew := app != before; isNew != step.isNew {

@@ -13,13 +13,13 @@ import (
 	"github.com/gatepass/gatepass/store/postgres"
 )
 
-func openGoogle(u *url.URL) (Signer, error) { return openedSigner(gcpkms.Open(u)) }
-func openAzure(u *url.URL) (Signer, error)  { return openedSigner(azurekeys.Open(u)) }
+func openGoogle(u *url.URL) (Signer, error) { return checkedSigner(gcpkms.Open(u)) }
+func openAzure(u *url.URL) (Signer, error)  { return checkedSigner(azurekeys.Open(u)) }
 
-func openKubernetes(u *url.URL) (store.Store, error) { return opened(kubernetes.OpenStore(u)) }
+func openKubernetes(u *url.URL) (store.Store, error) { return checkedStore(kubernetes.OpenStore(u)) }
 
 func openDynamoDB(u *url.URL) (store.Store, error) {
-	tokens, rest, err := takeTokens(u)
+	tokens, rest, err := splitTokensStore(u)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func openDynamoDB(u *url.URL) (store.Store, error) {
 }
 
 func openPostgres(u *url.URL) (store.Store, error) {
-	tokens, rest, err := takeTokens(u)
+	tokens, rest, err := splitTokensStore(u)
 	if err != nil {
 		return nil, err
 	}

@@ -31,8 +31,8 @@ func (c Credentials) api() string {
 // restoreWait is the time for undoing changes after the caller has given up.
 const restoreWait = 10 * time.Second
 
-// Kept returns the names of the App's entries in a store.
-func Kept(ctx context.Context, s store.Store) ([]store.Name, error) {
+// StoredNames returns the names of the App's entries in a store.
+func StoredNames(ctx context.Context, s store.Store) ([]store.Name, error) {
 	var kept []store.Name
 	for _, name := range []store.Name{store.AppClientID(), store.PrivateKey(), store.Signer(), store.GitHubURL()} {
 		switch _, err := s.Get(ctx, name); {
@@ -48,7 +48,7 @@ func Kept(ctx context.Context, s store.Store) ([]store.Name, error) {
 // CheckFree returns an error if an App is set up. It wraps [store.ErrExists] and names
 // the entries.
 func CheckFree(ctx context.Context, s store.Store) error {
-	kept, err := Kept(ctx, s)
+	kept, err := StoredNames(ctx, s)
 	if err != nil || len(kept) == 0 {
 		return err
 	}
@@ -105,12 +105,12 @@ func (c Credentials) entries() []entry {
 		{store.GitHubURL(), github},
 		{store.AppClientID(), store.NewSecret(c.ID)},
 	}
-	slices.SortStableFunc(all, func(a, b entry) int { return cmp.Compare(a.isToGo(), b.isToGo()) })
+	slices.SortStableFunc(all, func(a, b entry) int { return cmp.Compare(a.isDeletion(), b.isDeletion()) })
 	return all
 }
 
-// isToGo returns 1 for an entry to delete, else 0.
-func (e entry) isToGo() int {
+// isDeletion returns 1 for an entry to delete, else 0.
+func (e entry) isDeletion() int {
 	if e.value.Reveal() == "" {
 		return 1
 	}

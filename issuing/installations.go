@@ -29,15 +29,15 @@ const (
 	Unusable  State = "unusable"  // it is on an enterprise, which owns no repositories
 )
 
-// What Settle turns them into.
+// What ApplyChanges turns them into.
 const (
 	Added    State = "added"
 	Replaced State = "replaced"
 	Removed  State = "removed"
 )
 
-// A Standing is one account's installation, at GitHub and in the store.
-type Standing struct {
+// An AccountState is one account's installation, at GitHub and in the store.
+type AccountState struct {
 	Account   string    `json:"account"`                // GitHub's spelling, else the store's
 	Type      string    `json:"type,omitempty"`         // User, Organization or Enterprise
 	ID        int64     `json:"id,omitempty"`           // GitHub's id; 0 if there is none
@@ -54,7 +54,7 @@ type Standing struct {
 
 // IsOtherCase reports whether this is a stale entry that gatepass's predecessor wrote,
 // in another case, for an account that exists. It works.
-func (s Standing) IsOtherCase() bool { return s.otherCase }
+func (s AccountState) IsOtherCase() bool { return s.otherCase }
 
 // A Stored is the store's entry for one account.
 type Stored struct {
@@ -92,9 +92,9 @@ func parseID(value store.Secret) int64 {
 	return id
 }
 
-// Legacy returns the one installation in the format of gatepass's predecessor; 0 if
+// LegacyInstallation returns the one installation in the format of gatepass's predecessor; 0 if
 // there is none.
-func Legacy(ctx context.Context, s store.Store) (int64, error) {
+func LegacyInstallation(ctx context.Context, s store.Store) (int64, error) {
 	entry, err := s.Get(ctx, store.LegacyInstallation())
 	if errors.Is(err, store.ErrNotFound) {
 		return 0, nil
@@ -102,9 +102,9 @@ func Legacy(ctx context.Context, s store.Store) (int64, error) {
 	return parseID(entry.Value), err
 }
 
-// Found returns all of the App's installations, or an error: an incomplete list would
+// ListInstallations returns all of the App's installations, or an error: an incomplete list would
 // not show what is missing.
-func Found(ctx context.Context, app *mint.App) ([]mint.Installation, error) {
+func ListInstallations(ctx context.Context, app *mint.App) ([]mint.Installation, error) {
 	var all []mint.Installation
 	for i, err := range app.Installations(ctx) {
 		if err != nil {
@@ -117,12 +117,12 @@ func Found(ctx context.Context, app *mint.App) ([]mint.Installation, error) {
 
 // Compare compares all of the App's installations with all of the store's entries. The
 // result is sorted by account. It depends on its arguments only.
-func Compare(found []mint.Installation, stored []Stored) []Standing {
+func Compare(found []mint.Installation, stored []Stored) []AccountState {
 	entries := map[store.Name]Stored{}
 	for _, e := range stored {
 		entries[e.Name] = e
 	}
-	var all []Standing
+	var all []AccountState
 	byID := map[int64]string{}
 	for _, i := range found {
 		s := standing(i, entries)
@@ -133,15 +133,15 @@ func Compare(found []mint.Installation, stored []Stored) []Standing {
 	for _, e := range entries {
 		all = append(all, stale(e, byID))
 	}
-	slices.SortFunc(all, func(a, b Standing) int {
+	slices.SortFunc(all, func(a, b AccountState) int {
 		return cmp.Or(cmp.Compare(strings.ToLower(a.Account), strings.ToLower(b.Account)), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Account, b.Account))
 	})
 	return all
 }
 
-// standing returns the Standing of an installation at GitHub.
-func standing(i mint.Installation, entries map[store.Name]Stored) Standing {
-	s := Standing{Account: i.Account.Login, Type: i.TargetType, ID: i.ID, Selection: i.Selection, Since: i.SuspendedAt}
+// standing returns the state of an installation at GitHub.
+func standing(i mint.Installation, entries map[store.Name]Stored) AccountState {
+	s := AccountState{Account: i.Account.Login, Type: i.TargetType, ID: i.ID, Selection: i.Selection, Since: i.SuspendedAt}
 	var err error
 	if s.name, err = store.Installation(i.Account.Login); err != nil {
 		s.State, s.Note = Unusable, "it is on no account that has repositories"
@@ -166,7 +166,7 @@ func standing(i mint.Installation, entries map[store.Name]Stored) Standing {
 	return s
 }
 
-func hasOtherCase(entries map[store.Name]Stored, s Standing) bool {
+func hasOtherCase(entries map[store.Name]Stored, s AccountState) bool {
 	for name, e := range entries {
 		if e.ID == s.ID && strings.EqualFold(name.String(), s.name.String()) {
 			return true
@@ -175,10 +175,10 @@ func hasOtherCase(entries map[store.Name]Stored, s Standing) bool {
 	return false
 }
 
-// stale returns the Standing of an entry whose account has no installation.
-func stale(e Stored, byID map[int64]string) Standing {
+// stale returns the state of an entry whose account has no installation.
+func stale(e Stored, byID map[int64]string) AccountState {
 	login, _ := e.Name.Owner()
-	s := Standing{Account: login, Stored: e.ID, State: Stale, Note: "GitHub has no installation there", name: e.Name}
+	s := AccountState{Account: login, Stored: e.ID, State: Stale, Note: "GitHub has no installation there", name: e.Name}
 	now, isElsewhere := byID[e.ID]
 	switch {
 	case isElsewhere && strings.EqualFold(now, login):
@@ -196,15 +196,15 @@ func idText(id int64) string {
 	return strconv.FormatInt(id, 10)
 }
 
-// Changes says what Settle may do besides adding new entries.
+// Changes says what ApplyChanges may do besides adding new entries.
 type Changes struct {
 	Replace bool // replace ids that changed
 	Remove  bool // remove stale entries
 }
 
-// Settle applies to the store what Compare found, as far as may allows, and sets the
-// standings' State to what it did. It removes entries last.
-func Settle(ctx context.Context, s store.Store, all []Standing, may Changes) error {
+// ApplyChanges applies to the store what Compare found, as far as may allows, and sets the
+// accounts' State to what it did. It removes entries last.
+func ApplyChanges(ctx context.Context, s store.Store, all []AccountState, may Changes) error {
 	for i := range all {
 		at := &all[i]
 		switch {
@@ -229,7 +229,7 @@ func Settle(ctx context.Context, s store.Store, all []Standing, may Changes) err
 	return nil
 }
 
-func (s *Standing) put(ctx context.Context, into store.Store, mode store.Mode, done State) error {
+func (s *AccountState) put(ctx context.Context, into store.Store, mode store.Mode, done State) error {
 	err := into.Put(ctx, s.name, store.NewSecret(strconv.FormatInt(s.ID, 10)), mode)
 	if errors.Is(err, store.ErrExists) {
 		return &usererr.Error{Op: "add the installation on " + s.Account, Reason: "another run has just added one", Hint: "run gatepass app discover", Err: err}
@@ -242,8 +242,8 @@ func (s *Standing) put(ctx context.Context, into store.Store, mode store.Mode, d
 
 // Discover compares GitHub and the store, and applies the changes that may allows. It
 // changes nothing unless it could read both completely.
-func Discover(ctx context.Context, s store.Store, app *mint.App, may Changes) ([]Standing, error) {
-	found, err := Found(ctx, app)
+func Discover(ctx context.Context, s store.Store, app *mint.App, may Changes) ([]AccountState, error) {
+	found, err := ListInstallations(ctx, app)
 	if err != nil {
 		return nil, err
 	}
@@ -252,15 +252,15 @@ func Discover(ctx context.Context, s store.Store, app *mint.App, may Changes) ([
 		return nil, err
 	}
 	all := Compare(found, stored)
-	return all, Settle(ctx, s, all, may)
+	return all, ApplyChanges(ctx, s, all, may)
 }
 
-// Only returns the Standing of one installation that a person named, suspended or not:
+// CompareOne returns the AccountState of one installation that a person named, suspended or not:
 // Known, New or Changed.
-func Only(ctx context.Context, s store.Store, i mint.Installation) (Standing, error) {
+func CompareOne(ctx context.Context, s store.Store, i mint.Installation) (AccountState, error) {
 	name, err := store.Installation(i.Account.Login)
 	if err != nil {
-		return Standing{}, usererr.New(fmt.Sprintf("add installation %d", i.ID), "it is on no account that has repositories", "")
+		return AccountState{}, usererr.New(fmt.Sprintf("add installation %d", i.ID), "it is on no account that has repositories", "")
 	}
 	var stored []Stored
 	entry, err := s.Get(ctx, name)
@@ -268,7 +268,7 @@ func Only(ctx context.Context, s store.Store, i mint.Installation) (Standing, er
 	case err == nil:
 		stored = []Stored{{name, parseID(entry.Value)}}
 	case !errors.Is(err, store.ErrNotFound):
-		return Standing{}, err
+		return AccountState{}, err
 	}
 	working := i
 	working.SuspendedAt = time.Time{}

@@ -193,7 +193,7 @@ func TestDiscoverReadsEveryPage(t *testing.T) {
 		t.Errorf("Discover = %d, %v with %d entries, want 150 and all but the suspended one kept", len(all), err, len(entries(t, w.store)))
 	}
 	again, err := Discover(t.Context(), w.store, w.app.App, Changes{true, true})
-	if err != nil || slices.ContainsFunc(again, func(s Standing) bool { return s.State != Known && s.State != Suspended }) {
+	if err != nil || slices.ContainsFunc(again, func(s AccountState) bool { return s.State != Known && s.State != Suspended }) {
 		t.Errorf("a second Discover = %v, want nothing left to do", err)
 	}
 }
@@ -209,7 +209,7 @@ func TestAListThatBreaksOffChangesNothing(t *testing.T) {
 	w.Fail(second, fakegithub.Status(http.StatusNotFound), -1)
 	all, err := Discover(t.Context(), w.store, w.app.App, Changes{true, true})
 	if err == nil || all != nil || !maps.Equal(entries(t, w.store), before) {
-		t.Errorf("Discover = %d standings, %v, with %v in the store, want an error and the store as it was", len(all), err, entries(t, w.store))
+		t.Errorf("Discover = %d states, %v, with %v in the store, want an error and the store as it was", len(all), err, entries(t, w.store))
 	}
 }
 
@@ -249,12 +249,12 @@ func TestOnlyKnowsASuspendedOne(t *testing.T) {
 		{"new", on("globex", 3), "new 0 "},
 		{"suspended", suspended(on("globex", 3)), "new 0 suspended since 2026-03-04, so no token can be minted"},
 	} {
-		s, err := Only(t.Context(), w.store, c.in)
+		s, err := CompareOne(t.Context(), w.store, c.in)
 		if got := fmt.Sprintf("%s %d %s", s.State, s.Stored, s.Note); err != nil || got != c.want {
 			t.Errorf("%s: Only = %q, %v, want %q", c.name, got, err, c.want)
 		}
 	}
-	if s, err := Only(t.Context(), w.store, on("", 9)); err == nil {
-		t.Errorf("Only of an enterprise's = %+v, want an error", s)
+	if s, err := CompareOne(t.Context(), w.store, on("", 9)); err == nil {
+		t.Errorf("CompareOne of an enterprise's = %+v, want an error", s)
 	}
 }

@@ -19,8 +19,8 @@ type Member struct {
 	Err   error       // why the App cannot be used
 }
 
-// Called returns the App's name for people: "the App", or "the App NAME of the pool".
-func (m Member) Called() string {
+// Title returns the App's name for people: "the App", or "the App NAME of the pool".
+func (m Member) Title() string {
 	if m.Name == "" {
 		return "the App"
 	}
@@ -31,11 +31,11 @@ func (m Member) Called() string {
 // needs one read more than LoadApp. github is as for LoadApp. The error is about the
 // whole pool; the error of one App is in its Member.
 func Members(ctx context.Context, s store.Store, github string) ([]Member, error) {
-	return members(ctx, s, plainly(s, github))
+	return members(ctx, s, loadUncached(s, github))
 }
 
-// plainly returns a load that opens an App anew each time.
-func plainly(s store.Store, github string) load {
+// loadUncached returns a load that opens an App anew each time.
+func loadUncached(s store.Store, github string) loadFunc {
 	return func(ctx context.Context, name string) (*App, error) {
 		of, err := store.OfApp(s, name)
 		if err != nil {
@@ -45,7 +45,7 @@ func plainly(s store.Store, github string) load {
 	}
 }
 
-func members(ctx context.Context, s store.Store, open load) ([]Member, error) {
+func members(ctx context.Context, s store.Store, open loadFunc) ([]Member, error) {
 	first := Member{Store: s}
 	first.App, first.Err = open(ctx, "")
 	names, err := store.PoolApps(ctx, s)
@@ -60,7 +60,7 @@ func members(ctx context.Context, s store.Store, open load) ([]Member, error) {
 		}
 		m.App, m.Err = open(ctx, name)
 		if m.Err == nil && first.App != nil && m.App.URL != first.App.URL {
-			m.App, m.Err = nil, usererr.New("use "+m.Called(), "it is of "+m.App.GitHub+", and the first one of "+first.App.GitHub, "set it up anew: gatepass app add --pool "+name+" --force")
+			m.App, m.Err = nil, usererr.New("use "+m.Title(), "it is of "+m.App.GitHub+", and the first one of "+first.App.GitHub, "set it up anew: gatepass app add --pool "+name+" --force")
 		}
 		all = append(all, m)
 	}
@@ -76,20 +76,20 @@ func poolOf(others []Member, bare *App, choice *mint.Pool) *workspace.Pool {
 		if m.App != nil {
 			app = m.App.App
 		}
-		p.Apps = append(p.Apps, workspace.PoolApp{Name: m.Name, App: app, Store: m.Store, Unready: m.Err})
+		p.Apps = append(p.Apps, workspace.PoolApp{Name: m.Name, App: app, Store: m.Store, NotReady: m.Err})
 	}
 	return p
 }
 
-// Join adds an App to the pool: it writes its credentials, and then its name. It fails
+// AddToPool adds an App to the pool: it writes its credentials, and then its name. It fails
 // if the App is of another GitHub than the first App, or has the same ID. mode is as
 // for Save.
-func Join(ctx context.Context, s store.Store, name string, c Credentials, mode store.Mode) error {
+func AddToPool(ctx context.Context, s store.Store, name string, c Credentials, mode store.Mode) error {
 	of, err := store.OfApp(s, name)
 	if err != nil {
 		return err
 	}
-	if err := CheckJoin(ctx, s, name, c, mode); err != nil {
+	if err := CheckAddToPool(ctx, s, name, c, mode); err != nil {
 		return err
 	}
 	if err := Save(ctx, of, c, mode); err != nil {
@@ -104,18 +104,18 @@ func Join(ctx context.Context, s store.Store, name string, c Credentials, mode s
 	}
 	// Another run may have overwritten the list with its own name.
 	if names, err = store.PoolApps(ctx, s); err == nil && !slices.Contains(names, name) {
-		err = usererr.New("add "+Member{Name: name}.Called(), "another run changed the pool at the same time", "run it again with --force")
+		err = usererr.New("add "+Member{Name: name}.Title(), "another run changed the pool at the same time", "run it again with --force")
 	}
 	return err
 }
 
-// CheckJoin returns the error with which Join would fail before it writes anything.
+// CheckAddToPool returns the error with which Join would fail before it writes anything.
 // Credentials without an ID are for an App that does not exist yet.
-func CheckJoin(ctx context.Context, s store.Store, name string, c Credentials, mode store.Mode) error {
+func CheckAddToPool(ctx context.Context, s store.Store, name string, c Credentials, mode store.Mode) error {
 	if err := store.CheckApp(name); err != nil {
 		return err
 	}
-	what := "add " + Member{Name: name}.Called()
+	what := "add " + Member{Name: name}.Title()
 	of, err := store.OfApp(s, name)
 	if err != nil {
 		return err
@@ -127,11 +127,11 @@ func CheckJoin(ctx context.Context, s store.Store, name string, c Credentials, m
 			return err
 		}
 	}
-	return canJoin(ctx, s, name, c, what)
+	return canAddToPool(ctx, s, name, c, what)
 }
 
-// canJoin checks an App against those in the store.
-func canJoin(ctx context.Context, s store.Store, name string, c Credentials, what string) error {
+// canAddToPool checks an App against those in the store.
+func canAddToPool(ctx context.Context, s store.Store, name string, c Credentials, what string) error {
 	first, err := LoadID(ctx, s)
 	if err != nil {
 		return usererr.Wrap(what, err, "set the first App up without --pool")
@@ -163,10 +163,10 @@ func canJoin(ctx context.Context, s store.Store, name string, c Credentials, wha
 	return nil
 }
 
-// Leave removes an App from the pool, and deletes its entries in the store. Workspaces
+// RemoveFromPool removes an App from the pool, and deletes its entries in the store. Workspaces
 // that use it move to another App with their next token. The tokens that it minted can
 // still be revoked.
-func Leave(ctx context.Context, s store.Store, name string) error {
+func RemoveFromPool(ctx context.Context, s store.Store, name string) error {
 	if err := store.CheckApp(name); err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func Leave(ctx context.Context, s store.Store, name string) error {
 	if err != nil {
 		return err
 	}
-	kept, err := Kept(ctx, of)
+	kept, err := StoredNames(ctx, of)
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func Leave(ctx context.Context, s store.Store, name string) error {
 		kept = append(kept, installation)
 	}
 	if len(kept) == 0 {
-		return &usererr.Error{Op: "remove " + Member{Name: name}.Called(), Reason: "the store has none of that name", Hint: "see which there are: gatepass app status", Err: store.ErrNotFound}
+		return &usererr.Error{Op: "remove " + Member{Name: name}.Title(), Reason: "the store has none of that name", Hint: "see which there are: gatepass app status", Err: store.ErrNotFound}
 	}
 	for _, entry := range kept {
 		if err := of.Delete(ctx, entry); err != nil {
@@ -204,14 +204,14 @@ func Leave(ctx context.Context, s store.Store, name string) error {
 	return nil
 }
 
-// InPool returns an error unless the store's pool has an App of that name.
-func InPool(ctx context.Context, s store.Store, name string) error {
+// RequireInPool returns an error unless the store's pool has an App of that name.
+func RequireInPool(ctx context.Context, s store.Store, name string) error {
 	if err := store.CheckApp(name); err != nil {
 		return err
 	}
 	names, err := store.PoolApps(ctx, s)
 	if err == nil && !slices.Contains(names, name) {
-		err = &usererr.Error{Op: "load " + Member{Name: name}.Called(), Reason: "the store has none of that name", Hint: "run gatepass app add --pool " + name + ", or see which there are: gatepass app status", Err: store.ErrNotFound}
+		err = &usererr.Error{Op: "load " + Member{Name: name}.Title(), Reason: "the store has none of that name", Hint: "run gatepass app add --pool " + name + ", or see which there are: gatepass app status", Err: store.ErrNotFound}
 	}
 	return err
 }

@@ -80,7 +80,7 @@ func TestAStoreWithOneAppIsReadOnceForAPool(t *testing.T) {
 func TestJoin(t *testing.T) {
 	s := newStore(t)
 	ctx := t.Context()
-	if err := Join(ctx, s, "b", ofFile("Iv23liB"), store.CreateOnly); !errors.Is(err, store.ErrNotFound) {
+	if err := AddToPool(ctx, s, "b", ofFile("Iv23liB"), store.CreateOnly); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("without a first App Join = %v, want that it is missing", err)
 	}
 	if err := Save(ctx, s, ofFile("Iv23liA"), store.CreateOnly); err != nil {
@@ -104,9 +104,9 @@ func TestJoin(t *testing.T) {
 		{"", ofFile("Iv23liC"), store.Replace, "no name for an App"},
 		{"c", ofFile("Iv23liC"), store.CreateOnly, ""},
 	} {
-		err := Join(ctx, s, c.name, c.app, c.mode)
+		err := AddToPool(ctx, s, c.name, c.app, c.mode)
 		if (err == nil) != (c.error == "") || err != nil && !strings.Contains(err.Error(), c.error) {
-			t.Errorf("Join(%q, %s) = %v, want %q", c.name, c.app.ID, err, c.error)
+			t.Errorf("AddToPool(%q, %s) = %v, want %q", c.name, c.app.ID, err, c.error)
 		}
 	}
 	all, err := Members(ctx, s, "")
@@ -128,7 +128,7 @@ func TestAnAppOfAnotherGitHubIsNotUsed(t *testing.T) {
 	ctx := t.Context()
 	for _, step := range []func() error{
 		func() error { return Save(ctx, s, ofFile("Iv23liA"), store.CreateOnly) },
-		func() error { return Join(ctx, s, "b", ofFile("Iv23liB"), store.CreateOnly) },
+		func() error { return AddToPool(ctx, s, "b", ofFile("Iv23liB"), store.CreateOnly) },
 		func() error {
 			first := ofFile("Iv23liA")
 			first.GitHub = "https://ghe.example"
@@ -158,8 +158,8 @@ func TestALoaderKeepsEachApp(t *testing.T) {
 		apps = append(apps, issuer.App)
 		if issuer.Pool != nil {
 			for _, a := range issuer.Pool.Apps {
-				if a.Unready != nil {
-					t.Fatal(a.Unready)
+				if a.NotReady != nil {
+					t.Fatal(a.NotReady)
 				}
 				apps = append(apps, a.App)
 			}
@@ -173,7 +173,7 @@ func TestALoaderKeepsEachApp(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := ids()
-	if err := Join(ctx, s, "b", ofFile("Iv23liB"), store.CreateOnly); err != nil {
+	if err := AddToPool(ctx, s, "b", ofFile("Iv23liB"), store.CreateOnly); err != nil {
 		t.Fatal(err)
 	}
 	two := ids()
@@ -206,7 +206,7 @@ func TestAnAppWithoutAKeyIsUnready(t *testing.T) {
 		if err := Save(t.Context(), w.store, ofFile("Iv23liA"), store.CreateOnly); err != nil {
 			t.Fatal(err)
 		}
-		if err := Join(t.Context(), w.store, "b", ofFile("Iv23liB"), store.CreateOnly); err != nil {
+		if err := AddToPool(t.Context(), w.store, "b", ofFile("Iv23liB"), store.CreateOnly); err != nil {
 			t.Fatal(err)
 		}
 		of, err := store.OfApp(w.store, broken)
@@ -221,8 +221,8 @@ func TestAnAppWithoutAKeyIsUnready(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := issuer.Pool.Apps[0]
-		if (issuer.Unready != nil) != (broken == "") || (b.Unready != nil) != (broken == "b") || issuer.App == nil || b.App == nil || app.App != issuer.App {
-			t.Errorf("without the key of %q the Apps are unready: %v, %v", broken, issuer.Unready, b.Unready)
+		if (issuer.NotReady != nil) != (broken == "") || (b.NotReady != nil) != (broken == "b") || issuer.App == nil || b.App == nil || app.App != issuer.App {
+			t.Errorf("without the key of %q the Apps are unready: %v, %v", broken, issuer.NotReady, b.NotReady)
 		}
 		installation := w.install("acme", 0, false).ID
 		for _, a := range []*mint.App{issuer.App, b.App} {

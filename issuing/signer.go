@@ -29,21 +29,21 @@ func OpenSigner(rawURL string) (Signer, error) {
 	case "file":
 		return openFile(u)
 	case "awskms":
-		return openedSigner(awskms.Open(u))
+		return checkedSigner(awskms.Open(u))
 	case "gcpkms":
 		return openGoogle(u)
 	case "azurekeys":
 		return openAzure(u)
 	case "vault+transit":
-		return openedSigner(vaulttransit.Open(u))
+		return checkedSigner(vaulttransit.Open(u))
 	case "":
 		return nil, usererr.New("open the signer", "this is no URL", "write one of "+KnownSigners)
 	}
 	return nil, usererr.New("open the signer", "there is no signer "+u.Scheme+"://", "write one of "+KnownSigners)
 }
 
-// openedSigner prevents a nil pointer in a non-nil Signer.
-func openedSigner[S Signer](s S, err error) (Signer, error) {
+// checkedSigner prevents a nil pointer in a non-nil Signer.
+func checkedSigner[S Signer](s S, err error) (Signer, error) {
 	if err != nil {
 		return nil, err
 	}

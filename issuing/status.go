@@ -27,7 +27,7 @@ type Status struct {
 
 // Installed is the App on one account, or the store's entry about it.
 type Installed struct {
-	Standing
+	AccountState
 	Granted  map[string]string `json:"granted,omitempty"`
 	Lacking  map[string]string `json:"lacking,omitempty"`      // permissions that are needed there and missing
 	Settings string            `json:"settings_url,omitempty"` // its page at GitHub
@@ -37,7 +37,7 @@ type Installed struct {
 // A Problem keeps tokens from being minted.
 type Problem struct {
 	Text string `json:"text"`
-	Mend string `json:"mend,omitempty"`
+	Fix  string `json:"mend,omitempty"`
 }
 
 // Examine asks GitHub and the store, and changes nothing. A key that GitHub does not
@@ -46,7 +46,7 @@ type Problem struct {
 func Examine(ctx context.Context, s store.Store, app *App, needs Needs) (Status, error) {
 	var st Status
 	var err error
-	if st.Legacy, err = Legacy(ctx, s); err != nil {
+	if st.Legacy, err = LegacyInstallation(ctx, s); err != nil {
 		return st, err
 	}
 	stored, err := StoredInstallations(ctx, s)
@@ -54,10 +54,10 @@ func Examine(ctx context.Context, s store.Store, app *App, needs Needs) (Status,
 		return st, err
 	}
 	if st.Proof, st.Refused = app.Prove(ctx); st.Refused != nil {
-		st.unchecked(stored)
+		st.addUnchecked(stored)
 		return st, ctx.Err()
 	}
-	found, err := Found(ctx, app.App)
+	found, err := ListInstallations(ctx, app.App)
 	if err != nil {
 		return st, err
 	}
@@ -67,11 +67,11 @@ func Examine(ctx context.Context, s store.Store, app *App, needs Needs) (Status,
 	return assessed, nil
 }
 
-func (st *Status) unchecked(stored []Stored) {
+func (st *Status) addUnchecked(stored []Stored) {
 	st.Problems = []Problem{{Text: st.Refused.Error()}}
 	for _, one := range Compare(nil, stored) {
 		one.State, one.Note = Unchecked, ""
-		st.Installations = append(st.Installations, Installed{Standing: one})
+		st.Installations = append(st.Installations, Installed{AccountState: one})
 	}
 }
 
@@ -83,7 +83,7 @@ func Assess(github string, proof Proof, found []mint.Installation, stored []Stor
 	needs.Asked = self.Permissions
 	st.Needed = needs.All()
 	if lacking := mint.Lacking(st.Needed, self.Permissions); len(lacking) > 0 && !needs.IsPart {
-		st.problem("the App does not ask for "+mint.LevelsText(lacking), "add it in the App's settings, then have every account approve it: "+PermissionsURL(github, self))
+		st.addProblem("the App does not ask for "+mint.LevelsText(lacking), "add it in the App's settings, then have every account approve it: "+PermissionsURL(github, self))
 	}
 	byID := map[int64]mint.Installation{}
 	for _, i := range found {
@@ -92,24 +92,24 @@ func Assess(github string, proof Proof, found []mint.Installation, stored []Stor
 	isInstalled := map[string]bool{}
 	for _, one := range Compare(found, stored) {
 		isInstalled[strings.ToLower(one.Account)] = true
-		st.one(Installed{Standing: one, Granted: byID[one.ID].Permissions, Settings: byID[one.ID].HTMLURL}, needs)
+		st.addAccount(Installed{AccountState: one, Granted: byID[one.ID].Permissions, Settings: byID[one.ID].HTMLURL}, needs)
 	}
 	for _, owner := range needs.Owners() {
 		if !isInstalled[owner] && !needs.IsPart {
-			st.problem("a profile names "+owner+", where the App is not installed", proof.unlock(github, owner)+"install it there: "+InstallURL(self)+", then run gatepass app discover")
+			st.addProblem("a profile names "+owner+", where the App is not installed", proof.publicHint(github, owner)+"install it there: "+InstallURL(self)+", then run gatepass app discover")
 		}
 	}
 	switch {
 	case len(found) == 0:
-		st.problem("the App is not installed on any account", "install it: "+InstallURL(self)+", then run gatepass app discover")
+		st.addProblem("the App is not installed on any account", "install it: "+InstallURL(self)+", then run gatepass app discover")
 	case len(stored) == 0 && needs.Everything():
-		st.problem("the store has no installation, so that * means nothing", "run gatepass app discover")
+		st.addProblem("the store has no installation, so that * means nothing", "run gatepass app discover")
 	}
 	return st
 }
 
-// one adds what is wrong with one account.
-func (st *Status) one(i Installed, needs Needs) {
+// addAccount adds what is wrong with one account.
+func (st *Status) addAccount(i Installed, needs Needs) {
 	needed, reach := needs.Of(i.Account)
 	if i.State == New {
 		i.Note = "not in the store" // no problem: a workspace that names the account still finds it
@@ -126,31 +126,31 @@ func (st *Status) one(i Installed, needs Needs) {
 	}
 	st.Installations = append(st.Installations, i)
 	if reach != None {
-		st.unfit(i, reach)
+		st.addUnfit(i, reach)
 		if len(i.Lacking) > 0 && !needs.IsPart {
-			st.problem(i.Account+" has not granted "+mint.LevelsText(i.Lacking), "have an owner of "+i.Account+" approve it: "+i.Approve)
+			st.addProblem(i.Account+" has not granted "+mint.LevelsText(i.Lacking), "have an owner of "+i.Account+" approve it: "+i.Approve)
 		}
 	}
 }
 
-// unfit adds problems of the installation itself. It is none if an installation is
+// addUnfit adds problems of the installation itself. It is none if an installation is
 // missing in the store but a profile names its account, because it is then looked up,
 // or if the store has it in another case, which works.
-func (st *Status) unfit(i Installed, reach Reach) {
+func (st *Status) addUnfit(i Installed, reach Reach) {
 	switch {
 	case i.State == Changed:
-		st.problem(i.Account+": "+i.Note+", GitHub "+idText(i.ID), "run gatepass app discover --force")
+		st.addProblem(i.Account+": "+i.Note+", GitHub "+idText(i.ID), "run gatepass app discover --force")
 	case i.otherCase:
 	case i.movedTo != "":
-		st.problem(i.Account+": "+i.Note, "write "+i.movedTo+" in the profiles, and run gatepass app discover --prune --force")
+		st.addProblem(i.Account+": "+i.Note, "write "+i.movedTo+" in the profiles, and run gatepass app discover --prune --force")
 	case i.State == Stale:
-		st.problem(i.Account+": "+i.Note, "install the App there: "+InstallURL(st.Proof.App)+", or run gatepass app discover --prune --force")
+		st.addProblem(i.Account+": "+i.Note, "install the App there: "+InstallURL(st.Proof.App)+", or run gatepass app discover --prune --force")
 	case i.State == Suspended && (reach == Named || i.Stored != 0):
-		st.problem(i.Account+": the installation is suspended "+i.Note, "have it unsuspended: "+i.Settings)
+		st.addProblem(i.Account+": the installation is suspended "+i.Note, "have it unsuspended: "+i.Settings)
 	}
 }
 
-func (st *Status) problem(text, mend string) {
+func (st *Status) addProblem(text, mend string) {
 	st.Problems = append(st.Problems, Problem{text, mend})
 }
 
@@ -172,9 +172,9 @@ func (a *App) Public(ctx context.Context, self mint.Registration) *bool {
 	return nil
 }
 
-// unlock returns what to do before an account other than the owner's can install a
+// publicHint returns what to do before an account other than the owner's can install a
 // private App; "" if it can.
-func (p Proof) unlock(github, owner string) string {
+func (p Proof) publicHint(github, owner string) string {
 	if p.IsPublic == nil || *p.IsPublic || strings.EqualFold(owner, p.App.Owner.Login) {
 		return ""
 	}

@@ -141,7 +141,7 @@ func TestExamine(t *testing.T) {
 		}
 		var got []string
 		for _, p := range st.Problems {
-			got = append(got, p.Text+"; "+p.Mend)
+			got = append(got, p.Text+"; "+p.Fix)
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: Examine finds\n%s\nwant\n%s", c.name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))

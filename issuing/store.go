@@ -44,11 +44,11 @@ func OpenStore(rawURL string) (store.Store, error) {
 	}
 	switch u.Scheme {
 	case "file":
-		return opened(filestore.OpenStore(u))
+		return checkedStore(filestore.OpenStore(u))
 	case "ssm":
 		return openSSM(u)
 	case "vault":
-		return opened(vaultstore.OpenStore(u))
+		return checkedStore(vaultstore.OpenStore(u))
 	case kubernetesScheme:
 		return openKubernetes(u)
 	case dynamoDBScheme:
@@ -68,11 +68,11 @@ func openSSM(u *url.URL) (store.Store, error) {
 	if err == nil && s.MakesKeys() {
 		return workspacekey.New(s), nil
 	}
-	return opened(s, err)
+	return checkedStore(s, err)
 }
 
-// opened prevents a nil pointer in a non-nil Store.
-func opened[S store.Store](s S, err error) (store.Store, error) {
+// checkedStore prevents a nil pointer in a non-nil Store.
+func checkedStore[S store.Store](s S, err error) (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func Source(storeURL string, isOnly bool) (string, error) {
 	if err != nil {
 		return "", usererr.New("name the source of a workspace", "the store is no URL", "")
 	}
-	tokens, _, err := takeTokens(u)
+	tokens, _, err := splitTokensStore(u)
 	if err != nil {
 		return "", err
 	}
@@ -161,10 +161,10 @@ func Source(storeURL string, isOnly bool) (string, error) {
 // that workspaces read.
 const tokensKey = "tokens"
 
-// takeTokens splits a store's URL: tokens is the other store for tokens, nil if there
+// splitTokensStore splits a store's URL: tokens is the other store for tokens, nil if there
 // is none, and rest the URL without it. The other store inherits a missing region and
 // profile from the first.
-func takeTokens(u *url.URL) (tokens, rest *url.URL, err error) {
+func splitTokensStore(u *url.URL) (tokens, rest *url.URL, err error) {
 	query := u.Query()
 	given, ok := query[tokensKey]
 	if !ok {
@@ -192,7 +192,7 @@ func takeTokens(u *url.URL) (tokens, rest *url.URL, err error) {
 	return tokens, &without, nil
 }
 
-// withTokens returns main with its tokens in the store from takeTokens.
+// withTokens returns main with its tokens in the store from splitTokensStore.
 func withTokens(main split.Main, tokens *url.URL) (store.Store, error) {
 	if tokens == nil {
 		return main, nil
@@ -218,7 +218,7 @@ func Probe(ctx context.Context, s store.Store) error {
 	text = strings.Repeat(text, probeSize/len(text))
 	err := s.Put(ctx, store.Probe(), store.NewSecret(text), store.Replace)
 	if err == nil {
-		err = shows(ctx, s, text)
+		err = canRead(ctx, s, text)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreWait)
 	defer cancel()
@@ -229,7 +229,7 @@ func Probe(ctx context.Context, s store.Store) error {
 	return err
 }
 
-func shows(ctx context.Context, s store.Store, text string) error {
+func canRead(ctx context.Context, s store.Store, text string) error {
 	entry, err := s.Get(ctx, store.Probe())
 	if err == nil && entry.Value.Reveal() != text {
 		err = usererr.New("read "+store.Probe().String(), "it is not what was written", "look for another gatepass that uses this store")

@@ -53,7 +53,7 @@ func TestTokensAreInTheSameRegion(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tokens, rest, err := takeTokens(u)
+		tokens, rest, err := splitTokensStore(u)
 		if err != nil || tokens.String() != test.tokens || rest.String() != test.rest {
 			t.Errorf("takeTokens(%s) = %s, %s, %v, want %s, %s", test.raw, tokens, rest, err, test.tokens, test.rest)
 		}

@@ -40,7 +40,7 @@ type App struct {
 	// Once limits each call to one attempt, for a caller with its own queue: instead of
 	// waiting, the call returns an [*Error] at once, with RetryAfter if GitHub said how
 	// long to wait. A JWT that GitHub refused for its time is still signed anew and
-	// sent once more. See [App.TakeBack] for tokens that are not wanted.
+	// sent once more. See [App.RevokeUnused] for tokens that are not wanted.
 	Once bool
 
 	state   state
@@ -127,7 +127,7 @@ func (a *App) Self(ctx context.Context) (Registration, error) {
 		return Registration{}, err
 	}
 	if self.ID <= 0 || a.ID != self.ClientID && a.ID != strconv.FormatInt(self.ID, 10) {
-		return Registration{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer is not about this App")}
+		return Registration{}, &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer is not about this App")}
 	}
 	return self, nil
 }
@@ -152,7 +152,7 @@ func (a *App) IsPublic(ctx context.Context, self Registration) (bool, error) {
 		return false, err
 	}
 	if shown.ID != self.ID {
-		return false, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer is not about this App")}
+		return false, &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer is not about this App")}
 	}
 	return true, nil
 }
@@ -269,7 +269,7 @@ func (a *App) Sync(ctx context.Context) error {
 	}
 	const doing = "ask GitHub for the time"
 	if tried := a.state.clock.triedAt; !tried.IsZero() && clock.Since(tried, a.now()) < syncAgain {
-		return &Error{Kind: Unavailable, Doing: doing, Message: "it did not answer a moment ago"}
+		return &Error{Kind: Unavailable, Op: doing, Message: "it did not answer a moment ago"}
 	}
 	if held := a.state.gate.blocked(call{doing: doing, open: true}, a.now()); held != nil {
 		return held
@@ -282,7 +282,7 @@ func (a *App) Sync(ctx context.Context) error {
 	}
 	a.state.clock.triedAt = a.now()
 	if err == nil {
-		err = &Error{Kind: Unavailable, Doing: doing, Message: "the answer has no Date"}
+		err = &Error{Kind: Unavailable, Op: doing, Message: "the answer has no Date"}
 	}
 	return err
 }

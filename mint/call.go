@@ -111,8 +111,8 @@ func (cl client) do(ctx context.Context, c call) (answer, error) {
 			got.unconfirmed = unconfirmed
 			return got, err
 		}
-		unconfirmed += failure.Unseen
-		failure.Unseen = unconfirmed
+		unconfirmed += failure.Unconfirmed
+		failure.Unconfirmed = unconfirmed
 		if failure.Kind == Skewed && !relearned {
 			relearned = true
 			continue
@@ -234,7 +234,7 @@ func (cl client) failure(c call, r *http.Response, body []byte, sent time.Time, 
 	case c.token != "" && (e.Kind == BadKey || e.Kind == NotInstalled):
 		e.Kind = BadToken // the request did not use the App's key
 	case e.Kind == Unavailable:
-		e.Unseen = 1
+		e.Unconfirmed = 1
 	case e.Kind == RateLimited:
 		cl.gate.close(c, e, sent, cl.now())
 	case e.Kind == BadKey && isJWT && r.StatusCode == http.StatusUnauthorized && (ahead-believed).Abs() >= jwtBackdate/2:
@@ -251,9 +251,9 @@ func noAnswer(ctx context.Context, doing string, err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // the address is ours and adds nothing
 	}
-	e := &Error{Kind: Unavailable, Doing: doing, Err: err}
+	e := &Error{Kind: Unavailable, Op: doing, Err: err}
 	if dial, ok := errors.AsType[*net.OpError](err); !ok || dial.Op != "dial" {
-		e.Unseen = 1
+		e.Unconfirmed = 1
 	}
 	return e
 }
@@ -264,14 +264,14 @@ func signFailed(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return &Error{Kind: Unsigned, Doing: doing, Err: err}
+	return &Error{Kind: Unsigned, Op: doing, Err: err}
 }
 
 // decode decodes a JSON answer. An answer that is cut off or not JSON counts as GitHub
 // being unavailable.
 func decode(doing string, body []byte, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
-		return &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer is not the JSON it should be")}
+		return &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer is not the JSON it should be")}
 	}
 	return nil
 }
@@ -351,7 +351,7 @@ func (g *gate) blocked(c call, now time.Time) *Error {
 		return nil
 	}
 	e := *p.why
-	e.Doing, e.RetryAfter, e.Unseen = c.doing, left, 0
+	e.Op, e.RetryAfter, e.Unconfirmed = c.doing, left, 0
 	return &e
 }
 

@@ -244,19 +244,19 @@ func TestOnceSettlesWhatItOwes(t *testing.T) {
 		g.app.Client = &http.Client{Transport: meddler{g.Transport(), func(o map[string]any) { o["repository_selection"] = "all" }}}
 		began := time.Now()
 		m, err := g.app.Mint(t.Context(), g.grant())
-		if !errors.Is(err, ErrWider) || m.Unconfirmed != 0 || g.app.Owed() != 1 || time.Since(began) != 0 {
-			t.Fatalf("Mint = %+v, %v after %v with %d owed, want %v at once and one owed", m, err, time.Since(began), g.app.Owed(), ErrWider)
+		if !errors.Is(err, ErrWider) || m.Unconfirmed != 0 || g.app.PendingRevokes() != 1 || time.Since(began) != 0 {
+			t.Fatalf("Mint = %+v, %v after %v with %d pending, want %v at once and one owed", m, err, time.Since(began), g.app.PendingRevokes(), ErrWider)
 		}
-		if err := g.app.Settle(t.Context()); err == nil || g.app.Owed() != 1 {
-			t.Errorf("Settle = %v with %d owed, want the token kept while GitHub does not know it", err, g.app.Owed())
+		if err := g.app.RevokePending(t.Context()); err == nil || g.app.PendingRevokes() != 1 {
+			t.Errorf("RevokePending = %v with %d pending, want the token kept while GitHub does not know it", err, g.app.PendingRevokes())
 		} else if strings.Contains(err.Error(), "ghs_") {
 			t.Errorf("the error shows the token: %v", err)
 		}
 		next := &App{ID: g.app.ID, Signer: g.signer, URL: g.app.URL, Client: g.app.Client, Once: true}
 		next.Inherit(g.app)
 		time.Sleep(20 * time.Second)
-		if err := next.Settle(t.Context()); err != nil || next.Owed() != 0 || g.app.Owed() != 0 || len(g.Tokens()) != 0 {
-			t.Errorf("Settle = %v with %d owed and %d live tokens, want none", err, next.Owed(), len(g.Tokens()))
+		if err := next.RevokePending(t.Context()); err != nil || next.PendingRevokes() != 0 || g.app.PendingRevokes() != 0 || len(g.Tokens()) != 0 {
+			t.Errorf("RevokePending = %v with %d pending and %d live tokens, want none", err, next.PendingRevokes(), len(g.Tokens()))
 		}
 	})
 }
@@ -268,12 +268,12 @@ func TestWhatIsOwedRunsOut(t *testing.T) {
 		g.app.Once = true
 		token := g.mint(t)
 		g.Fail(fakegithub.To("DELETE", "/installation/token"), fakegithub.Status(502), -1)
-		if err := g.app.TakeBack(t.Context(), token); err != nil || g.app.Owed() != 1 {
-			t.Fatalf("TakeBack = %v with %d owed, want it kept", err, g.app.Owed())
+		if err := g.app.RevokeUnused(t.Context(), token); err != nil || g.app.PendingRevokes() != 1 {
+			t.Fatalf("RevokeUnused = %v with %d pending, want it kept", err, g.app.PendingRevokes())
 		}
 		time.Sleep(time.Hour + time.Second)
-		if err := g.app.Settle(t.Context()); err != nil || g.app.Owed() != 0 {
-			t.Errorf("Settle = %v with %d owed, want a dead token forgotten", err, g.app.Owed())
+		if err := g.app.RevokePending(t.Context()); err != nil || g.app.PendingRevokes() != 0 {
+			t.Errorf("RevokePending = %v with %d pending, want a dead token forgotten", err, g.app.PendingRevokes())
 		}
 	})
 }

@@ -146,7 +146,7 @@ func TestAFailedMintCountsToo(t *testing.T) {
 		g.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Truncate(10), -1)
 		_, err := g.app.Mint(t.Context(), g.grant())
 		failure, ok := errors.AsType[*Error](err)
-		if !ok || failure.Kind != Unavailable || failure.Unseen != len(g.Tokens()) || failure.Unseen != maxAttempts {
+		if !ok || failure.Kind != Unavailable || failure.Unconfirmed != len(g.Tokens()) || failure.Unconfirmed != maxAttempts {
 			t.Errorf("Mint = %v with %d live tokens, want an error that counts them", err, len(g.Tokens()))
 		}
 	})
@@ -157,7 +157,7 @@ func TestAKeyThatCannotSignIsNotGitHubsFault(t *testing.T) {
 	g.app.Signer = brokenSigner{}
 	_, err := g.app.Mint(t.Context(), g.grant())
 	failure, ok := errors.AsType[*Error](err)
-	if !ok || failure.Kind != Unsigned || failure.Unseen != 0 || !strings.Contains(err.Error(), "the KMS is asleep") {
+	if !ok || failure.Kind != Unsigned || failure.Unconfirmed != 0 || !strings.Contains(err.Error(), "the KMS is asleep") {
 		t.Errorf("Mint = %v, want an error of the key", err)
 	}
 	if n := g.Count(func(fakegithub.Request) bool { return true }); n != 0 {

@@ -58,7 +58,7 @@ var hints = map[Kind]string{
 // An Error is an error answer of GitHub, or a missing answer.
 type Error struct {
 	Kind       Kind
-	Doing      string        // "mint a token for installation 1"
+	Op         string        // "mint a token for installation 1"
 	Status     int           // HTTP status; 0 if there was no answer
 	Message    string        // GitHub's text, without secrets
 	RequestID  string        // X-GitHub-Request-Id, for GitHub's support
@@ -66,9 +66,9 @@ type Error struct {
 	Err        error         // the cause, if there was no answer
 	Now        string        // the new owner/name if Renamed and GitHub says it; else ""
 
-	// Unseen counts the attempts that GitHub may have carried out although no answer
+	// Unconfirmed counts the attempts that GitHub may have carried out although no answer
 	// arrived. A token minted that way lives for its hour, and is known only to GitHub.
-	Unseen int
+	Unconfirmed int
 
 	hint string // what to do; "" means the advice of Kind
 
@@ -78,8 +78,8 @@ type Error struct {
 	isExhausted, isUnstated bool
 }
 
-// Why returns the reason alone, without how long to wait.
-func (e *Error) Why() string {
+// Reason returns the reason alone, without how long to wait.
+func (e *Error) Reason() string {
 	why := e.Message
 	if why == "" && e.Err != nil {
 		why = redact.Text(e.Err.Error(), maxShown)
@@ -90,16 +90,16 @@ func (e *Error) Why() string {
 	return why
 }
 
-// Advice returns what to do if there is more specific advice than that of Kind; else
+// Hint returns what to do if there is more specific advice than that of Kind; else
 // "".
-func (e *Error) Advice() string { return e.hint }
+func (e *Error) Hint() string { return e.hint }
 
 func (e *Error) Error() string {
-	why := e.Why()
+	why := e.Reason()
 	if e.RetryAfter > 0 {
 		why += " (wait " + e.RetryAfter.Round(time.Second).String() + ")"
 	}
-	text := e.Doing + ": " + why
+	text := e.Op + ": " + why
 	if do := cmp.Or(e.hint, hints[e.Kind]); do != "" {
 		text += "; " + do
 	}
@@ -115,7 +115,7 @@ const maxShown = 300
 // classify returns the Error for an error answer. now is the time by GitHub's clock,
 // for an answer without a Date.
 func classify(doing string, r *http.Response, said refusal, now time.Time) *Error {
-	e := &Error{Doing: doing, Status: r.StatusCode, Message: redact.Text(said.Message, maxShown), RequestID: r.Header.Get("X-GitHub-Request-Id")}
+	e := &Error{Op: doing, Status: r.StatusCode, Message: redact.Text(said.Message, maxShown), RequestID: r.Header.Get("X-GitHub-Request-Id")}
 	if date, err := http.ParseTime(r.Header.Get("Date")); err == nil {
 		now = date
 	}
@@ -187,10 +187,10 @@ func retryAfter(h http.Header, now time.Time) (d time.Duration, isTold bool) {
 	return min(max(time.Unix(reset, 0).Sub(now), 0), maxRetry), true
 }
 
-// WhyNot finds out what of g GitHub does not grant; g must name its owner. The answer
-// to a mint says only that something is not granted. WhyNot returns nil if it finds no
+// ExplainRefusal finds out what of g GitHub does not grant; g must name its owner. The answer
+// to a mint says only that something is not granted. ExplainRefusal returns nil if it finds no
 // reason. It makes up to four requests, and one more for each missing repository.
-func (a *App) WhyNot(ctx context.Context, g Grant) error {
+func (a *App) ExplainRefusal(ctx context.Context, g Grant) error {
 	found, err := a.Installation(ctx, g.Installation)
 	if err != nil {
 		return nil // the first answer says more than this error
@@ -235,7 +235,7 @@ func (a *App) notApproved(ctx context.Context, i Installation, lacking map[strin
 		do = "the App does not ask for it: add it to the permissions of the App " + self.Name + ", then " + do
 	}
 	return &Error{
-		Kind: NotGranted, Doing: "ask for the permissions", hint: do,
+		Kind: NotGranted, Op: "ask for the permissions", hint: do,
 		Err: fmt.Errorf("the installation on %s lacks %s", i.Account.Login, strings.Join(texts, ", ")),
 	}
 }
@@ -245,7 +245,7 @@ func isSame(one, other string) bool { return gitname.Fold(one) == gitname.Fold(o
 
 func renamedAccount(was, now string) error {
 	return &Error{
-		Kind: Renamed, Doing: "find the account " + was, Err: fmt.Errorf("it is called %s now", now),
+		Kind: Renamed, Op: "find the account " + was, Err: fmt.Errorf("it is called %s now", now),
 		hint: "write " + now + " in the profile, and run gatepass app discover",
 	}
 }

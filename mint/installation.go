@@ -116,7 +116,7 @@ func (a *App) InstallationFor(ctx context.Context, owner, name string) (Installa
 	if err != nil || movedTo == "" {
 		return found, err
 	}
-	e := &Error{Kind: Renamed, Doing: doing, Status: http.StatusMovedPermanently, Message: "it has another name by now"}
+	e := &Error{Kind: Renamed, Op: doing, Status: http.StatusMovedPermanently, Message: "it has another name by now"}
 	if now, _, err := a.rest().findMoved(ctx, doing, movedTo); err == nil && now.ID > 0 && !isSame(now.Account.Login, owner) {
 		e.Message = "it belongs to " + now.Account.Login + " now: the account was renamed, or the repository transferred"
 		e.hint = "write " + now.Account.Login + "/" + name + " in the profile, and in the remotes of clones"
@@ -137,7 +137,7 @@ func repositoryPath(owner, name string) string {
 func (cl client) find(ctx context.Context, doing, path string) (Installation, error) {
 	found, movedTo, err := cl.findMoved(ctx, doing, path)
 	if err == nil && movedTo != "" {
-		err = &Error{Kind: Renamed, Doing: doing, Status: http.StatusMovedPermanently, Message: "it has another name by now"}
+		err = &Error{Kind: Renamed, Op: doing, Status: http.StatusMovedPermanently, Message: "it has another name by now"}
 	}
 	return found, err
 }
@@ -162,7 +162,7 @@ func (cl client) findMoved(ctx context.Context, doing, at string) (found Install
 	case cl.isOurs(said.URL):
 		return Installation{}, said.URL, nil
 	}
-	return Installation{}, "", &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no installation")}
+	return Installation{}, "", &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer holds no installation")}
 }
 
 // A reader has a token that can read the names of an installation's repositories and
@@ -185,7 +185,7 @@ func withReader(ctx context.Context, a *App, installation int64, use func(reader
 		return err
 	}
 	err = use(reader{a.rest(), m.Token})
-	if revokeErr := a.TakeBack(ctx, m.Token); err == nil {
+	if revokeErr := a.RevokeUnused(ctx, m.Token); err == nil {
 		err = revokeErr
 	}
 	return err
@@ -219,8 +219,8 @@ func (r reader) repositories(ctx context.Context) iter.Seq2[repository, error] {
 	}
 }
 
-// Opened returns the names of the repositories that a token opens, at most limit.
-func (a *App) Opened(ctx context.Context, t credential.Token, limit int) ([]string, error) {
+// TokenRepositories returns the names of the repositories that a token opens, at most limit.
+func (a *App) TokenRepositories(ctx context.Context, t credential.Token, limit int) ([]string, error) {
 	var names []string
 	for repo, err := range (reader{a.rest(), t}).repositories(ctx) {
 		if err != nil {
@@ -258,7 +258,7 @@ func (r reader) explain(ctx context.Context, fullName string, id int64) error {
 	failure, ok := errors.AsType[*Error](err)
 	switch {
 	case ok && failure.Status == http.StatusNotFound:
-		return &Error{Kind: NotGranted, Doing: doing, Err: errors.New("there is none, or the installation does not reach it")}
+		return &Error{Kind: NotGranted, Op: doing, Err: errors.New("there is none, or the installation does not reach it")}
 	case err != nil:
 		return err
 	case gitname.Fold(found.FullName) != gitname.Fold(fullName):
@@ -266,7 +266,7 @@ func (r reader) explain(ctx context.Context, fullName string, id int64) error {
 	case id != 0 && found.ID != id:
 		return replaced(fullName, id, found.ID)
 	}
-	return &Error{Kind: NotGranted, Doing: doing, Err: errors.New("the installation does not reach it")}
+	return &Error{Kind: NotGranted, Op: doing, Err: errors.New("the installation does not reach it")}
 }
 
 // lookUp returns the current name of a repository, following GitHub's redirect from a
@@ -291,7 +291,7 @@ func (r reader) lookUp(ctx context.Context, doing, fullName string) (repository,
 			break
 		}
 	}
-	return repository{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer names no repository")}
+	return repository{}, &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer names no repository")}
 }
 
 // isOurs reports whether a URL is at the same host, because the token is sent along.

@@ -131,7 +131,7 @@ func (m NewApp) Issuer() string {
 func (a *App) ConvertManifest(ctx context.Context, code string) (NewApp, error) {
 	const doing = "fetch the key of the new App"
 	if err := CheckCode(code); err != nil {
-		return NewApp{}, &Error{Doing: doing, Err: err}
+		return NewApp{}, &Error{Op: doing, Err: err}
 	}
 	got, err := a.rest().attempt(ctx, call{
 		doing: doing, method: http.MethodPost, want: http.StatusCreated, open: true,
@@ -168,7 +168,7 @@ func parseNewApp(doing string, body []byte) (NewApp, error) {
 		return NewApp{}, err
 	}
 	if m.ID <= 0 || m.PrivateKey.Reveal() == "" {
-		return NewApp{}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no App or no key")}
+		return NewApp{}, &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer holds no App or no key")}
 	}
 	return m, nil
 }

@@ -175,9 +175,9 @@ func pinned(patterns []Pattern, repo repository) (pin Pin, ok bool, err error) {
 }
 
 func renamed(doing, now string) error {
-	return &Error{Kind: Renamed, Doing: doing, Now: now, Err: fmt.Errorf("it is called %s now", now)}
+	return &Error{Kind: Renamed, Op: doing, Now: now, Err: fmt.Errorf("it is called %s now", now)}
 }
 
 func replaced(fullName string, meant, now int64) error {
-	return &Error{Kind: Replaced, Doing: fmt.Sprintf("find %s#%d", fullName, meant), Err: fmt.Errorf("the repository of that name is another one, with the id %d", now)}
+	return &Error{Kind: Replaced, Op: fmt.Sprintf("find %s#%d", fullName, meant), Err: fmt.Errorf("the repository of that name is another one, with the id %d", now)}
 }

@@ -22,11 +22,11 @@ const (
 	grantedFor   = 10 * time.Minute // how long an installation's permissions are cached
 )
 
-// A Seat is an App that may mint, with one of its installations.
-type Seat struct {
+// A Candidate is an App that may mint, with one of its installations.
+type Candidate struct {
 	App          *App
 	Installation int64  // 0 if not known yet
-	Name         string // of the App, for [Pool.Turn]; it distinguishes Apps, including those that cannot be opened
+	Name         string // of the App, for [Pool.ChooseByKey]; it distinguishes Apps, including those that cannot be opened
 }
 
 // A Pool distributes mints among several Apps of one GitHub. It counts running mints,
@@ -34,9 +34,9 @@ type Seat struct {
 // is ready for concurrent use.
 type Pool struct {
 	mu       sync.Mutex // guards the rest
-	underway map[Seat]int
+	underway map[Candidate]int
 	refused  map[*App]skipped
-	granted  map[Seat]*granted
+	granted  map[Candidate]*granted
 }
 
 // skipped is why an App is skipped for a while.
@@ -50,68 +50,68 @@ type skipped struct {
 // that GitHub refused a moment ago or asks to wait. The caller must mint, and then call
 // done with the error of that mint. If no seat is usable, it returns the error of the
 // first one.
-func (p *Pool) Choose(seats ...Seat) (best Seat, done func(error), err error) {
-	return p.choose(seats, func(usable []Seat) Seat { return p.mostLeft(usable) })
+func (p *Pool) Choose(seats ...Candidate) (best Candidate, done func(error), err error) {
+	return p.choose(seats, func(usable []Candidate) Candidate { return p.mostLeft(usable) })
 }
 
-// Turn is like Choose, for a caller that does not record which App it used: of the
+// ChooseByKey is like Choose, for a caller that does not record which App it used: of the
 // seats with a fifth of their requests left, it returns one that depends only on the
 // key and the Apps' names, so that all replicas choose the same one.
-func (p *Pool) Turn(key string, seats ...Seat) (best Seat, done func(error), err error) {
-	return p.choose(seats, func(usable []Seat) Seat { return p.byKey(key, usable) })
+func (p *Pool) ChooseByKey(key string, seats ...Candidate) (best Candidate, done func(error), err error) {
+	return p.choose(seats, func(usable []Candidate) Candidate { return p.byKey(key, usable) })
 }
 
-// Whose is like Turn, for a caller that does not mint. ok is false if no seat is
+// Preferred is like Turn, for a caller that does not mint. ok is false if no seat is
 // usable.
-func (p *Pool) Whose(key string, seats ...Seat) (best Seat, ok bool) {
+func (p *Pool) Preferred(key string, seats ...Candidate) (best Candidate, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	usable, _ := p.usable(seats)
 	if len(usable) == 0 {
-		return Seat{}, false
+		return Candidate{}, false
 	}
 	return p.byKey(key, usable), true
 }
 
 // byKey returns the seat for key. The caller holds mu.
-func (p *Pool) byKey(key string, usable []Seat) Seat {
-	ample := slices.DeleteFunc(slices.Clone(usable), func(s Seat) bool {
+func (p *Pool) byKey(key string, usable []Candidate) Candidate {
+	ample := slices.DeleteFunc(slices.Clone(usable), func(s Candidate) bool {
 		left, limit := p.left(s)
 		return left*reserveShare < limit
 	})
 	if len(ample) == 0 {
 		return p.mostLeft(usable)
 	}
-	return FirstTurn(key, ample...)
+	return FirstByKey(key, ample...)
 }
 
-// FirstTurn returns the seat that Turn returns for a key if every App has enough
+// FirstByKey returns the seat that Turn returns for a key if every App has enough
 // requests left. seats must not be empty.
-func FirstTurn(key string, seats ...Seat) Seat {
-	return slices.MaxFunc(seats, func(a, b Seat) int { return bytes.Compare(weight(key, a), weight(key, b)) })
+func FirstByKey(key string, seats ...Candidate) Candidate {
+	return slices.MaxFunc(seats, func(a, b Candidate) int { return bytes.Compare(weight(key, a), weight(key, b)) })
 }
 
 // weight returns the weight of a seat for a key (rendezvous hashing): when an App is
 // added or removed, the keys of the other Apps keep theirs.
-func weight(key string, s Seat) []byte {
+func weight(key string, s Candidate) []byte {
 	text := binary.AppendUvarint(nil, uint64(len(key)))
 	sum := sha256.Sum256(append(append(text, key...), s.Name...))
 	return sum[:]
 }
 
-func (p *Pool) choose(seats []Seat, pick func(usable []Seat) Seat) (Seat, func(error), error) {
+func (p *Pool) choose(seats []Candidate, pick func(usable []Candidate) Candidate) (Candidate, func(error), error) {
 	if len(seats) == 0 {
-		return Seat{}, nil, &Error{Kind: NotInstalled, Doing: "choose an App", Err: errors.New("none of the Apps is installed there")}
+		return Candidate{}, nil, &Error{Kind: NotInstalled, Op: "choose an App", Err: errors.New("none of the Apps is installed there")}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	usable, first := p.usable(seats)
 	if len(usable) == 0 {
-		return Seat{}, nil, first
+		return Candidate{}, nil, first
 	}
 	best := pick(usable)
 	if p.underway == nil {
-		p.underway = map[Seat]int{}
+		p.underway = map[Candidate]int{}
 	}
 	p.underway[best]++
 	return best, p.doneOnce(best), nil
@@ -119,7 +119,7 @@ func (p *Pool) choose(seats []Seat, pick func(usable []Seat) Seat) (Seat, func(e
 
 // usable returns the seats that can mint now, and why the first of the others cannot.
 // The caller holds mu.
-func (p *Pool) usable(seats []Seat) (usable []Seat, first error) {
+func (p *Pool) usable(seats []Candidate) (usable []Candidate, first error) {
 	for _, s := range seats {
 		err := p.unusable(s)
 		if err == nil {
@@ -132,13 +132,13 @@ func (p *Pool) usable(seats []Seat) (usable []Seat, first error) {
 }
 
 // doneOnce returns the done function for the caller of Choose; only its first call counts.
-func (p *Pool) doneOnce(s Seat) func(error) {
+func (p *Pool) doneOnce(s Candidate) func(error) {
 	var once sync.Once
 	return func(err error) { once.Do(func() { p.done(s, err) }) }
 }
 
 // unusable returns why a seat cannot mint now, or nil. The caller holds mu.
-func (p *Pool) unusable(s Seat) error {
+func (p *Pool) unusable(s Candidate) error {
 	if was := p.refused[s.App]; s.App.now().Before(was.until) {
 		return was.why
 	}
@@ -148,7 +148,7 @@ func (p *Pool) unusable(s Seat) error {
 	if left, _ := p.left(s); left > 0 {
 		return nil
 	}
-	e := &Error{Kind: RateLimited, Doing: "mint a token", Message: "the requests that GitHub leaves the App are used up or under way"}
+	e := &Error{Kind: RateLimited, Op: "mint a token", Message: "the requests that GitHub leaves the App are used up or under way"}
 	if r, ok := s.App.RateOf(s.Installation); ok {
 		e.RetryAfter = max(r.Reset.Sub(s.App.Time()), time.Second)
 	}
@@ -157,8 +157,8 @@ func (p *Pool) unusable(s Seat) error {
 
 // mostLeft returns the seat with the largest part of its requests left. The caller holds
 // mu.
-func (p *Pool) mostLeft(seats []Seat) Seat {
-	return slices.MaxFunc(seats, func(a, b Seat) int {
+func (p *Pool) mostLeft(seats []Candidate) Candidate {
+	return slices.MaxFunc(seats, func(a, b Candidate) int {
 		left, limit := p.left(a)
 		otherLeft, otherLimit := p.left(b)
 		return cmp.Compare(left*otherLimit, otherLeft*limit)
@@ -168,7 +168,7 @@ func (p *Pool) mostLeft(seats []Seat) Seat {
 // left returns how many requests a seat has left, and of how many, not counting running
 // mints. An App that must wait for some seconds has at most one left. The caller holds
 // mu.
-func (p *Pool) left(s Seat) (left, limit int) {
+func (p *Pool) left(s Candidate) (left, limit int) {
 	r, ok := s.App.RateOf(s.Installation)
 	if !ok {
 		r = Rate{Limit: minLimit}
@@ -185,7 +185,7 @@ func (p *Pool) left(s Seat) (left, limit int) {
 }
 
 // done records the outcome of a mint.
-func (p *Pool) done(s Seat, err error) {
+func (p *Pool) done(s Candidate, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.underway[s]--; p.underway[s] <= 0 {
@@ -213,9 +213,9 @@ func (p *Pool) done(s Seat, err error) {
 	p.refused[s.App] = skipped{err, now.Add(refusedFor)}
 }
 
-// IsPassedOver reports whether an error is about one App, so that another App may be
+// IsAppSpecific reports whether an error is about one App, so that another App may be
 // able to mint.
-func IsPassedOver(err error) bool {
+func IsAppSpecific(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && slices.Contains([]Kind{BadKey, Unsigned, Suspended, NotInstalled, NotGranted, NotListed, RateLimited}, e.Kind)
 }
@@ -231,7 +231,7 @@ type granted struct {
 // Check returns an [*Error] if a seat's installation does not exist, is suspended, or
 // was not granted what is needed. An answer is cached for ten minutes, and one that
 // stops the App from minting for one minute.
-func (p *Pool) Check(ctx context.Context, s Seat, needed map[string]string) error {
+func (p *Pool) Check(ctx context.Context, s Candidate, needed map[string]string) error {
 	if err := p.refusedError(s.App); err != nil {
 		return err
 	}
@@ -244,7 +244,7 @@ func (p *Pool) Check(ctx context.Context, s Seat, needed map[string]string) erro
 	}
 	g.installation, g.err = s.App.Installation(ctx, s.Installation)
 	g.askedAt = now
-	if g.err != nil && !IsPassedOver(g.err) {
+	if g.err != nil && !IsAppSpecific(g.err) {
 		g.askedAt = time.Time{}
 	}
 	return g.check(needed)
@@ -254,7 +254,7 @@ func (g *granted) check(needed map[string]string) error {
 	if g.err != nil {
 		return g.err
 	}
-	return Fits(g.installation, needed)
+	return CheckInstallation(g.installation, needed)
 }
 
 // refusedError returns why an App is skipped for a while; nil if it is not.
@@ -267,11 +267,11 @@ func (p *Pool) refusedError(a *App) error {
 	return nil
 }
 
-func (p *Pool) installation(s Seat) *granted {
+func (p *Pool) installation(s Candidate) *granted {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.granted == nil {
-		p.granted = map[Seat]*granted{}
+		p.granted = map[Candidate]*granted{}
 	}
 	if p.granted[s] == nil {
 		p.granted[s] = new(granted)
@@ -279,15 +279,15 @@ func (p *Pool) installation(s Seat) *granted {
 	return p.granted[s]
 }
 
-// Fits returns an [*Error] if an installation is suspended, or was not granted what is
+// CheckInstallation returns an [*Error] if an installation is suspended, or was not granted what is
 // needed.
-func Fits(i Installation, needed map[string]string) error {
+func CheckInstallation(i Installation, needed map[string]string) error {
 	doing := fmt.Sprintf("use installation %d on %s", i.ID, i.Account.Login)
 	if i.Suspended() {
-		return &Error{Kind: Suspended, Doing: doing, Message: "it has been suspended since " + i.SuspendedAt.UTC().Format(time.DateOnly)}
+		return &Error{Kind: Suspended, Op: doing, Message: "it has been suspended since " + i.SuspendedAt.UTC().Format(time.DateOnly)}
 	}
 	if lacking := Lacking(needed, i.Permissions); len(lacking) > 0 {
-		return &Error{Kind: NotGranted, Doing: doing, Message: "it was not granted " + LevelsText(lacking)}
+		return &Error{Kind: NotGranted, Op: doing, Message: "it was not granted " + LevelsText(lacking)}
 	}
 	return nil
 }

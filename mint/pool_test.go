@@ -17,7 +17,7 @@ import (
 )
 
 // poolOf returns a GitHub with n Apps on acme that may make limit requests an hour each.
-func poolOf(t *testing.T, n, limit int) (*fakegithub.Server, []Seat) {
+func poolOf(t *testing.T, n, limit int) (*fakegithub.Server, []Candidate) {
 	t.Helper()
 	gh, err := fakegithub.New(fakegithub.Options{HandlerOnly: true, RESTOnly: true, Root: t.TempDir(), RateLimit: limit})
 	if err != nil {
@@ -27,7 +27,7 @@ func poolOf(t *testing.T, n, limit int) (*fakegithub.Server, []Seat) {
 	if _, err := gh.AddRepository(fakegithub.Repository{Owner: "acme", Name: "widgets"}); err != nil {
 		t.Fatal(err)
 	}
-	var seats []Seat
+	var seats []Candidate
 	for i := range n {
 		app, err := gh.AddApp(fakegithub.App{Slug: fmt.Sprint("gatepass-", i), Keys: []*rsa.PublicKey{&testKey.PublicKey}, Permissions: map[string]string{"contents": "write"}})
 		if err != nil {
@@ -37,13 +37,13 @@ func poolOf(t *testing.T, n, limit int) (*fakegithub.Server, []Seat) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seats = append(seats, Seat{&App{ID: app.ClientID, Signer: &KeySigner{testKey}, URL: "https://github.test", Client: &http.Client{Transport: gh.Transport()}, Now: gh.Now}, in.ID, fmt.Sprint("app-", i)})
+		seats = append(seats, Candidate{&App{ID: app.ClientID, Signer: &KeySigner{testKey}, URL: "https://github.test", Client: &http.Client{Transport: gh.Transport()}, Now: gh.Now}, in.ID, fmt.Sprint("app-", i)})
 	}
 	return gh, seats
 }
 
 // mintOne mints with the seat that the pool chooses, and returns its index.
-func mintOne(t *testing.T, p *Pool, seats []Seat) (int, error) {
+func mintOne(t *testing.T, p *Pool, seats []Candidate) (int, error) {
 	t.Helper()
 	seat, done, err := p.Choose(seats...)
 	if err != nil {
@@ -148,15 +148,15 @@ func TestMintsAtOneTimeStayWithinEachBudget(t *testing.T) {
 func TestAppsThatCannotMintArePassedOver(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		spoil func(*fakegithub.Server, Seat) error
+		spoil func(*fakegithub.Server, Candidate) error
 		kind  Kind
 	}{
-		{"suspended", func(gh *fakegithub.Server, s Seat) error { return gh.Suspend(s.Installation, true) }, Suspended},
-		{"uninstalled", func(gh *fakegithub.Server, s Seat) error { return gh.RemoveInstallation(s.Installation) }, NotInstalled},
-		{"without a permission", func(gh *fakegithub.Server, s Seat) error {
+		{"suspended", func(gh *fakegithub.Server, s Candidate) error { return gh.Suspend(s.Installation, true) }, Suspended},
+		{"uninstalled", func(gh *fakegithub.Server, s Candidate) error { return gh.RemoveInstallation(s.Installation) }, NotInstalled},
+		{"without a permission", func(gh *fakegithub.Server, s Candidate) error {
 			return gh.SetPermissions(s.Installation, fakegithub.Permissions{"metadata": "read"})
 		}, NotGranted},
-		{"whose key was deleted", func(gh *fakegithub.Server, s Seat) error {
+		{"whose key was deleted", func(gh *fakegithub.Server, s Candidate) error {
 			return gh.RemoveKey(gh.Apps()[0].ID, &testKey.PublicKey)
 		}, BadKey},
 	} {
@@ -172,7 +172,7 @@ func TestAppsThatCannotMintArePassedOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := mintOne(t, &p, seats[:1])
-		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != c.kind && c.kind != NotGranted || !IsPassedOver(err) {
+		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != c.kind && c.kind != NotGranted || !IsAppSpecific(err) {
 			t.Fatalf("%s: the mint is %v, want kind %d, to be passed over", c.name, err, c.kind)
 		}
 		err = p.Check(t.Context(), seats[0], needed)
@@ -196,7 +196,7 @@ func TestAnAppWithABadKeyIsAskedAgainAfterAMinute(t *testing.T) {
 		t.Fatal("it minted")
 	}
 	asked := len(gh.Requests())
-	if _, err := mintOne(t, &p, seats); !IsPassedOver(err) || len(gh.Requests()) != asked {
+	if _, err := mintOne(t, &p, seats); !IsAppSpecific(err) || len(gh.Requests()) != asked {
 		t.Errorf("the next mint is %v, want the same refusal without asking", err)
 	}
 	if err := gh.AddKey(app, &testKey.PublicKey); err != nil {
@@ -231,7 +231,7 @@ func TestAShortPauseIsNoReasonToPassOver(t *testing.T) {
 			t.Errorf("without a choice it is %v, want that it waits", err)
 		}
 		pause(time.Hour)
-		if _, err := mintOne(t, &p, seats[:1]); !IsPassedOver(err) {
+		if _, err := mintOne(t, &p, seats[:1]); !IsAppSpecific(err) {
 			t.Errorf("with a long pause it is %v, want to be passed over", err)
 		}
 	})
@@ -273,12 +273,12 @@ func TestTheRateOfAnInstallation(t *testing.T) {
 
 func TestTurns(t *testing.T) {
 	_, seats := poolOf(t, 3, 0)
-	turns := func(seats []Seat) map[string]Seat {
+	turns := func(seats []Candidate) map[string]Candidate {
 		var p Pool
-		chosen := map[string]Seat{}
+		chosen := map[string]Candidate{}
 		for i := range 1000 {
 			key := fmt.Sprint("workspace ws-", i)
-			s, done, err := p.Turn(key, seats...)
+			s, done, err := p.ChooseByKey(key, seats...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -288,7 +288,7 @@ func TestTurns(t *testing.T) {
 		return chosen
 	}
 	chosen := turns(seats)
-	count := map[Seat]int{}
+	count := map[Candidate]int{}
 	for _, s := range chosen {
 		count[s]++
 	}
@@ -317,9 +317,9 @@ func TestATurnPassesOverWhatIsScarce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	chosen := map[Seat]int{}
+	chosen := map[Candidate]int{}
 	for i := range 20 {
-		s, done, err := p.Turn(fmt.Sprint(i), seats...)
+		s, done, err := p.ChooseByKey(fmt.Sprint(i), seats...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -330,13 +330,13 @@ func TestATurnPassesOverWhatIsScarce(t *testing.T) {
 		t.Errorf("an App with a tenth of its requests left had %d turns", chosen[seats[0]])
 	}
 	gh.Advance(2 * time.Hour)
-	s, done, err := p.Turn("x", seats[0])
+	s, done, err := p.ChooseByKey("x", seats[0])
 	if err != nil || s != seats[0] {
 		t.Errorf("alone, and in the next hour, it is %v", err)
 	} else {
 		done(nil)
 	}
-	if _, _, err := p.Turn("x"); !IsPassedOver(err) {
+	if _, _, err := p.ChooseByKey("x"); !IsAppSpecific(err) {
 		t.Errorf("without any App it is %v", err)
 	}
 }

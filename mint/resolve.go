@@ -84,7 +84,7 @@ func grantsForAll(permissions Permissions, installed []Installation) ([]Grant, e
 		if len(out) > 0 {
 			why = "every installation of the App is suspended: " + strings.Join(out, ", ")
 		}
-		return nil, &Error{Kind: NotInstalled, Doing: "find what * means", Err: errors.New(why)}
+		return nil, &Error{Kind: NotInstalled, Op: "find what * means", Err: errors.New(why)}
 	}
 	slices.SortFunc(grants, func(g, h Grant) int {
 		return strings.Compare(gitname.Fold(g.Owner), gitname.Fold(h.Owner))
@@ -152,11 +152,11 @@ func installationOf(owner string, installed []Installation) (Installation, error
 			continue
 		}
 		if i.Suspended() {
-			return Installation{}, &Error{Kind: Suspended, Doing: doing, Err: errors.New("it has been suspended since " + i.SuspendedAt.UTC().Format(time.DateOnly))}
+			return Installation{}, &Error{Kind: Suspended, Op: doing, Err: errors.New("it has been suspended since " + i.SuspendedAt.UTC().Format(time.DateOnly))}
 		}
 		return i, nil
 	}
-	return Installation{}, &Error{Kind: NotInstalled, Doing: doing, Err: errors.New("the App is not installed on " + owner)}
+	return Installation{}, &Error{Kind: NotInstalled, Op: doing, Err: errors.New("the App is not installed on " + owner)}
 }
 
 // expand returns the repositories that the patterns of one owner match.

@@ -109,7 +109,7 @@ func TestReadsWithANewTokenAreTriedAgain(t *testing.T) {
 			if e, ok := errors.AsType[*Error](resolve("acme/w*", "acme/gadgets")); !ok || e.Kind != Renamed {
 				t.Errorf("%d: Resolve = %v, want the new name", status, e)
 			}
-			if names, err := g.app.Opened(t.Context(), g.mint(t), 2); err != nil || len(names) != 1 {
+			if names, err := g.app.TokenRepositories(t.Context(), g.mint(t), 2); err != nil || len(names) != 1 {
 				t.Errorf("%d: Opened = %q, %v, want the one repository", status, names, err)
 			}
 			if live := g.Tokens(); len(live) != 1 {
@@ -139,8 +139,8 @@ func TestALagIsNotWaitedForInVain(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		g.Fail(fakegithub.To(http.MethodGet, "/installation/repositories"), fakegithub.SecondaryRateLimited(time.Hour), -1)
 		began := time.Now()
-		if _, err := g.app.Opened(t.Context(), g.mint(t), 2); err == nil || time.Since(began) > time.Second {
-			t.Errorf("Opened = %v after %v, want the limit at once", err, time.Since(began))
+		if _, err := g.app.TokenRepositories(t.Context(), g.mint(t), 2); err == nil || time.Since(began) > time.Second {
+			t.Errorf("TokenRepositories = %v after %v, want the limit at once", err, time.Since(began))
 		}
 	})
 }

@@ -33,9 +33,9 @@ type Minted struct {
 	Narrower []string
 	// All means that the token opens every repository of its installation.
 	All bool
-	// Instead says why an earlier App did not mint; "" if this App was the first one
+	// FallbackReason says why an earlier App did not mint; "" if this App was the first one
 	// asked. Callers that choose among several Apps set it.
-	Instead string
+	FallbackReason string
 	// Unconfirmed counts further tokens that may be alive but whose value is not known,
 	// because the answer never arrived, or that were unwanted and could not be revoked.
 	// They live for their hour. It is also set beside an error.
@@ -75,7 +75,7 @@ func (a *App) Mint(ctx context.Context, g Grant) (Minted, error) {
 		return m, err
 	}
 	if failure, ok := errors.AsType[*Error](err); ok && failure.Kind == NotGranted {
-		if why := a.WhyNot(ctx, g); why != nil {
+		if why := a.ExplainRefusal(ctx, g); why != nil {
 			err = why
 		}
 	}
@@ -96,14 +96,14 @@ func (a *App) mintOnce(ctx context.Context, g Grant) (Minted, error) {
 		url: fmt.Sprintf("/app/installations/%d/access_tokens", g.Installation), installation: g.Installation,
 	})
 	if failure, ok := errors.AsType[*Error](err); ok {
-		return Minted{Unconfirmed: failure.Unseen}, err
+		return Minted{Unconfirmed: failure.Unconfirmed}, err
 	} else if err != nil {
 		return Minted{}, err
 	}
 	m, err := a.accept(ctx, doing, g, got.body)
 	m.Unconfirmed += got.unconfirmed
 	if failure, ok := errors.AsType[*Error](err); ok {
-		failure.Unseen = m.Unconfirmed
+		failure.Unconfirmed = m.Unconfirmed
 	}
 	return m, err
 }
@@ -114,7 +114,7 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 		return Minted{Unconfirmed: 1}, err
 	}
 	if err := credential.CheckSecret(granted.Token); err != nil || granted.ExpiresAt.IsZero() {
-		return Minted{Unconfirmed: 1}, &Error{Kind: Unavailable, Doing: doing, Err: errors.New("the answer holds no token or no expiry")}
+		return Minted{Unconfirmed: 1}, &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer holds no token or no expiry")}
 	}
 	token := credential.NewToken(granted.Token, granted.ExpiresAt)
 	if left := granted.ExpiresAt.Sub(a.Time()); left < minLife {
@@ -133,7 +133,7 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 
 // refuse revokes a token that must not be used, and returns why.
 func (a *App) refuse(ctx context.Context, token credential.Token, why error) (Minted, error) {
-	if failed := a.TakeBack(ctx, token); failed != nil {
+	if failed := a.RevokeUnused(ctx, token); failed != nil {
 		return Minted{Unconfirmed: 1}, usererr.Join(why, failed)
 	}
 	return Minted{}, why
@@ -141,7 +141,7 @@ func (a *App) refuse(ctx context.Context, token credential.Token, why error) (Mi
 
 // expiresTooSoon returns the error for a new token that is about to expire.
 func expiresTooSoon(doing string, end time.Time, left time.Duration) error {
-	return &Error{Kind: Skewed, Doing: doing, Message: fmt.Sprintf("the new token ends at %s, %s from now by GitHub's clock", end.UTC().Format(time.RFC3339), left.Round(time.Second))}
+	return &Error{Kind: Skewed, Op: doing, Message: fmt.Sprintf("the new token ends at %s, %s from now by GitHub's clock", end.UTC().Format(time.RFC3339), left.Round(time.Second))}
 }
 
 // minLife is less than the remaining life of any new token. A token with less is
@@ -319,11 +319,11 @@ const (
 	takeBackTimeout = proofAge + 2*revokeTimeout
 )
 
-// TakeBack is like Revoke, for a token that the caller stores nowhere. It also works if
+// RevokeUnused is like Revoke, for a token that the caller stores nowhere. It also works if
 // ctx has ended. If GitHub may not know the token yet, it retries until the answer is a
 // proof, for at most a little more than a minute. An App with Once tries once and
-// returns nil: it remembers the token, and [App.Settle] tries again.
-func (a *App) TakeBack(ctx context.Context, t credential.Token) error {
+// returns nil: it remembers the token, and [App.RevokePending] tries again.
+func (a *App) RevokeUnused(ctx context.Context, t credential.Token) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackTimeout)
 	defer cancel()
 	for {
@@ -366,18 +366,18 @@ func (o *pendingRevokes) take() []credential.Token {
 	return tokens
 }
 
-// Owed returns the number of tokens of an App with Once that must not be used and are
+// PendingRevokes returns the number of tokens of an App with Once that must not be used and are
 // not revoked yet.
-func (a *App) Owed() int {
+func (a *App) PendingRevokes() int {
 	a.pending.mu.Lock()
 	defer a.pending.mu.Unlock()
 	return len(a.pending.tokens)
 }
 
-// Settle revokes the tokens that [App.TakeBack] could not revoke. It returns the joined
+// RevokePending revokes the tokens that [App.RevokeUnused] could not revoke. It returns the joined
 // errors of those that remain; the caller must call it again later. It forgets tokens
 // that have expired.
-func (a *App) Settle(ctx context.Context) error {
+func (a *App) RevokePending(ctx context.Context) error {
 	var failed []error
 	left := slices.DeleteFunc(a.pending.take(), func(t credential.Token) bool {
 		if !t.Expiry.After(a.Time()) {

@@ -36,7 +36,7 @@ func TestAnAnswerWithoutATokenIsNone(t *testing.T) {
 		g := changed(t, change)
 		m, err := g.app.Mint(t.Context(), g.grant())
 		e, ok := errors.AsType[*Error](err)
-		if !ok || e.Kind != Unavailable || e.Unseen != 1 || m.Unconfirmed != 1 || !m.Token.IsZero() {
+		if !ok || e.Kind != Unavailable || e.Unconfirmed != 1 || m.Unconfirmed != 1 || !m.Token.IsZero() {
 			t.Errorf("%s: Mint = %+v, %v, want that GitHub cannot be understood, and one unseen", name, m, err)
 		}
 	}

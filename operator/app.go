@@ -146,7 +146,7 @@ func notReadyView(e *apps.NotReady) appView {
 func unvalidatedView(app *apps.App, err error) appView {
 	e, ok := errors.AsType[*mint.Error](err)
 	if !ok {
-		e = &mint.Error{Kind: mint.Unavailable, Doing: "ask GitHub which App this is", Err: err}
+		e = &mint.Error{Kind: mint.Unavailable, Op: "ask GitHub which App this is", Err: err}
 	}
 	message := app.Explain(e)
 	switch e.Kind {

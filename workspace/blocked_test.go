@@ -85,8 +85,8 @@ func TestWithoutTheBlocksNothingIsDone(t *testing.T) {
 	if _, err := i.Refresh(t.Context(), "sb-1", true); !errors.Is(err, errBlind) {
 		t.Errorf("Refresh = %v, want the store's error", err)
 	}
-	if err := i.Withdraw(t.Context(), "sb-1"); !errors.Is(err, errBlind) {
-		t.Errorf("Withdraw = %v, want the store's error", err)
+	if err := i.RevokeBlocked(t.Context(), "sb-1"); !errors.Is(err, errBlind) {
+		t.Errorf("RevokeBlocked = %v, want the store's error", err)
 	}
 	if got := c.read(); got != before || len(c.Tokens()) != 1 {
 		t.Errorf("the workspace reads another token, and %d live, want the one of before", len(c.Tokens()))
@@ -109,7 +109,7 @@ func TestWithdraw(t *testing.T) {
 		city.create("acme/widgets, octo/widgets")
 		city.block(c.block())
 		for range 2 { // again does nothing more
-			if err := city.run(&mortal{}).Withdraw(t.Context(), "sb-1"); err != nil {
+			if err := city.run(&mortal{}).RevokeBlocked(t.Context(), "sb-1"); err != nil {
 				t.Fatalf("%s blocked: Withdraw = %v", c.name, err)
 			}
 			if got := city.owners(); len(got) != len(c.want) || len(city.Tokens()) != len(c.want) {

@@ -85,8 +85,8 @@ func TestAWrongClockWithdraws(t *testing.T) {
 				revoked++
 			}
 		}
-		if err := i.Withdraw(t.Context(), "sb-1"); err != nil || revoked != 2 || len(c.Tokens()) != 0 {
-			t.Errorf("Withdraw = %v, revokes %d and leaves %d alive, want 2 and none", err, revoked, len(c.Tokens()))
+		if err := i.RevokeBlocked(t.Context(), "sb-1"); err != nil || revoked != 2 || len(c.Tokens()) != 0 {
+			t.Errorf("RevokeBlocked = %v, revokes %d and leaves %d alive, want 2 and none", err, revoked, len(c.Tokens()))
 		}
 	})
 }
@@ -159,7 +159,7 @@ func TestAWrongClockMintsWithSeveralApps(t *testing.T) {
 	l := newLeague(t, 2, 5000)
 	l.Advance(5 * time.Minute) // GitHub's clock; that of this machine stays behind
 	i := l.issuer()
-	i.Now, i.Unready = nil, errors.New("its key is gone") // the second App mints
+	i.Now, i.NotReady = nil, errors.New("its key is gone") // the second App mints
 	for _, app := range l.own {
 		app.Now = time.Now
 	}

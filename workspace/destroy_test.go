@@ -28,8 +28,8 @@ func TestClearEndsOnlyWhatIsOver(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
 	c.leave("sb-1")
-	if _, err := i.Clear(t.Context(), "sb-1"); err != nil {
-		t.Errorf("Clear of what the ledger does not know = %v, want nil", err)
+	if _, err := i.FinishDestroy(t.Context(), "sb-1"); err != nil {
+		t.Errorf("FinishDestroy of what the ledger does not know = %v, want nil", err)
 	}
 	c.checkNames()
 	c.checkLive(0, 0)
@@ -37,8 +37,8 @@ func TestClearEndsOnlyWhatIsOver(t *testing.T) {
 	if _, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets, octo/widgets"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := i.Clear(t.Context(), "sb-1"); !errors.Is(err, ErrInUse) {
-		t.Errorf("Clear of a workspace in use = %v, want ErrInUse", err)
+	if _, err := i.FinishDestroy(t.Context(), "sb-1"); !errors.Is(err, ErrInUse) {
+		t.Errorf("FinishDestroy of a workspace in use = %v, want ErrInUse", err)
 	}
 	c.checkNames(bothOwners...)
 	c.checkLive(2, 0)
@@ -47,8 +47,8 @@ func TestClearEndsOnlyWhatIsOver(t *testing.T) {
 	if _, err := i.Destroy(t.Context(), "sb-1"); err == nil {
 		t.Fatal("Destroy is done, want an error")
 	}
-	if _, err := i.Clear(t.Context(), "sb-1"); err != nil {
-		t.Errorf("Clear of a destruction that has begun = %v, want nil", err)
+	if _, err := i.FinishDestroy(t.Context(), "sb-1"); err != nil {
+		t.Errorf("FinishDestroy of a destruction that has begun = %v, want nil", err)
 	}
 	c.checkNames()
 	c.checkLive(0, 0)
@@ -66,8 +66,8 @@ func TestTidyMintsNothing(t *testing.T) {
 	c.checkLive(4, 0) // two of them superseded
 	c.Advance(DefaultGrace + 30*time.Minute)
 	c.ResetRequests()
-	if err := i.Tidy(t.Context(), "sb-1"); err != nil {
-		t.Errorf("Tidy = %v, want nil", err)
+	if err := i.RevokeSuperseded(t.Context(), "sb-1"); err != nil {
+		t.Errorf("RevokeSuperseded = %v, want nil", err)
 	}
 	c.checkNames(bothOwners...)
 	c.checkLive(2, 0)
@@ -251,8 +251,8 @@ func TestWithdrawWhatIsDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.run(&mortal{}).Withdraw(t.Context(), "sb-1"); err == nil || !strings.Contains(err.Error(), "gatepass workspace destroy sb-1") {
-		t.Errorf("Withdraw = %v, want what to do about the record", err)
+	if err := c.run(&mortal{}).RevokeBlocked(t.Context(), "sb-1"); err == nil || !strings.Contains(err.Error(), "gatepass workspace destroy sb-1") {
+		t.Errorf("RevokeBlocked = %v, want what to do about the record", err)
 	}
 	c.checkNames("workspace")
 	c.checkLive(0, 0)

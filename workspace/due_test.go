@@ -68,7 +68,7 @@ func TestTheIndexSaysWhatAPassWouldFind(t *testing.T) {
 		w := (&Round{Issuer: i}).worker()
 		due := made.due(i.ledger().want(made, nil))
 		for ; now.Before(noon.Add(100 * time.Minute)); now = now.Add(30 * time.Second) {
-			_, isDue := w.look(made, installed)
+			_, isDue := w.check(made, installed)
 			if says := !due.IsZero() && !due.After(now); says != isDue {
 				t.Fatalf("at %s the index says %v, and the record is due: %v; the index says %s\n%+v\nwanted %q, margin %s, grace %s",
 					now.Format(time.TimeOnly), says, isDue, due.Format(time.TimeOnly), made, made.wanted, i.Margin, i.Grace)
@@ -171,7 +171,7 @@ func (c *city) lift(name store.Name, err error) {
 func (c *city) withdraw(i *Issuer, ids ...string) {
 	c.t.Helper()
 	for _, id := range ids {
-		if err := i.Withdraw(c.t.Context(), id); err != nil {
+		if err := i.RevokeBlocked(c.t.Context(), id); err != nil {
 			c.t.Fatal(err)
 		}
 	}

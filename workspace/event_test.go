@@ -116,7 +116,7 @@ func TestEventsLeaveRoomForTheRecord(t *testing.T) {
 			r.remember(PastEvent{At: noon, What: failed, Owner: noise(n)[:39], Hash: noise(n + 1000), Why: noise(n) + noise(n+1) + noise(n+2)})
 		}
 		data, err := r.Encode()
-		if err != nil || len(bare) <= roomForAll && len(data) > roomForAll || len(bare) <= store.MaxValue && len(data) > store.MaxValue {
+		if err != nil || len(bare) <= freeSize && len(data) > freeSize || len(bare) <= store.MaxValue && len(data) > store.MaxValue {
 			t.Errorf("with %d tokens the record is %d bytes, and with events %d, %v", tokens, len(bare), len(data), err)
 		}
 		if back, err := ParseRecord(data); err != nil || tokens == 1 && len(back.History) < 5 {
@@ -155,7 +155,7 @@ func TestThePassKeepsTheLastError(t *testing.T) {
 	r.LastError.Why = strings.Repeat("x", 4*maxWhy)
 	err = i.run(t.Context(), "sb-1", func(ctx context.Context, run *run) error {
 		run.record = r
-		return run.conclude(ctx, errorOf(r.LastError.Why))
+		return run.recordOutcome(ctx, errorOf(r.LastError.Why))
 	})
 	if err == nil || len(r.LastError.Why) > maxWhy+3 {
 		t.Errorf("conclude keeps %d bytes, want at most %d", len(r.LastError.Why), maxWhy)

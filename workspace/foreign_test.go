@@ -88,7 +88,7 @@ func TestATokenOfAnotherSystemThatHasRunOut(t *testing.T) {
 
 // A blocked workspace keeps no token, no matter which system wrote it.
 func TestABlockTakesAnotherSystemsToken(t *testing.T) {
-	for _, step := range []string{"Withdraw", "Refresh"} {
+	for _, step := range []string{"RevokeBlocked", "Refresh"} {
 		c := newCity(t)
 		i := c.run(&mortal{})
 		theirs := c.inherit()
@@ -97,8 +97,8 @@ func TestABlockTakesAnotherSystemsToken(t *testing.T) {
 		}
 		c.block(store.Blocked("sb-1"))
 		var err error
-		if step == "Withdraw" {
-			err = i.Withdraw(t.Context(), "sb-1")
+		if step == "RevokeBlocked" {
+			err = i.RevokeBlocked(t.Context(), "sb-1")
 		} else {
 			_, err = i.Refresh(t.Context(), "sb-1", false)
 		}
@@ -227,8 +227,8 @@ func TestDestroyWithoutAReadableRecord(t *testing.T) {
 			city.create("acme/widgets")
 			city.putRaw("workspace", c.record)
 			i := city.run(&mortal{})
-			if _, err := i.Clear(t.Context(), "sb-1"); err == nil {
-				t.Error("Clear = nil, want the workspace left alone")
+			if _, err := i.FinishDestroy(t.Context(), "sb-1"); err == nil {
+				t.Error("FinishDestroy = nil, want the workspace left alone")
 			}
 			city.checkLive(1, 0)
 			lost, err := i.Destroy(t.Context(), "sb-1")

@@ -40,7 +40,7 @@ type storedToken struct {
 // is set, if the record may not list all tokens, or if adopts is set and the workspace
 // reads a token that the record does not know.
 func readHeld(ctx context.Context, s store.Store, r *Record, owners []string, isUnsure, adopts bool) (*heldTokens, error) {
-	if isUnsure || r.mayMiss() {
+	if isUnsure || r.mayBeIncomplete() {
 		return listHeld(ctx, s, r.ID)
 	}
 	names, err := r.names(owners)
@@ -79,10 +79,10 @@ func folder(ctx context.Context, s store.Store, id string) ([]store.Name, error)
 	return names, nil
 }
 
-// mayMiss reports whether the store may have tokens that the record does not list,
+// mayBeIncomplete reports whether the store may have tokens that the record does not list,
 // because the latest run did not finish. A destruction looks for all tokens in any
 // case.
-func (r *Record) mayMiss() bool {
+func (r *Record) mayBeIncomplete() bool {
 	isOpen := func(t Token) bool { return t.State == Planned || t.State == Minting || t.State == Minted }
 	isLeft := r.LastError != nil && r.LastError.Foreign
 	return r.Destroying || isLeft || slices.ContainsFunc(r.Tokens, isOpen)
@@ -156,7 +156,7 @@ func (h *heldTokens) read(ctx context.Context, name store.Name) error {
 	case name.IsSuperseded():
 		h.kept = append(h.kept, storedToken{Token: token, name: name})
 	case name.IsVended():
-		h.vended = append(h.vended, storedToken{token, name, !isOwn(entry)})
+		h.vended = append(h.vended, storedToken{token, name, !isUnshared(entry)})
 	default:
 		owner, ok := name.Owner()
 		if !ok { // the only token
@@ -167,17 +167,17 @@ func (h *heldTokens) read(ctx context.Context, name store.Name) error {
 	return nil
 }
 
-// isOwn reports whether a broker wrote that it gives the token to no other workspace.
-func isOwn(vended store.Entry) bool {
+// isUnshared reports whether a broker wrote that it gives the token to no other workspace.
+func isUnshared(vended store.Entry) bool {
 	var text struct {
 		Own bool `json:"own"`
 	}
 	return json.Unmarshal([]byte(vended.Value.Reveal()), &text) == nil && text.Own
 }
 
-// mark keeps every broker from giving a token that is about to be revoked to other
+// blockToken keeps every broker from giving a token that is about to be revoked to other
 // workspaces that share it.
-func (h *heldTokens) mark(ctx context.Context, hash string) error {
+func (h *heldTokens) blockToken(ctx context.Context, hash string) error {
 	for _, t := range h.vended {
 		if t.Hash() != hash || !t.isShared {
 			continue
@@ -363,10 +363,10 @@ func (r *Record) tokenOwners() []string {
 	return slices.Compact(owners)
 }
 
-// copyOnly keeps the entry of the only token a copy of the owner's token if there is
+// syncOnlyToken keeps the entry of the only token a copy of the owner's token if there is
 // one owner, and empty otherwise. A token that is in no other entry stays: it must
 // still be revoked, and no run can revoke it without its value.
-func (h *heldTokens) copyOnly(ctx context.Context) error {
+func (h *heldTokens) syncOnlyToken(ctx context.Context) error {
 	name, err := store.OnlyToken(h.id)
 	if err != nil {
 		return err
@@ -376,7 +376,7 @@ func (h *heldTokens) copyOnly(ctx context.Context) error {
 	if isThere {
 		owners--
 	}
-	if isThere && !h.isElsewhere(only) {
+	if isThere && !h.hasOtherEntry(only) {
 		return nil
 	}
 	if owners != 1 {
@@ -397,15 +397,15 @@ func (h *heldTokens) copyOnly(ctx context.Context) error {
 	return nil
 }
 
-// isInTheWay reports whether the token with that hash is only in the entry of the only
+// blocksDelivery reports whether the token with that hash is only in the entry of the only
 // token, where the workspace is to read its one owner's token.
-func (h *heldTokens) isInTheWay(hash string) bool {
+func (h *heldTokens) blocksDelivery(hash string) bool {
 	only, ok := h.current[""]
-	return ok && only.Hash() == hash && len(h.current) == 2 && !h.isElsewhere(only)
+	return ok && only.Hash() == hash && len(h.current) == 2 && !h.hasOtherEntry(only)
 }
 
-// isElsewhere reports whether another entry holds the only token too.
-func (h *heldTokens) isElsewhere(only credential.Token) bool {
+// hasOtherEntry reports whether another entry holds the only token too.
+func (h *heldTokens) hasOtherEntry(only credential.Token) bool {
 	for owner, token := range h.current {
 		if owner != "" && token.Secret() == only.Secret() {
 			return true

@@ -57,10 +57,10 @@ func (a apps) lookUp(ctx context.Context, r *Record) (installations, error) {
 	}
 	only := a.minters[0]
 	installed, err := only.storedFor(ctx, r)
-	if err != nil || only.Unready != nil {
+	if err != nil || only.NotReady != nil {
 		return installations{installed: installed}, err
 	}
-	return only.complete(ctx, r, installed)
+	return only.findMissing(ctx, r, installed)
 }
 
 // lookUpAll is lookUp for a pool. It asks GitHub about owners that are in no App's
@@ -77,10 +77,10 @@ func (a apps) lookUpAll(ctx context.Context, r *Record) (installations, error) {
 	}
 	for at := range k.members {
 		m := &k.members[at]
-		if m.Unready != nil {
+		if m.NotReady != nil {
 			continue
 		}
-		more, err := m.complete(ctx, r, k.installed)
+		more, err := m.findMissing(ctx, r, k.installed)
 		if err != nil {
 			return k, err
 		}
@@ -160,10 +160,10 @@ func (m minter) storedFor(ctx context.Context, r *Record) ([]mint.Installation, 
 	return all, nil
 }
 
-// complete asks GitHub about owners that are not in the store: the App may have been
+// findMissing asks GitHub about owners that are not in the store: the App may have been
 // installed there since the last gatepass app discover. It never uses another account's
 // installation.
-func (m minter) complete(ctx context.Context, r *Record, installed []mint.Installation) (installations, error) {
+func (m minter) findMissing(ctx context.Context, r *Record, installed []mint.Installation) (installations, error) {
 	k := installations{installed: slices.Clip(installed), failed: map[string]error{}}
 	for _, owner := range ownersOf(r.Repositories, nil) {
 		if isOn(installed, owner) {

@@ -31,8 +31,8 @@ type Issuer struct {
 	App   *mint.App
 	Store store.Store
 
-	// Unready is why App cannot mint, or nil. Such an App can still revoke.
-	Unready error
+	// NotReady is why App cannot mint, or nil. Such an App can still revoke.
+	NotReady error
 
 	// Pool has further Apps; nil means that App is the only one.
 	Pool *Pool
@@ -46,8 +46,8 @@ type Issuer struct {
 	Grace     time.Duration    // 0 means DefaultGrace; a negative value means none
 	Audit     func(Event)      // receives what was done to tokens; may be nil
 	Adopt     bool             // replace and revoke live tokens that gatepass did not write; otherwise they are left alone
-	Patience  time.Duration    // how long to wait for another run to finish; 0 means not at all
-	Waiting   func(id string)  // called once when a run begins to wait; may be nil
+	LockWait  time.Duration    // how long to wait for another run to finish; 0 means not at all
+	OnWait    func(id string)  // called once when a run begins to wait; may be nil
 
 	shared *shared // by the runs of a round over all workspaces; nil outside of a round
 }
@@ -68,7 +68,7 @@ func (i *Issuer) Create(ctx context.Context, id string, p *profile.Profile, marg
 		if record = r.record; err != nil {
 			return err
 		}
-		return r.conclude(ctx, r.reconcile(ctx, time.Time{}))
+		return r.recordOutcome(ctx, r.reconcile(ctx, time.Time{}))
 	})
 	return record, err
 }
@@ -109,14 +109,14 @@ func (i *Issuer) Refresh(ctx context.Context, id string, force bool) (record *Re
 		if force {
 			since = r.ledger.clock.now()
 		}
-		return r.conclude(ctx, r.reconcile(ctx, since))
+		return r.recordOutcome(ctx, r.reconcile(ctx, since))
 	})
 	return record, err
 }
 
-// Tidy is like Refresh without minting: it revokes tokens that were superseded long
+// RevokeSuperseded is like Refresh without minting: it revokes tokens that were superseded long
 // enough ago, and those that the ledger does not know.
-func (i *Issuer) Tidy(ctx context.Context, id string) error {
+func (i *Issuer) RevokeSuperseded(ctx context.Context, id string) error {
 	return i.run(ctx, id, func(ctx context.Context, r *run) (err error) {
 		if r.record, err = r.ledger.load(ctx, id); err != nil || r.record.Destroying {
 			return err
@@ -130,15 +130,15 @@ func (i *Issuer) Tidy(ctx context.Context, id string) error {
 		}
 		steps := Plan(r.record, r.held.held(), r.ledger.want(r.record, ownersOf(r.record.Repositories, installed)))
 		steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Do == Mint || s.Do == Leave })
-		return usererr.Join(r.apply(ctx, steps), r.held.copyOnly(ctx), r.met(ctx))
+		return usererr.Join(r.apply(ctx, steps), r.held.syncOnlyToken(ctx), r.clearExpected(ctx))
 	})
 }
 
-// Withdraw revokes the tokens that the workspace can read but must no longer have,
+// RevokeBlocked revokes the tokens that the workspace can read but must no longer have,
 // because an operator blocked it, an owner or the App ([store.Blocks]). Other tokens
 // stay, and so does the record; it mints nothing. After the block is lifted, the next
 // run mints the tokens again. It does not handle tokens that brokers gave.
-func (i *Issuer) Withdraw(ctx context.Context, id string) error {
+func (i *Issuer) RevokeBlocked(ctx context.Context, id string) error {
 	return i.run(ctx, id, func(ctx context.Context, r *run) error {
 		blocks, err := store.ReadBlocks(ctx, i.Store)
 		if err != nil {
@@ -149,10 +149,10 @@ func (i *Issuer) Withdraw(ctx context.Context, id string) error {
 		damage := err // the tokens in the store are revoked all the same
 		switch {
 		case errors.Is(err, store.ErrNotFound): // from the first system
-			r.standIn(id)
+			r.useTemporaryRecord(id)
 			damage = nil
 		case isDamaged:
-			r.standIn(id)
+			r.useTemporaryRecord(id)
 			r.record.version.isUnknown = true
 		case err != nil:
 			return err
@@ -174,18 +174,18 @@ func (r *run) withdraw(ctx context.Context, blocks store.Blocks) error {
 	if err := r.apply(ctx, steps); err != nil {
 		return err
 	}
-	return usererr.Join(r.held.copyOnly(ctx), r.met(ctx))
+	return usererr.Join(r.held.syncOnlyToken(ctx), r.clearExpected(ctx))
 }
 
-// standIn makes the run work with a record that is not in the ledger.
-func (r *run) standIn(id string) {
+// useTemporaryRecord makes the run work with a record that is not in the ledger.
+func (r *run) useTemporaryRecord(id string) {
 	r.record, r.isUnrecorded = &Record{ID: id, Created: r.ledger.clock.now()}, true
 }
 
 // Destroy revokes every token of the workspace, deletes its entries in the store, and
 // verifies that they are gone. It may be called again at any time. It returns the
 // tokens that may live on because their value is lost: runs were killed before they
-// could deliver them, and they expire by themselves ([Token.DiesBy]). If the record is
+// could deliver them, and they expire by themselves ([Token.ExpiresBy]). If the record is
 // damaged, Destroy assumes one lost token.
 func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err error) {
 	return i.destroy(ctx, id, func(r *run, err error) error {
@@ -201,10 +201,10 @@ func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err erro
 // ErrInUse reports that a workspace is in the ledger and must stay.
 var ErrInUse = errors.New("it is in the ledger, and its destruction has not begun")
 
-// Clear is like Destroy, for a workspace whose destruction has begun or that the ledger
+// FinishDestroy is like Destroy, for a workspace whose destruction has begun or that the ledger
 // does not know. It does not touch any other workspace, even one that was just created,
 // and returns an error that wraps [ErrInUse].
-func (i *Issuer) Clear(ctx context.Context, id string) (lost []Token, err error) {
+func (i *Issuer) FinishDestroy(ctx context.Context, id string) (lost []Token, err error) {
 	return i.destroy(ctx, id, func(r *run, err error) error {
 		if err != nil || r.record == nil || r.record.Destroying {
 			return err
@@ -259,7 +259,7 @@ func (r *run) end(ctx context.Context) error {
 		return err
 	}
 	if err := r.reconcile(ctx, time.Time{}); err != nil {
-		return r.conclude(ctx, err)
+		return r.recordOutcome(ctx, err)
 	}
 	if err := removeAll(ctx, r.ledger.store, r.record.ID); err != nil {
 		return err
@@ -312,7 +312,7 @@ func prove(ctx context.Context, s store.Store, id string) error {
 
 // run calls work while no other run works on the workspace.
 func (i *Issuer) run(ctx context.Context, id string, work func(context.Context, *run) error) error {
-	return i.locks().hold(ctx, id, func(ctx context.Context, t tenure) error {
+	return i.locks().hold(ctx, id, func(ctx context.Context, t lockTenure) error {
 		r := &run{ledger: i.ledger(), apps: i.apps(), audit: i.emit}
 		r.ledger.tenure = &t
 		if i.shared != nil {
@@ -338,7 +338,7 @@ func (i *Issuer) ledger() ledger {
 	return ledger{store: i.Store, clock: i.clock(), margin: cmp.Or(i.Margin, DefaultMargin), grace: grace, adopt: i.Adopt}
 }
 
-func (i *Issuer) locks() locks { return locks{i.Store, i.clock(), i.Patience, i.Waiting} }
+func (i *Issuer) locks() locks { return locks{i.Store, i.clock(), i.LockWait, i.OnWait} }
 
 // apps returns the Apps of the round, or this run's own.
 func (i *Issuer) apps() apps {
@@ -354,7 +354,7 @@ func (i *Issuer) apps() apps {
 
 // Apps returns all Apps. The first has the name [store.FirstApp].
 func (i *Issuer) Apps() []PoolApp {
-	all := []PoolApp{{Name: store.FirstApp, App: i.App, Store: i.Store, Unready: i.Unready}}
+	all := []PoolApp{{Name: store.FirstApp, App: i.App, Store: i.Store, NotReady: i.NotReady}}
 	if i.Pool != nil {
 		all = append(all, i.Pool.Apps...)
 	}
@@ -364,11 +364,11 @@ func (i *Issuer) Apps() []PoolApp {
 // CannotMint returns why no App can mint; nil if one can.
 func (i *Issuer) CannotMint() error {
 	for _, a := range i.Apps() {
-		if a.Unready == nil {
+		if a.NotReady == nil {
 			return nil
 		}
 	}
-	return i.Unready
+	return i.NotReady
 }
 
 // Load reads a workspace's record. The error wraps [store.ErrNotFound] if there is

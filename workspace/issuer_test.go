@@ -197,7 +197,7 @@ func TestARunWaitsForAnother(t *testing.T) {
 			t.Fatal(err)
 		}
 		waits := 0
-		second.Patience, second.Waiting = time.Minute, func(string) { waits++ }
+		second.LockWait, second.OnWait = time.Minute, func(string) { waits++ }
 		go func() {
 			time.Sleep(5 * time.Second)
 			first.locks().release(t.Context(), lock)
@@ -264,7 +264,7 @@ func TestRefreshSurvivesGitHub(t *testing.T) {
 func TestUnreadyIssuerHealsLater(t *testing.T) {
 	c := newCity(t)
 	i := c.run(&mortal{})
-	i.Unready = errors.New("no App is set up")
+	i.NotReady = errors.New("no App is set up")
 	r, err := i.Create(t.Context(), "sb-1", profileOf(t, "acme/widgets"), 0)
 	if err == nil || r == nil || !strings.Contains(err.Error(), "no App is set up") {
 		t.Fatalf("Create = %v, %v, want a record and the reason", r, err)

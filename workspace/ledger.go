@@ -26,7 +26,7 @@ type ledger struct {
 
 	margin, grace time.Duration // for records without their own values
 	adopt         bool
-	tenure        *tenure // of the run that writes; nil if nothing is written
+	tenure        *lockTenure // of the run that writes; nil if nothing is written
 }
 
 // load reads a workspace's record. The error wraps [store.ErrNotFound] if there is
@@ -197,14 +197,14 @@ func (r *Record) Encode() ([]byte, error) {
 	}
 	f := file{Schema: schema, Record: *r, Seconds: int64(r.Margin / time.Second)}
 	f.Created = r.Created.UTC()
-	return f.fit()
+	return f.encodeFitting()
 }
 
-// fit encodes a record with as much of its history as fits: the history never makes a
+// encodeFitting encodes a record with as much of its history as fits: the history never makes a
 // record longer than a store allows, or a free one cost money.
-func (f file) fit() ([]byte, error) {
+func (f file) encodeFitting() ([]byte, error) {
 	whole := f.History
-	for _, limit := range []int{roomForAll, store.MaxValue} {
+	for _, limit := range []int{freeSize, store.MaxValue} {
 		for f.History = whole; ; f.History = f.History[(len(f.History)+1)/2:] {
 			data, err := f.encode()
 			if err != nil || len(data) <= limit {
@@ -331,8 +331,8 @@ func checkMargin(d time.Duration) error {
 	return CheckMargin(d)
 }
 
-// A tenure is the time that a run has for its work.
-type tenure struct {
+// A lockTenure is the time that a run has for its work.
+type lockTenure struct {
 	// end is the end of that time. While the machine is suspended, the end of the run's
 	// context is delayed, but other runs do not wait longer.
 	end      time.Time
@@ -342,7 +342,7 @@ type tenure struct {
 
 // check returns an error if the run has no time left by the wall clock. A nil tenure
 // has no limit.
-func (t *tenure) check() error {
+func (t *lockTenure) check() error {
 	if t == nil || clock.Left(t.end, t.clock.machine()) <= 0 {
 		return context.DeadlineExceeded
 	}

@@ -92,8 +92,8 @@ func TestDiesBy(t *testing.T) {
 		{token("a", Minted, "h", time.Hour), noon.Add(time.Hour)},
 		{token("a", Revoked, "h", time.Hour), noon.Add(-time.Minute)},
 	} {
-		if got := c.token.DiesBy(); !got.Equal(c.want) {
-			t.Errorf("%s: DiesBy = %v, want %v", c.token.State, got, c.want)
+		if got := c.token.ExpiresBy(); !got.Equal(c.want) {
+			t.Errorf("%s: ExpiresBy = %v, want %v", c.token.State, got, c.want)
 		}
 	}
 }

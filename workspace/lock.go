@@ -47,7 +47,7 @@ type lease struct {
 // hold calls work while no other run holds the workspace. The lock is an entry that
 // every store creates for only one caller. A lock that a killed run left behind counts
 // until it has expired, and is then taken over.
-func (l locks) hold(ctx context.Context, id string, work func(context.Context, tenure) error) error {
+func (l locks) hold(ctx context.Context, id string, work func(context.Context, lockTenure) error) error {
 	name, err := store.Lock(id)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (l locks) hold(ctx context.Context, id string, work func(context.Context, t
 	defer l.release(ctx, name)
 	ctx, cancel := context.WithTimeout(ctx, runTime)
 	defer cancel()
-	return work(ctx, tenure{l.clock.machine().Add(runTime), l.clock, tookOver})
+	return work(ctx, lockTenure{l.clock.machine().Add(runTime), l.clock, tookOver})
 }
 
 // pollTime is the time between two reads of a lock that another run holds.
@@ -202,20 +202,20 @@ func (c ledgerClock) sync(ctx context.Context) {
 	}
 }
 
-// maxDoubt is the assumed error of a clock that was never compared with GitHub's.
-const maxDoubt = 24 * time.Hour
+// maxUncertainty is the assumed error of a clock that was never compared with GitHub's.
+const maxUncertainty = 24 * time.Hour
 
-// doubt returns how far now may be ahead of the real time. A token that may be alive
+// uncertainty returns how far now may be ahead of the real time. A token that may be alive
 // must not count as expired.
-func (c ledgerClock) doubt() time.Duration {
+func (c ledgerClock) uncertainty() time.Duration {
 	if c.fixed != nil || c.app == nil {
 		return 0
 	}
 	if _, ok := c.app.Ahead(); ok {
 		return 0
 	}
-	return maxDoubt
+	return maxUncertainty
 }
 
 // earliest returns the earliest possible real time.
-func (c ledgerClock) earliest() time.Time { return c.now().Add(-c.doubt()) }
+func (c ledgerClock) earliest() time.Time { return c.now().Add(-c.uncertainty()) }

@@ -179,7 +179,7 @@ func TestABusyWorkspaceSaysUntilWhen(t *testing.T) {
 		if _, err := i.LockedFor(t.Context(), "sb-1"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("LockedFor = %v, want that there is no lock", err)
 		}
-		i.Patience = time.Minute
+		i.LockWait = time.Minute
 		leaveLock(t, i.Store)
 		ctx, cancel := context.WithTimeout(t.Context(), settleTime/2)
 		defer cancel()

@@ -60,12 +60,12 @@ type Held struct {
 type Want struct {
 	// Owners are the accounts, in lower case, that need a token. It is empty if the
 	// workspace is being destroyed.
-	Owners []string
-	Now    time.Time
-	Doubt  time.Duration // how far Now may be ahead of the real time
-	Margin time.Duration // a token that expires sooner than this is replaced
-	Grace  time.Duration // a superseded token is revoked after this
-	Since  time.Time     // a token minted before this is replaced; zero for none
+	Owners      []string
+	Now         time.Time
+	Uncertainty time.Duration // how far Now may be ahead of the real time
+	Margin      time.Duration // a token that expires sooner than this is replaced
+	Grace       time.Duration // a superseded token is revoked after this
+	Since       time.Time     // a token minted before this is replaced; zero for none
 	// Adopt replaces and revokes live tokens that gatepass did not write. Without it,
 	// they are left alone, because another system handles them.
 	Adopt bool
@@ -199,7 +199,9 @@ func (p *planner) token(t Token) {
 }
 
 // hasEnded reports whether a token has surely expired.
-func (p *planner) hasEnded(t Token) bool { return !t.Expires.After(p.want.Now.Add(-p.want.Doubt)) }
+func (p *planner) hasEnded(t Token) bool {
+	return !t.Expires.After(p.want.Now.Add(-p.want.Uncertainty))
+}
 
 // grantOf returns a digest of what the owner's token is for.
 func grantOf(a profile.Access, owner string) string {
@@ -245,20 +247,20 @@ func (p *planner) keep(t Token, owner, grant string) {
 	if t.State != Delivered {
 		p.add(Adopt, owner, t.Hash, "a run ended after it was delivered")
 	}
-	if t.isFor(grant) && !t.Minted.Before(p.want.Since) && t.lasts(p.want.Now, p.want.Margin) {
+	if t.isFor(grant) && !t.Minted.Before(p.want.Since) && t.isFresh(p.want.Now, p.want.Margin) {
 		p.live[owner] = true
 	}
 }
 
-// lasts reports whether a token lasts a margin and a little more. The extra time
+// isFresh reports whether a token lasts a margin and a little more. The extra time
 // differs from token to token, so that tokens minted together are not replaced
 // together.
-func (t Token) lasts(now time.Time, margin time.Duration) bool {
-	return t.lastsUntil(margin).After(now)
+func (t Token) isFresh(now time.Time, margin time.Duration) bool {
+	return t.freshUntil(margin).After(now)
 }
 
-// lastsUntil returns the time from which a token no longer lasts that margin.
-func (t Token) lastsUntil(margin time.Duration) time.Time {
+// freshUntil returns the time from which a token no longer lasts that margin.
+func (t Token) freshUntil(margin time.Duration) time.Time {
 	return t.Expires.Add(-margin - t.jitter(min(margin/4, longestWait-margin)))
 }
 
@@ -295,14 +297,14 @@ func (r *Record) due(want Want) time.Time {
 		owner := strings.ToLower(t.Owner)
 		isWanted := slices.Contains(owners, owner) && t.isFor(grantOf(r.Access, owner))
 		switch {
-		case t.State == Revoked, t.State == Superseded && !t.Expires.After(want.Now.Add(-want.Doubt)):
+		case t.State == Revoked, t.State == Superseded && !t.Expires.After(want.Now.Add(-want.Uncertainty)):
 		case t.State == Superseded && isWanted:
 			if end := t.Changed.Add(want.Grace); end.Before(t.Expires) {
 				next = sooner(next, end)
 			}
 		case t.State == Delivered && isWanted && !current[owner]:
 			current[owner] = true
-			next = sooner(next, t.lastsUntil(want.Margin))
+			next = sooner(next, t.freshUntil(want.Margin))
 		default:
 			return want.Now
 		}
@@ -403,7 +405,7 @@ func Previews(ctx context.Context, s store.Store, id string, p *profile.Profile)
 // want returns the goal of a run, with a token for each of the owners.
 func (l ledger) want(r *Record, owners []string) Want {
 	return Want{
-		Owners: owners, Now: l.clock.now(), Doubt: l.clock.doubt(),
+		Owners: owners, Now: l.clock.now(), Uncertainty: l.clock.uncertainty(),
 		Margin: cmp.Or(r.Margin, l.margin), Grace: l.grace, Adopt: l.adopt,
 	}
 }

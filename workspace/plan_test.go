@@ -195,7 +195,7 @@ func TestPlanSpreads(t *testing.T) {
 	for i := range 200 {
 		tok := token("acme", Delivered, fmt.Sprint("hash ", i), time.Hour)
 		for left := 30 * time.Minute; ; left -= time.Minute {
-			if !tok.lasts(tok.Expires.Add(-left), 20*time.Minute) {
+			if !tok.isFresh(tok.Expires.Add(-left), 20*time.Minute) {
 				due[left]++
 				break
 			}

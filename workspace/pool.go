@@ -28,10 +28,10 @@ type Pool struct {
 
 // A PoolApp is an App other than the first.
 type PoolApp struct {
-	Name    string      // in the store
-	App     *mint.App   // never nil
-	Store   store.Store // of the App's own entries; see [store.OfApp]
-	Unready error       // why App cannot mint; nil if it can
+	Name     string      // in the store
+	App      *mint.App   // never nil
+	Store    store.Store // of the App's own entries; see [store.OfApp]
+	NotReady error       // why App cannot mint; nil if it can
 }
 
 // apps are the Apps of an issuer.
@@ -61,49 +61,49 @@ func (a apps) rateOf(installation int64) (r mint.Rate, ok bool) {
 func (a apps) changed() time.Time {
 	var last time.Time
 	for _, m := range a.minters {
-		if at := m.learned.latest(); at.After(last) {
+		if at := m.learned.latestChange(); at.After(last) {
 			last = at
 		}
 	}
 	return last
 }
 
-// A place is an App of the pool and its installation with which an owner's token may be
+// An appInstallation is an App of the pool and its installation with which an owner's token may be
 // minted.
-type place struct {
-	mint.Seat
+type appInstallation struct {
+	mint.Candidate
 	member
 }
 
-func (k installations) places(owner string) (all []place) {
+func (k installations) places(owner string) (all []appInstallation) {
 	for _, m := range k.members {
 		for _, in := range m.installed {
 			if strings.EqualFold(in.Account.Login, owner) {
-				all = append(all, place{mint.Seat{App: m.App, Installation: in.ID}, m})
+				all = append(all, appInstallation{mint.Candidate{App: m.App, Installation: in.ID}, m})
 			}
 		}
 	}
 	return all
 }
 
-// fulfil has an owner's token minted by the workspace's App or, if that App cannot, by
+// mint has an owner's token minted by the workspace's App or, if that App cannot, by
 // another one.
-func (a apps) fulfil(ctx context.Context, q tokenRequest) error {
+func (a apps) mint(ctx context.Context, q tokenRequest) error {
 	places, failure := q.known.places(q.owner), q.known.failed[q.owner]
 	switch {
 	case failure != nil && len(places) == 0:
 		return failure
 	case a.pool == nil:
-		return a.minters[0].fulfil(ctx, q, q.known.installed, "")
+		return a.minters[0].mint(ctx, q, q.known.installed, "")
 	}
 	was := q.record.installationOf(q.owner)
 	if was == 0 {
-		return a.byAny(ctx, q, places, "")
+		return a.mintWithAny(ctx, q, places, "")
 	}
-	own, rest := a.ownPlace(ctx, q, places, was)
+	own, rest := a.ownInstallation(ctx, q, places, was)
 	why := fmt.Errorf("no App has installation %d any more", was)
 	if own != nil {
-		if why = a.by(ctx, q, *own); !isPassedOver(why) {
+		if why = a.mintWith(ctx, q, *own); !isAppSpecific(why) {
 			return why
 		}
 	}
@@ -111,14 +111,14 @@ func (a apps) fulfil(ctx context.Context, q tokenRequest) error {
 	case len(rest) == 0 && own != nil:
 		return why
 	case q.record.Most().Levels()["checks"] == "write" && (own != nil || !q.isForced):
-		return stays(q.record.ID, q.owner, why)
+		return cannotMoveError(q.record.ID, q.owner, why)
 	}
-	return a.byAny(ctx, q, rest, why.Error())
+	return a.mintWithAny(ctx, q, rest, why.Error())
 }
 
-// stays returns the error for a workspace that may write checks and whose App cannot
+// cannotMoveError returns the error for a workspace that may write checks and whose App cannot
 // mint.
-func stays(id, owner string, why error) error {
+func cannotMoveError(id, owner string, why error) error {
 	failure := &usererr.Error{
 		Op: "renew the token for " + owner, Err: why,
 		Hint: "with checks: write the workspace stays with the App that made its checks, since GitHub lets no other App update them; see gatepass app status, and where that App is gone for good: gatepass workspace refresh " + id + " --force",
@@ -126,29 +126,29 @@ func stays(id, owner string, why error) error {
 	return unresolved{failure}
 }
 
-// ownPlace returns the place of an installation, and the other places. If the
+// ownInstallation returns the place of an installation, and the other places. If the
 // installation is no longer in the store, it asks the Apps.
-func (a apps) ownPlace(ctx context.Context, q tokenRequest, places []place, installation int64) (own *place, rest []place) {
-	at := slices.IndexFunc(places, func(p place) bool { return p.Installation == installation })
+func (a apps) ownInstallation(ctx context.Context, q tokenRequest, places []appInstallation, installation int64) (own *appInstallation, rest []appInstallation) {
+	at := slices.IndexFunc(places, func(p appInstallation) bool { return p.Installation == installation })
 	if at >= 0 {
 		return &places[at], slices.Delete(slices.Clone(places), at, at+1)
 	}
 	for _, m := range q.known.members {
-		seat := mint.Seat{App: m.App, Installation: installation}
-		if m.Unready != nil || a.pool.Choice.Check(ctx, seat, nil) != nil {
+		seat := mint.Candidate{App: m.App, Installation: installation}
+		if m.NotReady != nil || a.pool.Choice.Check(ctx, seat, nil) != nil {
 			continue
 		}
 		m.installed = []mint.Installation{{ID: installation, Account: mint.Account{Login: q.owner}}}
-		return &place{seat, m}, slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p.App == m.App })
+		return &appInstallation{seat, m}, slices.DeleteFunc(slices.Clone(places), func(p appInstallation) bool { return p.App == m.App })
 	}
 	return nil, places
 }
 
-// byAny tries one App after another until one mints. moved is why the workspace leaves
+// mintWithAny tries one App after another until one mints. moved is why the workspace leaves
 // its App; "" if it had none.
-func (a apps) byAny(ctx context.Context, q tokenRequest, places []place, moved string) error {
+func (a apps) mintWithAny(ctx context.Context, q tokenRequest, places []appInstallation, moved string) error {
 	var first error
-	var able []place
+	var able []appInstallation
 	for _, p := range places {
 		if err := a.mayMint(ctx, q, p); err == nil {
 			able = append(able, p)
@@ -159,13 +159,13 @@ func (a apps) byAny(ctx context.Context, q tokenRequest, places []place, moved s
 	for len(able) > 0 {
 		at, done, err := a.choose(able)
 		if err == nil {
-			err = able[at].fulfil(ctx, q, able[at].installed, moved)
+			err = able[at].mint(ctx, q, able[at].installed, moved)
 			done(err)
 		} else {
 			at, err = 0, unresolved{err} // the error of the first App; all are used up
 			able = able[:1]
 		}
-		if !isPassedOver(err) {
+		if !isAppSpecific(err) {
 			return err
 		}
 		if first == nil {
@@ -174,56 +174,56 @@ func (a apps) byAny(ctx context.Context, q tokenRequest, places []place, moved s
 		able = slices.Delete(slices.Clone(able), at, at+1)
 	}
 	if first == nil {
-		first = unresolved{&mint.Error{Kind: mint.NotInstalled, Doing: "find the installation on " + q.owner, Err: errors.New("no App is installed on " + q.owner)}}
+		first = unresolved{&mint.Error{Kind: mint.NotInstalled, Op: "find the installation on " + q.owner, Err: errors.New("no App is installed on " + q.owner)}}
 	}
 	return first
 }
 
-// by has the token minted by the workspace's App only.
-func (a apps) by(ctx context.Context, q tokenRequest, p place) error {
+// mintWith has the token minted by the workspace's App only.
+func (a apps) mintWith(ctx context.Context, q tokenRequest, p appInstallation) error {
 	if err := a.mayMint(ctx, q, p); err != nil {
 		return err
 	}
-	_, done, err := a.choose([]place{p})
+	_, done, err := a.choose([]appInstallation{p})
 	if err != nil {
 		return unresolved{err}
 	}
-	err = p.fulfil(ctx, q, p.installed, "")
+	err = p.mint(ctx, q, p.installed, "")
 	done(err)
 	return err
 }
 
 // choose returns the place whose App has the most requests left.
-func (a apps) choose(places []place) (at int, done func(error), err error) {
-	seats := make([]mint.Seat, len(places))
+func (a apps) choose(places []appInstallation) (at int, done func(error), err error) {
+	seats := make([]mint.Candidate, len(places))
 	for at, p := range places {
-		seats[at] = p.Seat
+		seats[at] = p.Candidate
 	}
 	seat, done, err := a.pool.Choice.Choose(seats...)
 	return slices.Index(seats, seat), done, err
 }
 
-// errPassed marks errors of one App after which another App may succeed.
-var errPassed = errors.New("another App may")
+// errAppRefusal marks errors of one App after which another App may succeed.
+var errAppRefusal = errors.New("another App may")
 
-type passed struct{ error }
+type appRefusal struct{ error }
 
-func (p passed) Unwrap() []error { return []error{p.error, errUnresolved, errPassed} }
+func (p appRefusal) Unwrap() []error { return []error{p.error, errUnresolved, errAppRefusal} }
 
-func isPassedOver(err error) bool {
-	return mint.IsPassedOver(err) || errors.Is(err, errPassed)
+func isAppSpecific(err error) bool {
+	return mint.IsAppSpecific(err) || errors.Is(err, errAppRefusal)
 }
 
 // mayMint returns why an App is not asked for a token that the record needs: it cannot
 // be used, GitHub refused it in this round, or it lacks a permission.
-func (a apps) mayMint(ctx context.Context, q tokenRequest, p place) error {
-	if p.Unready != nil {
-		return passed{p.Unready}
+func (a apps) mayMint(ctx context.Context, q tokenRequest, p appInstallation) error {
+	if p.NotReady != nil {
+		return appRefusal{p.NotReady}
 	}
-	if err := p.learned.closed(q.owner, a.clock.now()); err != nil {
-		return passed{err}
+	if err := p.learned.refusal(q.owner, a.clock.now()); err != nil {
+		return appRefusal{err}
 	}
-	err := a.pool.Choice.Check(ctx, p.Seat, q.record.Permissions.Levels())
+	err := a.pool.Choice.Check(ctx, p.Candidate, q.record.Permissions.Levels())
 	if failure, ok := errors.AsType[*mint.Error](err); ok && failure.Kind == mint.NotInstalled {
 		return nil // fulfil checks whether the App was reinstalled
 	}
@@ -250,7 +250,7 @@ type minter struct {
 	PoolApp
 	clock   ledgerClock
 	catalog *mint.Catalog
-	learned *learned // what the runs of a round share; nil for a single run
+	learned *roundCache // what the runs of a round share; nil for a single run
 }
 
 // A tokenRequest is one owner's token that a run needs.
@@ -273,10 +273,10 @@ type unresolved struct{ error }
 
 func (u unresolved) Unwrap() []error { return []error{u.error, errUnresolved} }
 
-// fulfil has the token minted, unless the round has learned that GitHub would refuse it.
-func (m minter) fulfil(ctx context.Context, q tokenRequest, installed []mint.Installation, moved string) error {
-	if m.Unready != nil {
-		return unresolved{m.Unready}
+// mint has the token minted, unless the round has learned that GitHub would refuse it.
+func (m minter) mint(ctx context.Context, q tokenRequest, installed []mint.Installation, moved string) error {
+	if m.NotReady != nil {
+		return unresolved{m.NotReady}
 	}
 	return m.learned.try(q.owner, m.clock, func() error { return m.resolveAgain(ctx, q, installed, moved) })
 }
@@ -316,11 +316,11 @@ func (m minter) resolve(ctx context.Context, q tokenRequest, installed []mint.In
 // takes GitHub as down.
 const maxOutages = 5
 
-// learned is what the runs of one round learn about an App and share: its installations,
+// roundCache is what the runs of one round learn about an App and share: its installations,
 // and what is not worth asking GitHub again. Without it, an uninstalled App would cost
 // a request for every workspace, and an outage of GitHub a minute for each. A nil
-// learned records nothing.
-type learned struct {
+// roundCache records nothing.
+type roundCache struct {
 	mu       sync.Mutex // guards the rest; held while asking the store or GitHub about installations
 	isLoaded bool
 	known    []mint.Installation          // in the store
@@ -333,7 +333,7 @@ type learned struct {
 }
 
 // has reports whether the store has the installation, as far as it was read.
-func (l *learned) has(installation int64) bool {
+func (l *roundCache) has(installation int64) bool {
 	if l == nil {
 		return false
 	}
@@ -342,15 +342,15 @@ func (l *learned) has(installation int64) bool {
 	return slices.ContainsFunc(l.known, func(in mint.Installation) bool { return in.ID == installation })
 }
 
-// latest returns when the latest of the store's installations was written.
-func (l *learned) latest() time.Time {
+// latestChange returns when the latest of the store's installations was written.
+func (l *roundCache) latestChange() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.changed
 }
 
-// closed returns why GitHub is not asked for an owner's token, or nil.
-func (l *learned) closed(owner string, now time.Time) error {
+// refusal returns why GitHub is not asked for an owner's token, or nil.
+func (l *roundCache) refusal(owner string, now time.Time) error {
 	if l == nil {
 		return nil
 	}
@@ -364,19 +364,19 @@ func (l *learned) closed(owner string, now time.Time) error {
 
 // try calls ask, unless an earlier run learned that it would fail, and records the
 // outcome.
-func (l *learned) try(owner string, clock ledgerClock, ask func() error) error {
+func (l *roundCache) try(owner string, clock ledgerClock, ask func() error) error {
 	if l == nil {
 		return ask()
 	}
-	if err := l.closed(owner, clock.now()); err != nil {
+	if err := l.refusal(owner, clock.now()); err != nil {
 		return unresolved{err}
 	}
 	err := ask()
-	l.outcome(owner, err, clock.now())
+	l.record(owner, err, clock.now())
 	return err
 }
 
-func (l *learned) outcome(owner string, err error, now time.Time) {
+func (l *roundCache) record(owner string, err error, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
@@ -387,7 +387,7 @@ func (l *learned) outcome(owner string, err error, now time.Time) {
 }
 
 // remember records an error that other runs would get as well.
-func (l *learned) remember(owner string, err error, now time.Time) {
+func (l *roundCache) remember(owner string, err error, now time.Time) {
 	failure, ok := errors.AsType[*mint.Error](err)
 	if !ok {
 		return

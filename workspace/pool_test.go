@@ -381,7 +381,7 @@ func TestAPassGoesOnWithoutTheFirstApp(t *testing.T) {
 	}
 	l.Advance(45 * time.Minute)
 	i := l.issuer()
-	i.Unready = fmt.Errorf("its key cannot be opened")
+	i.NotReady = fmt.Errorf("its key cannot be opened")
 	i.App = &mint.App{URL: "https://github.test", Client: &http.Client{Transport: l.Transport()}, Now: l.Now}
 	l.ResetRequests()
 	sum, err := (&Round{Issuer: i}).Run(t.Context())

@@ -71,12 +71,12 @@ type Token struct {
 
 // IsAlive reports whether the token may be valid at that time.
 func (t Token) IsAlive(now time.Time) bool {
-	return (t.State != Revoked && t.State != Planned || t.Lost) && t.DiesBy().After(now)
+	return (t.State != Revoked && t.State != Planned || t.Lost) && t.ExpiresBy().After(now)
 }
 
-// DiesBy returns when the token expires at the latest if it is not revoked. For a token
+// ExpiresBy returns when the token expires at the latest if it is not revoked. For a token
 // that was being minted, it assumes GitHub's hour.
-func (t Token) DiesBy() time.Time {
+func (t Token) ExpiresBy() time.Time {
 	switch {
 	case t.State == Minting:
 		return t.Changed.Add(tokenLife)
@@ -207,14 +207,14 @@ const maxLost = 100
 func (r *Record) prune(now time.Time, isPool bool) {
 	unseen := 0
 	for _, t := range r.Tokens {
-		if t.isUnseen() {
+		if t.isUnconfirmed() {
 			unseen++
 		}
 	}
 	kept := r.Tokens[:0]
 	for at, t := range r.Tokens {
 		isOver := t.State == Revoked && now.Sub(t.Changed) > tokenLife && !(isPool && r.isLatest(at))
-		if t.isUnseen() {
+		if t.isUnconfirmed() {
 			unseen--
 			isOver = isOver || unseen >= maxLost
 		}
@@ -235,8 +235,8 @@ func (r *Record) isLatest(at int) bool {
 	})
 }
 
-// isUnseen reports whether the token was lost before its hash was known.
-func (t Token) isUnseen() bool { return t.Lost && t.Hash == "" }
+// isUnconfirmed reports whether the token was lost before its hash was known.
+func (t Token) isUnconfirmed() bool { return t.Lost && t.Hash == "" }
 
 // A PastEvent is one of the latest events of a workspace, stored in its record. It
 // holds no secret.
@@ -276,9 +276,9 @@ var pastNames = map[Type]string{Generated: "minted", Moved: "moved", Ended: "rev
 // bytes up to which a record takes events. The last is AWS's standard tier, which is
 // free.
 const (
-	maxPast    = 20
-	maxReason  = 160
-	roomForAll = 4 << 10
+	maxPast   = 20
+	maxReason = 160
+	freeSize  = 4 << 10
 )
 
 // Type is the type of an Event.

@@ -88,7 +88,7 @@ func (p *Round) Run(ctx context.Context) (Summary, error) {
 	w.issuer.Sync(ctx) // what is due depends on the clock
 	items, err := w.due(ctx)
 	if err == nil {
-		err = usererr.Join(w.work(ctx, items), w.ahead(ctx))
+		err = usererr.Join(w.work(ctx, items), w.recordUpcoming(ctx))
 	}
 	w.sum.Took = w.issuer.clock().machine().Sub(begun)
 	return w.sum, err
@@ -113,7 +113,7 @@ func (p *Round) worker() *worker {
 	if p.Only == "" {
 		own.shared = &shared{apps: own.apps()}
 		for at := range own.shared.apps.minters {
-			own.shared.apps.minters[at].learned = new(learned)
+			own.shared.apps.minters[at].learned = new(roundCache)
 		}
 	}
 	own.Audit = func(e Event) {
@@ -139,7 +139,7 @@ func (w *worker) count(e Event) {
 // due reads the ledger, and keeps an item for each record with something due.
 func (w *worker) due(ctx context.Context) ([]item, error) {
 	if w.round.Only != "" {
-		return w.only(ctx)
+		return w.checkOne(ctx)
 	}
 	installed, err := w.issuer.apps().stored(ctx)
 	if err != nil {
@@ -159,7 +159,7 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 			items = append(items, item{id: found.ID, err: found.Err})
 			continue
 		}
-		ends, isDue := w.look(found.Record, installed)
+		ends, isDue := w.check(found.Record, installed)
 		if isDue {
 			items = append(items, item{id: found.ID, ends: ends, installation: found.Record.installationAt(ends)})
 		}
@@ -169,9 +169,9 @@ func (w *worker) due(ctx context.Context) ([]item, error) {
 	return items, nil
 }
 
-// only checks one workspace. A user asked for it, so it also repairs what the record
+// checkOne checks one workspace. A user asked for it, so it also repairs what the record
 // does not show, such as a missing token.
-func (w *worker) only(ctx context.Context) ([]item, error) {
+func (w *worker) checkOne(ctx context.Context) ([]item, error) {
 	r, err := w.issuer.Load(ctx, w.round.Only)
 	if errors.Is(err, store.ErrNotFound) && w.round.New != nil {
 		w.sum.Workspaces, w.sum.Due = 1, 1
@@ -188,9 +188,9 @@ func (w *worker) only(ctx context.Context) ([]item, error) {
 	return []item{{id: r.ID, ends: ends, installation: r.installationAt(ends)}}, nil
 }
 
-// look decides by the record alone whether a workspace has something due, as if the
+// check decides by the record alone whether a workspace has something due, as if the
 // store held what the ledger says.
-func (w *worker) look(r *Record, installed []mint.Installation) (ends time.Time, isDue bool) {
+func (w *worker) check(r *Record, installed []mint.Installation) (ends time.Time, isDue bool) {
 	want := w.issuer.ledger().want(r, allowed(ownersOf(r.Repositories, installed), r.ID, w.blocks))
 	held := Held{Current: map[string]string{}}
 	for _, t := range r.Tokens {
@@ -255,7 +255,7 @@ func (w *worker) refresh(ctx context.Context, it item) (Result, time.Time) {
 	case it.err != nil:
 		return result, it.ends
 	case ctx.Err() != nil, w.isStopped():
-		result.Err = deferred(timeIsOver)
+		result.Err = deferred(outOfTime)
 		return result, it.ends
 	case w.canWait(it):
 		result.Err = deferred("GitHub's rate limit is nearly used up")
@@ -266,7 +266,7 @@ func (w *worker) refresh(ctx context.Context, it item) (Result, time.Time) {
 		err = nil // destroyed meanwhile
 	}
 	if err != nil && ctx.Err() != nil {
-		err = deferred(timeIsOver)
+		err = deferred(outOfTime)
 	}
 	result.Err = err
 	if r == nil {
@@ -282,7 +282,7 @@ func (w *worker) run(ctx context.Context, it item) (*Record, error) {
 	return w.issuer.Refresh(ctx, it.id, w.round.Force)
 }
 
-const timeIsOver = "the time of this round is over"
+const outOfTime = "the time of this round is over"
 
 func (w *worker) isStopped() bool {
 	select {
@@ -356,9 +356,9 @@ const (
 	maxAhead  = 200
 )
 
-// ahead records the expiries of the tokens that are due next. The summary already has
+// recordUpcoming records the expiries of the tokens that are due next. The summary already has
 // those that were due.
-func (w *worker) ahead(ctx context.Context) error {
+func (w *worker) recordUpcoming(ctx context.Context) error {
 	index, ok := w.issuer.Store.(store.Indexed)
 	if !ok || !w.sum.IsPart {
 		return nil

@@ -17,7 +17,7 @@ import (
 // A run works on one workspace while no other run does. It plans, acts and records,
 // until the workspace is in the state of its record: [run.reconcile] reads the record,
 // the installations and the tokens in the store, [run.converge] asks [Plan] for steps,
-// [run.apply] does them, and [run.conclude] records the outcome. Each step is recorded
+// [run.apply] does them, and [run.recordOutcome] records the outcome. Each step is recorded
 // before it is done, so that the next run finishes what a killed run began.
 type run struct {
 	ledger ledger
@@ -48,7 +48,7 @@ func (r *run) reconcile(ctx context.Context, since time.Time) error {
 	r.keepsUnknown = r.record.LastError != nil && r.record.LastError.Foreign
 	r.isForced = !since.IsZero()
 	want := r.ledger.want(r.record, nil)
-	r.record.prune(want.Now.Add(-want.Doubt), r.apps.pool != nil)
+	r.record.prune(want.Now.Add(-want.Uncertainty), r.apps.pool != nil)
 	known, err := r.apps.lookUp(ctx, r.record)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (r *run) reconcile(ctx context.Context, since time.Time) error {
 	if r.held, err = readHeld(ctx, r.ledger.store, r.record, want.Owners, isUnsure, r.ledger.adopt); err != nil {
 		return err
 	}
-	if err := r.discard(ctx); err != nil {
+	if err := r.deleteDamaged(ctx); err != nil {
 		return err
 	}
 	if err := r.converge(ctx, want); err != nil || r.record.Destroying {
@@ -81,7 +81,7 @@ func (r *run) converge(ctx context.Context, want Want) (err error) {
 	tried := map[string]bool{}
 	var left []Step
 	for range maxPlans {
-		want.Now, want.Doubt = r.ledger.clock.now(), r.ledger.clock.doubt()
+		want.Now, want.Uncertainty = r.ledger.clock.now(), r.ledger.clock.uncertainty()
 		steps := slices.DeleteFunc(Plan(r.record, r.held.held(), want), func(s Step) bool { return s.Do == Mint && tried[s.Owner] })
 		if steps, left = withoutLeft(steps); len(steps) == 0 {
 			break
@@ -97,7 +97,7 @@ func (r *run) converge(ctx context.Context, want Want) (err error) {
 	if ctx.Err() != nil || r.ledger.tenure.check() != nil || errors.Is(err, ErrBusy) {
 		return err
 	}
-	return usererr.Join(err, r.held.copyOnly(ctx), foreign(r.record.ID, left))
+	return usererr.Join(err, r.held.syncOnlyToken(ctx), foreign(r.record.ID, left))
 }
 
 // apply does the steps of one plan. If GitHub refuses one token, it goes on with the
@@ -111,7 +111,7 @@ func (r *run) apply(ctx context.Context, steps []Step) error {
 		}
 		if s.Do == Mint {
 			r.failed = append(r.failed, s.Owner)
-			r.tell(Event{Type: Failed, Owner: s.Owner, Err: err})
+			r.emit(Event{Type: Failed, Owner: s.Owner, Err: err})
 		} else {
 			r.remember(PastEvent{What: failed, Owner: s.Owner, Hash: s.Hash, Why: err.Error()})
 		}
@@ -141,7 +141,7 @@ func isRefusal(err error) bool {
 // step does one step of a plan.
 func (r *run) step(ctx context.Context, s Step) error {
 	if s.Do == Mint {
-		return r.apps.fulfil(ctx, tokenRequest{r.record, s.Owner, r.known, r.isForced, r.mint})
+		return r.apps.mint(ctx, tokenRequest{r.record, s.Owner, r.known, r.isForced, r.mint})
 	}
 	at := slices.IndexFunc(r.record.Tokens, func(t Token) bool {
 		return t.Hash == s.Hash && (s.Owner == "" || strings.EqualFold(t.Owner, s.Owner)) && (t.State != Revoked || s.Do == Forget)
@@ -166,10 +166,10 @@ func (r *run) step(ctx context.Context, s Step) error {
 	return fmt.Errorf("there is no step %q", s.Do)
 }
 
-// conclude writes the outcome of a run to the record, and returns it. The outcome of a
+// recordOutcome writes the outcome of a run to the record, and returns it. The outcome of a
 // run that was cut short or deferred says nothing about the workspace and is not
 // written.
-func (r *run) conclude(ctx context.Context, why error) error {
+func (r *run) recordOutcome(ctx context.Context, why error) error {
 	if errors.Is(why, ErrDeferred) || errors.Is(why, ErrBusy) || errors.Is(why, context.Canceled) || why == nil && (r.record.LastError == nil || r.keepsUnknown) {
 		return why
 	}
@@ -222,8 +222,8 @@ func (r *run) requireAnyOwner(ctx context.Context) error {
 		return nil
 	}
 	first := r.apps.minters[0]
-	if first.Unready != nil && r.apps.pool == nil {
-		return unresolved{first.Unready}
+	if first.NotReady != nil && r.apps.pool == nil {
+		return unresolved{first.NotReady}
 	}
 	_, err := first.App.Resolve(ctx, r.record.Repositories, r.record.Permissions, r.known.installed)
 	return err
@@ -265,10 +265,10 @@ func withoutLeft(steps []Step) (todo, left []Step) {
 	return todo, left
 }
 
-// discard deletes entries that should be tokens and are not, so that Plan takes the
+// deleteDamaged deletes entries that should be tokens and are not, so that Plan takes the
 // tokens in the record as lost. The record does not list what brokers gave: such an
 // entry is left alone or, in a destruction, recorded as an unknown token.
-func (r *run) discard(ctx context.Context) error {
+func (r *run) deleteDamaged(ctx context.Context) error {
 	for _, name := range r.held.damaged {
 		if name.IsVended() && !r.record.Destroying {
 			continue

@@ -29,11 +29,11 @@ func (r *run) mint(ctx context.Context, m minter, g mint.Grant, moved string) er
 			return err
 		}
 	}
-	t, err := r.announce(ctx, Token{Owner: g.Owner, Installation: g.Installation, Grant: grantOf(r.record.Access, owner)})
+	t, err := r.recordIntent(ctx, Token{Owner: g.Owner, Installation: g.Installation, Grant: grantOf(r.record.Access, owner)})
 	if err != nil {
 		return err
 	}
-	made, err := m.ask(ctx, r.record, g)
+	made, err := m.mintGrant(ctx, r.record, g)
 	if err != nil {
 		return r.recordFailedMint(ctx, t, g, made.Unconfirmed, err)
 	}
@@ -44,10 +44,10 @@ func (r *run) mint(ctx context.Context, m minter, g mint.Grant, moved string) er
 	r.recordUnconfirmed(g, made.Unconfirmed)
 	t = r.record.latestIn(Minted)
 	superseded := r.record.delivered(owner, t.Hash)
-	t.turn(Delivered, r.ledger.clock.now(), notes(g.Owner, made))
+	t.setState(Delivered, r.ledger.clock.now(), notes(g.Owner, made))
 	r.remember(PastEvent{What: delivered, Owner: t.Owner, Hash: t.Hash})
 	for _, old := range superseded {
-		old.turn(Superseded, r.ledger.clock.now(), "")
+		old.setState(Superseded, r.ledger.clock.now(), "")
 	}
 	err = r.ledger.save(ctx, r.record)
 	if errors.Is(err, ErrBusy) { // another run took over and does not know the token
@@ -56,9 +56,9 @@ func (r *run) mint(ctx context.Context, m minter, g mint.Grant, moved string) er
 	return err
 }
 
-// announce records that GitHub is about to be asked for a token.
-func (r *run) announce(ctx context.Context, t Token) (*Token, error) {
-	t.turn(Minting, r.ledger.clock.now(), "")
+// recordIntent records that GitHub is about to be asked for a token.
+func (r *run) recordIntent(ctx context.Context, t Token) (*Token, error) {
+	t.setState(Minting, r.ledger.clock.now(), "")
 	r.record.Tokens = append(r.record.Tokens, t)
 	last := len(r.record.Tokens) - 1
 	if err := r.ledger.save(ctx, r.record); err != nil {
@@ -68,9 +68,9 @@ func (r *run) announce(ctx context.Context, t Token) (*Token, error) {
 	return &r.record.Tokens[last], nil
 }
 
-// ask has GitHub mint the token. If the installation does not grant the optional
+// mintGrant has GitHub mint the token. If the installation does not grant the optional
 // permissions, it asks again without them, and Narrower says so.
-func (m minter) ask(ctx context.Context, r *Record, g mint.Grant) (mint.Minted, error) {
+func (m minter) mintGrant(ctx context.Context, r *Record, g mint.Grant) (mint.Minted, error) {
 	made, err := m.App.Mint(ctx, g)
 	failure, ok := errors.AsType[*mint.Error](err)
 	if !ok || failure.Kind != mint.NotGranted || r.Optional.IsZero() {
@@ -98,12 +98,12 @@ func (m minter) ask(ctx context.Context, r *Record, g mint.Grant) (mint.Minted, 
 func (r *run) recordMint(t *Token, m minter, made mint.Minted, moved string) {
 	t.Hash, t.Minted, t.Expires = made.Token.Hash(), r.ledger.clock.now(), made.Token.Expiry.UTC()
 	t.All, t.Repositories, t.Permissions = made.All, made.Token.Repositories, made.Token.Permissions
-	r.tell(Event{
+	r.emit(Event{
 		Type: Generated, Owner: t.Owner, Hash: t.Hash, Expires: t.Expires, Installation: t.Installation, App: m.App.ID,
 		All: t.All, Repositories: t.Repositories, Permissions: t.Permissions, Why: notes(t.Owner, made),
 	})
 	if moved != "" {
-		r.tell(Event{Type: Moved, Owner: t.Owner, Installation: t.Installation, App: m.App.ID, Why: moved})
+		r.emit(Event{Type: Moved, Owner: t.Owner, Installation: t.Installation, App: m.App.ID, Why: moved})
 	}
 }
 
@@ -147,9 +147,9 @@ func (r *run) recordUnknown(why string) { r.recordLost(Token{Owner: "(unknown)"}
 
 func (r *run) recordLost(t Token, why string) {
 	t.Lost, t.Expires = true, r.ledger.clock.now().Add(tokenLife)
-	t.turn(Revoked, r.ledger.clock.now(), why)
+	t.setState(Revoked, r.ledger.clock.now(), why)
 	r.record.Tokens = append(r.record.Tokens, t)
-	r.tell(Event{Type: Lost, Owner: t.Owner, Expires: t.Expires, Why: why})
+	r.emit(Event{Type: Lost, Owner: t.Owner, Expires: t.Expires, Why: why})
 }
 
 // deliver writes a token to the entry that the workspace reads. Before that, it moves
@@ -158,7 +158,7 @@ func (r *run) deliver(ctx context.Context, t *Token, token credential.Token) err
 	owner := strings.ToLower(t.Owner)
 	old, isThere := r.held.current[owner]
 	if isThere {
-		r.expect(old)
+		r.recordExpected(old)
 	}
 	if err := r.change(ctx, t, Minted, ""); err != nil {
 		return err
@@ -182,7 +182,7 @@ func (r *run) revokeUndelivered(ctx context.Context, m minter, t *Token, token c
 		}
 		return why
 	}
-	r.tell(Event{Type: Ended, Owner: t.Owner, Hash: t.Hash, Why: undelivered})
+	r.emit(Event{Type: Ended, Owner: t.Owner, Hash: t.Hash, Why: undelivered})
 	name, err := store.Token(r.record.ID, t.Owner)
 	if err != nil {
 		return why
@@ -198,10 +198,10 @@ func (r *run) revokeUndelivered(ctx context.Context, m minter, t *Token, token c
 
 // abandon gives up a token whose value is lost.
 func (r *run) abandon(ctx context.Context, t *Token, why string) error {
-	dies := t.DiesBy()
+	dies := t.ExpiresBy()
 	if t.State != Planned && dies.After(r.ledger.clock.earliest()) {
 		t.Lost, t.Expires = true, dies
-		r.tell(Event{Type: Lost, Owner: t.Owner, Hash: t.Hash, Expires: dies, Why: why})
+		r.emit(Event{Type: Lost, Owner: t.Owner, Hash: t.Hash, Expires: dies, Why: why})
 	}
 	return r.change(ctx, t, Revoked, why)
 }
@@ -213,12 +213,12 @@ func (r *run) revoke(ctx context.Context, t *Token, s Step) error {
 	if !ok {
 		return errors.New("the token to revoke is not in the store")
 	}
-	if err := r.makeWay(ctx, s.Hash); err != nil {
+	if err := r.replaceOnlyToken(ctx, s.Hash); err != nil {
 		return err
 	}
 	// Without the mark, brokers would give the dead token to other workspaces that share
 	// it until it would have expired.
-	if err := r.held.mark(ctx, s.Hash); err != nil {
+	if err := r.held.blockToken(ctx, s.Hash); err != nil {
 		return unmarked{&usererr.Error{
 			Op: "revoke a token that other workspaces share", Err: err,
 			Hint: "it is not revoked, because brokers would still give it to them; allow this command to write the block list, broker/barred in the store, and run it again",
@@ -227,7 +227,7 @@ func (r *run) revoke(ctx context.Context, t *Token, s Step) error {
 	if err := r.apps.minters[0].App.Revoke(ctx, token); err != nil {
 		return err
 	}
-	r.tell(Event{Type: Ended, Owner: s.Owner, Hash: s.Hash, Why: s.Why})
+	r.emit(Event{Type: Ended, Owner: s.Owner, Hash: s.Hash, Why: s.Why})
 	return r.forget(ctx, t, s)
 }
 
@@ -242,7 +242,7 @@ func (r *run) forget(ctx context.Context, t *Token, s Step) error {
 	switch {
 	case t == nil || t.State == Revoked:
 	case !t.Expires.After(r.ledger.clock.earliest()):
-		t.turn(Revoked, r.ledger.clock.now(), s.Why)
+		t.setState(Revoked, r.ledger.clock.now(), s.Why)
 		r.record.isDirty = true
 	default:
 		if err := r.change(ctx, t, Revoked, s.Why); err != nil {
@@ -252,15 +252,15 @@ func (r *run) forget(ctx context.Context, t *Token, s Step) error {
 	return r.held.drop(ctx, s.Hash)
 }
 
-// makeWay replaces the only token with the owner's token before the only token is
+// replaceOnlyToken replaces the only token with the owner's token before the only token is
 // revoked, so that the workspace always reads a live token. It first stores the old
 // one, for a later run to revoke.
-func (r *run) makeWay(ctx context.Context, hash string) error {
-	if !r.held.isInTheWay(hash) {
+func (r *run) replaceOnlyToken(ctx context.Context, hash string) error {
+	if !r.held.blocksDelivery(hash) {
 		return nil
 	}
 	only := r.held.current[""]
-	if r.expect(only) {
+	if r.recordExpected(only) {
 		if err := r.ledger.save(ctx, r.record); err != nil {
 			return err
 		}
@@ -268,13 +268,13 @@ func (r *run) makeWay(ctx context.Context, hash string) error {
 	if err := r.held.keep(ctx, only); err != nil {
 		return err
 	}
-	return r.held.copyOnly(ctx)
+	return r.held.syncOnlyToken(ctx)
 }
 
-// expect notes in the record that the store will hold a token that the record does not
+// recordExpected notes in the record that the store will hold a token that the record does not
 // list, so that a later run does not look only by name. It reports whether that changed
 // the record.
-func (r *run) expect(token credential.Token) bool {
+func (r *run) recordExpected(token credential.Token) bool {
 	if r.isUnrecorded || r.record.knows(token.Hash()) || r.record.LastError != nil && r.record.LastError.Foreign {
 		return false
 	}
@@ -283,9 +283,9 @@ func (r *run) expect(token credential.Token) bool {
 	return true
 }
 
-// met removes the note of expect once the token is revoked. A run that ends with
+// clearExpected removes the note of expect once the token is revoked. A run that ends with
 // conclude need not call it.
-func (r *run) met(ctx context.Context) error {
+func (r *run) clearExpected(ctx context.Context) error {
 	if !r.expects || r.held.keepsUnknown(r.record) {
 		return nil
 	}
@@ -295,12 +295,12 @@ func (r *run) met(ctx context.Context) error {
 
 // change writes a token's next state.
 func (r *run) change(ctx context.Context, t *Token, state State, note string) error {
-	t.turn(state, r.ledger.clock.now(), note)
+	t.setState(state, r.ledger.clock.now(), note)
 	return r.ledger.save(ctx, r.record)
 }
 
-// turn sets a token's state. It drops what a dead token opened.
-func (t *Token) turn(state State, now time.Time, note string) {
+// setState sets a token's state. It drops what a dead token opened.
+func (t *Token) setState(state State, now time.Time, note string) {
 	t.State, t.Changed, t.Note = state, now, note
 	if state == Revoked {
 		t.All, t.Repositories, t.Permissions = false, nil, nil
@@ -328,9 +328,9 @@ func (r *Record) delivered(owner, but string) []*Token {
 	return found
 }
 
-// tell adds an event to the record, which the next save writes, and sends it to the
+// emit adds an event to the record, which the next save writes, and sends it to the
 // audit.
-func (r *run) tell(e Event) {
+func (r *run) emit(e Event) {
 	e.Workspace = r.record.ID
 	why := e.Why
 	if e.Err != nil {

@@ -142,7 +142,7 @@ func TestARunMintsOnceForAnOwner(t *testing.T) {
 func TestTheLongestMarginLeavesNewTokensAlone(t *testing.T) {
 	for k := range 50 {
 		tok := token("acme", Delivered, time.Duration(k).String(), time.Hour)
-		if !tok.lasts(noon.Add(time.Minute), MaxMargin) {
+		if !tok.isFresh(noon.Add(time.Minute), MaxMargin) {
 			t.Fatal("a token of a minute's age is due")
 		}
 	}

@@ -39,18 +39,18 @@ type Result struct {
 }
 
 const (
-	nobodysCase = "nobody is given anything"
-	caseTime    = time.Minute
-	least       = time.Minute // how long a token must last
+	unauthenticatedCase = "nobody is given anything"
+	caseTime            = time.Minute
+	minLife             = time.Minute // how long a token must last
 )
 
 // A Prober runs cases against a broker. Source and Opened must be set.
 type Prober struct {
 	// Source asks the broker as the workspace of the cases.
 	Source credential.Source
-	// Nobody asks the same broker without an identity; nil if the connection itself is
+	// Unauthenticated asks the same broker without an identity; nil if the connection itself is
 	// an identity.
-	Nobody credential.Source
+	Unauthenticated credential.Source
 	// Opened lists the repositories that a token gives access to, according to GitHub;
 	// two are enough.
 	Opened func(context.Context, credential.Token) ([]string, error)
@@ -78,9 +78,9 @@ func (p *Prober) Run(ctx context.Context, cases []Case) []Result {
 		}))
 	}
 	at := slices.IndexFunc(cases, func(c Case) bool { return !c.Refused })
-	if p.Nobody != nil && at >= 0 {
-		results = append(results, p.try(ctx, nobodysCase, func(ctx context.Context) (State, string) {
-			t, err := p.Nobody.Token(ctx, cases[at].request())
+	if p.Unauthenticated != nil && at >= 0 {
+		results = append(results, p.try(ctx, unauthenticatedCase, func(ctx context.Context) (State, string) {
+			t, err := p.Unauthenticated.Token(ctx, cases[at].request())
 			return refused(cases[at], t, err, http.StatusUnauthorized)
 		}))
 	}
@@ -123,7 +123,7 @@ func (p *Prober) granted(ctx context.Context, c Case, t credential.Token, err er
 	if lacks := narrower(c, t.Permissions); lacks != "" {
 		return Failed, lacks
 	}
-	if left := t.Expiry.Sub(p.now()); left < least {
+	if left := t.Expiry.Sub(p.now()); left < minLife {
 		return Failed, fmt.Sprintf("the token has %s left", left.Round(time.Second))
 	}
 	opened, err := p.Opened(ctx, t)

@@ -87,13 +87,13 @@ func TestWhatShouldBeRefused(t *testing.T) {
 		{"an outage", answering{err: problem(503)}, Failed, Failed},
 		{"no connection", answering{err: errLost}, Failed, Failed},
 	} {
-		p := &Prober{Source: c.answer, Nobody: c.answer, Opened: func(context.Context, credential.Token) ([]string, error) { return []string{"acme/canary"}, nil }}
+		p := &Prober{Source: c.answer, Unauthenticated: c.answer, Opened: func(context.Context, credential.Token) ([]string, error) { return []string{"acme/canary"}, nil }}
 		cases := []Case{
 			{Name: "refused", Host: "github.com", Repo: "acme/payroll", Operation: "read", Refused: true},
 			{Name: "given", Host: "github.com", Repo: "acme/canary", Operation: "read"},
 		}
 		got := p.Run(t.Context(), cases)
-		if len(got) != 3 || got[0].State != c.want || got[2].State != c.nobody || got[2].Case != nobodysCase {
+		if len(got) != 3 || got[0].State != c.want || got[2].State != c.nobody || got[2].Case != unauthenticatedCase {
 			t.Errorf("%s: %+v, want %s, and %s for nobody", c.name, got, c.want, c.nobody)
 		}
 		for _, r := range got {

@@ -281,7 +281,7 @@ func (s *sweep) delivered(ctx context.Context, id string) error {
 			s.recordRevoked(ctx, id, e.Hash, "")
 		}
 	}
-	return own.Withdraw(ctx, id)
+	return own.RevokeBlocked(ctx, id)
 }
 
 // recordRevoked records in the audit log that a token was revoked.

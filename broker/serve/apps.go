@@ -164,7 +164,7 @@ func (a *apps) Members(ctx context.Context, owner string) []broker.Member {
 	}
 	var members []broker.Member
 	for _, one := range all {
-		m := broker.Member{Seat: mint.Seat{Name: one.displayName()}}
+		m := broker.Member{Candidate: mint.Candidate{Name: one.displayName()}}
 		is := one.usable.Load()
 		if is == nil {
 			m.Err = one.refusal()
@@ -179,11 +179,11 @@ func (a *apps) Members(ctx context.Context, owner string) []broker.Member {
 	return members
 }
 
-// Seats implements [broker.Pooled].
-func (a *apps) Seats(owner string) (seats []mint.Seat) {
+// Candidates implements [broker.Pooled].
+func (a *apps) Candidates(owner string) (seats []mint.Candidate) {
 	for _, one := range a.all() {
 		if is := one.usable.Load(); is != nil {
-			seats = append(seats, mint.Seat{App: is.App, Installation: one.installationOn(owner), Name: one.displayName()})
+			seats = append(seats, mint.Candidate{App: is.App, Installation: one.installationOn(owner), Name: one.displayName()})
 		}
 	}
 	return seats
@@ -231,7 +231,7 @@ func (a *apps) InstallationOf(ctx context.Context, owner string) (mint.Installat
 func firstInstalled(all []*app, ask func(*app) (mint.Installation, error)) (found mint.Installation, first error) {
 	for _, one := range all {
 		found, err := ask(one)
-		if err == nil || !mint.IsPassedOver(err) {
+		if err == nil || !mint.IsAppSpecific(err) {
 			return found, err
 		}
 		if first == nil {

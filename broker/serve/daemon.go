@@ -121,7 +121,7 @@ func (d *daemon) assemble(path string, f *config.File) {
 	recorder := &console.Recorder{Next: d.journal}
 	d.broker = broker.New(broker.Config{
 		Policy: d.config.policy, Journal: recorder, Store: d.store, GitHub: d.app, Limits: d.limits, UnauthLimits: d.unauthLimits,
-		Log: d.log, TokenTime: d.app.time, Observe: d.metrics.Observe, Pushed: d.metrics.Pushed, BlocklistTold: d.blocklistTold, TookBack: d.tookBack,
+		Log: d.log, TokenTime: d.app.time, Observe: d.metrics.Observe, Pushed: d.metrics.Pushed, BlocklistTold: d.blocklistTold, RevokedUnused: d.revokedUnused,
 		WrapMint: func(next broker.MintFunc) broker.MintFunc { return d.traces.Mint(d.metrics.Minted(next)) },
 	})
 	d.revoker = d.newRevoker()

@@ -160,9 +160,9 @@ func (c *unixConn) Close() error {
 	return c.UnixConn.Close()
 }
 
-// Bare returns the connection inside a counted one. Use it only to read from it about
+// Unwrap returns the connection inside a counted one. Use it only to read from it about
 // the peer; closing it would not be counted.
-func Bare(c net.Conn) net.Conn {
+func Unwrap(c net.Conn) net.Conn {
 	if u, ok := c.(*unixConn); ok {
 		return u.UnixConn
 	}

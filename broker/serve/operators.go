@@ -46,7 +46,7 @@ func (d *daemon) issuer(ctx context.Context) (*workspace.Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &workspace.Issuer{App: app.App, Store: d.store, Patience: issuerPatience}, nil
+	return &workspace.Issuer{App: app.App, Store: d.store, LockWait: issuerPatience}, nil
 }
 
 // webhookSecret returns the webhook secret of the configuration in force.
@@ -68,7 +68,7 @@ func (d *daemon) reconcile(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, reconcileWait)
 		defer cancel()
 		done, err := d.revoker.Reconcile(ctx)
-		err = usererr.Join(err, d.broker.TakeBack.Retry(ctx))
+		err = usererr.Join(err, d.broker.UnusedRevoker.Retry(ctx))
 		d.metrics.Revoked.Add(float64(done.Revoked))
 		if done.Revoked > 0 {
 			d.log.Info("tokens of what is blocked are revoked", "count", done.Revoked)
@@ -97,8 +97,8 @@ func (d *daemon) deleteExpired(ctx context.Context) {
 	})
 }
 
-// tookBack records that a token which no workspace got was revoked.
-func (d *daemon) tookBack(t credential.Token) {
+// revokedUnused records that a token which no workspace got was revoked.
+func (d *daemon) revokedUnused(t credential.Token) {
 	e := broker.Entry{Time: time.Now().UTC(), Kind: broker.KindRevoked, Subject: "reconcile", Hash: t.Hash(), Decision: broker.Granted, Policy: d.config.policy().Hash}
 	if err := d.journal.Write(context.Background(), e, false); err != nil {
 		d.log.Error("a token is revoked, and that cannot be written down", "token", t, "error", err.Error())

@@ -32,7 +32,7 @@ func (w *world) join(name string) (id string, installation int64) {
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testKey())})
 	w.put(store.GitHubURL(), w.gh.URL())
-	if err := issuing.Join(w.t.Context(), w.store, name, issuing.Credentials{ID: app.ClientID, PrivateKey: store.NewSecret(string(text)), GitHub: w.gh.URL()}, store.CreateOnly); err != nil {
+	if err := issuing.AddToPool(w.t.Context(), w.store, name, issuing.Credentials{ID: app.ClientID, PrivateKey: store.NewSecret(string(text)), GitHub: w.gh.URL()}, store.CreateOnly); err != nil {
 		w.t.Fatal(err)
 	}
 	return app.ClientID, in.ID

@@ -103,7 +103,7 @@ func open(handed *[]systemd.Socket, address, name string, mode os.FileMode) (net
 func (d *daemon) newServer(f *config.File, h http.Handler) *http.Server {
 	l := f.Limits
 	return &http.Server{
-		Handler: h, ConnContext: func(ctx context.Context, c net.Conn) context.Context { return identity.ConnContext(ctx, Bare(c)) },
+		Handler: h, ConnContext: func(ctx context.Context, c net.Conn) context.Context { return identity.ConnContext(ctx, Unwrap(c)) },
 		MaxHeaderBytes: int(l.HeaderSize), ReadHeaderTimeout: l.ReadHeader, ReadTimeout: l.Read, WriteTimeout: l.Write, IdleTimeout: l.Idle,
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug), // clients that go away are normal
 

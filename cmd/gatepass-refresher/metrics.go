@@ -114,7 +114,7 @@ func (m *metrics) appsAre(apps []workspace.PoolApp) {
 	}
 	for _, a := range apps {
 		usable := 0.0
-		if a.Unready == nil {
+		if a.NotReady == nil {
 			usable = 1
 		}
 		m.appUsable.WithLabelValues(a.Name).Set(usable)

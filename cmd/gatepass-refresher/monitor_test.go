@@ -90,7 +90,7 @@ func TestMetrics(t *testing.T) {
 	m.end(report{Workspaces: 7, Due: 3, Refreshed: 2, Failed: 1, Soonest: &soonest}, nil, nil)
 	m.metrics.rated(mint.Rate{Limit: 5000, Remaining: 4321})
 	m.metrics.appsAre([]workspace.PoolApp{{Name: "gone", App: new(mint.App)}})
-	m.metrics.appsAre([]workspace.PoolApp{{Name: "first", App: new(mint.App)}, {Name: "b", App: new(mint.App), Unready: errors.New("no key")}})
+	m.metrics.appsAre([]workspace.PoolApp{{Name: "first", App: new(mint.App)}, {Name: "b", App: new(mint.App), NotReady: errors.New("no key")}})
 	healthy := exposition.Seconds(*now)
 	*now = now.Add(time.Minute)
 	m.begin(*now)

@@ -25,7 +25,7 @@ func (w *world) join(name string) {
 	}
 	key, err := w.store.Get(w.t.Context(), store.PrivateKey())
 	if err == nil {
-		err = issuing.Join(w.t.Context(), w.store, name, issuing.Credentials{ID: app.ClientID, PrivateKey: key.Value, GitHub: w.URL()}, store.CreateOnly)
+		err = issuing.AddToPool(w.t.Context(), w.store, name, issuing.Credentials{ID: app.ClientID, PrivateKey: key.Value, GitHub: w.URL()}, store.CreateOnly)
 	}
 	if err != nil {
 		w.t.Fatal(err)

@@ -89,7 +89,7 @@ func (r *refresher) round(ctx context.Context, stop <-chan struct{}, q request) 
 		Each: made.add,
 	}
 	if q.workspace != "" {
-		issuer.Patience = patience
+		issuer.LockWait = patience
 		p.New, err = r.adoption(ctx, issuer, q)
 	}
 	if err == nil {

@@ -88,8 +88,8 @@ func (cmd appCommands) discoverCommand() *cli.Command {
 
 // discovery is the JSON of "app discover", and part of that of "app add".
 type discovery struct {
-	Installations []issuing.Standing `json:"installations"`
-	Legacy        int64              `json:"legacy_installation_id,omitempty"`
+	Installations []issuing.AccountState `json:"installations"`
+	Legacy        int64                  `json:"legacy_installation_id,omitempty"`
 }
 
 func (cmd appCommands) discover(c *cli.Context) error {
@@ -128,9 +128,9 @@ func discover(ctx context.Context, s store.Store, app *issuing.App, may issuing.
 		return discovery{}, err
 	}
 	if all == nil {
-		all = []issuing.Standing{} // an empty list in JSON, not null
+		all = []issuing.AccountState{} // an empty list in JSON, not null
 	}
-	legacy, err := issuing.Legacy(ctx, s)
+	legacy, err := issuing.LegacyInstallation(ctx, s)
 	return discovery{all, legacy}, err
 }
 
@@ -218,7 +218,7 @@ func (cmd appCommands) remove(c *cli.Context) error {
 		return err
 	}
 	report := removalReport{c.String("pool"), cmd.storeURL(c)}
-	if err := issuing.Leave(c.Context, s, report.Pool); err != nil {
+	if err := issuing.RemoveFromPool(c.Context, s, report.Pool); err != nil {
 		return err
 	}
 	if c.Bool("json") {

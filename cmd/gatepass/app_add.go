@@ -107,7 +107,7 @@ func (cmd appCommands) prepareAddition(c *cli.Context, a *addition, named bool) 
 	if a.store, err = ofApp(c, a.all); err != nil {
 		return err
 	}
-	kept, err := issuing.Kept(c.Context, a.store)
+	kept, err := issuing.StoredNames(c.Context, a.store)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (cmd appCommands) prepareAddition(c *cli.Context, a *addition, named bool) 
 	if err := cmd.newApp(c, a); err != nil || a.pool == "" {
 		return err
 	}
-	return issuing.CheckJoin(c.Context, a.all, a.pool, *a.credentials, a.mode())
+	return issuing.CheckAddToPool(c.Context, a.all, a.pool, *a.credentials, a.mode())
 }
 
 // newApp reads the App from the command line, and asks for what is missing.
@@ -174,13 +174,13 @@ func (cmd appCommands) needsFlags(c *cli.Context) error {
 // run asks GitHub for the installations and then writes: if a request fails, nothing
 // was changed.
 func (a *addition) run(ctx context.Context) (discovery, error) {
-	var one []issuing.Standing
+	var one []issuing.AccountState
 	if a.installation != 0 || a.account != "" {
 		s, err := a.one(ctx)
 		if err != nil {
 			return discovery{}, err
 		}
-		one = []issuing.Standing{s}
+		one = []issuing.AccountState{s}
 	}
 	if a.credentials != nil {
 		if err := a.save(ctx); err != nil {
@@ -196,17 +196,17 @@ func (a *addition) run(ctx context.Context) (discovery, error) {
 
 func (a *addition) save(ctx context.Context) error {
 	if a.pool != "" {
-		return issuing.Join(ctx, a.all, a.pool, *a.credentials, a.mode())
+		return issuing.AddToPool(ctx, a.all, a.pool, *a.credentials, a.mode())
 	}
 	return issuing.Save(ctx, a.store, *a.credentials, a.mode())
 }
 
-func (a *addition) settle(ctx context.Context, one []issuing.Standing) (discovery, error) {
+func (a *addition) settle(ctx context.Context, one []issuing.AccountState) (discovery, error) {
 	may := issuing.Changes{Replace: a.force}
 	if one == nil {
 		return discover(ctx, a.store, a.app, may)
 	}
-	return discovery{Installations: one}, issuing.Settle(ctx, a.store, one, may)
+	return discovery{Installations: one}, issuing.ApplyChanges(ctx, a.store, one, may)
 }
 
 func (a *addition) mode() store.Mode {
@@ -218,12 +218,12 @@ func (a *addition) mode() store.Mode {
 
 // one finds the installation that the command line names, and compares it with the
 // store.
-func (a *addition) one(ctx context.Context) (issuing.Standing, error) {
+func (a *addition) one(ctx context.Context) (issuing.AccountState, error) {
 	found, err := a.find(ctx)
 	if err != nil {
-		return issuing.Standing{}, err
+		return issuing.AccountState{}, err
 	}
-	s, err := issuing.Only(ctx, a.store, found)
+	s, err := issuing.CompareOne(ctx, a.store, found)
 	if err == nil && s.State == issuing.Changed && !a.force {
 		err = &usererr.Error{
 			Op: "add the installation on " + found.Account.Login, Reason: fmt.Sprintf("%s, and GitHub %d", s.Note, found.ID),

@@ -322,7 +322,7 @@ func (o *creation) prepare(ctx context.Context) error {
 func (o *creation) checkPlace(ctx context.Context) error {
 	switch {
 	case o.pool != "":
-		return issuing.CheckJoin(ctx, o.all, o.pool, issuing.Credentials{GitHub: o.github}, o.mode)
+		return issuing.CheckAddToPool(ctx, o.all, o.pool, issuing.Credentials{GitHub: o.github}, o.mode)
 	case o.mode == store.CreateOnly:
 		return issuing.CheckFree(ctx, o.store)
 	}

@@ -260,7 +260,7 @@ func (o *creation) keep(ctx context.Context, made mint.NewApp) (issuing.Signer, 
 
 func (o *creation) save(ctx context.Context, kept issuing.Credentials) error {
 	if o.pool != "" {
-		return issuing.Join(ctx, o.all, o.pool, kept, o.mode)
+		return issuing.AddToPool(ctx, o.all, o.pool, kept, o.mode)
 	}
 	return issuing.Save(ctx, o.store, kept, o.mode)
 }

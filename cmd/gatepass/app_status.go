@@ -208,7 +208,7 @@ func (r statusReport) print(out io.Writer, s screen) error {
 		fmt.Fprintf(&b, "\n%s in the pool: ", p.Name)
 		p.printOne(&b, s)
 		for _, problem := range p.Problems {
-			r.Problems = append(r.Problems, issuing.Problem{Text: "App " + p.Name + ": " + problem.Text, Mend: problem.Mend})
+			r.Problems = append(r.Problems, issuing.Problem{Text: "App " + p.Name + ": " + problem.Text, Fix: problem.Fix})
 		}
 	}
 	if r.OK {
@@ -218,8 +218,8 @@ func (r statusReport) print(out io.Writer, s screen) error {
 	}
 	for _, p := range r.Problems {
 		line := "  " + usererr.Escape(p.Text)
-		if p.Mend != "" {
-			line += "; " + usererr.Escape(p.Mend)
+		if p.Fix != "" {
+			line += "; " + usererr.Escape(p.Fix)
 		}
 		b.WriteString(line + "\n")
 	}

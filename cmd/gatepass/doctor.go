@@ -132,8 +132,8 @@ func (d diagnosis) text(marks map[doctor.Level]string, s screen) []byte {
 			fmt.Fprintf(&b, "%s\n", s.paint(bold, group))
 		}
 		fmt.Fprintf(&b, "  %s %s", s.paint(levelStyles[f.Level], marks[f.Level]), usererr.Escape(f.Text))
-		if f.Mend != "" {
-			fmt.Fprintf(&b, "; fix: %s", usererr.Escape(f.Mend))
+		if f.Fix != "" {
+			fmt.Fprintf(&b, "; fix: %s", usererr.Escape(f.Fix))
 		}
 		b.WriteByte('\n')
 	}
@@ -242,7 +242,7 @@ func (cmd doctorCommand) hasApp(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	kept, err := issuing.Kept(ctx, s)
+	kept, err := issuing.StoredNames(ctx, s)
 	return len(kept) > 0 || err != nil && !errors.Is(err, store.ErrNotFound)
 }
 
@@ -329,7 +329,7 @@ func (cmd doctorCommand) fix(c *cli.Context, check *doctor.Checkup, report docto
 }
 
 // agree lists the things and asks whether to remove them.
-func (cmd doctorCommand) agree(c *cli.Context, things []doctor.Thing) (bool, error) {
+func (cmd doctorCommand) agree(c *cli.Context, things []doctor.Leftover) (bool, error) {
 	var b strings.Builder
 	for _, t := range things {
 		fmt.Fprintf(&b, "  %s: --fix %s\n", usererr.Escape(t.What), usererr.Escape(t.Does))

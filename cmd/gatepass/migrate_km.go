@@ -207,7 +207,7 @@ func surveyKM(ctx context.Context, i *workspace.Issuer) (s kmSurvey, err error) 
 	for _, in := range known {
 		s.Installations = append(s.Installations, in.Account.Login)
 	}
-	if s.Legacy, err = issuing.Legacy(ctx, i.Store); err != nil {
+	if s.Legacy, err = issuing.LegacyInstallation(ctx, i.Store); err != nil {
 		return s, err
 	}
 	ids := map[string]bool{}

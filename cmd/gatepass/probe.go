@@ -116,9 +116,11 @@ func (cmd probeCommand) prober(c *cli.Context) (*probe.Prober, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &probe.Prober{Source: broker, Opened: func(ctx context.Context, t credential.Token) ([]string, error) { return app.Opened(ctx, t, 2) }}
-	if nobody, ok := broker.Nobody(); ok {
-		p.Nobody = nobody
+	p := &probe.Prober{Source: broker, Opened: func(ctx context.Context, t credential.Token) ([]string, error) {
+		return app.TokenRepositories(ctx, t, 2)
+	}}
+	if nobody, ok := broker.Unauthenticated(); ok {
+		p.Unauthenticated = nobody
 	}
 	return p, nil
 }

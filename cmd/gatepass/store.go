@@ -147,7 +147,7 @@ func (a *app) appStore(c *cli.Context) (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return of, issuing.InPool(c.Context, s, c.String("pool"))
+	return of, issuing.RequireInPool(c.Context, s, c.String("pool"))
 }
 
 // store opens the store of the command line.

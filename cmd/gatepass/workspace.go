@@ -75,10 +75,10 @@ func (cmd workspaceCommands) issuer(c *cli.Context) (*workspace.Issuer, *issuing
 	if err != nil {
 		return nil, nil, err
 	}
-	i.Patience = patience
+	i.LockWait = patience
 	i.Audit = cmd.progress
 	i.Adopt = c.Bool("adopt")
-	i.Waiting = func(id string) { cmd.note("another run works on workspace " + id + "; waiting for it") }
+	i.OnWait = func(id string) { cmd.note("another run works on workspace " + id + "; waiting for it") }
 	return i, app, nil
 }
 

@@ -41,9 +41,9 @@ type proof interface {
 	where() string // names the proof in error messages
 }
 
-// Nobody returns the same broker without an identity. ok is false if the connection
+// Unauthenticated returns the same broker without an identity. ok is false if the connection
 // itself is the identity, or if there is no identity to omit.
-func (s *Source) Nobody() (nobody *Source, ok bool) {
+func (s *Source) Unauthenticated() (nobody *Source, ok bool) {
 	id, ok := s.identity.(identity)
 	if !ok || id.optional {
 		return nil, false

@@ -58,7 +58,7 @@ func (r *Registry) lookUp(app *App, doing string, requests int, isKnown bool, as
 	if !isKnown {
 		if ok, wait := app.accounts.budget.spend(requests, r.now()); !ok {
 			return mint.Installation{}, 0, &mint.Error{
-				Kind: mint.RateLimited, Doing: doing, RetryAfter: wait + rand.N(time.Minute),
+				Kind: mint.RateLimited, Op: doing, RetryAfter: wait + rand.N(time.Minute),
 				Message: fmt.Sprintf("the operator asks GitHub for new accounts with %d requests a minute at most", maxLookups),
 			}
 		}

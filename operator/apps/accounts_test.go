@@ -262,8 +262,8 @@ func TestADroppedAppSettles(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel := w.Fail(fakegithub.To("DELETE", "/installation/token"), fakegithub.Status(502), -1)
-		if err := app.TakeBack(t.Context(), m.Token); err != nil || app.Owed() != 1 {
-			t.Fatalf("TakeBack = %v with %d owed", err, app.Owed())
+		if err := app.RevokeUnused(t.Context(), m.Token); err != nil || app.PendingRevokes() != 1 {
+			t.Fatalf("RevokeUnused = %v with %d pending", err, app.PendingRevokes())
 		}
 		w.registry.Drop(Ref{})
 		if err := w.registry.Upkeep(t.Context()); err == nil || strings.Contains(err.Error(), "ghs_") {

@@ -143,9 +143,9 @@ func (a *App) Explain(err error) string {
 	}
 	do := advice[e.Kind]
 	if e.Kind == mint.NotGranted {
-		do = cmp.Or(e.Advice(), do) // it names the page to change it on
+		do = cmp.Or(e.Hint(), do) // it names the page to change it on
 	}
-	text := e.Doing + ": " + strings.TrimSuffix(e.Why(), ".")
+	text := e.Op + ": " + strings.TrimSuffix(e.Reason(), ".")
 	if do != "" { // a signer's error already says what to do
 		text += "; " + do
 	}
@@ -199,10 +199,10 @@ func (r *Registry) findReason(ctx context.Context, app *App, e *mint.Error, g mi
 		if found.SuspendedBy.Login != "" {
 			by = " by " + found.SuspendedBy.Login
 		}
-		return usererr.Escape(fmt.Sprintf("%s: the installation on %s was suspended on %s%s; %s", e.Doing, found.Account.Login, found.SuspendedAt.UTC().Format(time.DateOnly), by, advice[e.Kind]))
+		return usererr.Escape(fmt.Sprintf("%s: the installation on %s was suspended on %s%s; %s", e.Op, found.Account.Login, found.SuspendedAt.UTC().Format(time.DateOnly), by, advice[e.Kind]))
 	}
 	g.Owner = cmp.Or(g.Owner, found.Account.Login)
-	if why := app.WhyNot(ctx, g); why != nil {
+	if why := app.ExplainRefusal(ctx, g); why != nil {
 		return app.Explain(why)
 	}
 	return ""

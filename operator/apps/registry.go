@@ -116,7 +116,7 @@ func (r *Registry) Drop(ref Ref) {
 	if e == nil {
 		return
 	}
-	if app := e.current.Load(); app != nil && app.Owed() > 0 {
+	if app := e.current.Load(); app != nil && app.PendingRevokes() > 0 {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.dropped = append(r.dropped, app.App)
@@ -141,8 +141,8 @@ func (r *Registry) pace(key string, ref Ref) Ref {
 func (r *Registry) Upkeep(ctx context.Context) error {
 	var failed []error
 	for _, app := range r.all() {
-		if app.Owed() > 0 {
-			failed = append(failed, app.Settle(ctx))
+		if app.PendingRevokes() > 0 {
+			failed = append(failed, app.RevokePending(ctx))
 		}
 		if s, ok := app.Signer.(interface{ Upkeep(context.Context) }); ok {
 			s.Upkeep(ctx)
@@ -150,7 +150,7 @@ func (r *Registry) Upkeep(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.dropped = slices.DeleteFunc(r.dropped, func(a *mint.App) bool { return a.Owed() == 0 })
+	r.dropped = slices.DeleteFunc(r.dropped, func(a *mint.App) bool { return a.PendingRevokes() == 0 })
 	return usererr.Join(failed...)
 }
 

@@ -216,7 +216,7 @@ func (b *Broker) Profile(name, repos, permissions string) *profile.Profile {
 
 // Issuer returns an issuer that delivers tokens to workspaces.
 func (b *Broker) Issuer(context.Context) (*workspace.Issuer, error) {
-	return &workspace.Issuer{App: b.App, Store: b.Store, Now: b.Now, Patience: 5 * time.Second}, nil
+	return &workspace.Issuer{App: b.App, Store: b.Store, Now: b.Now, LockWait: 5 * time.Second}, nil
 }
 
 // Handler returns the broker's handler. The first call decides: later changes of the

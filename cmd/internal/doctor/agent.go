@@ -34,9 +34,9 @@ func (c agentCheck) check(ctx context.Context) []Finding {
 	before, running, err := c.state(deadline)
 	switch {
 	case err != nil:
-		return append(found, Finding{Level: Failure, Text: "the agent that runs cannot be asked: " + err.Error(), Mend: "gatepass agent stop"})
+		return append(found, Finding{Level: Failure, Text: "the agent that runs cannot be asked: " + err.Error(), Fix: "gatepass agent stop"})
 	case running && before.Problem != "":
-		return append(found, Finding{Level: Failure, Text: "the agent cannot work: " + before.Problem, Mend: "correct " + c.path})
+		return append(found, Finding{Level: Failure, Text: "the agent cannot work: " + before.Problem, Fix: "correct " + c.path})
 	case running:
 		found = append(found, ageOf(before))
 	default:
@@ -45,7 +45,7 @@ func (c agentCheck) check(ctx context.Context) []Finding {
 	found = append(found, c.checkToken(deadline)...)
 	if after, running, err := c.state(deadline); err == nil && running && after.Warning != "" {
 		why, mend := split(after.Warning, "see gatepass agent status")
-		found = append(found, Finding{Level: Warning, Text: why, Mend: mend})
+		found = append(found, Finding{Level: Warning, Text: why, Fix: mend})
 	}
 	return found
 }
@@ -60,7 +60,7 @@ func (c agentCheck) checkProgram(ctx context.Context) []Finding {
 	case version.Differ(installed, version.String()):
 		return []Finding{{
 			Level: Warning, Text: path + " says version " + strconv.Quote(installed) + ", and gatepass is version " + version.String(),
-			Mend: "install the programs of one version",
+			Fix: "install the programs of one version",
 		}}
 	}
 	return []Finding{{Level: OK, Text: path + " is version " + installed}}
@@ -72,9 +72,9 @@ func ageOf(a agent.State) Finding {
 	text := "an agent runs, process " + strconv.Itoa(a.PID) + ", version " + a.Version
 	switch {
 	case a.Replaced:
-		return Finding{Level: Warning, Text: text + ", and " + a.Program + " was replaced since", Mend: "gatepass agent stop"}
+		return Finding{Level: Warning, Text: text + ", and " + a.Program + " was replaced since", Fix: "gatepass agent stop"}
 	case version.Differ(a.Version, version.String()):
-		return Finding{Level: Warning, Text: text + ", and gatepass is version " + version.String(), Mend: "install the programs of one version, then gatepass agent stop"}
+		return Finding{Level: Warning, Text: text + ", and gatepass is version " + version.String(), Fix: "install the programs of one version, then gatepass agent stop"}
 	}
 	return Finding{Level: OK, Text: text}
 }
@@ -93,14 +93,14 @@ func (c agentCheck) checkRuntimeDir() []Finding {
 	if err != nil {
 		return []Finding{{
 			Level: Warning, Text: "there is no place for the agent's socket, so nothing is cached: " + err.Error(),
-			Mend: "set XDG_RUNTIME_DIR to a directory of yours with mode 0700",
+			Fix: "set XDG_RUNTIME_DIR to a directory of yours with mode 0700",
 		}}
 	}
 	wanted := c.Getenv("XDG_RUNTIME_DIR")
 	if filepath.IsAbs(wanted) && place.Directory != filepath.Clean(wanted)+"/gatepass" {
 		return []Finding{{
 			Level: Warning, Text: "XDG_RUNTIME_DIR (" + wanted + ") cannot be used; the agent's socket is in " + place.Directory,
-			Mend: "set XDG_RUNTIME_DIR to a short path of yours with mode 0700, or unset it",
+			Fix: "set XDG_RUNTIME_DIR to a short path of yours with mode 0700, or unset it",
 		}}
 	}
 	return nil
@@ -138,7 +138,7 @@ func (c agentCheck) checkToken(deadline time.Time) []Finding {
 func (c agentCheck) tryCall(what, operation, payload string, deadline time.Time) []Finding {
 	reply, err := agent.Ask(agent.Call{Operation: operation, Config: c.path, Payload: []byte(payload)}, c.Getenv, deadline)
 	if err != nil {
-		return []Finding{{Level: Failure, Text: what + " cannot be fetched: " + err.Error(), Mend: "gatepass agent status; is gatepass-agent beside git-credential-gatepass?"}}
+		return []Finding{{Level: Failure, Text: what + " cannot be fetched: " + err.Error(), Fix: "gatepass agent status; is gatepass-agent beside git-credential-gatepass?"}}
 	}
 	token, given := parseAnswer(string(reply.Stdout))
 	if !given {
@@ -146,12 +146,12 @@ func (c agentCheck) tryCall(what, operation, payload string, deadline time.Time)
 		if i := strings.LastIndex(why, "; "); i >= 0 {
 			why, mend = why[:i], why[i+2:]
 		}
-		return []Finding{{Level: Failure, Text: what + " cannot be fetched: " + why, Mend: mend}}
+		return []Finding{{Level: Failure, Text: what + " cannot be fetched: " + why, Fix: mend}}
 	}
 	text := what + ": " + token.String() + c.heldToken(token, deadline)
 	left := time.Until(token.Expiry).Truncate(time.Second)
 	if left < minLifetime {
-		return []Finding{{Level: Warning, Text: text + ", ends in " + left.String(), Mend: "look whether the source is refreshed"}}
+		return []Finding{{Level: Warning, Text: text + ", ends in " + left.String(), Fix: "look whether the source is refreshed"}}
 	}
 	return []Finding{{Level: OK, Text: text + ", ends in " + left.String()}}
 }

@@ -47,7 +47,7 @@ func (c *Checkup) gatherApp(ctx context.Context, name string) (f appFacts) {
 		return f
 	}
 	if f.proof, f.refused = app.Prove(ctx); f.refused == nil {
-		f.found, f.foundErr = issuing.Found(ctx, app.App)
+		f.found, f.foundErr = issuing.ListInstallations(ctx, app.App)
 		f.proof.IsPublic = app.Public(ctx, f.proof.App)
 	}
 	f.clock = watch.read()
@@ -115,11 +115,11 @@ func (f *facts) checkStore() []Finding {
 	case len(s.exposed) > 0 && s.isFiles:
 		found = append(found, Finding{
 			Level: Failure, Text: what + ": others can use " + these(s.exposed),
-			Mend: "chmod go= on them; then replace what lay open: gatepass app rotate-key, gatepass workspace refresh ID --force",
+			Fix: "chmod go= on them; then replace what lay open: gatepass app rotate-key, gatepass workspace refresh ID --force",
 		})
 	case len(s.exposed) > 0:
 		found = append(found, Finding{
-			Level: Failure, Text: what + " keeps in the clear: " + these(s.exposed), Mend: "make another key in the App's settings, delete that parameter, and gatepass app add --force",
+			Level: Failure, Text: what + " keeps in the clear: " + these(s.exposed), Fix: "make another key in the App's settings, delete that parameter, and gatepass app add --force",
 		})
 	case s.isFiles:
 		found = append(found, Finding{Level: OK, Text: what + " answers, and is its owner's alone"})
@@ -187,11 +187,11 @@ func (f *facts) checkInstalledPart(a appFacts) []Finding {
 	st := issuing.Assess(a.github, a.proof, a.found, a.stored, needs)
 	var found []Finding
 	for _, p := range st.Problems {
-		found = append(found, Finding{Level: Warning, Text: p.Text, Mend: p.Mend})
+		found = append(found, Finding{Level: Warning, Text: p.Text, Fix: p.Fix})
 	}
 	for _, i := range st.Installations {
 		if len(i.Lacking) > 0 {
-			found = append(found, Finding{Level: Warning, Text: i.Account + " has not granted it " + mint.LevelsText(i.Lacking) + ", so that it is not chosen for workspaces which need that", Mend: "have an owner of " + i.Account + " approve it: " + i.Approve})
+			found = append(found, Finding{Level: Warning, Text: i.Account + " has not granted it " + mint.LevelsText(i.Lacking) + ", so that it is not chosen for workspaces which need that", Fix: "have an owner of " + i.Account + " approve it: " + i.Approve})
 		}
 	}
 	if known := accounts(st, func(i issuing.Installed) bool { return i.State == issuing.Known }); len(known) > 0 {
@@ -247,7 +247,7 @@ func (a appFacts) checkRate() Finding {
 	}
 	return Finding{
 		Level: Warning, Text: text + " until " + a.rate.Reset.UTC().Format(time.RFC3339) + ": tokens that can wait are left to later",
-		Mend: "see what else asks GitHub as this App; profiles that name repositories ask less than those with wildcards",
+		Fix: "see what else asks GitHub as this App; profiles that name repositories ask less than those with wildcards",
 	}
 }
 
@@ -268,7 +268,7 @@ func (f *facts) checkInstallations() []Finding {
 	needs.Asked = a.proof.App.Permissions
 	var found []Finding
 	for _, p := range st.Problems {
-		found = append(found, Finding{Level: Failure, Text: p.Text, Mend: p.Mend})
+		found = append(found, Finding{Level: Failure, Text: p.Text, Fix: p.Fix})
 	}
 	found = append(found, unneeded(st, needs)...)
 	if known := accounts(st, func(i issuing.Installed) bool { return i.State == issuing.Known }); len(known) > 0 {
@@ -288,11 +288,11 @@ func unneeded(st issuing.Status, needs issuing.Needs) []Finding {
 		switch {
 		case i.State == issuing.Stale && !i.IsOtherCase(), i.State == issuing.Changed:
 			found = append(found, Finding{
-				Level: Warning, Text: i.Account + ": " + i.Note + " (no workspace needs it)", Mend: "gatepass app discover --prune --force",
+				Level: Warning, Text: i.Account + ": " + i.Note + " (no workspace needs it)", Fix: "gatepass app discover --prune --force",
 			})
 		case i.State == issuing.Suspended && i.Stored != 0:
 			found = append(found, Finding{
-				Level: Warning, Text: i.Account + ": the installation is suspended " + i.Note + " (no workspace needs it)", Mend: "have it unsuspended: " + i.Settings,
+				Level: Warning, Text: i.Account + ": the installation is suspended " + i.Note + " (no workspace needs it)", Fix: "have it unsuspended: " + i.Settings,
 			})
 		}
 	}
@@ -310,7 +310,7 @@ func unknown(st issuing.Status, needs issuing.Needs) []Finding {
 	var found []Finding
 	if missed := accounts(st, isMissed); len(missed) > 0 {
 		found = append(found, Finding{
-			Level: Warning, Text: "the store does not know that the App is installed on " + these(missed), Mend: "gatepass app discover",
+			Level: Warning, Text: "the store does not know that the App is installed on " + these(missed), Fix: "gatepass app discover",
 		})
 	}
 	if others := accounts(st, isNew); len(others) > 0 {

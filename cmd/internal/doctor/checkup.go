@@ -49,23 +49,23 @@ const (
 
 // A Report is the result of Look.
 type Report struct {
-	Findings []Finding
-	Debris   []Thing
+	Findings  []Finding
+	Leftovers []Leftover
 }
 
 // All returns the findings, and one more for each leftover thing.
 func (r Report) All() []Finding {
 	all := r.Findings
-	for _, t := range r.Debris {
+	for _, t := range r.Leftovers {
 		all = append(all, t.finding())
 	}
 	return all
 }
 
 // Fixable returns the things that Fix removes.
-func (r Report) Fixable() []Thing {
-	var some []Thing
-	for _, t := range r.Debris {
+func (r Report) Fixable() []Leftover {
+	var some []Leftover
+	for _, t := range r.Leftovers {
 		if t.Left == "" {
 			some = append(some, t)
 		}
@@ -75,8 +75,8 @@ func (r Report) Fixable() []Thing {
 
 // Remaining returns the report without the Fixable things.
 func (r Report) Remaining() Report {
-	var rest []Thing
-	for _, t := range r.Debris {
+	var rest []Leftover
+	for _, t := range r.Leftovers {
 		if t.Left != "" {
 			rest = append(rest, t)
 		}
@@ -125,8 +125,8 @@ func (f *facts) findings() Report {
 	add(installationsGroup, f.checkInstallations())
 	add(workspacesGroup, f.checkWorkspaces())
 	add(leftoversGroup, f.checkSurroundings())
-	r.Debris = f.leftovers()
-	if f.ledger.err == nil && len(r.Debris) == 0 {
+	r.Leftovers = f.leftovers()
+	if f.ledger.err == nil && len(r.Leftovers) == 0 {
 		add(leftoversGroup, []Finding{{Level: OK, Text: "nothing is left of workspaces that are gone"}})
 	}
 	return r
@@ -142,7 +142,7 @@ func (f *facts) isEmpty() bool {
 func (f *facts) trouble(level Level, what string, err error, otherwise string) Finding {
 	if errors.Is(err, context.DeadlineExceeded) {
 		longer := (4 * f.limit).Round(time.Second)
-		return Finding{Level: Warning, Text: what + ": no answer within " + f.limit.String(), Mend: "gatepass doctor --timeout " + longer.String()}
+		return Finding{Level: Warning, Text: what + ": no answer within " + f.limit.String(), Fix: "gatepass doctor --timeout " + longer.String()}
 	}
 	found := FromError(level, err, otherwise)
 	found.Text = what + ": " + found.Text

@@ -50,7 +50,7 @@ func (c connectionCheck) checkClock(ctx context.Context) []Finding {
 func compare(ctx context.Context, host string) Finding {
 	ahead, err := skew(ctx, "https://"+host+"/")
 	if err != nil {
-		return Finding{Level: Warning, Text: "the clock cannot be compared with that of " + host + ": " + redact.Text(err.Error(), 200), Mend: "look whether " + host + " can be reached"}
+		return Finding{Level: Warning, Text: "the clock cannot be compared with that of " + host + ": " + redact.Text(err.Error(), 200), Fix: "look whether " + host + " can be reached"}
 	}
 	return Clock(host, ahead)
 }
@@ -64,7 +64,7 @@ func Clock(host string, ahead time.Duration) Finding {
 	}
 	f := Finding{Level: OK, Text: "the clock agrees with that of " + host}
 	if size > smallSkew {
-		f = Finding{Level: Warning, Text: "the clock is " + size.String() + " " + way + " that of " + host, Mend: "set the clock; see timedatectl"}
+		f = Finding{Level: Warning, Text: "the clock is " + size.String() + " " + way + " that of " + host, Fix: "set the clock; see timedatectl"}
 	}
 	if size > largeSkew {
 		f.Level, f.Text = Failure, f.Text+": tokens and identities seem to have ended, or not to have begun"

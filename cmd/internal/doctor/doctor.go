@@ -36,7 +36,7 @@ type Finding struct {
 	Group string `json:"group"`
 	Level Level  `json:"level"`
 	Text  string `json:"text"`           // may hold text from outside; escape it before printing
-	Mend  string `json:"mend,omitempty"` // a command, or another thing to do
+	Fix   string `json:"mend,omitempty"` // a command, or another thing to do
 }
 
 // Options are the doctor's input. Getenv and Dir are required.
@@ -117,7 +117,7 @@ func Run(ctx context.Context, o Options) []Finding {
 	for i, p := range probes {
 		list, ok := receive(late, found[i])
 		if !ok {
-			list = []Finding{{Level: Warning, Text: "no answer within " + o.Limit.String(), Mend: "gatepass doctor --timeout 20s"}}
+			list = []Finding{{Level: Warning, Text: "no answer within " + o.Limit.String(), Fix: "gatepass doctor --timeout 20s"}}
 		}
 		for _, f := range list {
 			f.Group = p.group
@@ -251,5 +251,5 @@ func FromError(level Level, err error, otherwise string) Finding {
 	if !ok {
 		mend = otherwise
 	}
-	return Finding{Level: level, Text: why, Mend: mend}
+	return Finding{Level: level, Text: why, Fix: mend}
 }

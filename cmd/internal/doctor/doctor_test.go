@@ -220,7 +220,7 @@ func TestAnAgentOfTheVersionBeforeIsNamed(t *testing.T) {
 		"this version": {agent.State{PID: 7, Version: version.String()}, OK, "process 7, version " + version.String()},
 		"replaced":     {agent.State{PID: 7, Version: version.String(), Program: "/bin/a", Replaced: true}, Warning, "/bin/a was replaced since"},
 	} {
-		if f := ageOf(c.agent); f.Level != c.level || !strings.Contains(f.Text, c.text) || (f.Mend == "") != (c.level == OK) {
+		if f := ageOf(c.agent); f.Level != c.level || !strings.Contains(f.Text, c.text) || (f.Fix == "") != (c.level == OK) {
 			t.Errorf("%s: %+v, want %s and %q", name, f, c.level, c.text)
 		}
 	}

@@ -90,7 +90,7 @@ func TestFixRemovesWhatLiesAround(t *testing.T) {
 	if now := w.of("sb-1"); len(now) != 3 || slices.Contains(w.of("sb-2"), "lock") || len(w.of("sb-2")) != 3 {
 		t.Errorf("the store has %q of sb-1 and %q of sb-2, want their tokens and records; before it had %q", now, w.of("sb-2"), kept)
 	}
-	if r := w.look(); len(r.Debris) > 0 {
+	if r := w.look(); len(r.Leftovers) > 0 {
 		t.Errorf("afterwards Look finds\n%swant nothing", lines(faults(r.All())))
 	}
 }
@@ -205,7 +205,7 @@ func TestWhatIsNotGatepasssIsLeft(t *testing.T) {
 	w.put("sandbox/sb-8/slack-token", "x")
 	r := w.look()
 	bad := faults(r.All())
-	if len(r.Fixable()) > 0 || len(bad) != 1 || !strings.Contains(bad[0].Text, "not gatepass's") || !strings.Contains(bad[0].Mend, "gatepass workspace destroy sb-7") {
+	if len(r.Fixable()) > 0 || len(bad) != 1 || !strings.Contains(bad[0].Text, "not gatepass's") || !strings.Contains(bad[0].Fix, "gatepass workspace destroy sb-7") {
 		t.Errorf("Look finds\n%swant sb-7 left, with what to do", lines(bad))
 	}
 }

@@ -58,14 +58,14 @@ func (c gatewayCheck) check(ctx context.Context) []Finding {
 		return nil
 	}
 	if _, err := c.workspace.Through(c.gateway); err != nil {
-		return []Finding{{Level: Failure, Text: c.path + ": " + err.Error(), Mend: "correct " + c.path + ", or run gatepass install"}}
+		return []Finding{{Level: Failure, Text: c.path + ": " + err.Error(), Fix: "correct " + c.path + ", or run gatepass install"}}
 	}
 	if c.installedGateway != c.gateway.String() {
 		text := "git was not told of the gateway " + c.gateway.String()
 		if c.installedGateway != "" {
 			text += ", but of " + redact.Text(c.installedGateway, 200)
 		}
-		return []Finding{{Level: Failure, Text: text, Mend: "gatepass install"}}
+		return []Finding{{Level: Failure, Text: text, Fix: "gatepass install"}}
 	}
 	found := append(c.bypassedURLs(), c.bypassingRemotes()...)
 	if found == nil {
@@ -90,11 +90,11 @@ func (c gatewayCheck) bypassedURLs() (found []Finding) {
 			what = "git pushes past the gateway for " + redact.Text(d.URL, 200)
 		}
 		found = append(found, Finding{
-			Level: Failure, Text: what + ": " + d.By.Key + "=" + redact.Text(d.By.Value, 200) + " (" + where(*d.By) + ")", Mend: unsetValue(*d.By),
+			Level: Failure, Text: what + ": " + d.By.Key + "=" + redact.Text(d.By.Value, 200) + " (" + where(*d.By) + ")", Fix: unsetValue(*d.By),
 		})
 	}
 	if missing != nil {
-		found = append(found, Finding{Level: Failure, Text: "git does not go to the gateway for " + strings.Join(missing, ", "), Mend: "gatepass install"})
+		found = append(found, Finding{Level: Failure, Text: "git does not go to the gateway for " + strings.Join(missing, ", "), Fix: "gatepass install"})
 	}
 	return found
 }
@@ -106,7 +106,7 @@ func (c gatewayCheck) bypassingRemotes() (found []Finding) {
 		if s.HasPassword {
 			text += " is a URL with a password in it"
 		}
-		found = append(found, Finding{Level: Failure, Text: text, Mend: s.Fix()})
+		found = append(found, Finding{Level: Failure, Text: text, Fix: s.Fix()})
 	}
 	return found
 }
@@ -119,12 +119,12 @@ func (c gatewayCheck) try(ctx context.Context) []Finding {
 	}
 	dir, err := os.MkdirTemp("", "gatepass-doctor-")
 	if err != nil {
-		return []Finding{{Level: Warning, Text: "the gateway cannot be tried: " + err.Error(), Mend: "make the temporary directory usable"}}
+		return []Finding{{Level: Warning, Text: "the gateway cannot be tried: " + err.Error(), Fix: "make the temporary directory usable"}}
 	}
 	defer os.RemoveAll(dir)
 	s := scratch{setup: c.setup, ctx: ctx, dir: dir}
 	if err := s.prepare(); err != nil {
-		return []Finding{{Level: Warning, Text: "the gateway cannot be tried: " + err.Error(), Mend: "make the temporary directory usable"}}
+		return []Finding{{Level: Warning, Text: "the gateway cannot be tried: " + err.Error(), Fix: "make the temporary directory usable"}}
 	}
 	var found []Finding
 	for _, t := range repositories {
@@ -163,9 +163,9 @@ func (s scratch) try(what string, args ...string) Finding {
 	_, stderr, err := s.git(args...)
 	switch {
 	case s.ctx.Err() != nil:
-		return Finding{Level: Warning, Text: what + " did not end in time", Mend: "gatepass doctor --online --timeout 20s"}
+		return Finding{Level: Warning, Text: what + " did not end in time", Fix: "gatepass doctor --online --timeout 20s"}
 	case err != nil:
-		return Finding{Level: Failure, Text: what + " fails: " + firstOf(stderr, err).Error(), Mend: "see the reason"}
+		return Finding{Level: Failure, Text: what + " fails: " + firstOf(stderr, err).Error(), Fix: "see the reason"}
 	}
 	return Finding{Level: OK, Text: what + " works"}
 }
@@ -192,9 +192,9 @@ func (c *setup) sessionCall() (operation, payload string) {
 
 // checkProxies sends requests to the gateway's echo endpoint.
 func (c gatewayCheck) checkProxies(ctx context.Context) []Finding {
-	f := Finding{Group: proxyGroup, Level: Failure, Text: "nothing can be sent to the gateway: there is no session", Mend: "see why above"}
+	f := Finding{Group: proxyGroup, Level: Failure, Text: "nothing can be sent to the gateway: there is no session", Fix: "see why above"}
 	if c.gateway.IsZero() {
-		f.Text, f.Mend = "this workspace has no gateway", "write gateway: https://BROKER into "+c.path
+		f.Text, f.Fix = "this workspace has no gateway", "write gateway: https://BROKER into "+c.path
 		return []Finding{f}
 	}
 	operation, payload := c.sessionCall()

@@ -114,10 +114,10 @@ type gitCheck struct{ *setup }
 // the setup of one says nothing about another.
 func (c gitCheck) check(ctx context.Context) []Finding {
 	if len(c.gits) == 0 && c.gitErr == errLate {
-		return []Finding{{Level: Failure, Text: c.gitErr.Error(), Mend: "look for a git on PATH that hangs, or try gatepass doctor --timeout 20s"}}
+		return []Finding{{Level: Failure, Text: c.gitErr.Error(), Fix: "look for a git on PATH that hangs, or try gatepass doctor --timeout 20s"}}
 	}
 	if len(c.gits) == 0 {
-		return []Finding{{Level: Failure, Text: "there is no git on PATH", Mend: "install git"}}
+		return []Finding{{Level: Failure, Text: "there is no git on PATH", Fix: "install git"}}
 	}
 	found := make([]Finding, len(c.gits))
 	var wg sync.WaitGroup
@@ -128,7 +128,7 @@ func (c gitCheck) check(ctx context.Context) []Finding {
 	if c.ignoresSystem() {
 		found = append(found, Finding{
 			Level: Warning, Text: "GIT_CONFIG_NOSYSTEM is set: git leaves its system configuration out, and with it whatever gatepass install --system wrote",
-			Mend: "unset GIT_CONFIG_NOSYSTEM",
+			Fix: "unset GIT_CONFIG_NOSYSTEM",
 		})
 	}
 	return found
@@ -146,10 +146,10 @@ func (c gitCheck) ignoresSystem() bool {
 func (c gitCheck) checkGit(ctx context.Context, g install.Git, first bool) Finding {
 	name := "git " + g.Version() + " at " + g.Path
 	if !g.AtLeast(2, 26) {
-		return Finding{Level: Warning, Text: name + " cannot say where its settings come from (that is 2.26 and later)", Mend: "update git"}
+		return Finding{Level: Warning, Text: name + " cannot say where its settings come from (that is 2.26 and later)", Fix: "update git"}
 	}
 	if first && c.gitErr != nil {
-		return Finding{Level: Failure, Text: name + ": " + c.gitErr.Error(), Mend: "correct the file that git complains about"}
+		return Finding{Level: Failure, Text: name + ": " + c.gitErr.Error(), Fix: "correct the file that git complains about"}
 	}
 	text := name + " reads " + g.SystemFile
 	if g.SystemFile == "" {
@@ -160,11 +160,11 @@ func (c gitCheck) checkGit(ctx context.Context, g install.Git, first bool) Findi
 	}
 	list := c.readSettings(ctx, g.Path)
 	if list.err != nil {
-		return Finding{Level: Warning, Text: name + ": " + list.err.Error(), Mend: "correct the file that git complains about"}
+		return Finding{Level: Warning, Text: name + ": " + list.err.Error(), Fix: "correct the file that git complains about"}
 	}
 	for _, host := range c.hosts {
 		if !slices.ContainsFunc(chainFor(list.settings, "https", host).links, func(l link) bool { return l.ours }) {
-			return Finding{Level: Warning, Text: text + " and does not ask gatepass for " + host, Mend: "sudo gatepass install --system"}
+			return Finding{Level: Warning, Text: text + " and does not ask gatepass for " + host, Fix: "sudo gatepass install --system"}
 		}
 	}
 	return Finding{Level: OK, Text: text}
@@ -204,7 +204,7 @@ func (c connectionCheck) checkTransport(context.Context) []Finding {
 // intended. Only disabled verification is always a failure: any server could receive
 // the token.
 func (c connectionCheck) hazardFinding(h gitsafety.Hazard) Finding {
-	f := Finding{Level: Warning, Text: h.String() + " " + string(h.Kind), Mend: fixHazard(h)}
+	f := Finding{Level: Warning, Text: h.String() + " " + string(h.Kind), Fix: fixHazard(h)}
 	strict := c.workspace != nil && c.workspace.Strict
 	switch {
 	case h.Kind == gitsafety.TLSOff:
@@ -239,7 +239,7 @@ func (c connectionCheck) bypasses(host string) []Finding {
 		if strings.HasPrefix(s.Value, "https://") && gitsafety.Split(s.Value).Host == host {
 			found = append(found, Finding{
 				Level: Failure, Text: s.Key + "=" + redact.Text(s.Value, 200) + " (" + where(s) + ") leads git past gatepass for " + host,
-				Mend: unsetValue(s),
+				Fix: unsetValue(s),
 			})
 		}
 	}
@@ -267,11 +267,11 @@ func (c connectionCheck) checkTracing(context.Context) []Finding {
 	traced := strings.Join(on, " and ")
 	switch {
 	case bare && traced != "":
-		return []Finding{{Level: Failure, Text: "git writes tokens into its trace: " + traced + " with GIT_TRACE_REDACT=0", Mend: "unset GIT_TRACE_REDACT"}}
+		return []Finding{{Level: Failure, Text: "git writes tokens into its trace: " + traced + " with GIT_TRACE_REDACT=0", Fix: "unset GIT_TRACE_REDACT"}}
 	case bare:
-		return []Finding{{Level: Warning, Text: "GIT_TRACE_REDACT=0: with GIT_TRACE_CURL git would write tokens into its trace", Mend: "unset GIT_TRACE_REDACT"}}
+		return []Finding{{Level: Warning, Text: "GIT_TRACE_REDACT=0: with GIT_TRACE_CURL git would write tokens into its trace", Fix: "unset GIT_TRACE_REDACT"}}
 	case traced != "":
-		return []Finding{{Level: Warning, Text: "git traces what it sends (" + traced + "); it hides the header with the token, not all else", Mend: "unset " + strings.Join(on, " ")}}
+		return []Finding{{Level: Warning, Text: "git traces what it sends (" + traced + "); it hides the header with the token, not all else", Fix: "unset " + strings.Join(on, " ")}}
 	}
 	return nil
 }

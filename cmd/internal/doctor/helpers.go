@@ -87,7 +87,7 @@ func (c helperCheck) checkHeader(host string) []Finding {
 	}
 	return []Finding{{
 		Level: Failure, Text: "git sends an Authorization header of its own to " + host + " and not gatepass's token: " + s.Key + " (" + where(*s) + ")",
-		Mend: unset(*s) + "; with actions/checkout: persist-credentials: false",
+		Fix: unset(*s) + "; with actions/checkout: persist-credentials: false",
 	}}
 }
 
@@ -99,13 +99,13 @@ func (c helperCheck) checkHost(host string) []Finding {
 	}
 	ours := chain.links[at]
 	if broken := brokenHelper(ours); broken != "" {
-		return []Finding{{Level: Failure, Text: "git asks gatepass for " + host + " (" + where(ours.Setting) + "), but " + broken, Mend: "gatepass install"}}
+		return []Finding{{Level: Failure, Text: "git asks gatepass for " + host + " (" + where(ours.Setting) + "), but " + broken, Fix: "gatepass install"}}
 	}
 	var found []Finding
 	for _, l := range chain.links[:at] {
 		found = append(found, Finding{
 			Level: Failure, Text: helperName(l.Value) + " (" + where(l.Setting) + ") is asked before gatepass for " + host + " and may answer with another credential",
-			Mend: "gatepass install, or " + unsetValue(l.Setting),
+			Fix: "gatepass install, or " + unsetValue(l.Setting),
 		})
 	}
 	for _, l := range chain.links[at+1:] {
@@ -123,10 +123,10 @@ func missingHelper(chain chain, host string) Finding {
 	if chain.reset != nil {
 		return Finding{
 			Level: Failure, Text: "git does not ask gatepass for " + host + ": the empty " + chain.reset.Key + " (" + where(*chain.reset) + ") makes it forget the helpers before" + otherHelpers(chain),
-			Mend: unset(*chain.reset),
+			Fix: unset(*chain.reset),
 		}
 	}
-	return Finding{Level: Failure, Text: "git does not ask gatepass for " + host + otherHelpers(chain), Mend: "gatepass install"}
+	return Finding{Level: Failure, Text: "git does not ask gatepass for " + host + otherHelpers(chain), Fix: "gatepass install"}
 }
 
 func otherHelpers(chain chain) string {
@@ -181,7 +181,7 @@ func (c helperCheck) laterHelper(l link, host string) []Finding {
 	}
 	return []Finding{{
 		Level: level, Text: helperName(l.Value) + " (" + where(l.Setting) + ") is told each token for " + host + " and " + keeps + " (git before 2.46)",
-		Mend: unsetValue(l.Setting),
+		Fix: unsetValue(l.Setting),
 	}}
 }
 
@@ -224,7 +224,7 @@ func (c helperCheck) checkPaths(host string) []Finding {
 	}
 	return []Finding{{
 		Level: Failure, Text: "git does not say which repository of " + host + " it wants, and the workspace file tells them apart: every request is refused",
-		Mend: "git config --global credential.https://" + host + ".useHttpPath true",
+		Fix: "git config --global credential.https://" + host + ".useHttpPath true",
 	}}
 }
 
@@ -255,13 +255,13 @@ func (c helperCheck) checkAskpass(context.Context) []Finding {
 	value, from := c.askpass()
 	switch {
 	case isOurAskpass(value) && filepath.IsAbs(value) && whyNotRunnable(value) != "":
-		return []Finding{{Level: Failure, Text: from + ": " + whyNotRunnable(value), Mend: "install the programs, or unset GIT_ASKPASS"}}
+		return []Finding{{Level: Failure, Text: from + ": " + whyNotRunnable(value), Fix: "install the programs, or unset GIT_ASKPASS"}}
 	case isOurAskpass(value):
 		return []Finding{{Level: OK, Text: "gatepass-askpass answers git's prompts (" + from + ")"}}
 	case strings.Contains(value, "vscode") || strings.Contains(value, "/.cursor") || value != "" && c.Getenv("VSCODE_GIT_ASKPASS_NODE") != "":
 		return []Finding{{
 			Level: Warning, Text: "VS Code answers git's prompts (" + from + "), with the account it is signed in to, wherever gatepass is not asked",
-			Mend: `set "git.terminalAuthentication": false in VS Code, or export GIT_ASKPASS=gatepass-askpass`,
+			Fix: `set "git.terminalAuthentication": false in VS Code, or export GIT_ASKPASS=gatepass-askpass`,
 		}}
 	}
 	return nil

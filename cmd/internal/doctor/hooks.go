@@ -44,7 +44,7 @@ func (c hookCheck) check(ctx context.Context) []Finding {
 	case path != nil:
 		return append(off, c.otherHooksPath(g, *path))
 	}
-	return append(off, Finding{Level: Failure, Text: "nothing makes git " + g.Version() + " run the guard: a push is not checked", Mend: "gatepass install"})
+	return append(off, Finding{Level: Failure, Text: "nothing makes git " + g.Version() + " run the guard: a push is not checked", Fix: "gatepass install"})
 }
 
 // configuredHook reports whether hook.gatepass runs our guard before a push. An empty
@@ -68,7 +68,7 @@ func (c hookCheck) configuredFinding(g install.Git) Finding {
 	command := gitconfig.Last(c.settings, commandKey)
 	path, _ := install.GuardPath(command.Value)
 	if why := whyNotRunnable(path); why != "" {
-		return Finding{Level: Failure, Text: "git " + g.Version() + " would run the guard (" + where(*command) + "), but " + why, Mend: "gatepass install"}
+		return Finding{Level: Failure, Text: "git " + g.Version() + " would run the guard (" + where(*command) + "), but " + why, Fix: "gatepass install"}
 	}
 	return Finding{Level: OK, Text: "git " + g.Version() + " runs the guard as " + install.HookSection + " (" + where(*command) + ")"}
 }
@@ -82,7 +82,7 @@ func (c hookCheck) disabled(modern bool) []Finding {
 		if s == nil || s.True() {
 			continue
 		}
-		f := Finding{Level: Failure, Text: key + "=" + s.Value + " (" + where(*s) + ") switches the guard off", Mend: unset(*s)}
+		f := Finding{Level: Failure, Text: key + "=" + s.Value + " (" + where(*s) + ") switches the guard off", Fix: unset(*s)}
 		if !modern {
 			f.Level, f.Text = Warning, f.Text+" for git 2.54 and later"
 		}
@@ -95,11 +95,11 @@ func (c hookCheck) disabled(modern bool) []Finding {
 func (c hookCheck) otherHooksPath(g install.Git, path gitconfig.Setting) Finding {
 	f := Finding{
 		Level: Failure, Text: "core.hooksPath=" + path.Value + " (" + where(path) + ") keeps git " + g.Version() + " from the guard",
-		Mend: "gatepass install",
+		Fix: "gatepass install",
 	}
 	if !path.Trusted() {
 		f.Text += ", as husky and its like do"
-		f.Mend = unset(path) + `, or run gatepass-pre-push "$@" first thing in its pre-push`
+		f.Fix = unset(path) + `, or run gatepass-pre-push "$@" first thing in its pre-push`
 	}
 	return f
 }

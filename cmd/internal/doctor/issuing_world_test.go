@@ -173,7 +173,7 @@ func (w *world) look() Report {
 		w.t.Errorf("Look asked GitHub for %d changes, want none", n)
 	}
 	for _, f := range r.All() {
-		if f.Group == "" || strings.Contains(f.Text+f.Mend, "ghs_") || strings.Contains(f.Text+f.Mend, "PRIVATE") {
+		if f.Group == "" || strings.Contains(f.Text+f.Fix, "ghs_") || strings.Contains(f.Text+f.Fix, "PRIVATE") {
 			w.t.Errorf("%+v has no group, or shows a secret", f)
 		}
 	}
@@ -186,7 +186,7 @@ func faults(all []Finding) []Finding {
 }
 
 func line(f Finding) string {
-	return f.Group + ": " + string(f.Level) + ": " + f.Text + "; " + f.Mend
+	return f.Group + ": " + string(f.Level) + ": " + f.Text + "; " + f.Fix
 }
 
 func lines(all []Finding) string {

@@ -233,7 +233,7 @@ func (f *facts) checkExpiry() []Finding {
 	var found []Finding
 	if len(over) > 0 {
 		found = append(found, Finding{
-			Level: Failure, Text: count(len(over), "workspace") + " had a token run out: " + these(over), Mend: refresherFix + over[0],
+			Level: Failure, Text: count(len(over), "workspace") + " had a token run out: " + these(over), Fix: refresherFix + over[0],
 		})
 	}
 	if len(late) > 0 {
@@ -241,14 +241,14 @@ func (f *facts) checkExpiry() []Finding {
 			Level: Warning,
 			Text: count(len(late), "workspace") + " should have a fresh token by now, the first ends in " + first.Sub(f.now).Round(time.Second).String() +
 				": " + these(late),
-			Mend: refresherFix + late[0],
+			Fix: refresherFix + late[0],
 		})
 	}
 	return found
 }
 
 // A reason is why workspaces have no token, and the fix.
-type reason struct{ why, mend string }
+type reason struct{ why, fix string }
 
 // checkPending makes one finding for each reason.
 func (f *facts) checkPending() []Finding {
@@ -265,9 +265,9 @@ func (f *facts) checkPending() []Finding {
 	var found []Finding
 	for _, one := range reasons {
 		refresh := "gatepass workspace refresh " + ids[one][0]
-		finding := Finding{Level: Failure, Text: count(len(ids[one]), "workspace") + " without a token: " + these(ids[one]), Mend: refresh + ", which says why"}
+		finding := Finding{Level: Failure, Text: count(len(ids[one]), "workspace") + " without a token: " + these(ids[one]), Fix: refresh + ", which says why"}
 		if one.why != "" {
-			finding.Text, finding.Mend = finding.Text+": "+one.why, one.mend+"; then "+refresh
+			finding.Text, finding.Fix = finding.Text+": "+one.why, one.fix+"; then "+refresh
 		}
 		found = append(found, finding)
 	}
@@ -286,7 +286,7 @@ func (f *facts) checkFailing() []Finding {
 	for _, why := range slices.Sorted(maps.Keys(ids)) {
 		found = append(found, Finding{
 			Level: Warning, Text: count(len(ids[why]), "workspace") + " could not be refreshed: " + these(ids[why]) + ": " + why,
-			Mend: "gatepass workspace refresh " + ids[why][0],
+			Fix: "gatepass workspace refresh " + ids[why][0],
 		})
 	}
 	return found
@@ -341,8 +341,8 @@ func (f *facts) checkLost() []Finding {
 	for _, r := range f.ledger.records {
 		for _, t := range r.Lost(f.now) {
 			n++
-			if t.DiesBy().After(last) {
-				last = t.DiesBy()
+			if t.ExpiresBy().After(last) {
+				last = t.ExpiresBy()
 			}
 		}
 	}

@@ -27,23 +27,23 @@ const (
 
 var kinds = []Kind{Tokens, Destruction, Superseded, Lock}
 
-// A Thing is left over from a workspace or a run.
-type Thing struct {
+// A Leftover is left over from a workspace or a run.
+type Leftover struct {
 	Kind      Kind
 	Workspace string
 	What      string // it is
 	Does      string // what Fix would do: "revokes and deletes them"
 	Left      string // why Fix leaves it; "" if Fix removes it
-	Mend      string // what else to do if Fix leaves it
+	Fix       string // what else to do if Fix leaves it
 
 	written time.Time // when the latest of the Tokens was written
 }
 
 // finding describes the thing before Fix.
-func (t Thing) finding() Finding {
-	found := Finding{Group: leftoversGroup, Level: Warning, Text: t.What, Mend: "gatepass doctor --fix, which " + t.Does}
+func (t Leftover) finding() Finding {
+	found := Finding{Group: leftoversGroup, Level: Warning, Text: t.What, Fix: "gatepass doctor --fix, which " + t.Does}
 	if t.Left != "" {
-		found.Text, found.Mend = t.What+"; it is left: "+t.Left, t.Mend
+		found.Text, found.Fix = t.What+"; it is left: "+t.Left, t.Fix
 	}
 	return found
 }
@@ -56,20 +56,20 @@ const slack = 10 * time.Minute
 const tokenLife = time.Hour + 5*time.Minute
 
 // leftovers returns everything left over. It depends on the facts alone.
-func (f *facts) leftovers() []Thing {
+func (f *facts) leftovers() []Leftover {
 	if f.ledger.err != nil {
 		return nil // an incomplete list does not show what is missing
 	}
 	all := slices.Concat(f.folderLeftovers(), f.recordLeftovers())
-	slices.SortStableFunc(all, func(a, b Thing) int {
+	slices.SortStableFunc(all, func(a, b Leftover) int {
 		return cmp.Or(cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)), cmp.Compare(a.Workspace, b.Workspace))
 	})
 	return all
 }
 
 // folderLeftovers returns forgotten tokens, and locks that no run holds.
-func (f *facts) folderLeftovers() []Thing {
-	var all []Thing
+func (f *facts) folderLeftovers() []Leftover {
+	var all []Leftover
 	for id, folder := range f.ledger.folders {
 		switch {
 		case folder.err != nil || folder.lock == held:
@@ -77,7 +77,7 @@ func (f *facts) folderLeftovers() []Thing {
 		case folder.isForgotten():
 			all = append(all, f.forgotten(id, folder))
 		case folder.lock == leftOver && !f.isEnding(id):
-			all = append(all, Thing{Kind: Lock, Workspace: id, What: "a lock of " + id + ", whose run ended early", Does: "removes it"})
+			all = append(all, Leftover{Kind: Lock, Workspace: id, What: "a lock of " + id + ", whose run ended early", Does: "removes it"})
 		}
 	}
 	return all
@@ -89,12 +89,12 @@ func (f *facts) mayBeOthers(folder *folder) bool {
 	return f.store.isShared && folder.end().After(f.now)
 }
 
-func (f *facts) forgotten(id string, folder *folder) Thing {
+func (f *facts) forgotten(id string, folder *folder) Leftover {
 	n, they, them := folder.tokens(), "which have", "them"
 	if n == 1 {
 		they, them = "which has", "it"
 	}
-	t := Thing{
+	t := Leftover{
 		Kind: Tokens, Workspace: id, What: count(n, "token") + " of " + id + ", of which the ledger knows nothing, " + they + " run out",
 		Does: "revokes and deletes " + them, written: folder.written,
 	}
@@ -103,7 +103,7 @@ func (f *facts) forgotten(id string, folder *folder) Thing {
 	}
 	if folder.has(isForeign) {
 		t.Left = "there is more below sandbox/" + id + " that is not gatepass's"
-		t.Mend = "look at it; gatepass workspace destroy " + id + " removes all of it"
+		t.Fix = "look at it; gatepass workspace destroy " + id + " removes all of it"
 	}
 	return t
 }
@@ -113,8 +113,8 @@ func (f *facts) isEnding(id string) bool {
 }
 
 // recordLeftovers returns what the ledger marks to be ended.
-func (f *facts) recordLeftovers() []Thing {
-	var all []Thing
+func (f *facts) recordLeftovers() []Leftover {
+	var all []Leftover
 	for _, r := range f.ledger.records {
 		folder := f.ledger.folders[r.ID]
 		if folder == nil || folder.err != nil || folder.lock == held {
@@ -123,11 +123,11 @@ func (f *facts) recordLeftovers() []Thing {
 		n := f.overdue(r)
 		switch {
 		case r.Destroying:
-			all = append(all, Thing{Kind: Destruction, Workspace: r.ID, What: "the destruction of " + r.ID + " was begun and not finished", Does: "finishes it"})
+			all = append(all, Leftover{Kind: Destruction, Workspace: r.ID, What: "the destruction of " + r.ID + " was begun and not finished", Does: "finishes it"})
 		case n == 1:
-			all = append(all, Thing{Kind: Superseded, Workspace: r.ID, What: "1 replaced token of " + r.ID + " should be revoked by now", Does: "revokes it"})
+			all = append(all, Leftover{Kind: Superseded, Workspace: r.ID, What: "1 replaced token of " + r.ID + " should be revoked by now", Does: "revokes it"})
 		case n > 1:
-			all = append(all, Thing{Kind: Superseded, Workspace: r.ID, What: count(n, "replaced token") + " of " + r.ID + " should be revoked by now", Does: "revokes them"})
+			all = append(all, Leftover{Kind: Superseded, Workspace: r.ID, What: count(n, "replaced token") + " of " + r.ID + " should be revoked by now", Does: "revokes them"})
 		}
 	}
 	return all
@@ -168,7 +168,7 @@ func (f *facts) checkSurroundings() []Finding {
 // Fix removes things that Look found, and reports for each what was done. It first
 // checks each thing again; things of a workspace only while no other run works on that
 // workspace.
-func (c *Checkup) Fix(ctx context.Context, things []Thing) []Finding {
+func (c *Checkup) Fix(ctx context.Context, things []Leftover) []Finding {
 	issuer, err := c.issuer(ctx)
 	var found []Finding
 	for _, t := range things {
@@ -189,11 +189,11 @@ func (c *Checkup) issuer(ctx context.Context) (*workspace.Issuer, error) {
 		return nil, err
 	}
 	app.Client, app.Now = c.Client, c.now // times in the ledger follow GitHub's clock
-	i.Unready = errors.New("gatepass doctor mints no tokens")
+	i.NotReady = errors.New("gatepass doctor mints no tokens")
 	return i, nil
 }
 
-func outcome(t Thing, done string, err error) Finding {
+func outcome(t Leftover, done string, err error) Finding {
 	found := Finding{Level: OK, Text: t.What + ": " + done}
 	switch {
 	case errors.Is(err, workspace.ErrBusy) || errors.Is(err, workspace.ErrInUse) || errors.Is(err, errAlive):
@@ -210,7 +210,7 @@ func outcome(t Thing, done string, err error) Finding {
 // errAlive reports that something was added to a workspace since Look.
 var errAlive = errors.New("there is something of the workspace by now")
 
-func (c *Checkup) fix(ctx context.Context, i *workspace.Issuer, t Thing) (done string, err error) {
+func (c *Checkup) fix(ctx context.Context, i *workspace.Issuer, t Leftover) (done string, err error) {
 	switch t.Kind {
 	case Tokens:
 		if err := c.checkForgotten(ctx, t); err != nil {
@@ -220,7 +220,7 @@ func (c *Checkup) fix(ctx context.Context, i *workspace.Issuer, t Thing) (done s
 	case Destruction:
 		return end(ctx, i, t.Workspace)
 	case Superseded:
-		return counting(i, func() error { return i.Tidy(ctx, t.Workspace) })
+		return counting(i, func() error { return i.RevokeSuperseded(ctx, t.Workspace) })
 	case Lock:
 		return "removed", i.Unlock(ctx, t.Workspace)
 	}
@@ -229,7 +229,7 @@ func (c *Checkup) fix(ctx context.Context, i *workspace.Issuer, t Thing) (done s
 
 // checkForgotten returns an error if something was added to a workspace's folder since
 // Look, or a token in it was written again.
-func (c *Checkup) checkForgotten(ctx context.Context, t Thing) error {
+func (c *Checkup) checkForgotten(ctx context.Context, t Leftover) error {
 	names, err := c.names(ctx, t.Workspace)
 	if err != nil || len(names) == 0 {
 		return err
@@ -246,7 +246,7 @@ func (c *Checkup) checkForgotten(ctx context.Context, t Thing) error {
 func end(ctx context.Context, i *workspace.Issuer, id string) (done string, err error) {
 	lost := 0
 	done, err = counting(i, func() error {
-		tokens, err := i.Clear(ctx, id)
+		tokens, err := i.FinishDestroy(ctx, id)
 		lost = len(tokens)
 		return err
 	})

@@ -108,7 +108,7 @@ func TestOneFault(t *testing.T) {
 			c.plant(w)
 			w.ResetRequests()
 			bad := faults(w.lookAtOpen().All())
-			if len(bad) != 1 || !strings.HasPrefix(wholeMinutes.Replace(line(bad[0])), c.want) || !strings.Contains(bad[0].Mend, c.mend) {
+			if len(bad) != 1 || !strings.HasPrefix(wholeMinutes.Replace(line(bad[0])), c.want) || !strings.Contains(bad[0].Fix, c.mend) {
 				t.Errorf("%s: Look finds\n%swant only %q with %q", c.name, lines(bad), c.want, c.mend)
 			}
 		}
@@ -189,7 +189,7 @@ func TestPendingWorkspacesSayWhy(t *testing.T) {
 		w.ResetRequests()
 		isFound := false
 		for _, f := range faults(w.look().All()) {
-			isFound = isFound || f.Level == Failure && f.Text == c.want && strings.Contains(f.Mend, c.mend)
+			isFound = isFound || f.Level == Failure && f.Text == c.want && strings.Contains(f.Fix, c.mend)
 		}
 		if !isFound {
 			t.Errorf("%s: Look finds\n%swant %q with %q", c.name, lines(faults(w.look().All())), c.want, c.mend)
@@ -239,7 +239,7 @@ func TestTheIssuingSideIsNotWaitedForLong(t *testing.T) {
 		if took := time.Since(started); took > w.check.Limit {
 			t.Errorf("Look took %v, want no more than its limit", took)
 		}
-		if len(bad) != 1 || bad[0].Level != Warning || !strings.Contains(bad[0].Text, "no answer within 300ms") || !strings.Contains(bad[0].Mend, "--timeout") {
+		if len(bad) != 1 || bad[0].Level != Warning || !strings.Contains(bad[0].Text, "no answer within 300ms") || !strings.Contains(bad[0].Fix, "--timeout") {
 			t.Errorf("Look finds\n%swant one warning that names the limit", lines(bad))
 		}
 	})
@@ -281,7 +281,7 @@ func TestWhatARunWorksOnIsLeft(t *testing.T) {
 	w.put("sandbox/sb-8/github-token", w.token())
 	w.lock("sb-8", time.Minute)
 	w.ResetRequests()
-	if r := w.look(); len(r.Debris) > 0 || len(faults(r.All())) > 0 {
+	if r := w.look(); len(r.Leftovers) > 0 || len(faults(r.All())) > 0 {
 		t.Errorf("Look finds\n%swant nothing", lines(faults(r.All())))
 	}
 }
@@ -292,7 +292,7 @@ func TestWhatABrokerGaveIsLeft(t *testing.T) {
 	w.put("sandbox/ci-7/vended/0123456789abcdef", w.token())
 	w.put("sandbox/ci-8/vended/0123456789abcdef", w.token())
 	w.put("sandbox/ci-8/github-token", w.token())
-	if r := w.look(); len(r.Debris) > 0 {
+	if r := w.look(); len(r.Leftovers) > 0 {
 		t.Errorf("Look finds\n%swant nothing", lines(faults(r.All())))
 	}
 }

@@ -54,7 +54,7 @@ func (p Proxies) Look(ctx context.Context) []Finding {
 	defer cancel()
 	client, err := p.client()
 	if err != nil {
-		return []Finding{{Group: proxyGroup, Level: Failure, Text: err.Error(), Mend: "correct the file"}}
+		return []Finding{{Group: proxyGroup, Level: Failure, Text: err.Error(), Fix: "correct the file"}}
 	}
 	t := through{p, client}
 	first, e := t.headers(ctx)
@@ -176,13 +176,13 @@ func (t through) headers(ctx context.Context) (Finding, *api.Echo) {
 	e, why := t.echo(r, err)
 	switch {
 	case why != "" && by(r.header) == "the broker" && r.status == http.StatusUnauthorized:
-		return Finding{Group: proxyGroup, Level: Failure, Text: "the broker does not know the session, or a proxy took the header Authorization away", Mend: "let Authorization through (nginx does; a proxy with a login of its own does not)"}, nil
+		return Finding{Group: proxyGroup, Level: Failure, Text: "the broker does not know the session, or a proxy took the header Authorization away", Fix: "let Authorization through (nginx does; a proxy with a login of its own does not)"}, nil
 	case why != "" && r.status == http.StatusNotFound:
-		return Finding{Group: proxyGroup, Level: Failure, Text: t.Gateway + api.EchoPath + ": " + why, Mend: "check that " + t.Gateway + " is the broker, and that it has gateway: {} and this version"}, nil
+		return Finding{Group: proxyGroup, Level: Failure, Text: t.Gateway + api.EchoPath + ": " + why, Fix: "check that " + t.Gateway + " is the broker, and that it has gateway: {} and this version"}, nil
 	case why != "":
-		return Finding{Group: proxyGroup, Level: Failure, Text: "no request reaches the gateway: " + why, Mend: "see the proxy's log"}, nil
+		return Finding{Group: proxyGroup, Level: Failure, Text: "no request reaches the gateway: " + why, Fix: "see the proxy's log"}, nil
 	case e.GitProtocol != "version=2":
-		return Finding{Level: Warning, Text: "the header Git-Protocol does not reach the broker, so that git lists every ref at each fetch", Mend: "let the header Git-Protocol through"}, &e
+		return Finding{Level: Warning, Text: "the header Git-Protocol does not reach the broker, so that git lists every ref at each fetch", Fix: "let the header Git-Protocol through"}, &e
 	}
 	return fine("requests reach the broker as " + e.Protocol + ", with their headers"), &e
 }
@@ -195,7 +195,7 @@ func (t through) host(e api.Echo) Finding {
 	}
 	return Finding{
 		Level: Warning, Text: "the broker is called " + redact.Text(e.Host, 100) + " instead of " + t.Host + ", and addresses in answers of the API and of Git LFS lead there",
-		Mend: "pass the header Host on (nginx: proxy_set_header Host $http_host)",
+		Fix: "pass the header Host on (nginx: proxy_set_header Host $http_host)",
 	}
 }
 
@@ -204,9 +204,9 @@ func (t through) path(ctx context.Context) Finding {
 	mend := "pass paths on as they come (nginx: proxy_pass without a path behind the host)"
 	switch {
 	case why != "":
-		return Finding{Level: Warning, Text: "a path with %2F in it: " + why, Mend: mend}
+		return Finding{Level: Warning, Text: "a path with %2F in it: " + why, Fix: mend}
 	case e.Target != api.EchoPath+oddPath:
-		return Finding{Level: Warning, Text: "paths are changed on the way: " + oddPath + " arrives as " + redact.Text(strings.TrimPrefix(e.Target, api.EchoPath), 100) + ", so that the API does not find names with a slash", Mend: mend}
+		return Finding{Level: Warning, Text: "paths are changed on the way: " + oddPath + " arrives as " + redact.Text(strings.TrimPrefix(e.Target, api.EchoPath), 100) + ", so that the API does not find names with a slash", Fix: mend}
 	}
 	return fine("paths arrive as they are sent")
 }
@@ -232,15 +232,15 @@ func (t through) upload(ctx context.Context) Finding {
 	e, why := t.echo(r, err)
 	switch {
 	case r.status == http.StatusRequestEntityTooLarge:
-		return Finding{Level: Failure, Text: "a push of 3 MiB is too large: " + why, Mend: "lift the limit (nginx: client_max_body_size 0)"}
+		return Finding{Level: Failure, Text: "a push of 3 MiB is too large: " + why, Fix: "lift the limit (nginx: client_max_body_size 0)"}
 	case r.status == http.StatusLengthRequired:
-		return Finding{Level: Failure, Text: "requests without a length are refused: " + why, Mend: "let chunked requests through; a balancer that cannot has to be taken out of the way"}
+		return Finding{Level: Failure, Text: "requests without a length are refused: " + why, Fix: "let chunked requests through; a balancer that cannot has to be taken out of the way"}
 	case why != "":
-		return Finding{Level: Failure, Text: "a push of 3 MiB does not arrive: " + why, Mend: "see the proxy's log"}
+		return Finding{Level: Failure, Text: "a push of 3 MiB does not arrive: " + why, Fix: "see the proxy's log"}
 	case e.Bytes != 3*uploadPiece:
-		return Finding{Level: Failure, Text: "a push of 3 MiB arrives with " + strconv.FormatInt(e.Bytes, 10) + " bytes", Mend: "see the proxy's log"}
+		return Finding{Level: Failure, Text: "a push of 3 MiB arrives with " + strconv.FormatInt(e.Bytes, 10) + " bytes", Fix: "see the proxy's log"}
 	case time.Duration(e.BodyMilliseconds)*time.Millisecond < wait:
-		return Finding{Level: Warning, Text: "a proxy keeps a push until it has all of it: it needs room for packs, and a long push looks idle", Mend: "have requests passed on at once (nginx: proxy_request_buffering off)"}
+		return Finding{Level: Warning, Text: "a proxy keeps a push until it has all of it: it needs room for packs, and a long push looks idle", Fix: "have requests passed on at once (nginx: proxy_request_buffering off)"}
 	}
 	return fine("a push of 3 MiB in chunks arrives at once")
 }
@@ -253,9 +253,9 @@ func (t through) parts(ctx context.Context) Finding {
 	mend := "have answers passed on at once (nginx: proxy_buffering off)"
 	switch {
 	case why != "":
-		return Finding{Level: Failure, Text: "an answer in two parts does not arrive: " + why, Mend: mend}
+		return Finding{Level: Failure, Text: "an answer in two parts does not arrive: " + why, Fix: mend}
 	case r.gap < t.Pause/2:
-		return Finding{Level: Warning, Text: "a proxy keeps answers back, so that git shows no progress and the gateway's signs of life do not arrive", Mend: mend}
+		return Finding{Level: Warning, Text: "a proxy keeps answers back, so that git shows no progress and the gateway's signs of life do not arrive", Fix: mend}
 	}
 	return fine("answers arrive as they are made")
 }
@@ -266,7 +266,7 @@ func (t through) quiet(ctx context.Context) Finding {
 	if why != "" {
 		return Finding{
 			Level: Failure, Text: "a silence of " + t.Quiet.String() + " is cut: " + why + "; git prints RPC failed where GitHub takes its time",
-			Mend: "let requests wait for an hour (nginx: proxy_read_timeout 1h; a balancer: its idle timeout)",
+			Fix: "let requests wait for an hour (nginx: proxy_read_timeout 1h; a balancer: its idle timeout)",
 		}
 	}
 	return fine("a silence of " + t.Quiet.String() + " is not cut")

@@ -62,7 +62,7 @@ func (b *behind) look(address string) []string {
 	}
 	var lines []string
 	for _, f := range p.Look(b.t.Context()) {
-		if f.Group != "between here and the gateway" || f.Level != doctor.OK && f.Mend == "" || strings.Contains(f.Text, b.session) {
+		if f.Group != "between here and the gateway" || f.Level != doctor.OK && f.Fix == "" || strings.Contains(f.Text, b.session) {
 			b.t.Errorf("finding %+v: want its group, what mends it, and no session", f)
 		}
 		lines = append(lines, string(f.Level)+" "+f.Text)

@@ -26,17 +26,17 @@ func (c fileCheck) checkFile(context.Context) []Finding {
 	}
 	info, err := os.Stat(c.path)
 	if err != nil {
-		return []Finding{{Level: Failure, Text: err.Error(), Mend: "look at " + c.path}}
+		return []Finding{{Level: Failure, Text: err.Error(), Fix: "look at " + c.path}}
 	}
 	found := []Finding{c.ownership(info)}
 	if ahead := time.Until(info.ModTime()); ahead > skewedFile {
 		found = append(found, Finding{
 			Level: Warning, Text: c.path + " was written " + ahead.Round(time.Second).String() + " from now: this clock is behind",
-			Mend: "set the clock; see timedatectl",
+			Fix: "set the clock; see timedatectl",
 		})
 	}
 	if c.workspace.Source == nil {
-		found = append(found, Finding{Level: Failure, Text: c.path + " names no source of tokens", Mend: "add source: URL to " + c.path})
+		found = append(found, Finding{Level: Failure, Text: c.path + " names no source of tokens", Fix: "add source: URL to " + c.path})
 	}
 	return found
 }
@@ -45,11 +45,11 @@ func (c fileCheck) checkFile(context.Context) []Finding {
 func unread(err error) Finding {
 	line, ok := errors.AsType[*usererr.Error](err)
 	if !ok {
-		return Finding{Level: Failure, Text: err.Error(), Mend: "name the workspace file with " + config.PathVariable}
+		return Finding{Level: Failure, Text: err.Error(), Fix: "name the workspace file with " + config.PathVariable}
 	}
 	text := *line
 	text.Hint = ""
-	return Finding{Level: Failure, Text: text.Error(), Mend: line.Hint}
+	return Finding{Level: Failure, Text: text.Error(), Fix: line.Hint}
 }
 
 // ownership reports who can change the file. The file could be read, so it belongs to
@@ -58,7 +58,7 @@ func (c fileCheck) ownership(info os.FileInfo) Finding {
 	if owner, known := ownerOf(info); known && owner != 0 {
 		return Finding{
 			Level: Warning, Text: c.path + " is your own: whatever runs as you can widen it",
-			Mend: "sudo chown root " + usererr.Quote(c.path) + " && sudo chmod 644 " + usererr.Quote(c.path),
+			Fix: "sudo chown root " + usererr.Quote(c.path) + " && sudo chmod 644 " + usererr.Quote(c.path),
 		}
 	}
 	return Finding{Level: OK, Text: c.path + " belongs to root, and no one else can write to it"}
@@ -73,11 +73,11 @@ func (c fileCheck) checkPolicy(context.Context) []Finding {
 		_, err := refs.Compile(c.workspace.Refs)
 		return []Finding{{
 			Level: Failure, Text: "the refs of " + c.path + " cannot be used, so every push is refused: " + strings.ReplaceAll(err.Error(), "\n", ", "),
-			Mend: "correct the file; see gatepass policy explain",
+			Fix: "correct the file; see gatepass policy explain",
 		}}
 	}
 	if len(rules) == 0 {
-		return []Finding{{Level: Warning, Text: c.path + " lists no refs: nothing may be pushed", Mend: "add refs: [BRANCH, …] to " + c.path}}
+		return []Finding{{Level: Warning, Text: c.path + " lists no refs: nothing may be pushed", Fix: "add refs: [BRANCH, …] to " + c.path}}
 	}
 	var found []Finding
 	for _, r := range rules {
@@ -119,6 +119,6 @@ func shortStar(r *refs.Rule) (Finding, bool) {
 	}
 	return Finding{
 		Level: Warning, Text: "the pattern " + r.Ref + " allows " + base + "x and not " + base + "x/y: * stays between two slashes",
-		Mend: "write " + base + "** for everything below, or name the refs",
+		Fix: "write " + base + "** for everything below, or name the refs",
 	}, true
 }
