@@ -125,6 +125,7 @@ type Broker struct {
 	Budget        *Budget
 	UnusedRevoker *UnusedRevoker
 
+	verdicts verdicts
 	unauth   *Limiter    // requests without an identity, by address
 	requests *Limiter    // requests by workspace
 	pushes   *Limiter    // reported refs of refused pushes, by workspace

@@ -185,6 +185,18 @@ func (c *Cache) Drop(match func(Scope, credential.Token) bool) []credential.Toke
 	return dropped
 }
 
+// scopeOf returns the scope of a token in memory.
+func (c *Cache) scopeOf(t credential.Token) (s Scope, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.entries {
+		if !e.token.IsZero() && e.token.ID() == t.ID() {
+			return e.scope, true
+		}
+	}
+	return s, false
+}
+
 // Live calls yield for every token in memory that has not expired.
 func (c *Cache) Live(yield func(Scope, credential.Token)) {
 	c.mu.Lock()

@@ -20,6 +20,8 @@ type GitHub interface {
 	Minter
 	// Revoke ends a token at GitHub.
 	Revoke(ctx context.Context, t credential.Token) error
+	// Accepts reports whether GitHub accepts a token.
+	Accepts(ctx context.Context, t credential.Token) (bool, error)
 	// Rate is the rate limit that GitHub reported last; known is false before the first
 	// report.
 	Rate() (r mint.Rate, known bool)

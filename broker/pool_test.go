@@ -235,6 +235,8 @@ func (p *players) Rate() (mint.Rate, bool) {
 
 func (p *players) Revoke(context.Context, credential.Token) error { return nil }
 
+func (p *players) Accepts(context.Context, credential.Token) (bool, error) { return true, nil }
+
 // limitedTo is a GitHub that leaves an App so many of 100 requests.
 type limitedTo int
 

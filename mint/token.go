@@ -313,6 +313,23 @@ func (a *App) Revoke(ctx context.Context, t credential.Token) error {
 	}
 }
 
+// Accepts reports whether GitHub accepts a token. It asks for the token's rate limit, which
+// costs no request of that limit. GitHub may not know a token younger than a minute: false
+// then proves nothing.
+func (a *App) Accepts(ctx context.Context, t credential.Token) (bool, error) {
+	ask := read("ask whether a token is accepted", "/rate_limit")
+	ask.token = t.Secret()
+	_, err := a.rest().attempt(ctx, ask)
+	e, ok := errors.AsType[*Error](err)
+	switch {
+	case ok && e.Status == http.StatusUnauthorized:
+		return false, nil
+	case ok && e.Status != 0 && e.Kind != Unavailable: // an Enterprise Server without rate limits answers 404
+		return true, nil
+	}
+	return err == nil, err
+}
+
 // revokeWait limits one attempt to take a token back, and takeBackWait all of them.
 const (
 	revokeTimeout   = 10 * time.Second

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
@@ -156,6 +157,50 @@ func TestANewTokenThatGitHubDoesNotKnowYet(t *testing.T) {
 		if n := w.Counts().Mints; n != 2 {
 			t.Errorf("%d tokens were minted, want one to read and one to write", n)
 		}
+	}
+}
+
+// revokeAtGitHub ends every token that the broker has in memory.
+func (w *world) revokeAtGitHub() {
+	w.t.Helper()
+	n := 0
+	w.Access.Broker.Cache.Live(func(_ broker.Scope, t credential.Token) {
+		if w.Revoke(t.Secret()) {
+			n++
+		}
+	})
+	if n == 0 {
+		w.t.Fatal("the broker has no token that lives")
+	}
+}
+
+// A token that was revoked at GitHub was used until it would have expired: every fetch and
+// push failed for up to an hour.
+func TestATokenThatWasRevokedAtGitHub(t *testing.T) {
+	t.Parallel()
+	w := newAged(t)
+	const says = "the broker's token was revoked at GitHub; try again"
+	for _, args := range [][]string{{"fetch", "origin"}, {"push", "origin", "HEAD:" + work}} {
+		w.revokeAtGitHub()
+		if out, ok := w.git(args...); ok || !strings.Contains(out, says) {
+			t.Errorf("git %s prints (exit 0: %v) %s, want %q", args[0], ok, out, says)
+		}
+		if out, ok := w.git(args...); !ok {
+			t.Errorf("git %s once more: %s", args[0], out)
+		}
+		w.Advance(2 * time.Minute)
+		w.session = w.Session("")
+	}
+	w.revokeAtGitHub()
+	batch := `{"operation":"download","objects":[{"oid":"` + strings.Repeat("a", 64) + `","size":1}]}`
+	if status, answer := w.lfsCall("objects/batch", batch); status != http.StatusServiceUnavailable || !strings.Contains(string(answer), says) {
+		t.Errorf("LFS answers %d %s, want %q", status, answer, says)
+	}
+	if status, answer := w.lfsCall("objects/batch", batch); status != http.StatusOK {
+		t.Errorf("LFS answers once more %d %s", status, answer)
+	}
+	if n := len(w.Journal.Of(broker.KindRevoked)); n != 3 {
+		t.Errorf("the audit log has %d dropped tokens, want 3", n)
 	}
 }
 

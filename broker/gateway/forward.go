@@ -55,6 +55,9 @@ func (rq *request) send(ctx context.Context, f forward, token *credential.Token)
 			return nil, unreachable(ctx, err)
 		}
 		if !f.canRepeat || !mayLag(response.StatusCode) || !rq.isFresh(token) || time.Now().Add(wait).After(until) {
+			if err := rq.rejected(ctx, response, token); err != nil {
+				return nil, err
+			}
 			return response, nil
 		}
 		_ = response.Body.Close() // an error answer that is not shown
@@ -65,6 +68,16 @@ func (rq *request) send(ctx context.Context, f forward, token *credential.Token)
 		}
 		wait = min(2*wait, maxWait)
 	}
+}
+
+// rejected returns an error, and closes the response, if GitHub does not accept the token
+// any more: it was revoked, and the next request gets another one.
+func (rq *request) rejected(ctx context.Context, response *http.Response, token *credential.Token) error {
+	if response.StatusCode != http.StatusUnauthorized || token == nil || !rq.g.Access.Broker.Rejected(ctx, *token) {
+		return nil
+	}
+	_ = response.Body.Close()
+	return access.TokenEnded()
 }
 
 // mayLag reports whether a server that does not know a token yet may answer with this

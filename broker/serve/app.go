@@ -232,6 +232,15 @@ func (a *app) Revoke(ctx context.Context, t credential.Token) error {
 	return app.Revoke(ctx, t)
 }
 
+// Accepts implements [broker.GitHub].
+func (a *app) Accepts(ctx context.Context, t credential.Token) (bool, error) {
+	app, err := a.get(ctx)
+	if err != nil {
+		return false, err
+	}
+	return app.Accepts(ctx, t)
+}
+
 // Rate implements [broker.GitHub]. It does not wait while the App is read, because its
 // caller holds a mutex that every request needs.
 func (a *app) Rate() (mint.Rate, bool) {

@@ -153,6 +153,15 @@ func (a *apps) Revoke(ctx context.Context, t credential.Token) error {
 	return is.Revoke(ctx, t)
 }
 
+// Accepts implements [broker.GitHub]. Any App can ask, as for Revoke.
+func (a *apps) Accepts(ctx context.Context, t credential.Token) (bool, error) {
+	is, err := a.any(ctx)
+	if err != nil {
+		return false, err
+	}
+	return is.Accepts(ctx, t)
+}
+
 // Members implements [broker.Pooled].
 func (a *apps) Members(ctx context.Context, owner string) []broker.Member {
 	if a.others.Load() == nil {

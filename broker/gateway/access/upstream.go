@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -78,6 +79,15 @@ func (u *Upstream) Trust(roots *x509.CertPool) { u.transport.TLSClientConfig.Roo
 
 // Do sends one request. It follows no redirect, and does not read the answer's body.
 func (u *Upstream) Do(r *http.Request) (*http.Response, error) { return u.transport.RoundTrip(r) }
+
+// TokenEnded returns the refusal of a request that GitHub answered 401 because the token
+// was revoked there. The broker has dropped the token.
+func TokenEnded() *broker.Refusal {
+	return &broker.Refusal{
+		Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: time.Second,
+		Detail: "the broker's token was revoked at GitHub; try again, and it gets another one",
+	}
+}
 
 // isPublic reports whether host is a GitHub with public addresses.
 func isPublic(host string) bool { return host == "github.com" || strings.HasSuffix(host, ".ghe.com") }

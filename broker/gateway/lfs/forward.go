@@ -40,6 +40,9 @@ func (c *call) ask(ctx context.Context, g *broker.Grant, method, path, query str
 		got, err := c.askOnce(ctx, g, method, path, query, body)
 		mayBeLag := got.status == http.StatusUnauthorized || got.status == http.StatusNotFound
 		if err != nil || !mayBeLag || g == nil || g.Token.Expiry.Sub(c.Access.Broker.TokenTime()) < time.Hour-freshFor {
+			if err == nil && got.status == http.StatusUnauthorized && g != nil && c.Access.Broker.Rejected(ctx, g.Token) {
+				return reply{}, access.TokenEnded()
+			}
 			return got, err
 		}
 		select {

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/test/brokertest"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
@@ -139,6 +141,32 @@ func (g *gate) checkRefused(name string, a answer, status int, text string) {
 	}
 	if m := a.message(); !strings.HasPrefix(m, "gatepass: ") || !strings.Contains(m, text) || a.header.Get("Content-Type") != "application/json; charset=utf-8" {
 		g.t.Errorf("%s: %q as %s, want %q", name, m, a.header.Get("Content-Type"), text)
+	}
+}
+
+// A token that was revoked at GitHub was used until it would have expired. GitHub's 401 to
+// an endpoint that no installation token may use ends no token.
+func TestATokenThatWasRevokedAtGitHub(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, working)
+	session := g.Session("acme/widgets")
+	const path = "/api/v3/repos/acme/widgets"
+	if got := g.ask(session, http.MethodGet, path, ""); got.status != http.StatusOK {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	g.Advance(2 * time.Minute)
+	g.Fail(fakegithub.To(http.MethodGet, "/repos/acme/widgets"), fakegithub.Status(http.StatusUnauthorized), 1)
+	if got := g.ask(session, http.MethodGet, path, ""); got.status != http.StatusUnauthorized {
+		t.Errorf("a 401 for another reason is answered %d %s, want as it is", got.status, got.body)
+	}
+	if got := g.ask(session, http.MethodGet, path, ""); got.status != http.StatusOK || g.Counts().Mints != 1 {
+		t.Errorf("after it: %d, and %d tokens were minted, want one", got.status, g.Counts().Mints)
+	}
+	g.Advance(2 * time.Minute)
+	g.Access.Broker.Cache.Live(func(_ broker.Scope, held credential.Token) { g.Revoke(held.Secret()) })
+	g.checkRefused("revoked", g.ask(session, http.MethodGet, path, ""), http.StatusServiceUnavailable, "the broker's token was revoked at GitHub; try again")
+	if got := g.ask(session, http.MethodGet, path, ""); got.status != http.StatusOK {
+		t.Errorf("once more: %d %s", got.status, got.body)
 	}
 }
 

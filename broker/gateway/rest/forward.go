@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/gateway/access"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/version"
 )
@@ -138,8 +139,11 @@ func (c *call) send(body *replay) (*http.Response, error) {
 			return nil, unavailable("GitHub cannot be reached", hideURL(err))
 		}
 		mayRepeat := body == nil || body.rest == nil
-		if resp.StatusCode != http.StatusUnauthorized || wait < 0 || !mayRepeat || !c.isFresh() {
+		if resp.StatusCode != http.StatusUnauthorized {
 			return resp, nil
+		}
+		if wait < 0 || !mayRepeat || !c.isFresh() {
+			return c.rejected(resp)
 		}
 		resp.Body.Close()
 		if err := pause(c.r.Context(), wait); err != nil {
@@ -147,6 +151,15 @@ func (c *call) send(body *replay) (*http.Response, error) {
 		}
 	}
 	return nil, unavailable("GitHub does not know its own token yet", nil) // not reached: the last attempt has no wait
+}
+
+// rejected returns GitHub's 401, or an error if GitHub does not accept the token any more.
+func (c *call) rejected(resp *http.Response) (*http.Response, error) {
+	if !c.access.Broker.Rejected(c.r.Context(), c.grant.Token) {
+		return resp, nil
+	}
+	resp.Body.Close()
+	return nil, access.TokenEnded()
 }
 
 // isFresh reports whether the token is so new that some of GitHub's servers may not
