@@ -329,8 +329,11 @@ func (c *Console) doRevoke(r request) error {
 	if err != nil {
 		return err
 	}
-	others := len(slices.DeleteFunc(done.Workspaces, func(id string) bool { return id == t.Workspace }))
-	return seeOther(r, fmt.Sprintf("%s?revoked=%d&pending=%d&others=%d", PagePath, len(done.Revoked), done.Pending, others))
+	key, hit := "workspaces", done.Workspaces
+	if t.Workspace != "" {
+		key, hit = "others", slices.DeleteFunc(hit, func(id string) bool { return id == t.Workspace })
+	}
+	return seeOther(r, fmt.Sprintf("%s?revoked=%d&pending=%d&%s=%d", PagePath, len(done.Revoked), done.Pending, key, len(hit)))
 }
 
 func (c *Console) doUnblock(r request) error {

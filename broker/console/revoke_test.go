@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -99,6 +100,11 @@ func TestThePageNamesWhoIsHit(t *testing.T) {
 	tab.signIn(brokertest.OperatorToken)
 	wantText(t, "the question", tab.send("GET", revokePath+"?kind=workspace&name=sb-1", nil), 200, "Other workspaces share its tokens and lose them, too: sb-2.")
 	wantText(t, "the page", tab.send("GET", "/?revoked=1&pending=0&others=1", nil), 200, "1 other workspace lost tokens, too; the audit log has the ids.")
+	got := tab.send("POST", revokePath, url.Values{"kind": {"app"}, "name": {""}})
+	if at := got.Header().Get("Location"); at != "/?revoked=1&pending=0&workspaces=2" {
+		t.Errorf("everything is blocked at %q, want both workspaces counted", at)
+	}
+	wantText(t, "the page", tab.send("GET", "/?revoked=1&pending=0&workspaces=2", nil), 200, "Blocked. 1 token revoked. 2 workspaces lost tokens; the audit log has the ids.")
 }
 
 // When GitHub reports a change, its installations are listed again.

@@ -114,6 +114,9 @@ func noticeOf(r *http.Request) string {
 	if others, err := strconv.Atoi(q.Get("others")); err == nil && others > 0 {
 		text = " " + count(others, "other workspace") + " lost tokens, too; the audit log has the ids."
 	}
+	if all, err := strconv.Atoi(q.Get("workspaces")); err == nil && all > 0 {
+		text = " " + count(all, "workspace") + " lost tokens; the audit log has the ids."
+	}
 	switch {
 	case q.Has("unblocked"):
 		return "Unblocked."
@@ -146,7 +149,7 @@ func (c *Console) status(ctx context.Context, q query, notice string) *statusVie
 	page, err := c.page(ctx, q)
 	if err != nil {
 		c.Server.Log.ErrorContext(ctx, "show the workspaces", "error", err)
-		v.Trouble = "The store cannot be read. Who was blocked stays blocked; the broker's log says what is wrong."
+		v.Trouble = "The store cannot be read. Blocked workspaces stay blocked. The broker's log has the error."
 	}
 	for _, w := range page.Workspaces {
 		w.Rule = ruleName(policy, w.Rule)

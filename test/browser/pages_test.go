@@ -123,7 +123,7 @@ type twoApps struct{ console.GitHub }
 func (a twoApps) Apps() []console.App {
 	return []console.App{
 		{Name: "main", ClientID: "Iv23liAbCdEfGhIjKlMn", GitHub: a.GitHub},
-		{Name: "second-app-for-large-organizations", ClientID: "Iv23liNoPqRsTuVwXyZa", GitHub: unreachable{a.GitHub}, Problem: errors.New("its key is not the App's")},
+		{Name: "second-app-for-large-organizations", ClientID: "Iv23liNoPqRsTuVwXyZa", GitHub: unreachable(a), Problem: errors.New("its key is not the App's")},
 	}
 }
 
