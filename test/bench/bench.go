@@ -15,16 +15,16 @@ import (
 // A bench is one run of this program.
 type bench struct {
 	options
-	ctx     context.Context
-	scratch string // removed at the end
-	log     io.Writer
-	floor   string // a Go program that does nothing; "" without a go command
-	git     string // version of the git on PATH
-	start   time.Time
+	ctx      context.Context
+	scratch  string // removed at the end
+	log      io.Writer
+	baseline string // a Go program that does nothing; "" without a go command
+	git      string // version of the git on PATH
+	start    time.Time
 }
 
-// patience returns how long after its start a run may still repeat a measurement.
-func (b *bench) patience() time.Duration {
+// retryTime returns how long after its start a run may still repeat a measurement.
+func (b *bench) retryTime() time.Duration {
 	if b.quick {
 		return 10 * time.Second
 	}
@@ -47,13 +47,13 @@ var promises = []promise{
 	{name: "guard", measure: (*bench).guardCPU},
 	{name: "push", measure: (*bench).push},
 	{name: "hooks", measure: (*bench).hooks},
-	{name: "remote", measure: (*bench).remote},
+	{name: "remote", measure: func(b *bench) ([]row, error) { return remoteBench{b}.remote() }},
 	{name: "refresh", measure: (*bench).refresh},
-	{name: "vend", measure: (*bench).vend},
-	{name: "exchange", measure: (*bench).exchange},
+	{name: "vend", measure: func(b *bench) ([]row, error) { return vendBench{b}.vend() }},
+	{name: "exchange", measure: func(b *bench) ([]row, error) { return vendBench{b}.exchange() }},
 	{name: "operator", measure: (*bench).operator},
-	{name: "gateway", measure: (*bench).gateway},
-	{name: "scale", measure: (*bench).scale, isLong: true},
+	{name: "gateway", measure: func(b *bench) ([]row, error) { return gatewayBench{b}.gateway() }},
+	{name: "scale", measure: func(b *bench) ([]row, error) { return scaleBench{b}.scale() }, isLong: true},
 }
 
 func checkNames(names []string) error {
@@ -122,7 +122,7 @@ func (b *bench) best(p promise) ([]row, error) {
 		if !slices.ContainsFunc(rows, row.late) || b.ctx.Err() != nil {
 			break
 		}
-		if time.Since(b.start) > b.patience() {
+		if time.Since(b.start) > b.retryTime() {
 			break
 		}
 		if round+1 < b.rounds {
@@ -151,7 +151,7 @@ func better(old, again []row) []row {
 	return out
 }
 
-// beneath creates a folder of this run.
-func (b *bench) beneath(name string) (string, error) {
+// tempDir creates a folder of this run.
+func (b *bench) tempDir(name string) (string, error) {
 	return os.MkdirTemp(b.scratch, strings.ReplaceAll(name, " ", "-")+"-")
 }

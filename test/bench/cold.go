@@ -30,7 +30,7 @@ func (b *bench) coldGets() ([]row, error) {
 		return nil, err
 	}
 	defer br.close()
-	w, err := b.newWorld("cold")
+	w, err := b.newUser("cold")
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (b *bench) coldGets() ([]row, error) {
 
 // coldTimes starts n gets at once, several times, each time without an agent. most is
 // the largest number of calls to the source in one of them.
-func (b *bench) coldTimes(w *world, br *broker, n int) (most int, t timing, err error) {
+func (b *bench) coldTimes(w *testUser, br *broker, n int) (most int, t timing, err error) {
 	var took []time.Duration
 	for range b.runs(50)/10 + 1 {
 		if err := firstOf(w.stopAgent(), b.ctx.Err()); err != nil {
@@ -93,7 +93,7 @@ func together(n int, c command) error {
 // coldGit runs one git operation: with the helper, and with an askpass that calls its
 // source at each prompt.
 func (b *bench) coldGit() ([]row, error) {
-	hub, err := b.startHub(0)
+	hub, err := remoteBench{b}.startHub(0)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ type task struct {
 
 // tasks use different repositories, so that a task can reuse only what the program
 // learned about the owner in the task before.
-func (b *bench) tasks() []task {
+func (b vendBench) tasks() []task {
 	n, few := b.runs(100), b.runs(10)
 	var many []int
 	var several []string
@@ -45,41 +45,41 @@ func (b *bench) tasks() []task {
 	}
 }
 
-// A bill is what a task cost.
-type bill struct {
+// An usage is what a task cost.
+type taskCost struct {
 	requests, mints int
 	took            []time.Duration // only if one after another; without the first
 }
 
 // exchange makes our broker and octo-sts do the same work with the same GitHub, which
 // answers as slowly as github.com.
-func (b *bench) exchange() ([]row, error) {
+func (b vendBench) exchange() ([]row, error) {
 	tasks := b.tasks()
 	v, err := b.openExchange(tasks)
 	if err != nil {
 		return nil, err
 	}
 	defer v.close()
-	ours, err := v.bills(tasks, v.client, v.exchange)
+	ours, err := v.measureTasks(tasks, v.client, v.exchange)
 	if err != nil {
 		return nil, err
 	}
 	v.stop()
-	version, theirs, why := b.octoBills(v, tasks)
+	version, theirs, why := b.measureOctoSTS(v, tasks)
 	if why != nil && b.ctx.Err() != nil {
 		return nil, b.ctx.Err()
 	}
 	return besideOctoSTS(tasks, ours, theirs, version, why), nil
 }
 
-// openExchange starts the vendor, with a policy of octo-sts in each repository, and an
+// openExchange starts the broker, with a policy of octo-sts in each repository, and an
 // issuer whose keys octo-sts can fetch.
-func (b *bench) openExchange(tasks []task) (*vendor, error) {
+func (b vendBench) openExchange(tasks []task) (*brokerSetup, error) {
 	gh, err := fakegithub.New(fakegithub.Options{Delay: requestDelay, RateLimit: 100_000, Names: []string{githubAPI}})
 	if err != nil {
 		return nil, err
 	}
-	v := &vendor{fleet: &fleet{github: gh}}
+	v := &brokerSetup{fleet: &fleet{github: gh}}
 	v.issuing = httptest.NewTLSServer(http.HandlerFunc(v.issue))
 	v.issuer = v.issuing.URL
 	for _, t := range tasks {
@@ -97,7 +97,7 @@ func (b *bench) openExchange(tasks []task) (*vendor, error) {
 
 // issue answers the requests for an issuer's metadata and keys (OpenID Connect
 // Discovery 1.0).
-func (v *vendor) issue(w http.ResponseWriter, r *http.Request) {
+func (v *brokerSetup) issue(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	switch r.URL.Path {
 	case "/.well-known/openid-configuration":
@@ -109,8 +109,8 @@ func (v *vendor) issue(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// octoBills makes octo-sts do the tasks, or returns why octo-sts is missing.
-func (b *bench) octoBills(v *vendor, tasks []task) (version string, bills []bill, why error) {
+// measureOctoSTS makes octo-sts do the tasks, or returns why octo-sts is missing.
+func (b vendBench) measureOctoSTS(v *brokerSetup, tasks []task) (version string, bills []taskCost, why error) {
 	program, err := b.octoSTS()
 	if err != nil {
 		return "", nil, err
@@ -125,19 +125,19 @@ func (b *bench) octoBills(v *vendor, tasks []task) (version string, bills []bill
 	}
 	defer o.stop()
 	client := func() *http.Client { return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}} }
-	bills, err = v.bills(tasks, client, o.exchange)
+	bills, err = v.measureTasks(tasks, client, o.exchange)
 	return version, bills, err
 }
 
-// bills does the tasks. Requests from before the first task count as the first task's.
-func (v *vendor) bills(tasks []task, client func() *http.Client, exchange exchanger) ([]bill, error) {
-	var bills []bill
+// measureTasks does the tasks. Requests from before the first task count as the first task's.
+func (v *brokerSetup) measureTasks(tasks []task, client func() *http.Client, exchange exchanger) ([]taskCost, error) {
+	var bills []taskCost
 	for _, t := range tasks {
 		took, err := v.do(t, client, exchange)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t.what, err)
 		}
-		paid := bill{requests: len(v.fleet.github.Requests()), took: took}
+		paid := taskCost{requests: len(v.fleet.github.Requests()), took: took}
 		paid.mints, _ = v.fleet.asked()
 		bills = append(bills, paid)
 		v.fleet.github.ResetRequests()
@@ -146,7 +146,7 @@ func (v *vendor) bills(tasks []task, client func() *http.Client, exchange exchan
 }
 
 // do makes the exchanges of a task, and checks what the tokens open.
-func (v *vendor) do(t task, client func() *http.Client, exchange exchanger) ([]time.Duration, error) {
+func (v *brokerSetup) do(t task, client func() *http.Client, exchange exchanger) ([]time.Duration, error) {
 	if t.together {
 		return nil, v.doTogether(t, client, exchange)
 	}
@@ -172,7 +172,7 @@ func (v *vendor) do(t task, client func() *http.Client, exchange exchanger) ([]t
 }
 
 // doTogether starts all workspaces of a task at once, each with its own connection.
-func (v *vendor) doTogether(t task, client func() *http.Client, exchange exchanger) error {
+func (v *brokerSetup) doTogether(t task, client func() *http.Client, exchange exchanger) error {
 	for _, workspace := range t.workspaces {
 		v.identity(workspace) // signing is not measured
 	}
@@ -189,7 +189,7 @@ func (v *vendor) doTogether(t task, client func() *http.Client, exchange exchang
 }
 
 // opens checks a token: it must be live, and must read this repository and no other.
-func (v *vendor) opens(token, repo string) error {
+func (v *brokerSetup) opens(token, repo string) error {
 	hash := fakegithub.Hash(token)
 	for _, live := range v.fleet.github.Tokens() {
 		if live.Hash != hash {
@@ -206,7 +206,7 @@ func (v *vendor) opens(token, repo string) error {
 
 // besideOctoSTS returns two rows for each task, and one for the time. Without the peer,
 // the rows have our figures and the reason.
-func besideOctoSTS(tasks []task, ours, theirs []bill, version string, why error) []row {
+func besideOctoSTS(tasks []task, ours, theirs []taskCost, version string, why error) []row {
 	var rows []row
 	for i, t := range tasks {
 		what := "exchange, " + t.what

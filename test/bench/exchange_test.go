@@ -48,7 +48,7 @@ func TestProxyLeadsOneWay(t *testing.T) {
 
 func TestMissingOctoSTSIsSaid(t *testing.T) {
 	tasks := []task{{what: "the first"}, {what: "100 of one workspace"}}
-	ours := []bill{{requests: 2, mints: 1}, {requests: 2, mints: 1}}
+	ours := []taskCost{{requests: 2, mints: 1}, {requests: 2, mints: 1}}
 	rows := besideOctoSTS(tasks, ours, nil, "", errors.New("no\nproxy"))
 	if len(rows) != 4 || slices.ContainsFunc(rows, func(r row) bool { return r.Verdict != missing || r.PeerName != "" }) {
 		t.Errorf("rows without the peer = %+v, want four that say so", rows)
@@ -63,7 +63,7 @@ func TestTokenOfMoreIsNotTheSameWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &vendor{fleet: &fleet{github: gh}}
+	v := &brokerSetup{fleet: &fleet{github: gh}}
 	defer v.close()
 	app, err := gh.AddApp(fakegithub.App{Permissions: fakegithub.Permissions{"contents": "write"}})
 	for _, name := range []string{"one", "two"} {

@@ -11,12 +11,12 @@ type gitWay struct {
 	url            string
 	user, password string
 	ca             string // file with the certificate to trust
-	world          *world
+	world          *testUser
 }
 
 // gitWays returns two ways for one user: through the gateway, and straight to the
 // upstream. Both use TLS.
-func (b *bench) gitWays(w *gateWorld, user *world) (through, straight gitWay) {
+func (b gatewayBench) gitWays(w *gatewaySetup, user *testUser) (through, straight gitWay) {
 	return gitWay{url: w.secure, user: "x", password: w.sessions[0], ca: filepath.Join(w.fleet.dir, "tls.crt"), world: user},
 		gitWay{url: w.up.URL, user: "x-access-token", password: w.up.Token, ca: w.fleet.ca, world: user}
 }
@@ -28,8 +28,8 @@ func (g gitWay) command(args ...string) command {
 }
 
 // gatewayPush times a push of an allowed branch: one commit and its tree.
-func (b *bench) gatewayPush(w *gateWorld) ([]row, error) {
-	user, err := b.newWorld("gateway-push")
+func (b gatewayBench) gatewayPush(w *gatewaySetup) ([]row, error) {
+	user, err := b.newUser("gateway-push")
 	if err != nil {
 		return nil, err
 	}
@@ -70,8 +70,8 @@ func removeIfThere(path string) error {
 
 // gatewayClone times a clone of a large repository, from an upstream on this machine,
 // and from one with the speed of a network.
-func (b *bench) gatewayClone(w *gateWorld) ([]row, error) {
-	user, err := b.newWorld("gateway-clone")
+func (b gatewayBench) gatewayClone(w *gatewaySetup) ([]row, error) {
+	user, err := b.newUser("gateway-clone")
 	if err != nil {
 		return nil, err
 	}

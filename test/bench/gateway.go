@@ -20,8 +20,11 @@ const (
 	pushWorkers   = 64
 )
 
+// A gatewayBench measures git through the gateway.
+type gatewayBench struct{ *bench }
+
 // size returns n bytes, or fewer with -quick.
-func (b *bench) size(n int64) int64 {
+func (b gatewayBench) size(n int64) int64 {
 	if b.quick {
 		return n / 16
 	}
@@ -30,14 +33,14 @@ func (b *bench) size(n int64) int64 {
 
 // gateway measures the real broker as a git gateway: with packs of any size, which the
 // upstream discards or generates, and with git itself.
-func (b *bench) gateway() ([]row, error) {
-	w, err := b.startGateWorld(b.runs(atOnce), int(b.size(largeClone)))
+func (b gatewayBench) gateway() ([]row, error) {
+	w, err := b.startGateway(b.runs(atOnce), int(b.size(largeClone)))
 	if err != nil {
 		return nil, err
 	}
 	defer w.close()
 	var all []row
-	for _, measure := range []func(*gateWorld) ([]row, error){b.gatewayMemory, b.gatewayTogether, b.gatewayCPU, b.gatewaySmall, b.gatewayRate, b.gatewayPush, b.gatewayClone} {
+	for _, measure := range []func(*gatewaySetup) ([]row, error){b.gatewayMemory, b.gatewayTogether, b.gatewayCPU, b.gatewaySmall, b.gatewayRate, b.gatewayPush, b.gatewayClone} {
 		rows, err := measure(w)
 		if err := firstOf(err, b.ctx.Err()); err != nil {
 			return nil, err
@@ -50,23 +53,23 @@ func (b *bench) gateway() ([]row, error) {
 // A direction is push or fetch.
 type direction struct {
 	name string
-	move func(m *mover, n int64, wait func()) error
+	move func(m *transferClient, n int64, wait func()) error
 }
 
 var (
-	chunkedPush = direction{"chunked push", func(m *mover, n int64, wait func()) error { return m.push(n, true, wait) }}
-	lengthPush  = direction{"plain push", func(m *mover, n int64, wait func()) error { return m.push(n, false, wait) }}
-	fetching    = direction{"fetch", (*mover).fetch}
+	chunkedPush = direction{"chunked push", func(m *transferClient, n int64, wait func()) error { return m.push(n, true, wait) }}
+	lengthPush  = direction{"plain push", func(m *transferClient, n int64, wait func()) error { return m.push(n, false, wait) }}
+	fetching    = direction{"fetch", (*transferClient).fetch}
 	directions  = []direction{chunkedPush, lengthPush, fetching}
 )
 
 // gatewayMemory measures the peak memory of one large transfer.
-func (b *bench) gatewayMemory(w *gateWorld) ([]row, error) {
+func (b gatewayBench) gatewayMemory(w *gatewaySetup) ([]row, error) {
 	n := b.size(gatewayPack)
 	var rows []row
 	for _, d := range directions {
-		bytes, err := w.most(b, func() error {
-			m := w.mover(0)
+		bytes, err := w.most(b.bench, func() error {
+			m := w.gatewayClient(0)
 			defer m.close()
 			return d.move(m, n, nil)
 		})
@@ -79,7 +82,7 @@ func (b *bench) gatewayMemory(w *gateWorld) ([]row, error) {
 }
 
 // most returns the broker's peak memory while do runs, minus its memory before.
-func (w *gateWorld) most(b *bench, do func() error) (int64, error) {
+func (w *gatewaySetup) most(b *bench, do func() error) (int64, error) {
 	if err := w.restart(b); err != nil {
 		return 0, err
 	}
@@ -100,11 +103,11 @@ func (w *gateWorld) most(b *bench, do func() error) (int64, error) {
 
 // gatewayTogether measures the memory of many transfers, each of its own workspace.
 // None continues before all have begun.
-func (b *bench) gatewayTogether(w *gateWorld) ([]row, error) {
+func (b gatewayBench) gatewayTogether(w *gatewaySetup) ([]row, error) {
 	n := len(w.sessions)
 	var rows []row
 	for _, d := range []direction{chunkedPush, fetching} {
-		bytes, err := w.most(b, func() error { return w.together(n, d, b.size(atOncePack)) })
+		bytes, err := w.most(b.bench, func() error { return w.together(n, d, b.size(atOncePack)) })
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +118,7 @@ func (b *bench) gatewayTogether(w *gateWorld) ([]row, error) {
 	return rows, nil
 }
 
-func (w *gateWorld) together(n int, d direction, size int64) error {
+func (w *gatewaySetup) together(n int, d direction, size int64) error {
 	meet := make(chan struct{}, n)
 	open := make(chan struct{})
 	go func() {
@@ -125,7 +128,7 @@ func (w *gateWorld) together(n int, d direction, size int64) error {
 		close(open)
 	}()
 	return allAtOnce(n, func(k int) error {
-		m := w.mover(k)
+		m := w.gatewayClient(k)
 		defer m.close()
 		return d.move(m, size, func() {
 			meet <- struct{}{}
@@ -137,11 +140,11 @@ func (w *gateWorld) together(n int, d direction, size int64) error {
 	})
 }
 
-// A way is a path for a pack that is measured in the same run as other paths.
-type way struct {
+// A route is a path for a pack that is measured in the same run as other paths.
+type route struct {
 	name string
 	pid  int // process whose processor time counts; 0 for none
-	m    *mover
+	m    *transferClient
 
 	used, took time.Duration // the lowest
 }
@@ -154,19 +157,19 @@ var proxies = []struct{ what, settings string }{
 
 // gatewayCPU measures the processor time per GB, in turns through the gateway, through
 // nginx, and straight.
-func (b *bench) gatewayCPU(w *gateWorld) ([]row, error) {
+func (b gatewayBench) gatewayCPU(w *gatewaySetup) ([]row, error) {
 	n := max(b.size(gatewayTimed), 256<<20) // with less, the clock has too few ticks
 	pid := w.cmd.Process.Pid
-	ways := []*way{{name: "gateway", pid: pid, m: w.mover(0)}, {name: "TLS on both sides", pid: pid, m: w.secureMover(0)}, {name: "straight", m: w.straight()}}
+	ways := []*route{{name: "gateway", pid: pid, m: w.gatewayClient(0)}, {name: "TLS on both sides", pid: pid, m: w.secureClient(0)}, {name: "straight", m: w.straight()}}
 	var why error
 	for _, p := range proxies {
 		var proxy *nginx
-		if proxy, why = b.startNginx(w.up.URL, p.settings); why != nil {
+		if proxy, why = (remoteBench{b.bench}).startNginx(w.up.URL, p.settings); why != nil {
 			break
 		}
 		defer proxy.stop()
-		ways = append(ways, &way{
-			name: "nginx " + proxy.version + p.what, pid: proxy.cmd.Process.Pid, m: newMover(proxy.url, "x-access-token", w.up.Token, nil),
+		ways = append(ways, &route{
+			name: "nginx " + proxy.version + p.what, pid: proxy.cmd.Process.Pid, m: newTransferClient(proxy.url, "x-access-token", w.up.Token, nil),
 		})
 	}
 	var rows []row
@@ -179,8 +182,8 @@ func (b *bench) gatewayCPU(w *gateWorld) ([]row, error) {
 	return rows, nil
 }
 
-// timeWays records the lowest of a few runs of each way.
-func (b *bench) timeWays(ways []*way, d direction, n int64) error {
+// timeWays records the lowest of a few runs of each route.
+func (b gatewayBench) timeWays(ways []*route, d direction, n int64) error {
 	for i := range b.runs(3) {
 		for _, w := range ways {
 			used, took, err := w.time(d, n)
@@ -198,7 +201,7 @@ func (b *bench) timeWays(ways []*way, d direction, n int64) error {
 	return nil
 }
 
-func (w *way) time(d direction, n int64) (used, took time.Duration, err error) {
+func (w *route) time(d direction, n int64) (used, took time.Duration, err error) {
 	if _, err := w.m.small(); err != nil { // opens the connections
 		return 0, 0, err
 	}
@@ -215,7 +218,7 @@ func (w *way) time(d direction, n int64) (used, took time.Duration, err error) {
 	return after - before, took, err
 }
 
-func (w *way) processor() (time.Duration, error) {
+func (w *route) processor() (time.Duration, error) {
 	if w.pid == 0 {
 		return 0, nil
 	}
@@ -223,8 +226,8 @@ func (w *way) processor() (time.Duration, error) {
 }
 
 // cpuRows returns the rows of a direction. why is the reason if nginx is missing.
-func cpuRows(ways []*way, d direction, n int64, why error) []row {
-	each := func(w *way) figure {
+func cpuRows(ways []*route, d direction, n int64, why error) []row {
+	each := func(w *route) figure {
 		ofOne := time.Duration(float64(w.used) / float64(n) * 1e9)
 		return figure{Value: inMS(ofOne), Unit: unitMS}
 	}
@@ -246,8 +249,8 @@ func cpuRows(ways []*way, d direction, n int64, why error) []row {
 }
 
 // gatewaySmall times requests for refs, in turns through the gateway and straight.
-func (b *bench) gatewaySmall(w *gateWorld) ([]row, error) {
-	ways := []*mover{w.mover(0), w.straight()}
+func (b gatewayBench) gatewaySmall(w *gatewaySetup) ([]row, error) {
+	ways := []*transferClient{w.gatewayClient(0), w.straight()}
 	took := make([][]time.Duration, len(ways))
 	n := b.runs(smallRequests)
 	for i := range n {
@@ -275,10 +278,10 @@ func (b *bench) gatewaySmall(w *gateWorld) ([]row, error) {
 
 // gatewayRate makes many workspaces push small packs: each push requests the refs and
 // sends 4 KiB.
-func (b *bench) gatewayRate(w *gateWorld) ([]row, error) {
+func (b gatewayBench) gatewayRate(w *gatewaySetup) ([]row, error) {
 	minted, err := w.up.mints(w.ca)
 	if err == nil {
-		err = w.restart(b)
+		err = w.restart(b.bench)
 	}
 	if err != nil {
 		return nil, err
@@ -312,14 +315,14 @@ func (b *bench) gatewayRate(w *gateWorld) ([]row, error) {
 	}, nil
 }
 
-// A spending is what the broker has used so far.
-type spending struct {
+// A brokerUsage is what the broker has used so far.
+type brokerUsage struct {
 	processor time.Duration
 	audit     int64 // bytes
 	minted    int   // tokens
 }
 
-func (w *gateWorld) spent() (s spending, err error) {
+func (w *gatewaySetup) spent() (s brokerUsage, err error) {
 	if s.processor, err = processorTime(w.cmd.Process.Pid); err != nil {
 		return s, err
 	}
@@ -333,8 +336,8 @@ func (w *gateWorld) spent() (s spending, err error) {
 }
 
 // pushLittle pushes as git does, over its own connection.
-func (w *gateWorld) pushLittle(workspace int) error {
-	m := w.mover(workspace)
+func (w *gatewaySetup) pushLittle(workspace int) error {
+	m := w.gatewayClient(workspace)
 	defer m.close()
 	if _, err := m.refs("git-receive-pack"); err != nil {
 		return err

@@ -36,18 +36,18 @@ func patterns() []string {
 // A pusher is a user with the guard, a repository with two commits, and a bare
 // repository to push to.
 type pusher struct {
-	*world
+	*testUser
 	work, bare string
 	url        string // address of bare through a replacement for ssh, because the guard does not check a push to a path
 	old, new   string // the two commits
 }
 
 func (b *bench) newPusher() (*pusher, error) {
-	w, err := b.newWorld("push")
+	w, err := b.newUser("push")
 	if err != nil {
 		return nil, err
 	}
-	p := &pusher{world: w, work: filepath.Join(w.dir, "work"), bare: filepath.Join(w.dir, "bare.git")}
+	p := &pusher{testUser: w, work: filepath.Join(w.dir, "work"), bare: filepath.Join(w.dir, "bare.git")}
 	p.url = "github.com:" + p.bare
 	ssh := filepath.Join(w.dir, "ssh")
 	if err := os.WriteFile(ssh, []byte("#!/bin/sh\nfor command; do :; done\nexec sh -c \"$command\"\n"), 0o755); err != nil {

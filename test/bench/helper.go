@@ -24,18 +24,18 @@ const (
 	widgets   = "acme/widgets.git"
 )
 
-// A trio is three users: one whose tokens come from a file, one whose tokens
+// A testUsers is three users: one whose tokens come from a file, one whose tokens
 // come from a broker, and one with git's own cache.
-type trio struct {
-	file, broker, peer *world
+type testUsers struct {
+	file, broker, peer *testUser
 	stop               func()
 }
 
-// trio sets up the three users. For the broker's user, the agent has to find out what
+// newUsers sets up the three users. For the broker's user, the agent has to find out what
 // git is about to do, read or write; for the file's user it does not.
-func (b *bench) trio() (t trio, err error) {
-	for name, w := range map[string]**world{"file": &t.file, "broker": &t.broker, "peer": &t.peer} {
-		if *w, err = b.newWorld(name); err != nil {
+func (b *bench) newUsers() (t testUsers, err error) {
+	for name, w := range map[string]**testUser{"file": &t.file, "broker": &t.broker, "peer": &t.peer} {
+		if *w, err = b.newUser(name); err != nil {
 			return t, err
 		}
 	}
@@ -64,12 +64,12 @@ func (b *bench) trio() (t trio, err error) {
 // warmGet times the command that git runs for "get" when the token is cached. The
 // peer's command is the one that git runs for "credential.helper = cache".
 func (b *bench) warmGet() ([]row, error) {
-	t, err := b.trio()
+	t, err := b.newUsers()
 	if err != nil {
 		return nil, err
 	}
 	defer t.stop()
-	floor, err := b.floorProgram()
+	floor, err := b.baselineProgram()
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func warm(c command) command {
 
 // fill times everything that git does for a credential, including its own start.
 func (b *bench) fill() ([]row, error) {
-	t, err := b.trio()
+	t, err := b.newUsers()
 	if err != nil {
 		return nil, err
 	}
@@ -132,16 +132,16 @@ func (b *bench) fill() ([]row, error) {
 
 const nothing = "package main\n\nfunc main() {}\n"
 
-// floorProgram builds a program that does nothing, with the same flags as our programs.
+// baselineProgram builds a program that does nothing, with the same flags as our programs.
 // Its path is empty without a go command.
-func (b *bench) floorProgram() (string, error) {
-	if b.floor != "" {
-		return b.floor, nil
+func (b *bench) baselineProgram() (string, error) {
+	if b.baseline != "" {
+		return b.baseline, nil
 	}
 	if _, err := exec.LookPath("go"); err != nil {
 		return "", nil
 	}
-	dir, err := b.beneath("floor")
+	dir, err := b.tempDir("floor")
 	if err != nil {
 		return "", err
 	}
@@ -152,7 +152,7 @@ func (b *bench) floorProgram() (string, error) {
 	if err := b.goBuild(program, source); err != nil {
 		return "", err
 	}
-	b.floor = program
+	b.baseline = program
 	return program, nil
 }
 

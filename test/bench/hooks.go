@@ -8,16 +8,16 @@ import (
 
 const rebased = 50
 
-// A chore is a frequent git operation that calls hooks that the repository does not
+// A gitOperation is a frequent git operation that calls hooks that the repository does not
 // have.
-type chore struct {
+type gitOperation struct {
 	name, script string
 	before       string // not timed
 	runs         int
 	noTarget     string // why it has no target
 }
 
-var chores = []chore{
+var gitOperations = []gitOperation{
 	{name: "git add of a file", script: "git add file", before: "date +%N >file", runs: 150},
 	{name: "git commit", script: "git commit -q --allow-empty -m text", runs: 150},
 	{name: "git checkout of a branch", script: "git checkout -q -", runs: 150},
@@ -28,7 +28,7 @@ var chores = []chore{
 	},
 }
 
-// hooks times each chore for a user of gatepass and one without.
+// hooks times each operation for a user of gatepass and one without.
 func (b *bench) hooks() ([]row, error) {
 	ours, err := b.committer("hooks")
 	if err != nil {
@@ -42,8 +42,8 @@ func (b *bench) hooks() ([]row, error) {
 		return nil, err
 	}
 	var rows []row
-	for _, c := range chores {
-		times, err := b.race(b.runs(c.runs), ours.chore(c), plain.chore(c))
+	for _, c := range gitOperations {
+		times, err := b.race(b.runs(c.runs), ours.runOperation(c), plain.runOperation(c))
 		if err != nil {
 			return nil, err
 		}
@@ -58,8 +58,8 @@ func (b *bench) hooks() ([]row, error) {
 
 // committer returns a user with a repository in which the commits up to top can be
 // rebased onto the branch onto.
-func (b *bench) committer(name string) (*world, error) {
-	w, err := b.newWorld(name)
+func (b *bench) committer(name string) (*testUser, error) {
+	w, err := b.newUser(name)
 	if err != nil {
 		return nil, err
 	}
@@ -74,13 +74,13 @@ func (b *bench) committer(name string) (*world, error) {
 	return w, err
 }
 
-func (w *world) shell(script string) command {
+func (w *testUser) shell(script string) command {
 	return command{path: "/bin/sh", args: []string{"-ec", script}, env: w.env(), dir: filepath.Join(w.dir, "work")}
 }
 
-// chore returns the command of a chore; it starts git directly if the chore is one
+// runOperation returns the command of an operation; it starts git directly if the operation is one
 // command.
-func (w *world) chore(c chore) command {
+func (w *testUser) runOperation(c gitOperation) command {
 	timed := w.shell(c.script)
 	if args, ok := strings.CutPrefix(c.script, "git "); ok {
 		timed = w.command("git", strings.Fields(args)...)

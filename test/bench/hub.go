@@ -28,12 +28,12 @@ type hub struct {
 }
 
 // startHub starts a double that takes delay to answer a request.
-func (b *bench) startHub(delay time.Duration) (*hub, error) {
+func (b remoteBench) startHub(delay time.Duration) (*hub, error) {
 	gh, err := fakegithub.New(fakegithub.Options{Delay: delay})
 	if err != nil {
 		return nil, err
 	}
-	h := &hub{bench: b, github: gh, url: gh.URL(), host: gh.Host()}
+	h := &hub{bench: b.bench, github: gh, url: gh.URL(), host: gh.Host()}
 	if err := h.fill(); err != nil {
 		h.close()
 		return nil, err
@@ -98,8 +98,8 @@ func (h *hub) close() {
 }
 
 // user returns a user whose git trusts the double, and whose workspace file names it.
-func (h *hub) user(name string) (*world, error) {
-	w, err := h.bench.newWorld(name)
+func (h *hub) user(name string) (*testUser, error) {
+	w, err := h.bench.newUser(name)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (h *hub) user(name string) (*world, error) {
 }
 
 // lsRemote returns the measured git operation.
-func (h *hub) lsRemote(w *world) command {
+func (h *hub) lsRemote(w *testUser) command {
 	c := w.command("git", "ls-remote", h.url+"/"+widgets)
 	c.want = "refs/heads/main"
 	return c

@@ -55,12 +55,12 @@ http {
 
 // startNginx starts nginx in front of an upstream. more is added to the settings of its
 // location.
-func (b *bench) startNginx(upstream, more string) (*nginx, error) {
+func (b remoteBench) startNginx(upstream, more string) (*nginx, error) {
 	program, err := extbuild.Nginx(b.ctx)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := b.beneath("nginx")
+	dir, err := b.tempDir("nginx")
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func octoPolicy(issuer string) map[string]string {
 	}
 }
 
-// An octoSTS is a running server for the App and the GitHub of a vendor.
+// An octoSTS is a running server for the App and the GitHub of a broker.
 type octoSTS struct {
 	url   string
 	proxy *httptest.Server
@@ -44,12 +44,12 @@ type octoSTS struct {
 
 // startOctoSTS starts the server. It leads calls of GitHub to the double, and blocks
 // all others. The server has a setting for its port, but none for its address.
-func (b *bench) startOctoSTS(program string, v *vendor) (*octoSTS, error) {
+func (b vendBench) startOctoSTS(program string, v *brokerSetup) (*octoSTS, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	if err := v.furnishOctoSTS(); err != nil {
+	if err := v.writeOctoSTSConfig(); err != nil {
 		return nil, err
 	}
 	log, err := os.Create(filepath.Join(v.fleet.dir, "octo-log"))
@@ -83,7 +83,7 @@ func (o *octoSTS) stop() {
 }
 
 // octoEnv returns the server's whole environment.
-func (v *vendor) octoEnv(address, proxy string) []string {
+func (v *brokerSetup) octoEnv(address, proxy string) []string {
 	_, port, _ := strings.Cut(address, ":")
 	return []string{
 		"PORT=" + port, "STS_DOMAIN=gatepass", "METRICS=false", "HOME=" + v.fleet.dir,
@@ -92,9 +92,9 @@ func (v *vendor) octoEnv(address, proxy string) []string {
 	}
 }
 
-// furnishOctoSTS writes the App's key, and the certificates to trust: those of the
+// writeOctoSTSConfig writes the App's key, and the certificates to trust: those of the
 // double and the issuer.
-func (v *vendor) furnishOctoSTS() error {
+func (v *brokerSetup) writeOctoSTSConfig() error {
 	in := func(name string) string { return filepath.Join(v.fleet.dir, name) }
 	issuer := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: v.issuing.Certificate().Raw})
 	return firstOf(
@@ -163,7 +163,7 @@ const (
 var octoModule = extbuild.Module{Dir: "test/bench/octosts"}
 
 // octoSTS returns the path of the program. It is built once, unless -quick is set.
-func (b *bench) octoSTS() (string, error) {
+func (b vendBench) octoSTS() (string, error) {
 	cache, err := extbuild.CacheDir()
 	if err != nil {
 		return "", err

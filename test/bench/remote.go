@@ -18,8 +18,11 @@ const (
 	authtypeSince = 46 // of git 2
 )
 
+// A remoteBench measures the cost of authentication to git.
+type remoteBench struct{ *bench }
+
 // remote compares git ls-remote over HTTPS, with the newest git available.
-func (b *bench) remote() ([]row, error) {
+func (b remoteBench) remote() ([]row, error) {
 	if b.here {
 		return b.remoteHere()
 	}
@@ -33,8 +36,8 @@ func (b *bench) remote() ([]row, error) {
 
 // remoteNewest runs this program with the newest git of test/components. There it sees
 // only a folder of programs, at /gatepass.
-func (b *bench) remoteNewest() ([]row, error) {
-	stage, err := b.beneath("newest")
+func (b remoteBench) remoteNewest() ([]row, error) {
+	stage, err := b.tempDir("newest")
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +64,8 @@ func (b *bench) remoteNewest() ([]row, error) {
 	return rows, nil
 }
 
-// A contender is the cost of one way to authenticate.
-type contender struct {
+// A loginCost is the cost of one way to authenticate.
+type loginCost struct {
 	requests int // requests of one warm ls-remote
 	took     timing
 }
@@ -70,7 +73,7 @@ type contender struct {
 // remoteHere compares with the git on PATH: against a server that offers only Basic, as
 // github.com does, and against one that offers more. proactiveAuth is git's own setting
 // to send a credential before the server asks.
-func (b *bench) remoteHere() ([]row, error) {
+func (b remoteBench) remoteHere() ([]row, error) {
 	h, err := b.startHub(requestDelay)
 	if err != nil {
 		return nil, err
@@ -80,7 +83,7 @@ func (b *bench) remoteHere() ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := b.judge("", c[0], c[1])
+	rows := b.compareRows("", c[0], c[1])
 	if b.knowsAuthtype() {
 		rows = append(rows, c[2].beside("  with proactiveAuth=basic", gitsCache+", the same", c[3])...)
 	}
@@ -91,11 +94,11 @@ func (b *bench) remoteHere() ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(rows, b.judge(", two schemes offered", c[0], c[1])...), nil
+	return append(rows, b.compareRows(", two schemes offered", c[0], c[1])...), nil
 }
 
-// judge compares ours with git's cache, if git lets a helper save a request.
-func (b *bench) judge(where string, ours, peer contender) []row {
+// compareRows compares ours with git's cache, if git lets a helper save a request.
+func (b remoteBench) compareRows(where string, ours, peer loginCost) []row {
 	rows := ours.beside("ls-remote, git "+b.git+where, gitsCache, peer)
 	for i := range rows {
 		if b.knowsAuthtype() {
@@ -109,14 +112,14 @@ func (b *bench) judge(where string, ours, peer contender) []row {
 }
 
 // beside returns a row for the requests and one for the time.
-func (c contender) beside(what, peerName string, peer contender) []row {
+func (c loginCost) beside(what, peerName string, peer loginCost) []row {
 	return []row{
 		row{Promise: what + ": requests", Ours: count(c.requests, unitRequests)}.beside(peerName, count(peer.requests, unitRequests)),
 		row{Promise: what + ": time", Ours: c.took.figure()}.beside(peerName, peer.took.figure()),
 	}
 }
 
-func (b *bench) knowsAuthtype() bool {
+func (b remoteBench) knowsAuthtype() bool {
 	var major, minor int
 	_, err := fmt.Sscanf(b.git, "%d.%d", &major, &minor)
 	return err == nil && (major > 2 || major == 2 && minor >= authtypeSince)
@@ -130,7 +133,7 @@ var ourUser, cacheUser = setting{}, setting{gitsCache: true}
 func (s setting) proactive() setting { s.unasked = true; return s }
 
 // contender sets up a user.
-func (h *hub) contender(s setting) (*world, error) {
+func (h *hub) contender(s setting) (*testUser, error) {
 	w, err := h.user("remote")
 	if err != nil {
 		return nil, err
@@ -148,8 +151,8 @@ func (h *hub) contender(s setting) (*world, error) {
 
 // compare warms up every user, counts the requests of one operation, and then races
 // them.
-func (h *hub) compare(runs int, settings ...setting) ([]contender, error) {
-	contenders := make([]contender, len(settings))
+func (h *hub) compare(runs int, settings ...setting) ([]loginCost, error) {
+	contenders := make([]loginCost, len(settings))
 	var commands []command
 	for i, s := range settings {
 		w, err := h.contender(s)

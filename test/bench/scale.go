@@ -13,7 +13,7 @@ const (
 
 // A scaleCase says how one store is measured.
 type scaleCase struct {
-	open      func(*bench) (*shelf, error)
+	open      func(scaleBench) (*measuredStore, error)
 	few, many int // workspaces
 	replicas  int
 	cold      int           // workspaces that make their first request during a cleanup round
@@ -34,19 +34,22 @@ const tidyWait = 20 * time.Minute
 const idleWindow = 310 * time.Second
 
 var scaleCases = map[string]scaleCase{
-	"file":       {open: (*bench).openFiles, few: 1000, many: 10_000, replicas: 3, cold: 60, blocks: 30, refusal: 1000, window: time.Minute},
-	"ssm":        {open: (*bench).openSSM, few: 2000, many: 10_000, replicas: 4, cold: 60, refreshes: 5, blocks: 12, refusal: 1000, window: idleWindow, tidyFew: true},
-	"vault":      {open: (*bench).openVault, few: 1000, many: 10_000, replicas: 3, cold: 60, refreshes: 30, blocks: 30, refusal: 1000, window: idleWindow},
-	"kubernetes": {open: (*bench).openKubernetes, few: 1000, many: 10_000, replicas: 3, cold: 60, refreshes: 40, blocks: 30, refusal: 1000, window: idleWindow},
-	"dynamodb":   {open: (*bench).openDynamoDB, few: 1000, many: 10_000, replicas: 4, cold: 60, refreshes: 30, blocks: 30, refusal: 1000, isIndexed: true, window: idleWindow},
-	"postgres":   {open: (*bench).openPostgres, few: 1000, many: 100_000, replicas: 4, cold: 60, refreshes: 100, blocks: 100, refusal: 100, pass: 1000, isIndexed: true, window: idleWindow},
+	"file":       {open: scaleBench.openFiles, few: 1000, many: 10_000, replicas: 3, cold: 60, blocks: 30, refusal: 1000, window: time.Minute},
+	"ssm":        {open: scaleBench.openSSM, few: 2000, many: 10_000, replicas: 4, cold: 60, refreshes: 5, blocks: 12, refusal: 1000, window: idleWindow, tidyFew: true},
+	"vault":      {open: scaleBench.openVault, few: 1000, many: 10_000, replicas: 3, cold: 60, refreshes: 30, blocks: 30, refusal: 1000, window: idleWindow},
+	"kubernetes": {open: scaleBench.openKubernetes, few: 1000, many: 10_000, replicas: 3, cold: 60, refreshes: 40, blocks: 30, refusal: 1000, window: idleWindow},
+	"dynamodb":   {open: scaleBench.openDynamoDB, few: 1000, many: 10_000, replicas: 4, cold: 60, refreshes: 30, blocks: 30, refusal: 1000, isIndexed: true, window: idleWindow},
+	"postgres":   {open: scaleBench.openPostgres, few: 1000, many: 100_000, replicas: 4, cold: 60, refreshes: 100, blocks: 100, refusal: 100, pass: 1000, isIndexed: true, window: idleWindow},
 }
 
 // scaleOrder is the order in which the stores are measured.
 var scaleOrder = []string{"file", "ssm", "vault", "kubernetes", "dynamodb", "postgres"}
 
+// A scaleBench measures stores with many workspaces.
+type scaleBench struct{ *bench }
+
 // scale measures the calls of a store as the numbers of workspaces and replicas grow.
-func (b *bench) scale() ([]row, error) {
+func (b scaleBench) scale() ([]row, error) {
 	all, err := b.scaleBudget()
 	for _, name := range scaleOrder {
 		if err != nil {
@@ -65,7 +68,7 @@ func (b *bench) scale() ([]row, error) {
 }
 
 // scaleStore measures one store, or reports that it is missing.
-func (b *bench) scaleStore(name string, c scaleCase) ([]row, error) {
+func (b scaleBench) scaleStore(name string, c scaleCase) ([]row, error) {
 	if b.quick {
 		c = c.hurried()
 	}
@@ -102,7 +105,7 @@ func (c scaleCase) hurried() scaleCase {
 }
 
 // measure fills the store in two steps and measures it.
-func (w *scaleWorld) measure(c scaleCase) ([]row, error) {
+func (w *scaleSetup) measure(c scaleCase) ([]row, error) {
 	few, err := w.stage(c, c.few)
 	if err != nil {
 		return nil, err
@@ -125,33 +128,33 @@ func (w *scaleWorld) measure(c scaleCase) ([]row, error) {
 	if err != nil {
 		return rows, err
 	}
-	refusals, err := w.blockToRefusal(what, c.blocks, w.span(time.Minute, 20*time.Second), c.refusal)
+	refusals, err := w.blockToRefusal(what, c.blocks, scaleBench{w.bench}.span(time.Minute, 20*time.Second), c.refusal)
 	rows = append(rows, refusals...)
 	if err != nil || w.uncounted {
 		return rows, err
 	}
-	idle, err := w.idle(what, w.span(untilSettled, untilIdle), c.window)
+	idle, err := w.idle(what, scaleBench{w.bench}.span(untilSettled, untilIdle), c.window)
 	return append(rows, idle), err
 }
 
 // title begins the rows about brokers.
-func (w *scaleWorld) title(c scaleCase) string {
+func (w *scaleSetup) title(c scaleCase) string {
 	return fmt.Sprintf("%s, %d workspaces, %d replicas", w.name, w.n, c.replicas)
 }
 
 // brokers starts the replicas, and measures them while they clean up.
-func (w *scaleWorld) brokers(c scaleCase) ([]row, error) {
+func (w *scaleSetup) brokers(c scaleCase) ([]row, error) {
 	return w.coldAndTidy(w.title(c), c.replicas, c.cold, scaleOver, tidyWait)
 }
 
 // A stage is a measurement without brokers, at one number of workspaces.
 type stage struct {
 	n       int
-	pass    passed
+	pass    roundCost
 	refresh cost
 }
 
-func (w *scaleWorld) stage(c scaleCase, n int) (s stage, err error) {
+func (w *scaleSetup) stage(c scaleCase, n int) (s stage, err error) {
 	s.n = n
 	if err = w.grow(n); err == nil {
 		s.pass, err = w.passIdle()
@@ -168,7 +171,7 @@ func (w *scaleWorld) stage(c scaleCase, n int) (s stage, err error) {
 // refreshRounds is how often refreshes are measured. Only the round counts in which the
 // server used the least processor time: the server writes some data later, and reports
 // its time in hundredths of a second.
-func (w *scaleWorld) refreshRounds() int {
+func (w *scaleSetup) refreshRounds() int {
 	if w.pid == 0 {
 		return 1
 	}
@@ -177,7 +180,7 @@ func (w *scaleWorld) refreshRounds() int {
 
 // stageRows returns the cost of a round and of a refresh, at few and at many
 // workspaces.
-func (w *scaleWorld) stageRows(c scaleCase, few, many stage) []row {
+func (w *scaleSetup) stageRows(c scaleCase, few, many stage) []row {
 	with := fmt.Sprintf("with %d", few.n)
 	what := fmt.Sprintf("%s, %d workspaces: ", w.name, many.n)
 	pass := row{Promise: what + "a pass with nothing due", Ours: milliseconds(many.pass.took, many.pass.took)}.beside(with, milliseconds(few.pass.took, few.pass.took))
@@ -211,7 +214,7 @@ func (w *scaleWorld) stageRows(c scaleCase, few, many stage) []row {
 const unitEach = "calls each"
 
 // scaleBlocked measures brokers with Parameter Store while many workspaces are blocked.
-func (b *bench) scaleBlocked(c scaleCase) ([]row, error) {
+func (b scaleBench) scaleBlocked(c scaleCase) ([]row, error) {
 	sh, err := c.open(b)
 	if err != nil {
 		return nil, err
@@ -234,7 +237,7 @@ func (b *bench) scaleBlocked(c scaleCase) ([]row, error) {
 }
 
 // span returns a duration that -quick shortens.
-func (b *bench) span(long, short time.Duration) time.Duration {
+func (b scaleBench) span(long, short time.Duration) time.Duration {
 	if b.quick {
 		return short
 	}

@@ -19,10 +19,10 @@ const (
 // blockToRefusal blocks workspaces at the first replica, one after the other, while
 // each of them makes requests at all other replicas. It measures from the operator's
 // request to the refusal at each of the other replicas.
-func (w *scaleWorld) blockToRefusal(what string, most int, window time.Duration, limit float64) ([]row, error) {
+func (w *scaleSetup) blockToRefusal(what string, most int, window time.Duration, limit float64) ([]row, error) {
 	var refused, answered []time.Duration
 	begun := time.Now()
-	w.tally.take()
+	w.counter.take()
 	blocks, failed := 0, 0
 	for ; blocks < most && (blocks < fewestBlocks || time.Since(begun) < window); blocks++ {
 		one, err := w.blockOne(w.next())
@@ -31,7 +31,7 @@ func (w *scaleWorld) blockToRefusal(what string, most int, window time.Duration,
 		}
 		refused, answered, failed = append(refused, one.refused...), append(answered, one.answered), failed+one.failed
 	}
-	made := w.tally.take()
+	made := w.counter.take()
 	p50, p99 := percentiles(refused)
 	answer50, answer99 := percentiles(answered)
 	answer := row{Promise: what + ": until the operator has the answer, with what was revoked, 99th percentile", Ours: milliseconds(answer99, answer50)}
@@ -47,9 +47,9 @@ func (w *scaleWorld) blockToRefusal(what string, most int, window time.Duration,
 	}, nil
 }
 
-// A blockedOne has the times from an operator's request until each of the other
+// A blockTimes has the times from an operator's request until each of the other
 // replicas refused, and until the operator had the answer.
-type blockedOne struct {
+type blockTimes struct {
 	refused  []time.Duration
 	answered time.Duration
 	failed   int // requests before the block that failed
@@ -60,11 +60,11 @@ type blockedOne struct {
 const answerWait = 10 * time.Minute
 
 // blockOne makes every replica vend tokens to a workspace, and then blocks it.
-func (w *scaleWorld) blockOne(id int) (blockedOne, error) {
+func (w *scaleSetup) blockOne(id int) (blockTimes, error) {
 	others := w.replicas[1:]
-	one := blockedOne{refused: make([]time.Duration, len(others))}
+	one := blockTimes{refused: make([]time.Duration, len(others))}
 	for _, v := range w.replicas {
-		failed, err := v.untilGiven(id)
+		failed, err := v.waitUntilVended(id)
 		if one.failed += failed; err != nil {
 			return one, err
 		}
@@ -73,7 +73,7 @@ func (w *scaleWorld) blockOne(id int) (blockedOne, error) {
 	refusedAt := make([]time.Time, len(others))
 	var asking sync.WaitGroup
 	for i, v := range others {
-		asking.Go(func() { refusedAt[i], errs[i] = v.untilRefused(id) })
+		asking.Go(func() { refusedAt[i], errs[i] = v.waitUntilRefused(id) })
 	}
 	first := w.replicas[0]
 	client := first.client()
@@ -89,9 +89,9 @@ func (w *scaleWorld) blockOne(id int) (blockedOne, error) {
 	return one, firstOf(append(errs, err)...)
 }
 
-// untilGiven makes requests until the workspace gets a token, and counts the failed
+// waitUntilVended makes requests until the workspace gets a token, and counts the failed
 // requests.
-func (v *vendor) untilGiven(id int) (failed int, err error) {
+func (v *brokerSetup) waitUntilVended(id int) (failed int, err error) {
 	client := v.client()
 	defer client.CloseIdleConnections()
 	for begun := time.Now(); time.Since(begun) < refusalWait; time.Sleep(time.Second) {
@@ -103,8 +103,8 @@ func (v *vendor) untilGiven(id int) (failed int, err error) {
 	return failed, err
 }
 
-// untilRefused makes requests until the workspace is refused, and returns the time.
-func (v *vendor) untilRefused(id int) (time.Time, error) {
+// waitUntilRefused makes requests until the workspace is refused, and returns the time.
+func (v *brokerSetup) waitUntilRefused(id int) (time.Time, error) {
 	client := v.client()
 	defer client.CloseIdleConnections()
 	for begun := time.Now(); ; time.Sleep(askAgain) {
@@ -124,7 +124,7 @@ const budgetPatience = 20 * time.Second
 
 // scaleBudget measures the cost of one mint in the Budget, which holds its mutex during
 // a mint.
-func (b *bench) scaleBudget() ([]row, error) {
+func (b scaleBench) scaleBudget() ([]row, error) {
 	few, fewTook := budgetCost(aThousand)
 	many, manyTook := budgetCost(100 * aThousand)
 	return []row{row{

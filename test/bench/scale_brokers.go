@@ -27,7 +27,7 @@ type coldRun struct {
 // cold makes workspaces send their first request: first one at each replica at the same
 // time, then, at coldRate, at each replica in turn. It makes at least that many
 // requests, and more until over is closed.
-func (w *scaleWorld) cold(least int, over <-chan struct{}) coldRun {
+func (w *scaleSetup) cold(least int, over <-chan struct{}) coldRun {
 	var run coldRun
 	var mu sync.Mutex // guards run
 	var asking sync.WaitGroup
@@ -62,7 +62,7 @@ func (w *scaleWorld) cold(least int, over <-chan struct{}) coldRun {
 
 // tidied waits until every expired entry is deleted. If it gives up, it returns how
 // many are left.
-func (w *scaleWorld) tidied(within time.Duration) (left int, err error) {
+func (w *scaleSetup) tidied(within time.Duration) (left int, err error) {
 	for begun := time.Now(); ; {
 		if left, err = w.leftOver(true); err != nil || left == 0 {
 			return left, err
@@ -78,7 +78,7 @@ func (w *scaleWorld) tidied(within time.Duration) (left int, err error) {
 
 // coldAndTidy starts replicas with a store that has expired entries, and makes
 // workspaces send requests while the brokers clean up.
-func (w *scaleWorld) coldAndTidy(what string, replicas, asks, expired int, within time.Duration) ([]row, error) {
+func (w *scaleSetup) coldAndTidy(what string, replicas, asks, expired int, within time.Duration) ([]row, error) {
 	if err := w.addOver(expired); err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (w *scaleWorld) coldAndTidy(what string, replicas, asks, expired int, withi
 		return nil, err
 	}
 	w.fleet.github.ResetRequests()
-	w.tally.take()
+	w.counter.take()
 	over := make(chan struct{})
 	var left int
 	var took time.Duration
@@ -103,7 +103,7 @@ func (w *scaleWorld) coldAndTidy(what string, replicas, asks, expired int, withi
 		return nil, err
 	}
 	mints, _ := w.fleet.asked()
-	made := w.tally.take()
+	made := w.counter.take()
 	p50, p99 := percentiles(run.took)
 	note := fmt.Sprintf("of %d asked, one in a second", len(run.took))
 	if run.why != nil {
@@ -137,18 +137,18 @@ const (
 
 // idle counts the replicas' calls of the store while no workspace makes requests. It
 // waits first until the replicas have finished what they began.
-func (w *scaleWorld) idle(what string, wait, window time.Duration) (row, error) {
+func (w *scaleSetup) idle(what string, wait, window time.Duration) (row, error) {
 	if len(w.replicas) == 0 {
 		return row{}, errNoReplica
 	}
 	if err := w.pause(wait); err != nil {
 		return row{}, err
 	}
-	w.tally.take()
+	w.counter.take()
 	if err := w.pause(window); err != nil {
 		return row{}, err
 	}
-	made := w.tally.take()
+	made := w.counter.take()
 	each := window.Seconds() * float64(len(w.replicas))
 	return row{
 		Promise: fmt.Sprintf("%s: store calls of an idle replica", what), Ours: figure{Value: float64(made.total()) / each, Unit: unitRate},
@@ -157,7 +157,7 @@ func (w *scaleWorld) idle(what string, wait, window time.Duration) (row, error) 
 }
 
 // block blocks workspaces with the product's own writes, at a time in the past.
-func (w *scaleWorld) block(n int) error {
+func (w *scaleSetup) block(n int) error {
 	blocks := &blocklist.List{Store: w.store}
 	for k := range n {
 		if err := blocks.Block(w.ctx, fmt.Sprintf("blocked-%06d", k)); err != nil {
@@ -172,14 +172,14 @@ func (w *scaleWorld) block(n int) error {
 
 // blocked makes one workspace send requests to each replica continuously, while many
 // others are blocked.
-func (w *scaleWorld) blocked(what string, blocked, replicas int, window time.Duration) ([]row, error) {
+func (w *scaleSetup) blocked(what string, blocked, replicas int, window time.Duration) ([]row, error) {
 	if err := w.block(blocked); err != nil {
 		return nil, err
 	}
 	if err := w.run(replicas); err != nil {
 		return nil, err
 	}
-	w.tally.take()
+	w.counter.take()
 	var mu sync.Mutex // guards the counts
 	given, refused, why := 0, 0, error(nil)
 	until := time.Now().Add(window)
@@ -203,7 +203,7 @@ func (w *scaleWorld) blocked(what string, blocked, replicas int, window time.Dur
 		})
 	}
 	asking.Wait()
-	made := w.tally.take()
+	made := w.counter.take()
 	looks := 2 * window.Seconds() * float64(replicas)
 	reads := made.total() - made.of("Put") - made.of("Delete") - made.of("write") - made.of("delete") - made.of("create") - made.of("update")
 	note := fmt.Sprintf("in %.0f s %d tokens were given", window.Seconds(), given)

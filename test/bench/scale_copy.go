@@ -15,7 +15,7 @@ import (
 const pgUser, pgDatabase = "gatepass", "gatepass"
 
 // load adds rows with COPY, which is a hundred times as fast as the store's own writes.
-func (s *pgServer) load(ctx context.Context, st stencil, from, to int) error {
+func (s *pgServer) load(ctx context.Context, st template, from, to int) error {
 	out, err := s.copyOut(ctx, "COPY (SELECT * FROM gatepass_entries WHERE name LIKE '%stencil%') TO STDOUT")
 	if err != nil {
 		return err

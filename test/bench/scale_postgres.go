@@ -42,7 +42,7 @@ type pgServer struct {
 }
 
 // startPostgres starts a server, as an unprivileged user if this user is root.
-func (b *bench) startPostgres() (*pgServer, error) {
+func (b scaleBench) startPostgres() (*pgServer, error) {
 	programs, err := pgPrograms()
 	if err != nil {
 		return nil, err
@@ -129,10 +129,10 @@ func (s *pgServer) stop() {
 type pgProxy struct {
 	l     net.Listener
 	to    string
-	tally *tally
+	tally *callCounter
 }
 
-func newPgProxy(to string, t *tally) (*pgProxy, error) {
+func newPgProxy(to string, t *callCounter) (*pgProxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -170,7 +170,7 @@ func (p *pgProxy) pass(client net.Conn) {
 // A pgCounter parses what a client sends
 // (https://www.postgresql.org/docs/current/protocol-message-formats.html).
 type pgCounter struct {
-	tally      *tally
+	tally      *callCounter
 	statements map[string]string // first words by the name of the prepared statement
 	portals    map[string]string
 }

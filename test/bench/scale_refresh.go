@@ -25,7 +25,7 @@ type cost struct {
 // refreshed replaces the tokens of n workspaces, and then, after the grace, revokes and
 // deletes the replaced tokens. That is everything that a workspace costs between two
 // refreshes.
-func (w *scaleWorld) refreshed(n int) (cost, error) {
+func (w *scaleSetup) refreshed(n int) (cost, error) {
 	s, err := issuing.OpenStore(w.url)
 	if err != nil {
 		return cost{}, err
@@ -50,7 +50,7 @@ func (w *scaleWorld) refreshed(n int) (cost, error) {
 	if err != nil {
 		return cost{}, err
 	}
-	w.tally.take()
+	w.counter.take()
 	w.fleet.github.ResetRequests()
 	begun := time.Now()
 	for k := range n {
@@ -64,12 +64,12 @@ func (w *scaleWorld) refreshed(n int) (cost, error) {
 	took := time.Since(begun)
 	more, err := w.serverTime()
 	asked := float64(len(w.fleet.github.Requests())) / float64(n)
-	return cost{w.tally.take(), float64(n), took / time.Duration(n), (more - used) / time.Duration(n), asked}, err
+	return cost{w.counter.take(), float64(n), took / time.Duration(n), (more - used) / time.Duration(n), asked}, err
 }
 
 // serverTime returns the processor time that the store's server has used, or 0 if there
 // is no server.
-func (w *scaleWorld) serverTime() (time.Duration, error) {
+func (w *scaleSetup) serverTime() (time.Duration, error) {
 	if w.pid == 0 {
 		return 0, nil
 	}
@@ -78,36 +78,36 @@ func (w *scaleWorld) serverTime() (time.Duration, error) {
 	return running + ended, firstOf(err, endedErr)
 }
 
-// A passed is the cost of a round of the real refresher.
-type passed struct {
+// A roundCost is the cost of a round of the real refresher.
+type roundCost struct {
 	cost
 	self time.Duration // processor time of the refresher
 }
 
 // passIdle runs a round of the real refresher in which nothing is due.
-func (w *scaleWorld) passIdle() (passed, error) {
+func (w *scaleSetup) passIdle() (roundCost, error) {
 	used, err := w.serverTime()
 	if err != nil {
-		return passed{}, err
+		return roundCost{}, err
 	}
 	cmd := exec.CommandContext(w.ctx, filepath.Join(w.bin, refresherProgram), "--store", w.url, "--json")
 	cmd.Env = append([]string{"SSL_CERT_FILE=" + w.fleet.ca, "HOME=" + w.fleet.dir}, w.env...)
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &log
-	w.tally.take()
+	w.counter.take()
 	begun := time.Now()
 	if err := cmd.Run(); err != nil {
-		return passed{}, fmt.Errorf("%s: %w: %.300s", refresherProgram, err, out.String()+log.String())
+		return roundCost{}, fmt.Errorf("%s: %w: %.300s", refresherProgram, err, out.String()+log.String())
 	}
 	took := time.Since(begun)
 	var report struct{ Minted, Failed, Refreshed, Workspaces int }
 	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
-		return passed{}, err
+		return roundCost{}, err
 	}
 	if report.Minted+report.Failed+report.Refreshed > 0 {
-		return passed{}, fmt.Errorf("%s found something due: %s", refresherProgram, out.String())
+		return roundCost{}, fmt.Errorf("%s found something due: %s", refresherProgram, out.String())
 	}
 	more, err := w.serverTime()
 	state := cmd.ProcessState
-	return passed{cost{calls: w.tally.take(), n: 1, took: took, cpu: more - used}, state.UserTime() + state.SystemTime()}, err
+	return roundCost{cost{calls: w.counter.take(), n: 1, took: took, cpu: more - used}, state.UserTime() + state.SystemTime()}, err
 }

@@ -36,7 +36,7 @@ func before(to string, transport http.RoundTripper) (http.Handler, error) {
 var errNotSetUp = errors.New("it is not set up: run go run ./test/components setup")
 
 // openVault starts the real Vault with storage in memory.
-func (b *bench) openVault() (*shelf, error) {
+func (b scaleBench) openVault() (*measuredStore, error) {
 	program, err := cached("vault-*/vault")
 	if err != nil {
 		return nil, err
@@ -64,11 +64,11 @@ func (b *bench) openVault() (*shelf, error) {
 		stop()
 		return nil, err
 	}
-	sh := &shelf{name: "vault", env: []string{"VAULT_TOKEN=" + said.RootToken}, tally: &tally{nameOf: vaultOperation}, pid: cmd.Process.Pid}
-	proxy := httptest.NewServer(sh.tally.before(next))
+	sh := &measuredStore{name: "vault", env: []string{"VAULT_TOKEN=" + said.RootToken}, counter: &callCounter{nameOf: vaultOperation}, pid: cmd.Process.Pid}
+	proxy := httptest.NewServer(sh.counter.wrap(next))
 	of := func(address string) string { return "vault://scale/km?auth=token&addr=" + url.QueryEscape(address) }
-	sh.url, sh.inside = of(proxy.URL), of(said.Address)
-	sh.shut = func() { proxy.Close(); stop() }
+	sh.url, sh.directURL = of(proxy.URL), of(said.Address)
+	sh.stop = func() { proxy.Close(); stop() }
 	return sh, setEnv(sh.env)
 }
 
@@ -104,12 +104,12 @@ func cached(pattern string) (string, error) {
 }
 
 // openKubernetes starts the real API server and its etcd.
-func (b *bench) openKubernetes() (*shelf, error) {
+func (b scaleBench) openKubernetes() (*measuredStore, error) {
 	programs, err := kubeAssets()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := b.beneath("kubernetes")
+	dir, err := b.tempDir("kubernetes")
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (b *bench) openKubernetes() (*shelf, error) {
 	if err != nil {
 		return nil, err
 	}
-	sh := &shelf{name: "kubernetes", tally: &tally{nameOf: kubernetesOperation}, pid: plane.ServerPID()}
+	sh := &measuredStore{name: "kubernetes", counter: &callCounter{nameOf: kubernetesOperation}, pid: plane.ServerPID()}
 	config, err := clientcmd.BuildConfigFromFlags("", plane.Kubeconfig)
 	var transport http.RoundTripper
 	if err == nil {
@@ -131,11 +131,11 @@ func (b *bench) openKubernetes() (*shelf, error) {
 		plane.Stop()
 		return nil, err
 	}
-	proxy := httptest.NewTLSServer(sh.tally.before(next))
+	proxy := httptest.NewTLSServer(sh.counter.wrap(next))
 	kubeconfig := filepath.Join(dir, "counted.kubeconfig")
 	of := func(path string) string { return "kubernetes://default?kubeconfig=" + url.QueryEscape(path) }
-	sh.url, sh.inside = of(kubeconfig), of(plane.Kubeconfig)
-	sh.shut = func() { proxy.Close(); plane.Stop(); _ = os.RemoveAll(dir) }
+	sh.url, sh.directURL = of(kubeconfig), of(plane.Kubeconfig)
+	sh.stop = func() { proxy.Close(); plane.Stop(); _ = os.RemoveAll(dir) }
 	return sh, os.WriteFile(kubeconfig, kubeconfigOf(proxy), 0o600)
 }
 

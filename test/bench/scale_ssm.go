@@ -210,14 +210,14 @@ func (s *parameterStore) ageBlocks() {
 	}
 }
 
-// load adds copies of the parameters below the prefix of a stencil.
-func (s *parameterStore) load(st stencil, from, to int) {
+// load adds copies of the parameters below the prefix of a template.
+func (s *parameterStore) load(st template, from, to int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.models == nil {
 		s.models = map[string]map[string]parameter{}
 	}
-	if s.models[st.id] == nil { // brokers delete an expired stencil
+	if s.models[st.id] == nil { // brokers delete an expired template
 		s.models[st.id] = map[string]parameter{}
 		for _, name := range s.names {
 			if st.isOf(name) {

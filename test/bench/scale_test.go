@@ -20,12 +20,12 @@ import (
 )
 
 // openDouble opens the store of a double of Parameter Store, counted.
-func openDouble(t *testing.T, double *parameterStore, counted *tally) *ssmstore.Store {
+func openDouble(t *testing.T, double *parameterStore, counted *callCounter) *ssmstore.Store {
 	t.Helper()
 	for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"} {
 		t.Setenv(name, value)
 	}
-	server := httptest.NewServer(counted.before(double))
+	server := httptest.NewServer(counted.wrap(double))
 	t.Cleanup(server.Close)
 	u, err := url.Parse("ssm:///km?region=us-east-1&endpoint=" + url.QueryEscape(server.URL))
 	if err != nil {
@@ -40,7 +40,7 @@ func openDouble(t *testing.T, double *parameterStore, counted *tally) *ssmstore.
 
 // The double is what figures of Parameter Store are measured at.
 func TestTheDoubleOfParameterStoreIsAStore(t *testing.T) {
-	counted := &tally{nameOf: awsOperation}
+	counted := &callCounter{nameOf: awsOperation}
 	storetest.Run(t, func(t *testing.T) func() store.Store {
 		s := openDouble(t, new(parameterStore), counted)
 		return func() store.Store { return s }
@@ -55,13 +55,13 @@ func TestCopiesAreWorkspaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer gh.Close()
-	double, counted := new(parameterStore), &tally{nameOf: awsOperation}
+	double, counted := new(parameterStore), &callCounter{nameOf: awsOperation}
 	s := openDouble(t, double, counted)
 	app, err := (&fleet{github: gh, url: "https://github.test"}).setUp(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	live, over, err := newStencils(t.Context(), s, app)
+	live, over, err := newTemplates(t.Context(), s, app)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestStatementsAreCounted(t *testing.T) {
 		message('B', "", "s1"), message('E', ""), message('S'),
 		message('Q', "LISTEN gatepass"), message('Q', "-- ping"))
 	var passed bytes.Buffer
-	counted := new(tally)
+	counted := new(callCounter)
 	c := pgCounter{tally: counted, statements: map[string]string{}, portals: map[string]string{}}
 	if err := c.copy(&passed, bytes.NewReader(sent)); err != io.EOF || !bytes.Equal(passed.Bytes(), sent) {
 		t.Errorf("copy = %v, and %d of %d bytes were passed on", err, passed.Len(), len(sent))

@@ -15,7 +15,7 @@ import (
 
 // sizes measures the files that go into an image.
 func (b *bench) sizes() ([]row, error) {
-	floor, err := b.floorProgram()
+	floor, err := b.baselineProgram()
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (b *bench) memory() ([]row, error) {
 		return nil, err
 	}
 	defer br.close()
-	ours, err := b.newWorld("memory")
+	ours, err := b.newUser("memory")
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +75,9 @@ func (b *bench) memory() ([]row, error) {
 	return []row{r.judged(atMost(30))}, nil
 }
 
-// agentMemory returns the resident bytes of this world's agent, which must have cached
+// agentMemory returns the resident bytes of this user's agent, which must have cached
 // the given number of tokens.
-func (w *world) agentMemory(tokens int) (int64, error) {
+func (w *testUser) agentMemory(tokens int) (int64, error) {
 	reply, found, err := agent.AskRunning(agent.Call{Operation: agent.Status, Config: w.config}, w.getenv, time.Now().Add(5*time.Second))
 	if err != nil || !found {
 		return 0, firstOf(err, fmt.Errorf("the agent is gone"))
@@ -98,7 +98,7 @@ func (w *world) agentMemory(tokens int) (int64, error) {
 // cacheMemory returns the resident bytes of git's daemon with a credential for
 // each path.
 func (b *bench) cacheMemory(paths []string) (int64, error) {
-	w, err := b.newWorld("cache-memory")
+	w, err := b.newUser("cache-memory")
 	if err != nil {
 		return 0, err
 	}

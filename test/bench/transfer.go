@@ -14,26 +14,26 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/pktline"
 )
 
-// A mover pushes packs to bulk and fetches them by one way: through a gateway, through
+// A transferClient pushes packs to bulk and fetches them by one route: through a gateway, through
 // a proxy, or straight.
-type mover struct {
+type transferClient struct {
 	base     string // URL of acme/bulk.git, with a slash at its end
 	user     string
 	password string
 	client   *http.Client
 }
 
-// newMover returns a mover with its own connections. roots are certificates to trust,
+// newTransferClient returns a client with its own connections. roots are certificates to trust,
 // PEM; nil means no TLS.
-func newMover(url, user, password string, roots []byte) *mover {
+func newTransferClient(url, user, password string, roots []byte) *transferClient {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(roots)
-	return &mover{base: url + "/acme/" + bulkRepo + ".git/", user: user, password: password, client: &http.Client{Transport: &http.Transport{
+	return &transferClient{base: url + "/acme/" + bulkRepo + ".git/", user: user, password: password, client: &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: pool}, WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10, MaxIdleConnsPerHost: 4,
 	}}}
 }
 
-func (m *mover) close() { m.client.CloseIdleConnections() }
+func (m *transferClient) close() { m.client.CloseIdleConnections() }
 
 // A slow reader waits at a gate after it has read a number of bytes.
 type slowReader struct {
@@ -73,7 +73,7 @@ var pushed = somePack(1 << 20)
 
 // push sends a pack of n bytes, with a length or chunked. wait is called after its
 // first part, unless it is nil.
-func (m *mover) push(n int64, chunked bool, wait func()) error {
+func (m *transferClient) push(n int64, chunked bool, wait func()) error {
 	zero := strings.Repeat("0", len(tip))
 	head := append(pktline.Append(nil, zero+" "+tip+" "+agentBranch+"\x00report-status side-band-64k agent=bench"), pktline.FlushPacket...)
 	body := io.MultiReader(bytes.NewReader(head), &slowReader{&packReader{text: pushed, left: n}, n / 4, wait})
@@ -94,7 +94,7 @@ func (m *mover) push(n int64, chunked bool, wait func()) error {
 }
 
 // fetch receives a pack of n bytes.
-func (m *mover) fetch(n int64, wait func()) error {
+func (m *transferClient) fetch(n int64, wait func()) error {
 	request := append(pktline.Append(nil, fmt.Sprintf("bytes %d\n", n)), pktline.FlushPacket...)
 	response, err := m.post("git-upload-pack", bytes.NewReader(request), int64(len(request)))
 	if err != nil {
@@ -109,10 +109,10 @@ func (m *mover) fetch(n int64, wait func()) error {
 }
 
 // small requests the refs as a fetch does.
-func (m *mover) small() (time.Duration, error) { return m.refs("git-upload-pack") }
+func (m *transferClient) small() (time.Duration, error) { return m.refs("git-upload-pack") }
 
 // refs requests the refs, and returns how long the answer took.
-func (m *mover) refs(service string) (time.Duration, error) {
+func (m *transferClient) refs(service string) (time.Duration, error) {
 	begun := time.Now()
 	response, err := m.do(http.MethodGet, "info/refs?service="+service, nil, 0)
 	if err != nil {
@@ -123,11 +123,11 @@ func (m *mover) refs(service string) (time.Duration, error) {
 	return time.Since(begun), err
 }
 
-func (m *mover) post(service string, body io.Reader, length int64) (*http.Response, error) {
+func (m *transferClient) post(service string, body io.Reader, length int64) (*http.Response, error) {
 	return m.do(http.MethodPost, service, body, length)
 }
 
-func (m *mover) do(method, rest string, body io.Reader, length int64) (*http.Response, error) {
+func (m *transferClient) do(method, rest string, body io.Reader, length int64) (*http.Response, error) {
 	r, err := http.NewRequest(method, m.base+rest, body)
 	if err != nil {
 		return nil, err

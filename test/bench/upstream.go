@@ -39,8 +39,8 @@ const (
 // distantRate is how fast a GitHub on another machine sends, in bytes a second.
 const distantRate = 50_000_000
 
-// A greeting is what an upstream prints when it is ready.
-type greeting struct {
+// A readyMessage is what an upstream prints when it is ready.
+type readyMessage struct {
 	URL     string
 	Token   string // token of the App, for all of acme
 	Widgets string // folder of the repository
@@ -48,7 +48,7 @@ type greeting struct {
 
 // An upstream is a running upstream program.
 type upstream struct {
-	greeting
+	readyMessage
 	cmd *exec.Cmd
 	end io.Closer
 }
@@ -73,7 +73,7 @@ func (b *bench) startUpstream(dir string, large int) (*upstream, error) {
 	if err := u.cmd.Start(); err != nil {
 		return nil, err
 	}
-	if err := json.NewDecoder(said).Decode(&u.greeting); err != nil {
+	if err := json.NewDecoder(said).Decode(&u.readyMessage); err != nil {
 		u.stop()
 		return nil, usererr.Wrap("start the double of GitHub", err, "")
 	}
@@ -88,7 +88,7 @@ func (u *upstream) stop() {
 // mints returns how many tokens the upstream made. roots are certificates to trust,
 // PEM.
 func (u *upstream) mints(roots []byte) (int, error) {
-	m := newMover(u.URL, "", "", roots)
+	m := newTransferClient(u.URL, "", "", roots)
 	defer m.close()
 	response, err := m.client.Get(u.URL + "/mints")
 	if err != nil {
@@ -160,7 +160,7 @@ func upstreamListener(dir string) (net.Listener, error) {
 }
 
 // greet makes the App and the repositories, and returns the greeting.
-func (f *fleet) greet(large int) (g greeting, err error) {
+func (f *fleet) greet(large int) (g readyMessage, err error) {
 	u, err := url.Parse(f.storeURL())
 	if err != nil {
 		return g, err
@@ -190,7 +190,7 @@ func (f *fleet) greet(large int) (g greeting, err error) {
 		return g, err
 	}
 	widgets, _ := f.github.Repository("acme", "widgets")
-	g = greeting{URL: f.url, Widgets: widgets.Dir}
+	g = readyMessage{URL: f.url, Widgets: widgets.Dir}
 	g.Token, err = f.github.MintFor(f.installation, nil, nil)
 	return g, err
 }
@@ -245,22 +245,22 @@ func upstreamHandler(gh *fakegithub.Server) http.Handler {
 			return
 		}
 		if strings.HasPrefix(r.URL.Path, "/acme/"+distantRepo+".git/git-upload-pack") {
-			w = &paced{ResponseWriter: w, begun: time.Now()}
+			w = &pacedWriter{ResponseWriter: w, begun: time.Now()}
 		}
 		gh.ServeHTTP(w, r)
 	})
 }
 
-// A paced answer is sent at distantRate.
-type paced struct {
+// A pacedWriter answer is sent at distantRate.
+type pacedWriter struct {
 	http.ResponseWriter
 	begun time.Time
 	sent  int64
 }
 
-func (p *paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+func (p *pacedWriter) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-func (p *paced) Write(b []byte) (int, error) {
+func (p *pacedWriter) Write(b []byte) (int, error) {
 	n, err := p.ResponseWriter.Write(b)
 	p.sent += int64(n)
 	time.Sleep(time.Until(p.begun.Add(time.Duration(float64(p.sent) / distantRate * float64(time.Second)))))

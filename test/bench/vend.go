@@ -22,10 +22,13 @@ const (
 	vendWorkers   = 64
 )
 
+// A vendBench measures the broker that vends tokens, and a peer.
+type vendBench struct{ *bench }
+
 // vend makes the real broker answer workspaces over TLS that authenticate with OpenID
 // Connect tokens.
-func (b *bench) vend() ([]row, error) {
-	v, err := b.startVendor()
+func (b vendBench) vend() ([]row, error) {
+	v, err := b.startBroker()
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +50,7 @@ func (b *bench) vend() ([]row, error) {
 }
 
 // vendTogether starts workspaces that all request the same.
-func (b *bench) vendTogether(v *vendor) ([]row, error) {
+func (b vendBench) vendTogether(v *brokerSetup) ([]row, error) {
 	n := b.runs(startTogether)
 	for k := range n {
 		v.identity(k) // signing is not measured
@@ -84,7 +87,7 @@ func allAtOnce(n int, do func(int) error) error {
 }
 
 // vendMany makes many workspaces active, and measures the broker's memory.
-func (b *bench) vendMany(v *vendor) ([]row, error) {
+func (b vendBench) vendMany(v *brokerSetup) ([]row, error) {
 	n := b.runs(manyWorkspaces)
 	client := v.client()
 	if err := inParallel(n, func(k int) error { return v.ask(client, k, "acme/widgets") }); err != nil {
@@ -101,7 +104,7 @@ func (b *bench) vendMany(v *vendor) ([]row, error) {
 
 // vendWarm makes requests at a steady rate, and times each answer from when its request
 // was due: an answer that waited for others is late.
-func (b *bench) vendWarm(v *vendor) ([]row, error) {
+func (b vendBench) vendWarm(v *brokerSetup) ([]row, error) {
 	n := b.runs(int(vendRate * vendTime / time.Second))
 	took := make([]time.Duration, n)
 	client := v.client()
@@ -151,7 +154,7 @@ func (b *bench) vendWarm(v *vendor) ([]row, error) {
 
 // vendRevoked revokes everything of one workspace that makes requests continuously, and
 // then restarts the broker.
-func (b *bench) vendRevoked(v *vendor) ([]row, error) {
+func (b vendBench) vendRevoked(v *brokerSetup) ([]row, error) {
 	client := v.client()
 	start := time.Now()
 	answered := make(chan error, 1)
@@ -166,7 +169,7 @@ func (b *bench) vendRevoked(v *vendor) ([]row, error) {
 		return nil, err
 	}
 	v.stop()
-	if err := v.start(b); err != nil {
+	if err := v.start(b.bench); err != nil {
 		return nil, err
 	}
 	again := v.ask(v.client(), 0, "acme/widgets")
@@ -179,7 +182,7 @@ func (b *bench) vendRevoked(v *vendor) ([]row, error) {
 }
 
 // revoke makes an operator's call.
-func (v *vendor) revoke(client *http.Client, workspace string) error {
+func (v *brokerSetup) revoke(client *http.Client, workspace string) error {
 	r, err := http.NewRequest(http.MethodPost, v.url+"/v1/workspaces/"+workspace+"/revoke", nil)
 	if err != nil {
 		return err
@@ -197,7 +200,7 @@ func (v *vendor) revoke(client *http.Client, workspace string) error {
 }
 
 // client returns a client with its own connections.
-func (v *vendor) client() *http.Client {
+func (v *brokerSetup) client() *http.Client {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(v.certificate)
 	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
@@ -206,13 +209,13 @@ func (v *vendor) client() *http.Client {
 }
 
 // ask makes one request of a workspace, and expects a token.
-func (v *vendor) ask(client *http.Client, workspace int, repo string) error {
+func (v *brokerSetup) ask(client *http.Client, workspace int, repo string) error {
 	_, err := v.exchange(client, v.identity(workspace), repo)
 	return err
 }
 
 // exchange makes a request with an identity, and returns the token of its answer.
-func (v *vendor) exchange(client *http.Client, identity, repo string) (string, error) {
+func (v *brokerSetup) exchange(client *http.Client, identity, repo string) (string, error) {
 	body := `{"host":"` + v.fleet.github.Host() + `","repo":"` + repo + `","operation":"read"}`
 	r, err := http.NewRequest(http.MethodPost, v.url+"/v1/token", strings.NewReader(body))
 	if err != nil {

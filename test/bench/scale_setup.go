@@ -15,26 +15,26 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A scaleWorld is a filled store, a GitHub, and replicas of the real broker.
-type scaleWorld struct {
+// A scaleSetup is a filled store, a GitHub, and replicas of the real broker.
+type scaleSetup struct {
 	*bench
-	*shelf
+	*measuredStore
 	store    store.Store // without the counter
 	fleet    *fleet
 	app      *mint.App
 	key      *rsa.PrivateKey // key of the issuer of identities
-	replicas []*vendor
+	replicas []*brokerSetup
 
-	live, over stencil
+	live, over template
 	n          int          // workspaces in the store
-	made       int          // copies of the expired stencil so far
+	made       int          // copies of the expired template so far
 	expired    []store.Name // names of the latest of them
 	asked      int          // workspaces that made requests and were not in the store at first
 }
 
 // startScale sets up the App in a store.
-func (b *bench) startScale(sh *shelf) (*scaleWorld, error) {
-	w := &scaleWorld{bench: b, shelf: sh}
+func (b scaleBench) startScale(sh *measuredStore) (*scaleSetup, error) {
+	w := &scaleSetup{bench: b.bench, measuredStore: sh}
 	err := w.settle()
 	if err != nil {
 		w.end()
@@ -42,7 +42,7 @@ func (b *bench) startScale(sh *shelf) (*scaleWorld, error) {
 	return w, err
 }
 
-func (w *scaleWorld) settle() error {
+func (w *scaleSetup) settle() error {
 	gh, err := fakegithub.New(fakegithub.Options{RateLimit: 1_000_000})
 	if err != nil {
 		return err
@@ -64,21 +64,21 @@ func (w *scaleWorld) settle() error {
 	if w.key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 		return err
 	}
-	if w.live, w.over, err = newStencils(w.ctx, w.store, w.app); err != nil || w.age == nil {
+	if w.live, w.over, err = newTemplates(w.ctx, w.store, w.app); err != nil || w.age == nil {
 		return err
 	}
 	return w.age(w.ctx)
 }
 
 // grow fills the store up to n workspaces.
-func (w *scaleWorld) grow(n int) error {
+func (w *scaleSetup) grow(n int) error {
 	err := w.copies(w.ctx, w.store, w.live, w.n, n)
 	w.n = n
 	return err
 }
 
 // addOver adds expired entries, for the brokers to delete.
-func (w *scaleWorld) addOver(n int) error {
+func (w *scaleSetup) addOver(n int) error {
 	w.expired = nil
 	for k := range n {
 		names, err := w.over.namesOf(w.made + k)
@@ -94,7 +94,7 @@ func (w *scaleWorld) addOver(n int) error {
 
 // leftOver counts the expired entries that still exist. If isQuick is set, it stops at
 // one.
-func (w *scaleWorld) leftOver(isQuick bool) (n int, err error) {
+func (w *scaleSetup) leftOver(isQuick bool) (n int, err error) {
 	for _, name := range w.expired {
 		switch _, err := w.store.Get(w.ctx, name); {
 		case errors.Is(err, store.ErrNotFound):
@@ -114,7 +114,7 @@ func (w *scaleWorld) leftOver(isQuick bool) (n int, err error) {
 const scaleStart = 2 * time.Minute
 
 // run starts replicas.
-func (w *scaleWorld) run(replicas int) error {
+func (w *scaleSetup) run(replicas int) error {
 	for range replicas {
 		if err := w.add(); err != nil {
 			return err
@@ -124,14 +124,14 @@ func (w *scaleWorld) run(replicas int) error {
 }
 
 // add starts one replica.
-func (w *scaleWorld) add() error {
+func (w *scaleSetup) add() error {
 	dir := filepath.Join(w.fleet.dir, fmt.Sprintf("replica-%d", len(w.replicas)))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
 	own := *w.fleet
 	own.dir = dir
-	v := &vendor{fleet: &own, issuer: benchIssuer, identities: map[int]string{}, key: w.key, store: w.url, env: w.env, patience: scaleStart}
+	v := &brokerSetup{fleet: &own, issuer: benchIssuer, identities: map[int]string{}, key: w.key, store: w.url, env: w.env, patience: scaleStart}
 	if err := v.write(w.bench); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (w *scaleWorld) add() error {
 }
 
 // stopReplicas stops all replicas.
-func (w *scaleWorld) stopReplicas() {
+func (w *scaleSetup) stopReplicas() {
 	for _, v := range w.replicas {
 		v.stop()
 	}
@@ -154,16 +154,16 @@ func (w *scaleWorld) stopReplicas() {
 	w.replicas = nil
 }
 
-func (w *scaleWorld) end() {
+func (w *scaleSetup) end() {
 	w.stopReplicas()
 	if w.fleet != nil {
 		w.fleet.close()
 	}
-	w.shut()
+	w.stop()
 }
 
 // pause waits, unless the bench is interrupted.
-func (w *scaleWorld) pause(d time.Duration) error {
+func (w *scaleSetup) pause(d time.Duration) error {
 	select {
 	case <-time.After(d):
 		return nil
@@ -173,7 +173,7 @@ func (w *scaleWorld) pause(d time.Duration) error {
 }
 
 // next returns a workspace that no replica has seen.
-func (w *scaleWorld) next() int {
+func (w *scaleSetup) next() int {
 	w.asked++
 	return w.asked
 }

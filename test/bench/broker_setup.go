@@ -31,8 +31,8 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
-// A vendor is a running broker with its GitHub and an issuer of identities.
-type vendor struct {
+// A brokerSetup is a running broker with its GitHub and an issuer of identities.
+type brokerSetup struct {
 	fleet       *fleet
 	cmd         *exec.Cmd
 	url         string
@@ -56,25 +56,25 @@ const (
 	identityLife  = time.Hour
 )
 
-// startVendor starts the broker with its store in memory, if the machine has such a
+// startBroker starts the broker with its store in memory, if the machine has such a
 // file system, and its audit log on disk.
-func (b *bench) startVendor() (*vendor, error) {
+func (b vendBench) startBroker() (*brokerSetup, error) {
 	gh, err := fakegithub.New(fakegithub.Options{})
 	if err != nil {
 		return nil, err
 	}
-	v := &vendor{fleet: &fleet{github: gh}, issuer: benchIssuer}
+	v := &brokerSetup{fleet: &fleet{github: gh}, issuer: benchIssuer}
 	return v, b.open(v)
 }
 
-// open starts the broker of a vendor that has a GitHub and an issuer.
-func (b *bench) open(v *vendor) (err error) {
+// open starts the broker of a broker that has a GitHub and an issuer.
+func (b vendBench) open(v *brokerSetup) (err error) {
 	v.identities = map[int]string{}
 	if v.fleet.dir, err = os.MkdirTemp(memoryFolder(b.scratch), "gatepass-bench-"); err == nil {
-		err = v.furnish(b)
+		err = v.writeConfig(b.bench)
 	}
 	if err == nil {
-		err = v.start(b)
+		err = v.start(b.bench)
 	}
 	if err != nil {
 		v.close()
@@ -82,7 +82,7 @@ func (b *bench) open(v *vendor) (err error) {
 	return err
 }
 
-func (v *vendor) close() {
+func (v *brokerSetup) close() {
 	v.stop()
 	if v.issuing != nil {
 		v.issuing.Close()
@@ -90,7 +90,7 @@ func (v *vendor) close() {
 	v.fleet.close()
 }
 
-func (v *vendor) stop() {
+func (v *brokerSetup) stop() {
 	if v.cmd != nil && v.cmd.Process != nil {
 		_ = v.cmd.Process.Signal(syscall.SIGTERM)
 		_ = v.cmd.Wait()
@@ -98,8 +98,8 @@ func (v *vendor) stop() {
 	v.cmd = nil
 }
 
-// furnish sets up the App and writes the broker's files.
-func (v *vendor) furnish(b *bench) error {
+// writeConfig sets up the App and writes the broker's files.
+func (v *brokerSetup) writeConfig(b *bench) error {
 	u, err := url.Parse(v.fleet.storeURL())
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (v *vendor) furnish(b *bench) error {
 }
 
 // write chooses an address and writes the broker's files.
-func (v *vendor) write(b *bench) error {
+func (v *brokerSetup) write(b *bench) error {
 	address, err := freeAddress()
 	if err != nil {
 		return err
@@ -129,7 +129,7 @@ func (v *vendor) write(b *bench) error {
 		return err
 	}
 	v.certificate = cert
-	audit, err := b.beneath("audit")
+	audit, err := b.tempDir("audit")
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ callers:
 }
 
 // start waits until the broker is ready.
-func (v *vendor) start(b *bench) error {
+func (v *brokerSetup) start(b *bench) error {
 	v.cmd = exec.CommandContext(b.ctx, filepath.Join(b.bin, brokerProgram), "--config", filepath.Join(v.fleet.dir, "broker.yaml"))
 	v.cmd.Env = append([]string{"SSL_CERT_FILE=" + v.fleet.ca, "HOME=" + v.fleet.dir}, v.env...)
 	log, err := os.Create(filepath.Join(v.fleet.dir, "log"))
@@ -222,13 +222,13 @@ func selfSigned() (cert, key []byte, err error) {
 var base64url = base64.RawURLEncoding.EncodeToString
 
 // jwks is the issuer's key set (RFC 7517).
-func (v *vendor) jwks() []byte {
+func (v *brokerSetup) jwks() []byte {
 	e := big.NewInt(int64(v.key.E)).Bytes()
 	return fmt.Appendf(nil, `{"keys":[{"kty":"RSA","alg":"RS256","use":"sig","kid":"bench","n":%q,"e":%q}]}`, base64url(v.key.N.Bytes()), base64url(e))
 }
 
 // identity returns the workspace's identity token, which is made once.
-func (v *vendor) identity(workspace int) string {
+func (v *brokerSetup) identity(workspace int) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if text, ok := v.identities[workspace]; ok {

@@ -13,9 +13,9 @@ import (
 	"strings"
 )
 
-// A gateWorld is a running broker that serves git, and the GitHub behind it.
-type gateWorld struct {
-	*vendor
+// A gatewaySetup is a running broker that serves git, and the GitHub behind it.
+type gatewaySetup struct {
+	*brokerSetup
 	up       *upstream
 	ca       []byte // certificate of the upstream, PEM
 	secure   string // URL of the broker with TLS; url is without TLS
@@ -23,17 +23,17 @@ type gateWorld struct {
 	sessions []string
 }
 
-// startGateWorld starts a broker with sessions for a number of workspaces. If possible
+// startGateway starts a broker with sessions for a number of workspaces. If possible
 // everything is in memory, except the audit log.
-func (b *bench) startGateWorld(workspaces, large int) (*gateWorld, error) {
+func (b gatewayBench) startGateway(workspaces, large int) (*gatewaySetup, error) {
 	dir, err := os.MkdirTemp(memoryFolder(b.scratch), "gatepass-bench-")
 	if err != nil {
 		return nil, err
 	}
-	w := &gateWorld{vendor: &vendor{fleet: &fleet{dir: dir, ca: filepath.Join(dir, "ca.pem")}, issuer: benchIssuer, identities: map[int]string{}}}
+	w := &gatewaySetup{brokerSetup: &brokerSetup{fleet: &fleet{dir: dir, ca: filepath.Join(dir, "ca.pem")}, issuer: benchIssuer, identities: map[int]string{}}}
 	w.up, err = b.startUpstream(dir, large)
 	if err == nil {
-		err = w.settle(b, workspaces)
+		err = w.settle(b.bench, workspaces)
 	}
 	if err != nil {
 		w.close()
@@ -42,15 +42,15 @@ func (b *bench) startGateWorld(workspaces, large int) (*gateWorld, error) {
 	return w, nil
 }
 
-func (w *gateWorld) close() {
-	w.vendor.stop()
+func (w *gatewaySetup) close() {
+	w.brokerSetup.stop()
 	if w.up != nil {
 		w.up.stop()
 	}
 	w.fleet.close()
 }
 
-func (w *gateWorld) settle(b *bench, workspaces int) error {
+func (w *gatewaySetup) settle(b *bench, workspaces int) error {
 	var err error
 	if w.ca, err = os.ReadFile(w.fleet.ca); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (w *gateWorld) settle(b *bench, workspaces int) error {
 		return err
 	}
 	w.url, w.secure = "http://"+address, "https://"+another
-	audit, err := b.beneath("audit")
+	audit, err := b.tempDir("audit")
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (w *gateWorld) settle(b *bench, workspaces int) error {
 }
 
 // write writes the broker's files.
-func (w *gateWorld) write() error {
+func (w *gatewaySetup) write() error {
 	cert, key, err := selfSigned()
 	if err != nil {
 		return err
@@ -120,12 +120,12 @@ callers:
 
 // restart restarts the broker and makes one request, so that its memory is that of an
 // idle broker.
-func (w *gateWorld) restart(b *bench) error {
-	w.vendor.stop()
+func (w *gatewaySetup) restart(b *bench) error {
+	w.brokerSetup.stop()
 	if err := w.start(b); err != nil {
 		return err
 	}
-	m := w.mover(0)
+	m := w.gatewayClient(0)
 	defer m.close()
 	if err := m.push(1<<10, true, nil); err != nil {
 		return err
@@ -134,7 +134,7 @@ func (w *gateWorld) restart(b *bench) error {
 }
 
 // session returns a session of the gateway for a workspace.
-func (w *gateWorld) session(client *http.Client, workspace int) (string, error) {
+func (w *gatewaySetup) session(client *http.Client, workspace int) (string, error) {
 	r, err := http.NewRequest(http.MethodPost, w.url+"/v1/session", strings.NewReader("{}"))
 	if err != nil {
 		return "", err
@@ -156,17 +156,17 @@ func (w *gateWorld) session(client *http.Client, workspace int) (string, error) 
 	return answer.Session, nil
 }
 
-// mover returns a mover that uses the gateway.
-func (w *gateWorld) mover(workspace int) *mover {
-	return newMover(w.url, "x", w.sessions[workspace], nil)
+// gatewayClient returns a client that uses the gateway.
+func (w *gatewaySetup) gatewayClient(workspace int) *transferClient {
+	return newTransferClient(w.url, "x", w.sessions[workspace], nil)
 }
 
-// secureMover returns a mover that uses the gateway over TLS.
-func (w *gateWorld) secureMover(workspace int) *mover {
-	return newMover(w.secure, "x", w.sessions[workspace], w.certificate)
+// secureClient returns a client that uses the gateway over TLS.
+func (w *gatewaySetup) secureClient(workspace int) *transferClient {
+	return newTransferClient(w.secure, "x", w.sessions[workspace], w.certificate)
 }
 
-// straight returns a mover that uses the upstream directly.
-func (w *gateWorld) straight() *mover {
-	return newMover(w.up.URL, "x-access-token", w.up.Token, w.ca)
+// straight returns a client that uses the upstream directly.
+func (w *gatewaySetup) straight() *transferClient {
+	return newTransferClient(w.up.URL, "x-access-token", w.up.Token, w.ca)
 }

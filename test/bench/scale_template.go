@@ -16,18 +16,18 @@ import (
 	"github.com/gatepass/gatepass/workspace/profile"
 )
 
-// A stencil is a workspace whose entries the product itself wrote into a store. Copies
+// A template is a workspace whose entries the product itself wrote into a store. Copies
 // of it with other IDs and tokens fill a store in seconds, in the format that today's
 // programs write.
-type stencil struct {
+type template struct {
 	id     string
 	prefix string             // prefix of the copies' IDs
 	tokens []credential.Token // tokens in its entries
 	names  []store.Name       // names of its entries
 }
 
-// isOf reports whether a name contains the ID of the stencil or of one of its tokens.
-func (st stencil) isOf(name string) bool {
+// isOf reports whether a name contains the ID of the template or of one of its tokens.
+func (st template) isOf(name string) bool {
 	if strings.Contains(name, st.id) {
 		return true
 	}
@@ -40,10 +40,10 @@ func (st stencil) isOf(name string) bool {
 }
 
 // workspace returns the ID of a copy.
-func (st stencil) workspace(k int) string { return fmt.Sprintf("%s-%06d", st.prefix, k) }
+func (st template) workspace(k int) string { return fmt.Sprintf("%s-%06d", st.prefix, k) }
 
-// copy returns the replacements that turn the stencil's texts into those of a copy.
-func (st stencil) copy(k int) *strings.Replacer {
+// copy returns the replacements that turn the template's texts into those of a copy.
+func (st template) copy(k int) *strings.Replacer {
 	change := []string{st.id, st.workspace(k)}
 	for _, t := range st.tokens {
 		sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", t.Secret(), k))
@@ -56,14 +56,14 @@ func (st stencil) copy(k int) *strings.Replacer {
 // fleetProfile is the profile of every workspace in a filled store.
 const fleetProfile = "metadata: {name: fleet}\nspec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: [push]}}}\n"
 
-// newStencils makes the product write two workspaces: one with a delivered and a vended
+// newTemplates makes the product write two workspaces: one with a delivered and a vended
 // token, and one whose vended token has expired.
-func newStencils(ctx context.Context, s store.Store, app *mint.App) (live, over stencil, err error) {
+func newTemplates(ctx context.Context, s store.Store, app *mint.App) (live, over template, err error) {
 	p, err := profile.Parse([]byte(fleetProfile))
 	if err != nil {
 		return live, over, err
 	}
-	live, over = stencil{id: "stencil-live", prefix: "sb"}, stencil{id: "stencil-over", prefix: "gone"}
+	live, over = template{id: "stencil-live", prefix: "sb"}, template{id: "stencil-over", prefix: "gone"}
 	issuer := &workspace.Issuer{App: app, Store: s}
 	if _, err := issuer.Create(ctx, live.id, p, 0); err != nil {
 		return live, over, err
@@ -89,7 +89,7 @@ func newStencils(ctx context.Context, s store.Store, app *mint.App) (live, over 
 	)
 	for name, listErr := range s.List(ctx, store.Everything()) {
 		err = firstOf(err, listErr)
-		for _, st := range []*stencil{&live, &over} {
+		for _, st := range []*template{&live, &over} {
 			if listErr == nil && st.isOf(name.String()) {
 				st.names = append(st.names, name)
 			}
@@ -99,7 +99,7 @@ func newStencils(ctx context.Context, s store.Store, app *mint.App) (live, over 
 }
 
 // namesOf returns the names of a copy's entries.
-func (st stencil) namesOf(k int) (names []store.Name, err error) {
+func (st template) namesOf(k int) (names []store.Name, err error) {
 	change := st.copy(k)
 	for _, model := range st.names {
 		name, err := store.ParseName(change.Replace(model.String()))
@@ -111,10 +111,10 @@ func (st stencil) namesOf(k int) (names []store.Name, err error) {
 	return names, nil
 }
 
-// fill makes the copies from up to to of a stencil with the product's own writes, for
-// stores without a faster way. dues says when the stencil's entries are due, for a
+// fill makes the copies from up to to of a template with the product's own writes, for
+// stores without a faster way. dues says when the template's entries are due, for a
 // store that is Indexed.
-func fill(ctx context.Context, s store.Store, st stencil, from, to int, dues map[string]time.Time) error {
+func fill(ctx context.Context, s store.Store, st template, from, to int, dues map[string]time.Time) error {
 	models := make([]store.Secret, len(st.names))
 	for i, name := range st.names {
 		entry, err := s.Get(ctx, name)

@@ -30,20 +30,20 @@ const (
 	cliProgram     = "gatepass"
 )
 
-// A world is one user on a machine of their own: a home, a runtime directory
+// A testUser is one user on a machine of their own: a home, a runtime directory
 // and a workspace file, all scratch.
-type world struct {
+type testUser struct {
 	bench  *bench
 	dir    string
 	config string // the workspace file
 }
 
-func (b *bench) newWorld(name string) (*world, error) {
-	dir, err := b.beneath(name)
+func (b *bench) newUser(name string) (*testUser, error) {
+	dir, err := b.tempDir(name)
 	if err != nil {
 		return nil, err
 	}
-	w := &world{bench: b, dir: dir, config: filepath.Join(dir, "workspace.yaml")}
+	w := &testUser{bench: b, dir: dir, config: filepath.Join(dir, "workspace.yaml")}
 	for _, d := range []string{w.home(), w.runtime()} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return nil, err
@@ -52,11 +52,11 @@ func (b *bench) newWorld(name string) (*world, error) {
 	return w, nil
 }
 
-func (w *world) home() string    { return filepath.Join(w.dir, "home") }
-func (w *world) runtime() string { return filepath.Join(w.dir, "run") }
+func (w *testUser) home() string    { return filepath.Join(w.dir, "home") }
+func (w *testUser) runtime() string { return filepath.Join(w.dir, "run") }
 
-// env returns the whole environment of a program of this world.
-func (w *world) env(more ...string) []string {
+// env returns the whole environment of a program of this user.
+func (w *testUser) env(more ...string) []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + w.home(),
@@ -70,7 +70,7 @@ func (w *world) env(more ...string) []string {
 	}, more...)
 }
 
-func (w *world) getenv(name string) string {
+func (w *testUser) getenv(name string) string {
 	for _, v := range w.env() {
 		if value, ok := strings.CutPrefix(v, name+"="); ok {
 			return value
@@ -80,12 +80,12 @@ func (w *world) getenv(name string) string {
 }
 
 // configure writes the workspace file.
-func (w *world) configure(lines ...string) error {
+func (w *testUser) configure(lines ...string) error {
 	return os.WriteFile(w.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
-// command returns a command that runs one of our programs, or git, in this world.
-func (w *world) command(program string, args ...string) command {
+// command returns a command that runs one of our programs, or git, in this user.
+func (w *testUser) command(program string, args ...string) command {
 	path := filepath.Join(w.bench.bin, program)
 	if program == "git" {
 		path, _ = exec.LookPath("git") // newBench has run it, so it exists
@@ -94,7 +94,7 @@ func (w *world) command(program string, args ...string) command {
 }
 
 // do runs a program once, with input of any length, and returns its output.
-func (w *world) do(stdin, program string, args ...string) (string, error) {
+func (w *testUser) do(stdin, program string, args ...string) (string, error) {
 	c := w.command(program, args...)
 	ctx, cancel := context.WithTimeout(w.bench.ctx, runLimit)
 	defer cancel()
@@ -109,15 +109,15 @@ func (w *world) do(stdin, program string, args ...string) (string, error) {
 	return strings.TrimSpace(out.String()), nil
 }
 
-// install makes git use gatepass in this world, as a person would.
-func (w *world) install() error {
+// install makes git use gatepass in this user, as a person would.
+func (w *testUser) install() error {
 	_, err := w.do("", cliProgram, "install", "--global", "--bin-dir", w.bench.bin)
 	return err
 }
 
-// useGitsCache makes git use its own cache in this world, which is the peer, and stores
+// useGitsCache makes git use its own cache in this user, which is the peer, and stores
 // the credential for each path of github.com or host in it.
-func (w *world) useGitsCache(host, token string, paths ...string) error {
+func (w *testUser) useGitsCache(host, token string, paths ...string) error {
 	if _, err := w.do("", "git", "config", "--global", "credential.helper", "cache"); err != nil {
 		return err
 	}
@@ -130,14 +130,14 @@ func (w *world) useGitsCache(host, token string, paths ...string) error {
 	return nil
 }
 
-// close stops what this world has started. Some of it may not run.
-func (w *world) close() {
+// close stops what this user has started. Some of it may not run.
+func (w *testUser) close() {
 	_ = w.stopAgent()
 	_, _ = w.do("", "git", "credential-cache", "exit")
 }
 
 // stopAgent asks the agent to end and waits until it has.
-func (w *world) stopAgent() error {
+func (w *testUser) stopAgent() error {
 	call := agent.Call{Operation: agent.Stop, Config: w.config}
 	_, found, err := agent.AskRunning(call, w.getenv, time.Now().Add(5*time.Second))
 	if err != nil || !found {
@@ -194,7 +194,7 @@ type broker struct {
 // startBroker serves host. If token is not empty, the broker gives out token. delay is
 // how long it takes to answer.
 func (b *bench) startBroker(host, token string, delay time.Duration) (*broker, error) {
-	dir, err := b.beneath("broker")
+	dir, err := b.tempDir("broker")
 	if err != nil {
 		return nil, err
 	}

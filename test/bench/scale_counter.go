@@ -10,23 +10,23 @@ import (
 	"time"
 )
 
-// A tally counts the calls of a store's server by operation, on the wire. Refused calls
+// A callCounter counts the calls of a store's server by operation, on the wire. Refused calls
 // count too.
-type tally struct {
+type callCounter struct {
 	mu     sync.Mutex // guards calls
 	calls  map[string]int
 	nameOf func(*http.Request) string // returns the operation; "" is not counted
 }
 
-// before returns next behind the counter.
-func (t *tally) before(next http.Handler) http.Handler {
+// wrap returns next behind the counter.
+func (t *callCounter) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t.add(t.nameOf(r))
 		next.ServeHTTP(w, r)
 	})
 }
 
-func (t *tally) add(operation string) {
+func (t *callCounter) add(operation string) {
 	if operation == "" {
 		return
 	}
@@ -39,7 +39,7 @@ func (t *tally) add(operation string) {
 }
 
 // take returns the calls since the last take.
-func (t *tally) take() calls {
+func (t *callCounter) take() calls {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	taken := t.calls
