@@ -16,7 +16,8 @@ import (
 // as long as the call took, so that a busy store gets fewer calls, but at most
 // maxPause.
 const (
-	// busyPause, idlePause and deletePause are for stores without an index or pages.
+	// busyPause and deletePause are for stores without an index or pages, and idlePause
+	// for these and for stores that need several calls for a page.
 	// AWS's Parameter Store answers 40 reads and 5 deletes per second for a whole
 	// account. Cleaning takes a twelfth of the reads, and while no workspace makes
 	// requests, less than one per second.
@@ -203,7 +204,12 @@ func (c *cleaner) cleanPages(ctx context.Context, s store.Pager, below store.Pre
 	after, _ := store.ParseName(c.progress.get().After) // the zero name means from the beginning
 	for {
 		began := time.Now()
-		names, err := s.Page(ctx, below, after, cleanPage)
+		paced := store.WithPause(ctx, func(took time.Duration) error {
+			err := c.afterList(ctx, c.listPause(indexedPause), took)
+			began = time.Now()
+			return err
+		})
+		names, err := s.Page(paced, below, after, cleanPage)
 		if err == nil {
 			err = c.afterList(ctx, indexedPause, time.Since(began))
 		}
@@ -245,11 +251,11 @@ func (c *cleaner) expired(ctx context.Context, names []store.Name) (over []store
 // cleanList goes through a list, with the pauses for slow stores.
 func (c *cleaner) cleanList(ctx context.Context, below store.Prefix) (deleted int, err error) {
 	var over []store.Name
-	paced := store.WithPause(ctx, func(took time.Duration) error { return c.afterList(ctx, c.listPause(), took) })
+	paced := store.WithPause(ctx, func(took time.Duration) error { return c.afterList(ctx, c.listPause(busyPause), took) })
 	for name, err := range c.Store.List(paced, below) {
 		isOver := false
 		if err == nil {
-			isOver, err = c.isExpired(ctx, name, c.listPause())
+			isOver, err = c.isExpired(ctx, name, c.listPause(busyPause))
 		}
 		if isOver {
 			over = append(over, name)
@@ -267,11 +273,11 @@ func (c *cleaner) cleanList(ctx context.Context, below store.Prefix) (deleted in
 	return deleted + some, errors.Join(err, ctx.Err())
 }
 
-// busyPause returns the pause after a call for names, for a store without an index or
-// pages.
-func (c *cleaner) listPause() time.Duration {
+// listPause returns the pause after one of several calls for a list: busy while
+// workspaces make requests.
+func (c *cleaner) listPause(busy time.Duration) time.Duration {
 	if c.Now().Sub(c.Blocklist.LastAsked()) < idleAfter {
-		return busyPause
+		return busy
 	}
 	return idlePause
 }

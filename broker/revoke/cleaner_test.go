@@ -266,6 +266,42 @@ func TestAFastStoreIsPausedToo(t *testing.T) {
 	})
 }
 
+// folderCalls is a store that needs a call for each name of a page, like Vault.
+type folderCalls struct {
+	store.Store
+	pager store.Pager
+	calls atomic.Int64
+}
+
+func (s *folderCalls) Page(ctx context.Context, below store.Prefix, after store.Name, limit int) ([]store.Name, error) {
+	names, err := s.pager.Page(ctx, below, after, limit)
+	for range names {
+		if s.calls.Add(1); err == nil {
+			err = store.Pause(ctx, time.Millisecond)
+		}
+	}
+	return names, err
+}
+
+// An idle broker with 10,000 workspaces made 40 calls of Vault per second: it counted a
+// page, which takes hundreds of calls, as one.
+func TestAnIdleReplicaCountsTheCallsOfAPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, m := newFleet(t), new(storetest.Memory)
+		defer f.end()
+		s := &folderCalls{Store: m, pager: m}
+		f.in.Store, f.store = m, s
+		f.workspaces(1000, time.Now().Add(time.Hour))
+		f.start()
+		time.Sleep(time.Minute)
+		s.calls.Store(0)
+		time.Sleep(time.Minute)
+		if n := s.calls.Load(); n == 0 || n > 60 {
+			t.Errorf("an idle replica makes %d calls in a minute of its round, want less than one a second", n)
+		}
+	})
+}
+
 // folderLists counts lists of one workspace.
 type folderLists struct {
 	store.Store

@@ -40,8 +40,9 @@ const (
 	// sharersWait is how long an operator's answer waits until the workspaces that
 	// shared the tokens are found and their entries deleted.
 	sharersWait = 2 * time.Second
-	// sharersPause is the least pause between two calls for a list of all workspaces.
-	// AWS's Parameter Store answers 40 reads per second, and lists ten names per read.
+	// sharersPause is the least pause between two calls for a list of all workspaces, in
+	// a store without pages. AWS's Parameter Store answers 40 reads per second, and
+	// lists ten names per read.
 	sharersPause = 50 * time.Millisecond
 	// sharersTimeout is the time limit for that, after the answer was given.
 	sharersTimeout = listingTimeout + 5*time.Minute
@@ -81,7 +82,11 @@ func (s *sweep) revokeSharers(ctx context.Context) {
 		s.setAsOf(s.began)
 		return
 	}
-	found, err := s.revoker.List(store.WithPause(ctx, func(took time.Duration) error { return pause(ctx, sharersPause, took) }))
+	least := sharersPause
+	if _, ok := s.revoker.Store.(store.Pager); ok {
+		least = indexedPause
+	}
+	found, err := s.revoker.List(store.WithPause(ctx, func(took time.Duration) error { return pause(ctx, least, took) }))
 	if err != nil {
 		s.revoker.Log.ErrorContext(ctx, "find who else had a token that is revoked", "error", err)
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatepass/gatepass/store"
 )
@@ -11,14 +12,14 @@ import (
 // Page implements [store.Pager]. It lists only the folders that hold names of the page,
 // and those above them.
 func (s *Store) Page(ctx context.Context, below store.Prefix, after store.Name, limit int) ([]store.Name, error) {
-	p := &pager{store: s, after: after.String(), limit: limit}
+	p := &pager{folders: folders{store: s}, after: after.String(), limit: limit}
 	err := p.folder(ctx, below.String())
 	return p.names, err
 }
 
 // A pager collects the names of one page.
 type pager struct {
-	store *Store
+	folders
 	after string
 	limit int
 	names []store.Name
@@ -27,7 +28,7 @@ type pager struct {
 // folder adds the names of a folder that come after the last page. Vault's keys of
 // folders end with a slash, so they sort like the names in them.
 func (p *pager) folder(ctx context.Context, folder string) error {
-	keys, err := p.store.keys(ctx, folder)
+	keys, err := p.keys(ctx, folder)
 	if err != nil {
 		return err
 	}
@@ -51,4 +52,23 @@ func (p *pager) folder(ctx context.Context, folder string) error {
 		}
 	}
 	return nil
+}
+
+// folders lists folders one by one, with the pauses that [store.WithPause] asks for.
+type folders struct {
+	store    *Store
+	took     time.Duration // of the last call
+	isCalled bool
+}
+
+func (f *folders) keys(ctx context.Context, folder string) ([]string, error) {
+	if f.isCalled {
+		if err := store.Pause(ctx, f.took); err != nil {
+			return nil, err
+		}
+	}
+	began := time.Now()
+	keys, err := f.store.keys(ctx, folder)
+	f.isCalled, f.took = true, time.Since(began)
+	return keys, err
 }

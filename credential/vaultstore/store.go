@@ -191,11 +191,11 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 // List implements [store.Store]. It makes one request for each folder.
 func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Name, error] {
 	return func(yield func(store.Name, error) bool) {
-		folders := []string{below.String()}
-		for len(folders) > 0 {
-			folder := folders[0]
-			folders = folders[1:]
-			keys, err := s.keys(ctx, folder)
+		list, next := folders{store: s}, []string{below.String()}
+		for len(next) > 0 {
+			folder := next[0]
+			next = next[1:]
+			keys, err := list.keys(ctx, folder)
 			if err != nil {
 				yield(store.Name{}, err)
 				return
@@ -203,7 +203,7 @@ func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 			for _, key := range keys {
 				path := strings.TrimPrefix(folder+"/"+key, "/")
 				if inner, ok := strings.CutSuffix(path, "/"); ok {
-					folders = append(folders, inner)
+					next = append(next, inner)
 					continue
 				}
 				name, err := store.ParseName(path)

@@ -36,6 +36,11 @@ func TestRealStoreConforms(t *testing.T) {
 	})
 }
 
+func TestRealListsPause(t *testing.T) {
+	v := realVault(t)
+	storetest.PausesBetweenPages(t, openStore(t, "vault://"+v.kv("", "2")+"/team"))
+}
+
 // Mounts may have several segments, and a store may have one to itself.
 func TestRealStoreWithoutPrefix(t *testing.T) {
 	v := realVault(t)

@@ -132,6 +132,11 @@ func PausesBetweenPages(t *testing.T, s store.Store) {
 	if n, err := countList(stopped, s); n > 10 || !errors.Is(err, errStop) {
 		t.Errorf("List = %d names, %v after the pause failed, want one page and the pause's error", n, err)
 	}
+	if pager, ok := s.(store.Pager); ok {
+		if names, err := pager.Page(stopped, store.Workspaces(), store.Name{}, names); !errors.Is(err, errStop) {
+			t.Errorf("Page = %d names, %v after the pause failed, want the pause's error", len(names), err)
+		}
+	}
 }
 
 func countList(ctx context.Context, s store.Store) (n int, err error) {
