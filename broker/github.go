@@ -13,6 +13,7 @@ import (
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // A GitHub mints and revokes tokens. [mint.App] is one.
@@ -237,6 +238,50 @@ func mintedByAny(ctx context.Context, github Pooled, members []Member, s Scope) 
 		members = slices.Delete(slices.Clone(members), at, at+1)
 	}
 	return mint.Minted{Unconfirmed: unseen}, first
+}
+
+// AppOf returns the client ID of the App that would mint for a workspace in a repository.
+// For the zero Repo, that is the repository of the workspace's profile, if it names one
+// only. AppOf returns "" if there is one App, if none can mint, or if the App depends on a
+// repository that is not known. It does not wait.
+func (b *Broker) AppOf(w Workspace, repo gitname.Repo) string {
+	pooled, ok := b.GitHub.(Pooled)
+	if !ok {
+		return ""
+	}
+	s := Scope{Repo: repo, Author: authorOf(w)}
+	if !repo.IsValid() {
+		if s.Repo, ok = onlyRepo(w.Profile); !ok {
+			return ""
+		}
+	}
+	candidates := pooled.Candidates(s.Repo.Owner)
+	if len(candidates) < 2 {
+		return ""
+	}
+	app, ok := pooled.Preferred(s.poolKey(), candidates...)
+	if !ok {
+		return ""
+	}
+	return app.App.ID
+}
+
+// onlyRepo returns the one repository that a profile names. Of a profile whose workspaces
+// have tokens of their own, the owner is enough: they have one App for all repositories of
+// an owner.
+func onlyRepo(p *profile.Profile) (only gitname.Repo, ok bool) {
+	for at, pattern := range p.Repositories {
+		owner, name, _ := strings.Cut(gitname.Fold(pattern.Names()), "/")
+		if p.Sharing == profile.ShareNothing {
+			name = ""
+		}
+		one := gitname.Repo{Owner: owner, Name: name}
+		if strings.Contains(owner+name, "*") || at > 0 && one != only {
+			return gitname.Repo{}, false
+		}
+		only = one
+	}
+	return only, only.Owner != ""
 }
 
 func firstError(first, second error) error {

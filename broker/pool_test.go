@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/credential"
+	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/workspace/profile"
 )
 
 // players are Apps of a pool that answer as the test says.
@@ -295,5 +297,77 @@ func TestEachAppHasABudget(t *testing.T) {
 	p.members = p.members[:1]
 	if err := b.allow("sb-1", scopeOf("sb-1", toRead), true); err == nil {
 		t.Error("with one App the one budget does not count")
+	}
+}
+
+// A session named the bot of the first App as the author of commits, while another App
+// minted the workspace's tokens.
+func TestAppOfIsTheAppThatMints(t *testing.T) {
+	p, _ := newPlayers(3)
+	for at := range p.members {
+		p.members[at].App.ID = fmt.Sprint("Iv", at)
+	}
+	b := &Broker{Config: Config{GitHub: p}}
+	own := &profile.Profile{Sharing: profile.ShareNothing}
+	shared := &profile.Profile{Name: "ci"}
+	seen := map[string]bool{}
+	for n := range 30 {
+		w := Workspace{ID: fmt.Sprint("sb-", n), Profile: own}
+		repo := gitname.Repo{Owner: "acme", Name: fmt.Sprint("widgets-", n)}
+		for _, w.Profile = range []*profile.Profile{own, shared} {
+			s := widgets
+			s.Author, s.Repo = authorOf(w), repo
+			at, _, err := whoMints(t, p, s)
+			if got, want := b.AppOf(w, repo), fmt.Sprint("Iv", at); err != nil || got != want {
+				t.Errorf("AppOf(%s, %s) = %q, %v, want %q, which mints", w.ID, repo, got, err, want)
+			}
+			seen[b.AppOf(w, repo)] = true
+		}
+	}
+	if len(seen) != 3 {
+		t.Errorf("the Apps are %v, want all three", seen)
+	}
+}
+
+// A session without a repository has the App of the only one that its profile names.
+func TestAppOfASessionWithoutARepository(t *testing.T) {
+	p, _ := newPlayers(3)
+	for at := range p.members {
+		p.members[at].App.ID = fmt.Sprint("Iv", at)
+	}
+	b := &Broker{Config: Config{GitHub: p}}
+	for _, c := range []struct {
+		repos, sharing string
+		as             gitname.Repo // the repository whose App it has; zero for none
+	}{
+		{repos: "[Acme/Widgets]", as: gitname.Repo{Owner: "acme", Name: "widgets"}},
+		{repos: "[acme/widgets, acme/gadgets]"},
+		{repos: "[acme/*]"},
+		{repos: `["*"]`},
+		{repos: "[]"},
+		{repos: "[acme/widgets, acme/gadgets]", sharing: "workspace", as: gitname.Repo{Owner: "acme", Name: "any"}},
+		{repos: "[acme/*]", sharing: "workspace", as: gitname.Repo{Owner: "acme", Name: "any"}},
+		{repos: "[acme/*, octo/*]", sharing: "workspace"},
+		{repos: `["*"]`, sharing: "workspace"},
+	} {
+		sharing := ""
+		if c.sharing != "" {
+			sharing = ", sharing: " + c.sharing
+		}
+		one, err := profile.Parse([]byte("metadata: {name: ci}\nspec: {sourceAccess: {github: {allowedRepos: " + c.repos + sharing + "}}}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, want := Workspace{ID: "sb-1", Profile: one}, ""
+		if c.as.IsValid() {
+			want = b.AppOf(w, c.as)
+		}
+		if got := b.AppOf(w, gitname.Repo{}); got != want || c.as.IsValid() && got == "" {
+			t.Errorf("%s, sharing %q: %q, want %q", c.repos, c.sharing, got, want)
+		}
+	}
+	p.members = p.members[:1]
+	if got := b.AppOf(Workspace{ID: "sb-1", Profile: &profile.Profile{Name: "ci"}}, gitname.Repo{Owner: "acme", Name: "widgets"}); got != "" {
+		t.Errorf("with one App: %q, want none to name", got)
 	}
 }

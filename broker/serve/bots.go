@@ -34,9 +34,14 @@ type bots struct {
 	logins map[string]string
 
 	authorMu sync.Mutex // guards the rest
-	known    api.Author // zero until GitHub has answered
-	asked    time.Time
-	asking   chan struct{} // closed when GitHub has answered; nil before the first request
+	authors  map[string]*author
+}
+
+// author is the bot of one App as an author of commits.
+type author struct {
+	known  api.Author // zero until GitHub has answered
+	asked  time.Time
+	asking chan struct{} // closed when GitHub has answered; nil before the first request
 }
 
 // login returns the login of an App's bot, such as "gatepass[bot]". id is the App's
@@ -70,16 +75,24 @@ func (b *bots) login(ctx context.Context, id string) (string, error) {
 	return b.logins[id], nil
 }
 
-// author returns the bot of the first App as an author of commits. It asks GitHub in
-// the background and waits a moment, so that sessions are also given while GitHub does
-// not answer.
-func (b *bots) author(ctx context.Context) api.Author {
+// author returns the bot of an App as an author of commits; id is the App's client ID, or
+// "" for the first App. It asks GitHub in the background and waits a moment, so that
+// sessions are also given while GitHub does not answer.
+func (b *bots) author(ctx context.Context, id string) api.Author {
 	b.authorMu.Lock()
-	if b.known == (api.Author{}) && (b.asking == nil || isClosed(b.asking) && time.Since(b.asked) >= authorPause) {
-		b.asked, b.asking = time.Now(), make(chan struct{})
-		go b.learnAuthor(context.WithoutCancel(ctx), b.asking)
+	one := b.authors[id]
+	if one == nil {
+		if b.authors == nil {
+			b.authors = map[string]*author{}
+		}
+		one = new(author)
+		b.authors[id] = one
 	}
-	asking := b.asking
+	if one.known == (api.Author{}) && (one.asking == nil || isClosed(one.asking) && time.Since(one.asked) >= authorPause) {
+		one.asked, one.asking = time.Now(), make(chan struct{})
+		go b.learnAuthor(context.WithoutCancel(ctx), id, one, one.asking)
+	}
+	asking := one.asking
 	b.authorMu.Unlock()
 	select {
 	case <-asking:
@@ -88,7 +101,7 @@ func (b *bots) author(ctx context.Context) api.Author {
 	}
 	b.authorMu.Lock()
 	defer b.authorMu.Unlock()
-	return b.known
+	return one.known
 }
 
 func isClosed(c chan struct{}) bool {
@@ -100,36 +113,39 @@ func isClosed(c chan struct{}) bool {
 	}
 }
 
-func (b *bots) learnAuthor(ctx context.Context, done chan struct{}) {
+func (b *bots) learnAuthor(ctx context.Context, id string, one *author, done chan struct{}) {
 	defer close(done)
 	ctx, cancel := context.WithTimeout(ctx, authorAsk)
 	defer cancel()
-	author, err := b.askAuthor(ctx)
+	known, err := b.askAuthor(ctx, id)
 	if err != nil {
 		b.log.Warn("GitHub does not say who the App's bot is, so sessions name no author of commits; name one with author in the workspace file", "error", err.Error())
 		return
 	}
 	b.authorMu.Lock()
 	defer b.authorMu.Unlock()
-	b.known = author
+	one.known = known
 }
 
-func (b *bots) askAuthor(ctx context.Context) (author api.Author, err error) {
-	first, err := b.apps.get(ctx)
-	if err != nil {
-		return author, err
+func (b *bots) askAuthor(ctx context.Context, id string) (bot api.Author, err error) {
+	if id == "" {
+		first, err := b.apps.get(ctx)
+		if err != nil {
+			return bot, err
+		}
+		id = first.ID
 	}
-	login, err := b.login(ctx, first.ID)
+	login, err := b.login(ctx, id)
 	if err != nil {
-		return author, err
+		return bot, err
 	}
-	id, err := b.userID(ctx, login)
+	user, err := b.userID(ctx, login)
 	if err != nil {
-		return author, err
+		return bot, err
 	}
 	email := login + "@users.noreply." + b.upstream.Git.Hostname()
-	if id != 0 {
-		email = strconv.FormatInt(id, 10) + "+" + email
+	if user != 0 {
+		email = strconv.FormatInt(user, 10) + "+" + email
 	}
 	return api.Author{Name: login, Email: email}, nil
 }

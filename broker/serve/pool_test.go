@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
@@ -55,6 +56,45 @@ func (w *world) minters() map[string]int {
 		}
 	}
 	return count
+}
+
+// A session names the bot of the App that mints the tokens of its repository: commits and
+// comments have one author.
+func TestASessionNamesTheBotOfItsApp(t *testing.T) {
+	const repositories = 8
+	w := newWorld(t)
+	w.addApp(repositories)
+	first := w.gh.Apps()[0].ClientID
+	b, _ := w.join("b")
+	w.write("broker.yaml", "gateway: {}\n"+testConfig)
+	p := w.start()
+	bots := map[string]string{first: "gatepass[bot]", b: "gatepass-b[bot]"}
+	seen := map[string]bool{}
+	for n := range repositories {
+		repo := fmt.Sprint("acme/r", n)
+		if got := w.token(repo, "read"); got.status != 200 {
+			t.Fatalf("%s: %d %s", repo, got.status, got.body)
+		}
+		var e broker.Entry
+		lines := w.auditLines()
+		if err := json.Unmarshal(lines[len(lines)-1], &e); err != nil || bots[e.App] == "" {
+			t.Fatalf("the audit log ends with %s (%v), want the App", lines[len(lines)-1], err)
+		}
+		var author string
+		p.until("the session names an author", func() bool {
+			got := read(overSocket(w.path("broker.sock")).Post("http://broker"+api.SessionPath, "application/json", strings.NewReader(`{"repo":"`+repo+`"}`)))
+			answer, err := api.DecodeGatewaySession([]byte(got.body))
+			author = answer.Author.Name
+			return err == nil && author != ""
+		})
+		if author != bots[e.App] {
+			t.Errorf("the session for %s names %s, want %s, whose App mints", repo, author, bots[e.App])
+		}
+		seen[author] = true
+	}
+	if len(seen) != 2 {
+		t.Errorf("the authors are %v, want both bots", seen)
+	}
 }
 
 func TestABrokerWithAPool(t *testing.T) {

@@ -28,9 +28,10 @@ type Access struct {
 	Sessions *identity.GatewaySessions
 	Upstream *Upstream
 	// Author returns the author of workspaces' commits, and the zero Author while it is
-	// unknown. It must return within seconds, because session requests wait for it. Nil
-	// means always unknown.
-	Author func(context.Context) api.Author
+	// unknown: the bot of the App with that client ID, or of the first App for "". It must
+	// return within seconds, because session requests wait for it. Nil means always
+	// unknown.
+	Author func(ctx context.Context, app string) api.Author
 
 	bodies broker.BodyLimiter // for session requests
 }

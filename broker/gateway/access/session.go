@@ -66,16 +66,16 @@ func (a *Access) begin(r *http.Request, c Caller, request api.SessionRequest) (a
 	if err != nil {
 		return answer, err
 	}
-	return api.GatewaySession{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: c.ID, Refs: refTexts(c), Author: a.author(r.Context(), c)}, nil
+	return api.GatewaySession{Session: api.NewSecret(text), ExpiresAt: expires, Workspace: c.ID, Refs: refTexts(c), Author: a.author(r.Context(), c, repo)}, nil
 }
 
-// author returns the author of the caller's commits. It is zero for a caller that may
-// not push.
-func (a *Access) author(ctx context.Context, c Caller) api.Author {
+// author returns the author of the caller's commits: the bot of the App that mints its
+// tokens. It is zero for a caller that may not push.
+func (a *Access) author(ctx context.Context, c Caller, repo api.Repo) api.Author {
 	if a.Author == nil || !mayPush(c.Profile) {
 		return api.Author{}
 	}
-	return a.Author(ctx)
+	return a.Author(ctx, a.Broker.AppOf(c.Workspace, repo))
 }
 
 // sessionRepo returns the repository of a new session. A session for one repository
