@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path"
@@ -128,17 +129,25 @@ func TestWebLinksAreThere(t *testing.T) {
 	}
 	links := webLinks(t)
 	maps.DeleteFunc(links, func(address, _ string) bool { return strings.HasPrefix(address, "https://github.com/gatepass/") })
-	client := &http.Client{Timeout: 20 * time.Second}
-	var (
-		mu      sync.Mutex // guards the rest
-		absent  []string
-		unknown []string
-		running errgroup.Group
-	)
+	absent, unknown := lookUp(t.Context(), &http.Client{Timeout: 20 * time.Second}, links)
+	for _, text := range absent {
+		t.Error(text)
+	}
+	if len(unknown) > 0 {
+		hosts := slices.Compact(slices.Sorted(slices.Values(unknown)))
+		t.Skipf("missing: %d of %d web pages could not be opened, at %s", len(unknown), len(links), strings.Join(hosts, ", "))
+	}
+}
+
+// lookUp opens all links. It returns a text for each page that is not there, and the host of
+// each page of which this is not known.
+func lookUp(ctx context.Context, client *http.Client, links map[string]string) (absent, unknown []string) {
+	var mu sync.Mutex // guards both
+	var running errgroup.Group
 	running.SetLimit(16)
 	for address, from := range links {
 		running.Go(func() error {
-			status, err := open(t.Context(), client, address)
+			status, err := open(ctx, client, address)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -151,12 +160,30 @@ func TestWebLinksAreThere(t *testing.T) {
 		})
 	}
 	_ = running.Wait() // returns no error
-	for _, text := range absent {
-		t.Error(text)
+	return absent, unknown
+}
+
+// A page that is gone is found, and is told from one that only refuses HEAD, and from a host
+// that is out of reach.
+func TestLookUp(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/gone":
+			w.WriteHeader(http.StatusGone)
+		case r.URL.Path == "/down":
+			w.WriteHeader(http.StatusBadGateway)
+		case r.Method == http.MethodHead:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	at := web.URL
+	absent, unknown := lookUp(t.Context(), web.Client(), map[string]string{at + "/page": "a.md", at + "/gone": "b.md", at + "/down": "c.md"})
+	if want := "b.md leads to " + at + "/gone, which answers 410"; !slices.Equal(absent, []string{want}) || len(unknown) != 1 {
+		t.Errorf("absent %q, unknown %q, want %q and one unknown", absent, unknown, want)
 	}
-	if len(unknown) > 0 {
-		hosts := slices.Compact(slices.Sorted(slices.Values(unknown)))
-		t.Skipf("missing: %d of %d web pages could not be opened, at %s", len(unknown), len(links), strings.Join(hosts, ", "))
+	web.Close()
+	if absent, unknown := lookUp(t.Context(), http.DefaultClient, map[string]string{at + "/gone": "b.md"}); len(absent) != 0 || len(unknown) != 1 {
+		t.Errorf("out of reach: absent %q, unknown %q, want one unknown", absent, unknown)
 	}
 }
 
