@@ -163,9 +163,28 @@ func canAddToPool(ctx context.Context, s store.Store, name string, c Credentials
 	return nil
 }
 
+// WithChecksOf returns the IDs of the workspaces in the ledger whose check runs only this
+// App of the pool can update; see [workspace.WithChecksOf].
+func WithChecksOf(ctx context.Context, s store.Store, name string) ([]string, error) {
+	of, err := store.OfApp(s, name)
+	if err != nil {
+		return nil, err
+	}
+	installed, err := workspace.StoredInstallations(ctx, of)
+	if err != nil || len(installed) == 0 {
+		return nil, err
+	}
+	var all []int64
+	for _, in := range installed {
+		all = append(all, in.ID)
+	}
+	return workspace.WithChecksOf(ctx, s, all...)
+}
+
 // RemoveFromPool removes an App from the pool, and deletes its entries in the store. Workspaces
-// that use it move to another App with their next token. The tokens that it minted can
-// still be revoked.
+// that use it move to another App with their next token, and check runs that they made with
+// it cannot be updated any more; see [WithChecksOf]. The tokens that it minted can still be
+// revoked.
 func RemoveFromPool(ctx context.Context, s store.Store, name string) error {
 	if err := store.CheckApp(name); err != nil {
 		return err

@@ -233,6 +233,28 @@ func (a apps) mayMint(ctx context.Context, q tokenRequest, p appInstallation) er
 	return nil
 }
 
+// WithChecksOf returns the IDs of the workspaces that may write checks and whose latest token
+// for an owner is of one of the installations, sorted. GitHub lets no other App update the
+// check runs that they made.
+func WithChecksOf(ctx context.Context, s store.Store, installations ...int64) ([]string, error) {
+	var ids []string
+	for f, err := range Records(ctx, s) {
+		if err != nil {
+			return nil, err
+		}
+		if f.Err != nil {
+			continue // what a damaged record says is not known
+		}
+		r := f.Record
+		isOf := func(owner string) bool { return slices.Contains(installations, r.installationOf(owner)) }
+		if !r.Destroying && r.Most().Levels()["checks"] == "write" && slices.ContainsFunc(r.tokenOwners(), isOf) {
+			ids = append(ids, r.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
 // installationOf returns the installation of the owner's latest token; 0 if there was
 // none.
 func (r *Record) installationOf(owner string) int64 {

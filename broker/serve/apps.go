@@ -101,8 +101,18 @@ func (a *apps) look(ctx context.Context) {
 		_, _ = joins.get(ctx) // an error is in the log
 		now = append(now, joins)
 	}
+	a.tellLeft(now)
 	a.others.Store(&now)
 	a.looked = time.Now()
+}
+
+// tellLeft logs which Apps have left the pool.
+func (a *apps) tellLeft(now []*app) {
+	for _, one := range a.all()[1:] {
+		if !slices.Contains(now, one) {
+			a.log.Warn("an App has left the pool, and others mint in its place; they cannot update the check runs that it made", "pool", one.name)
+		}
+	}
 }
 
 // find opens the Apps that are not open yet.

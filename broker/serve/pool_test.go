@@ -138,4 +138,15 @@ func TestABrokerWithAPool(t *testing.T) {
 	p.until("the third App is used", func() bool {
 		return strings.Contains(w.get("metrics.sock", "/metrics").body, `gatepass_broker_app_usable{app="c"} 1`)
 	})
+	// A scope with checks: write moved to another App without a word.
+	if err := issuing.RemoveFromPool(t.Context(), w.store, "c"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.until("saying that the third App left", func() bool {
+		text := p.log.String()
+		return strings.Contains(text, "an App has left the pool, and others mint in its place; they cannot update the check runs that it made") && strings.Contains(text, "made\" pool=c")
+	})
 }

@@ -180,8 +180,10 @@ func (d discovery) closing(prune bool) string {
 
 const appRemoveAbout = `Takes an App out of the pool: its client ID, its key or where that lies, and its
 installations are deleted from the store. Workspaces that have tokens of it get
-their next ones from another App; those that may write checks do not move by
-themselves (gatepass workspace refresh ID --force).
+their next ones from another App. GitHub lets no other App update the check runs
+that they made with it: where workspaces of the ledger may write checks, it is
+refused without --force, and these move by gatepass workspace refresh ID --force.
+Brokers ask other Apps from then on; their log says so.
 
 At GitHub nothing is changed: uninstall or delete the App there. The first App is
 not removed; replace it with gatepass app add --force.
@@ -193,10 +195,14 @@ func (cmd appCommands) removeCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "remove",
 		Usage:       "take an App out of the pool",
-		UsageText:   "gatepass app remove --pool NAME [--store URL] [--json]",
+		UsageText:   "gatepass app remove --pool NAME [--force] [--store URL] [--json]",
 		Description: appRemoveAbout,
-		Flags:       []cli.Flag{poolFlag(), storeFlag(), jsonFlag()},
-		Action:      cmd.remove,
+		Flags: []cli.Flag{
+			poolFlag(),
+			&cli.BoolFlag{Name: "force", Usage: "also if workspaces that may write checks use it", DisableDefaultText: true},
+			storeFlag(), jsonFlag(),
+		},
+		Action: cmd.remove,
 	}
 }
 
@@ -204,6 +210,23 @@ func (cmd appCommands) removeCommand() *cli.Command {
 type removalReport struct {
 	Pool  string `json:"pool"`
 	Store string `json:"store"`
+}
+
+// mayRemove returns an error if workspaces have check runs that only this App can update.
+func (cmd appCommands) mayRemove(c *cli.Context, s store.Store) error {
+	name := c.String("pool")
+	if c.Bool("force") || store.CheckApp(name) != nil { // the removal itself reports the name
+		return nil
+	}
+	ids, err := issuing.WithChecksOf(c.Context, s, name)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	named := strings.Join(ids[:min(len(ids), shown)], ", ")
+	if len(ids) > shown {
+		named += fmt.Sprintf(" and %d more", len(ids)-shown)
+	}
+	return usererr.New("remove the App "+name+" from the pool", "workspaces that may write checks use it, and GitHub lets no other App update their check runs: "+named, "destroy them or let their checks complete, then add --force")
 }
 
 func (cmd appCommands) remove(c *cli.Context) error {
@@ -215,6 +238,9 @@ func (cmd appCommands) remove(c *cli.Context) error {
 	}
 	s, err := cmd.store(c)
 	if err != nil {
+		return err
+	}
+	if err := cmd.mayRemove(c, s); err != nil {
 		return err
 	}
 	report := removalReport{c.String("pool"), cmd.storeURL(c)}

@@ -138,7 +138,7 @@ func TestAppDiscoverNowhere(t *testing.T) {
 func (w *issuingWorld) another(slug string) (app fakegithub.App, key string) {
 	w.t.Helper()
 	key, public := writeAppKey(w.t)
-	app, err := w.AddApp(fakegithub.App{Slug: slug, Owner: "acme", Keys: []*rsa.PublicKey{public}, Permissions: fakegithub.Permissions{"contents": "write"}})
+	app, err := w.AddApp(fakegithub.App{Slug: slug, Owner: "acme", Keys: []*rsa.PublicKey{public}, Permissions: fakegithub.Permissions{"contents": "write", "checks": "write"}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -195,7 +195,16 @@ func TestAppPool(t *testing.T) {
 	if len(minted) != 3 { // octo's, and two on acme
 		t.Errorf("tokens are of the installations %v, want both on acme", minted)
 	}
-	w.do("app", "remove", "--pool", "b")
+	w.write("checks.yaml", "spec: {sourceAccess: {github: {allowedRepos: [acme/widgets], permissions: {contents: read, checks: write}}}}\n")
+	w.do("workspace", "create", w.dir+"/checks.yaml", "--id", "checks-0") // the first App may not write checks
+	// Such workspaces moved to another App without a word, and could not update the check
+	// runs that they had made.
+	if out, status := w.try("app", "remove", "--pool", "b"); status != 1 || !strings.Contains(out, "workspaces that may write checks use it, and GitHub lets no other App update their check runs: checks-0;") || !strings.Contains(out, "add --force") {
+		t.Errorf("app remove = %d %s, want that checks-0 uses it", status, out)
+	}
+	w.do("app", "status")
+	w.do("app", "discover", "--pool", "b") // it is still there
+	w.do("app", "remove", "--pool", "b", "--force")
 	if out, status := w.try("app", "discover", "--pool", "b"); status != 1 || !strings.Contains(out, "the store has none of that name") {
 		t.Errorf("after app remove, discover = %d %s", status, out)
 	}
