@@ -8,6 +8,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"go/scanner"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,8 +37,8 @@ func CacheDir() (string, error) {
 }
 
 // Entry returns the folder below cacheDir that holds the built programs, or would. Its
-// name changes with the module's files and the compiler. An existing folder is
-// complete.
+// name changes with the compiler and the module's files, but not with the comments of its Go
+// code. An existing folder is complete.
 func (m Module) Entry(cacheDir string) (string, error) {
 	files, err := filepath.Glob(filepath.Join(m.Dir, "*"))
 	if err != nil {
@@ -49,9 +51,33 @@ func (m Module) Entry(cacheDir string) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		if filepath.Ext(file) == ".go" {
+			text = withoutComments(text)
+		}
 		fmt.Fprintf(sum, "%s %d\n%s", filepath.Base(file), len(text), text)
 	}
 	return filepath.Join(cacheDir, fmt.Sprintf("%s-%s-%s-%x", filepath.Base(m.Dir), runtime.Version(), runtime.GOARCH, sum.Sum(nil)[:4])), nil
+}
+
+// withoutComments returns the tokens of Go code, one a line. Comments that the compiler or
+// the go command reads stay: "//go:build", "//go:embed".
+func withoutComments(code []byte) []byte {
+	var tokens bytes.Buffer
+	files := token.NewFileSet()
+	var s scanner.Scanner
+	s.Init(files.AddFile("", files.Base(), len(code)), code, nil, scanner.ScanComments) // what is no Go does not build
+	for {
+		_, kind, text := s.Scan()
+		switch {
+		case kind == token.EOF:
+			return tokens.Bytes()
+		case kind == token.COMMENT && !strings.HasPrefix(text, "//go:"):
+		case kind == token.SEMICOLON: // also at the end of a line
+			tokens.WriteString(";\n")
+		default:
+			fmt.Fprintf(&tokens, "%s %s\n", kind, text)
+		}
+	}
 }
 
 // Version returns the version of another module that m requires, without its "v"; "" if

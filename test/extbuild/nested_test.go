@@ -92,6 +92,35 @@ func TestEntryFollowsTheModule(t *testing.T) {
 	}
 }
 
+// A changed comment had Vault built again, which takes four minutes.
+func TestEntryIgnoresComments(t *testing.T) {
+	m := module(t, `"a"`)
+	const code = "package main\n\nfunc main() { println(1) }\n"
+	m.write(t, "main.go", code)
+	first := m.entry(t, "/cache")
+	for name, c := range map[string]struct {
+		code   string
+		isSame bool
+	}{
+		"a comment":            {"// Command a says 1.\npackage main\n\n// main prints.\nfunc main() { println(1) /* one */ } // done\n", true},
+		"another value":        {"package main\n\nfunc main() { println(2) }\n", false},
+		"a comment in a text":  {"package main\n\nfunc main() { println(\"//1\") }\n", false},
+		"a build constraint":   {"//go:build linux\n\npackage main\n\nfunc main() { println(1) }\n", false},
+		"a directive":          {"package main\n\n//go:noinline\nfunc main() { println(1) }\n", false},
+		"a commented-out call": {"package main\n\nfunc main() { /* println(1) */ }\n", false},
+	} {
+		m.write(t, "main.go", c.code)
+		if isSame := m.entry(t, "/cache") == first; isSame != c.isSame {
+			t.Errorf("%s: the same entry: %v, want %v", name, isSame, c.isSame)
+		}
+	}
+	m.write(t, "main.go", code)
+	m.write(t, "go.mod", "module speaker\n\ngo 1.25\n")
+	if m.entry(t, "/cache") == first {
+		t.Error("another go.mod has the same entry")
+	}
+}
+
 func TestVersion(t *testing.T) {
 	m := module(t, `"a"`)
 	m.write(t, "go.mod", "module x\n\nrequire github.com/a/b v1.2.3\n\nrequire (\n\tgithub.com/hashicorp/vault/sdk v0.8.1\n\tgithub.com/hashicorp/vault v1.13.0 // indirect\n)\n")
