@@ -68,7 +68,7 @@ func (s *sweep) target(ctx context.Context, t blocklist.Target) error {
 	}
 	isMeant := func(v broker.Vended) bool { return t.Owner == "" || v.IsOf(t.Owner) }
 	s.isShared = t.Workspace != ""
-	s.run(ctx, isMeant, jobsOf(names, t), s.shared(ctx, t))
+	s.run(ctx, isMeant, s.inBulk(ctx, below, jobsOf(names, t), isMeant), s.shared(ctx, t))
 	if t.Workspace == "" {
 		s.asOf = s.began
 	}
@@ -197,6 +197,11 @@ func (s *sweep) vended(ctx context.Context, j job, isMeant choice) error {
 	if err != nil {
 		return err
 	}
+	return s.revokeEntry(ctx, j, entry, isMeant)
+}
+
+// revokeEntry revokes the token in an entry.
+func (s *sweep) revokeEntry(ctx context.Context, j job, entry store.Entry, isMeant choice) (err error) {
 	if _, err := store.ClaimedUntil(entry); err == nil && j.vended.IsShared() {
 		return nil // a replica is minting
 	}
