@@ -48,10 +48,9 @@ demo: ## the whole story on this machine: clone, push, refused push, stale token
 
 # Twice as many packages at once as there are processors: many of them wait.
 AT_ONCE := $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))
-# The tests run the programs that are built once; test binaries without DWARF link in
-# two thirds of the time.
-test: build ## the tests that need only Go and git
-	GATEPASS_TEST_BIN_DIR=$(CURDIR)/$(BIN) $(GO) test -trimpath -ldflags=-w -p $(AT_ONCE) ./...
+# The tests run the programs that are built once. Long tests run in "make test-real" only.
+test: build ## the tests that need only Go and git, without the long ones
+	GATEPASS_TEST_BIN_DIR=$(CURDIR)/$(BIN) $(GO) test -short -trimpath -p $(AT_ONCE) ./...
 
 generate: build ## what is made from types, markers and programs: deep copies, CRDs, RBAC, docs/reference
 	@sh test/tools/generate.sh

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -66,11 +67,19 @@ func TestFloors(t *testing.T) {
 // without tests.
 func importsOf(t *testing.T) map[string][]string {
 	t.Helper()
+	all, err := listImports()
+	if err != nil {
+		t.Fatal("go list: ", err)
+	}
+	return all
+}
+
+var listImports = sync.OnceValues(func() (map[string][]string, error) {
 	cmd := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", module+"...")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatal("go list: ", err)
+		return nil, err
 	}
 	all := map[string][]string{}
 	for line := range strings.Lines(string(out)) {
@@ -83,8 +92,8 @@ func importsOf(t *testing.T) map[string][]string {
 			}
 		}
 	}
-	return all
-}
+	return all, nil
+})
 
 func isIn(folder, parent string) bool {
 	return folder == parent || strings.HasPrefix(folder, parent+"/")

@@ -300,6 +300,9 @@ func FuzzLineDiff(f *testing.F) {
 }
 
 func TestRemovalOfAGatewayRestoresEveryByte(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git many times")
+	}
 	g := testGit(t)
 	broker, err := config.ParseGateway("https://broker.example:8443")
 	if err != nil {

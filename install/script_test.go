@@ -67,6 +67,9 @@ func TestScriptVerifiesInAnyEnvironment(t *testing.T) {
 }
 
 func TestScriptHonoursSourceDateEpoch(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs install.sh twice more")
+	}
 	eachShell(t, func(t *testing.T, sh shell) {
 		root := newRoot(t)
 		sh.env = append(sh.env, "SOURCE_DATE_EPOCH=1000000000")
@@ -87,6 +90,9 @@ func TestScriptHonoursSourceDateEpoch(t *testing.T) {
 }
 
 func TestScriptTakesAPrefixAndAWorkspaceFile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs install.sh many times")
+	}
 	sh := shells(t)[0]
 	root := newRoot(t)
 	before := manifest(t, root)
@@ -162,6 +168,9 @@ func TestScriptDryRunWritesNothing(t *testing.T) {
 }
 
 func TestScriptRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs install.sh many times")
+	}
 	empty := t.TempDir()
 	bad := write(t, filepath.Join(empty, "bad.yaml"), "ref: [main]\n", 0o644)
 	pattern := write(t, filepath.Join(empty, "pattern.yaml"), "refs: ['a[']\n", 0o644)
@@ -213,6 +222,9 @@ func TestScriptRefuses(t *testing.T) {
 }
 
 func TestScriptTakesAnyRoot(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs install.sh many times")
+	}
 	eachShell(t, func(t *testing.T, sh shell) {
 		for _, name := range []string{"it's [an] image*", `a"b`, `a\b`, "a&b", "-a", "a\nb\n"} {
 			root := filepath.Join(t.TempDir(), name)

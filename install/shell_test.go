@@ -82,7 +82,8 @@ type shell struct {
 	user uint32   // to run as, when the test is root
 }
 
-// shells returns the shells of this machine, with their own set of tools.
+// shells returns the shells of this machine, with their own set of tools. Short tests
+// have only one.
 func shells(t *testing.T) []shell {
 	t.Helper()
 	git, err := exec.LookPath("git")
@@ -106,6 +107,9 @@ func shells(t *testing.T) []shell {
 	}
 	if len(list) == 0 {
 		t.Skip("missing: dash, bash or busybox")
+	}
+	if testing.Short() {
+		list = list[:1]
 	}
 	return list
 }

@@ -108,6 +108,9 @@ func (w *world) plugIn() *plug {
 // Whenever a broker is killed: a branch is at its old or its new object, a forced push
 // never moves one, and the next broker's sweep leaves nothing behind.
 func TestKilledBetweenAnyTwoSteps(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts and kills the gateway many times")
+	}
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
@@ -155,6 +158,9 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 // GitHub may carry out a push after the broker gave up waiting: the refs are checked
 // once more after that time.
 func TestQuarantineRefsThatComeLate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes many times")
+	}
 	t.Parallel()
 	for _, c := range []struct {
 		name string

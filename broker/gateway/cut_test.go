@@ -85,6 +85,9 @@ func (w *world) waitingStorage(size int) <-chan struct{} {
 // A download of GitHub's API is cut like a transfer, whether the storage or the client is
 // slow.
 func TestRunningDownloadsAreCut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for slow clients")
+	}
 	t.Parallel()
 	for name, c := range map[string]struct {
 		size   int // bytes that the storage sends before it waits

@@ -60,6 +60,9 @@ func isPush(r *http.Request) bool {
 // Whatever happens to GitHub's answer, git says that the push failed, the audit log
 // says what is known, and it says "ok" only if GitHub said so.
 func TestGitHubFailsDuringAPush(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes many times")
+	}
 	t.Parallel()
 	for _, isNew := range []bool{true, false} {
 		w := newWorld(t, agents)
@@ -120,6 +123,9 @@ func TestAPushWithoutAnAuditLog(t *testing.T) {
 }
 
 func TestTooLargeAPack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes large packs")
+	}
 	t.Parallel()
 	w := newAged(t)
 	w.set(func(s *gateway.Settings) { s.MaxPack = 1 << 20 })
@@ -143,6 +149,9 @@ func TestTooLargeAPack(t *testing.T) {
 // A refused push is read to its end, because git does not read an answer while it
 // sends.
 func TestALargeRefusedPushIsReadable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes large packs")
+	}
 	t.Parallel()
 	w := newWorld(t, agents)
 	w.clone()

@@ -87,6 +87,9 @@ func (t touch) Write(b []byte) (int, error) {
 // Load balancers cut idle connections. GitHub may take minutes to answer a push, and a client
 // may take minutes to send a pack that is refused. The gateway sends keep-alives meanwhile.
 func TestBehindAProxyThatCutsIdleConnections(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for idle connections")
+	}
 	t.Parallel()
 	w := newAged(t)
 	w.gateway.KeepAlive = 100 * time.Millisecond

@@ -33,6 +33,9 @@ func (w *world) needLFS() {
 }
 
 func TestGitLFSPushesAndClones(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git-lfs many times")
+	}
 	t.Parallel()
 	for _, form := range []string{"GATEWAY/acme/widgets.git", "GATEWAY/git/github.com/ACME/Widgets", "https://github.com/acme/widgets", "git@github.com:acme/widgets.git"} {
 		t.Run(form, func(t *testing.T) {

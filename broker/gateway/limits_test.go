@@ -73,6 +73,9 @@ func TestTransferRate(t *testing.T) {
 
 // While git waits it gets keep-alives, so that no proxy closes the connection as idle.
 func TestKeepAlives(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for keep-alives")
+	}
 	t.Parallel()
 	w := newAged(t)
 	w.gateway.KeepAlive = 20 * time.Millisecond

@@ -18,6 +18,9 @@ import (
 // Two replicas behind one address, each request at another one: both accept a session
 // of either, git notices nothing, and a block at one holds at the other.
 func TestTwoReplicas(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts two gateways")
+	}
 	t.Parallel()
 	w := newWorld(t, agents)
 	first := w.Access.Broker

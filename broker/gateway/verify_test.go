@@ -196,6 +196,9 @@ func TestMixedPush(t *testing.T) {
 }
 
 func TestVerifiedBranchesAreFew(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes many times")
+	}
 	t.Parallel()
 	w := newVerified(t, verified)
 	var create, update []string
@@ -214,6 +217,9 @@ func TestVerifiedBranchesAreFew(t *testing.T) {
 
 // It never falls back to a plain push.
 func TestWithoutTheAPINothingMoves(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes many times")
+	}
 	t.Parallel()
 	for _, c := range []struct {
 		name    string
@@ -299,6 +305,9 @@ func (w *world) sweep() {
 // If GitHub's answer is lost, the move is retried: moving a branch to where it is has
 // no effect.
 func TestAnswerThatGetsLost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes many times")
+	}
 	t.Parallel()
 	w := newVerified(t, verified)
 	head := w.commit("on top")
@@ -397,6 +406,9 @@ func (deafStore) Put(context.Context, store.Name, store.Secret, store.Mode) erro
 
 // Two clones push at once: one moves the branch, the other is told to fetch.
 func TestPushesRace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes many times")
+	}
 	t.Parallel()
 	w := newVerified(t, verified)
 	dirs := make([]string, 2)
@@ -435,6 +447,9 @@ func TestPushesRace(t *testing.T) {
 }
 
 func TestManyVerifiedPushes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes a hundred times")
+	}
 	t.Parallel()
 	w := newVerified(t, verified)
 	for i := range 100 {

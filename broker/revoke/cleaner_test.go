@@ -431,6 +431,9 @@ func TestPagesGoOnWhereTheyWere(t *testing.T) {
 // All four kinds of store delete only expired entries; entries whose names do not tell
 // their expiry are read.
 func TestEveryKindOfStoreIsTidied(t *testing.T) {
+	if testing.Short() {
+		t.Skip("tidies thousands of entries")
+	}
 	indexed := func(m *storetest.Memory) store.Store { return m }
 	paged := func(m *storetest.Memory) store.Store {
 		return struct {

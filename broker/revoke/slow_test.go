@@ -77,6 +77,9 @@ func (d dripping) Read(p []byte) (int, error) {
 // Slow deliveries with headers like GitHub's, and from the same address, do not block
 // GitHub's.
 func TestSlowDeliveriesAreNotInTheWay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for slow deliveries")
+	}
 	for _, c := range []struct {
 		name    string
 		withTLS bool

@@ -61,6 +61,9 @@ func TestFromTheStartToTheEnd(t *testing.T) {
 
 // The broker starts before its App exists, says so, and finds it.
 func TestAnAppThatComesLater(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for another look at the store")
+	}
 	w := newWorld(t)
 	p := w.start()
 	if r := w.ready(); r.Ready || r.Parts["app"] == ok || r.Parts["audit"] != ok || r.Parts["store"] != ok {
@@ -75,6 +78,9 @@ func TestAnAppThatComesLater(t *testing.T) {
 }
 
 func TestReload(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for several reloads")
+	}
 	w := newWorld(t)
 	w.addApp(2)
 	p := w.start()

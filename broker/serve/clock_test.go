@@ -19,6 +19,9 @@ import (
 // found nothing to revoke while tokens were alive. Now it uses GitHub's clock, says how
 // far its own is off, and its answers' Date uses the clock of the tokens' expiry.
 func TestABrokerWhoseClockIsOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts brokers that wait for GitHub")
+	}
 	for _, moved := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
 		w := newWorld(t)
 		w.gh.Advance(moved)

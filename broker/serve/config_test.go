@@ -43,6 +43,9 @@ func TestHostsAreThoseOfTheStore(t *testing.T) {
 // the company's own authority. Minting and git both use the configured route, and no
 // other.
 func TestTheWayToGitHub(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts brokers that wait for GitHub")
+	}
 	for name, c := range map[string]struct {
 		login, file string // what the proxy requires, and what the file contains
 		keys        string // in the configuration

@@ -15,6 +15,9 @@ import (
 // The fix for a rejected configuration may be in a profile that the one in force does
 // not have.
 func TestAProfileOfARejectedFileIsMended(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for several reloads")
+	}
 	w := newWorld(t)
 	w.addApp(1)
 	p := w.start()

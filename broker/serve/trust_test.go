@@ -16,6 +16,9 @@ import (
 // read its secrets can speak in its name, or in GitHub's. --check and the start refuse
 // both, and the hint in the error is enough to fix it.
 func TestFilesThatOthersCanUseAreRefused(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts the broker many times")
+	}
 	w := newWorld(t)
 	w.certify("broker")
 	w.write("tls/none", "")

@@ -187,6 +187,9 @@ func TestAPushThatIsRefusedAsAWholeIsTold(t *testing.T) {
 }
 
 func TestMuchIsToldInPart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes hundreds of refs")
+	}
 	s := newScene(t, brokerSource)
 	s.agent()
 	var lines []string

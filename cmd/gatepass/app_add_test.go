@@ -99,6 +99,9 @@ func TestAppAddKeepsASignersURLOnly(t *testing.T) {
 
 // The request to GitHub comes first: the first system wrote, then failed.
 func TestAppAddRefusesAndWritesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newStoreWorld(t)
 	w.install("acme", 11)
 	pem, err := os.ReadFile(w.key)

@@ -99,6 +99,9 @@ func TestAppRotateKeyMendsADamagedKey(t *testing.T) {
 }
 
 func TestAppRotateKeyRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newStoreWorld(t)
 	key := []string{"--private-key-file", w.key}
 	w.refuses("rotate-key", []refusal{{"no App", key, 1, "none is set up in this store"}})

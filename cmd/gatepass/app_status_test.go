@@ -142,6 +142,9 @@ func TestAppStatusOfARefusedKey(t *testing.T) {
 }
 
 func TestAppStatusRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newStoreWorld(t)
 	w.refuses("status", []refusal{
 		{"no App", nil, 1, "none is set up in this store"},
@@ -153,6 +156,9 @@ func TestAppStatusRefuses(t *testing.T) {
 // A private App can be installed only on its owner's account: if only that installation
 // exists, the page says why, and what to do.
 func TestAppStatusSaysWhetherTheAppIsPublic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newStoreWorld(t)
 	w.install("acme", 11)
 	w.add()

@@ -30,6 +30,9 @@ func newDiscoverWorld(t *testing.T) (*storeWorld, map[string]string) {
 }
 
 func TestAppDiscover(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	for _, c := range []struct {
 		name    string
 		args    []string
@@ -94,6 +97,9 @@ func TestAppDiscover(t *testing.T) {
 }
 
 func TestAppDiscoverReadsEveryPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads hundreds of installations")
+	}
 	w := newStoreWorld(t)
 	w.add()
 	for n := range 150 {
@@ -156,6 +162,9 @@ func (w *issuingWorld) try(args ...string) (output string, status int) {
 
 // The commands by which an App joins the pool, is managed, and leaves.
 func TestAppPool(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes an App in many ways")
+	}
 	w := newIssuingWorld(t)
 	w.do("app", "discover")
 	b, key := w.another("gatepass-b")

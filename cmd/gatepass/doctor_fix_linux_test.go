@@ -8,6 +8,9 @@ import (
 )
 
 func TestDoctorFixAsksAtATerminal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the doctor many times")
+	}
 	t.Parallel() // it waits
 	w := newStoreWorld(t)
 	w.install("acme", 11)

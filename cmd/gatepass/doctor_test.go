@@ -229,6 +229,9 @@ func TestDoctorOfAHealthyIssuingSide(t *testing.T) {
 
 // Which side is checked depends on what is set up.
 func TestDoctorChoosesItsSide(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the doctor many times")
+	}
 	w := newHealthyWorld(t)
 	w.write("workspace.yaml", "repos: [acme/widgets]\nrefs: [main]\n")
 	noStore, file := "GATEPASS_STORE=", "GATEPASS_CONFIG="+w.dir+"/workspace.yaml"
@@ -279,6 +282,9 @@ func TestDoctorWhereTheStoreIsEmpty(t *testing.T) {
 }
 
 func TestDoctorFixes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the doctor many times")
+	}
 	w := newHealthyWorld(t)
 	hash := w.forget("sb-9")
 	mine := w.hash("sb-1", "acme")
@@ -303,6 +309,9 @@ func TestDoctorFixes(t *testing.T) {
 }
 
 func TestDoctorSaysWhatFailedToBeFixed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the doctor many times")
+	}
 	t.Parallel() // it waits
 	w := newHealthyWorld(t)
 	hash := w.forget("sb-9")

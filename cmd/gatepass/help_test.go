@@ -171,6 +171,9 @@ const otherCommand = "gatepass exec -- gatepass uni"
 
 // TestShellsComplete presses Tab in real shells.
 func TestShellsComplete(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts every shell many times")
+	}
 	lines := slices.Sorted(maps.Keys(tabs))
 	t.Run("bash", func(t *testing.T) {
 		sameOffers(t, tabs, lines, bashOffers(t, "/dev/null", lines))

@@ -60,6 +60,9 @@ func (w *issuingWorld) states(t *testing.T) string {
 // From the survey to a sandbox that is taken over, the other system's return, and the way
 // back.
 func TestMigrateKM(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newIssuingWorld(t)
 	w.write("one.yaml", "spec: {sourceAccess: {github: {allowedRepos: [acme/widgets], allowedRefs: [\"release/*\"]}}}\n")
 	w.do("app", "discover")

@@ -18,6 +18,9 @@ import (
 // 0, refresh minted again and again, and destroy left live tokens. Now the commands
 // follow GitHub's clock, and warn that this machine's is off.
 func TestWorkspacesWithAClockThatIsOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	for _, moved := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
 		w := newIssuingWorld(t)
 		w.Advance(moved)

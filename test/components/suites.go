@@ -76,7 +76,8 @@ func (g gits) include(where place) bool {
 	return true
 }
 
-// suites lists all packages that need real components, with what they need.
+// suites lists all packages that need real components, with what they need, and those
+// whose tests "make test" runs only in part.
 //
 // A test finds the components in its environment: the git of its PATH, our
 // binaries in the folder GATEPASS_TEST_BIN_DIR, the AWS emulator at
@@ -119,8 +120,14 @@ var suites = []suite{
 	{pattern: "./issuing/workspacekey", aws: true},
 	{pattern: "./broker/identity/...", aws: true, kubernetes: true},
 	{pattern: "./mint/vaulttransit", vault: true},
+	{pattern: "./broker/gateway"},
 	{pattern: "./broker/gateway/lfs", gits: everyGit},
-	{pattern: "./test/fakegithub"},
+	{pattern: "./broker/gateway/rest"},
+	{pattern: "./broker/revoke"},
+	{pattern: "./broker/serve"},
+	{pattern: "./credential/agent"},
+	{pattern: "./hooks"},
+	{pattern: "./test/fakegithub/..."},
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
 	{pattern: "./cmd/gatepass", aws: true, kubernetes: true, postgres: true},
 	{pattern: "./cmd/internal/demo", gits: everyGit},

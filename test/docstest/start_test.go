@@ -14,6 +14,9 @@ import (
 
 // TestQuickStarts does what the quick starts say, against the double of GitHub.
 func TestQuickStarts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays whole pages")
+	}
 	t.Parallel()
 	bin := programs(t)
 	archive := pack(t, bin)

@@ -16,6 +16,9 @@ var (
 // TestTheTranscript holds the transcript of the README against what gatepass demo shows:
 // each of its lines, in their order.
 func TestTheTranscript(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays the whole demo")
+	}
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(programs(t), "gatepass"), "demo")
 	cmd.Env = append(cmd.Environ(), "NO_COLOR=1", "TMPDIR=/tmp")

@@ -283,6 +283,9 @@ func (ws *workspace) needLFS() {
 }
 
 func TestGitLFSPushesAndClones(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git-lfs many times")
+	}
 	w := newWorld(t, Options{})
 	one := w.workspace(w.token(mayWrite))
 	one.needLFS()

@@ -54,6 +54,9 @@ for move in (lambda: repo.create_git_ref("refs/heads/evil", sha), lambda: repo._
 // Programs that are not gh work by the same session. Each page but the first is at a URL
 // that GitHub's answer named, as are comments: PyGithub refuses other hosts than its own.
 func TestLibrariesThroughTheGateway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many programs")
+	}
 	t.Parallel()
 	octokit := os.Getenv("GATEPASS_TEST_OCTOKIT")
 	for _, c := range []struct {

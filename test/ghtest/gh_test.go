@@ -68,6 +68,9 @@ func forEach(t *testing.T, test func(*testing.T, ghtest.Program)) {
 
 // The double is an Enterprise Server to gh, since it is not github.com.
 func TestGhAgainstTheDouble(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs gh many times")
+	}
 	forEach(t, func(t *testing.T, program ghtest.Program) {
 		s, h, token := newGitHub(t)
 		h.SetEnterprise("3.20.0")
@@ -143,6 +146,9 @@ func newGatewayTo(t *testing.T, o fakegithub.Options) (*brokertest.Gateway, *hub
 
 // A GitHub with data residency is the same to gh behind the gateway.
 func TestGhThroughTheGatewayWithDataResidency(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs gh many times")
+	}
 	forEach(t, func(t *testing.T, program ghtest.Program) {
 		g, h, server := newGatewayTo(t, fakegithub.Options{Residency: "acme.ghe.com"})
 		ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
@@ -154,6 +160,9 @@ func TestGhThroughTheGatewayWithDataResidency(t *testing.T) {
 
 // gh has a session of the gateway for its token.
 func TestGhThroughTheGateway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs gh many times")
+	}
 	forEach(t, func(t *testing.T, program ghtest.Program) {
 		g, h, server := newGateway(t)
 		ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})

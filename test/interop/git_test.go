@@ -56,6 +56,9 @@ const deniedByGit = "remote: gatepass: "
 
 // Every version of the protocol, over HTTP/2 and HTTP/1.1.
 func TestGit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git many times")
+	}
 	t.Parallel()
 	for _, over := range []struct {
 		name, http string
@@ -91,6 +94,9 @@ func TestGit(t *testing.T) {
 // that is still sending: it would print "RPC failed" and "Everything up-to-date". So the
 // gateway reads a refused push to its end.
 func TestALargeRefusedPush(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes large packs")
+	}
 	if os.Getenv("GATEPASS_TEST_LARGE") == "" {
 		t.Skip("missing: time for 150 MB; it is there in make test-real")
 	}
@@ -117,6 +123,9 @@ func TestALargeRefusedPush(t *testing.T) {
 
 // A partial clone asks for objects while it works.
 func TestPartialClone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git many times")
+	}
 	t.Parallel()
 	w := newWorld(t)
 	g := gitProgram{w: w}
@@ -139,6 +148,9 @@ func TestPartialClone(t *testing.T) {
 }
 
 func TestSHA256(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git many times")
+	}
 	t.Parallel()
 	w := newWorld(t)
 	dir := w.add("sha256").Dir
@@ -175,6 +187,9 @@ func TestSHA256(t *testing.T) {
 
 // A forced push and its variants, and what scripts read of a refusal.
 func TestGitPushes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git many times")
+	}
 	t.Parallel()
 	w := newWorld(t)
 	g := gitProgram{w: w}

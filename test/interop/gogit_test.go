@@ -89,6 +89,9 @@ func (g goGit) push(dir string, refspecs ...string) (string, bool) {
 }
 
 func TestGoGit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	for _, quiet := range []bool{false, true} {
 		name := "with progress"

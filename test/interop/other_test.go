@@ -21,6 +21,9 @@ var clients = []kind{
 }
 
 func TestClients(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs other clients many times")
+	}
 	t.Parallel()
 	if os.Getenv("GATEPASS_TEST_CHROOT") != "" {
 		t.Skip("the other clients are those of the machine itself")

@@ -130,6 +130,9 @@ var onlyProgress = regexp.MustCompile(`\A(Uploading LFS objects:[^\n]*\n)?\z`)
 var installed = map[string]string{"access": "basic", "locksverify": "true"}
 
 func TestGitLFSPushesWithoutAnExtraLine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git-lfs many times")
+	}
 	t.Parallel()
 	for _, locksVerify := range []string{"unset", "true", "false"} {
 		t.Run(locksVerify, func(t *testing.T) {
@@ -186,6 +189,9 @@ func TestGitLFSPushesWithoutAnyConfiguration(t *testing.T) {
 }
 
 func TestGitLFSSaysWhyAnUploadIsDenied(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git-lfs many times")
+	}
 	t.Parallel()
 	for name, more := range map[string]map[string]string{"installed": installed, "unset": nil} {
 		t.Run(name, func(t *testing.T) {
@@ -210,6 +216,9 @@ func TestGitLFSSaysWhyAnUploadIsDenied(t *testing.T) {
 
 // Nothing that git-lfs prints contains a GitHub token or a storage address.
 func TestGitLFSSeesNothingOfGitHub(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git-lfs many times")
+	}
 	t.Parallel()
 	w := newClientWorld(t, pusher)
 	c := w.checkout()
@@ -243,6 +252,9 @@ func TestGitLFSSeesNothingOfGitHub(t *testing.T) {
 
 // If an address has expired, git-lfs asks for the batch again.
 func TestGitLFSAsksAgainWhenAnAddressHasEnded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git-lfs many times")
+	}
 	t.Parallel()
 	w := newClientWorld(t, pusher)
 	c := w.checkout()

@@ -283,6 +283,9 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 func TestLargeObjectsAreNotInMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("moves large objects")
+	}
 	const size = 64 << 20
 	w := newWorld(t, pusher)
 	oid, err := w.AddLFSObject("acme", "widgets", io.LimitReader(zeros{}, size))

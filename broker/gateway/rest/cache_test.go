@@ -251,6 +251,9 @@ func TestTurns(t *testing.T) {
 // One agent at full speed takes nothing from another: not of the hourly limit, not of
 // the limit per minute, and no time.
 func TestOneCallerAtFullSpeed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("calls for seconds")
+	}
 	g := newGateWith(t, working, fakegithub.Options{RESTOnly: true, Delay: 20 * time.Millisecond, RateLimit: 80, PointsPerMinute: fakegithub.SecondaryLimit})
 	quiet := func() (median time.Duration) {
 		var took []time.Duration

@@ -124,6 +124,9 @@ func TestDownloadsAreFetchedByTheBroker(t *testing.T) {
 
 // An artifact of 300 MB is passed on without being held in memory.
 func TestLargeDownloadsTakeNoMemory(t *testing.T) { // not in parallel: it measures the heap of the whole process
+	if testing.Short() {
+		t.Skip("moves large files")
+	}
 	const size = 300 << 20
 	g := newGate(t, working)
 	piece := make([]byte, 1<<20)

@@ -196,6 +196,9 @@ func TestDemoTellsTheWholeStory(t *testing.T) {
 }
 
 func TestDemoPrintsJSONAndKeepsItsFolder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays the whole demo once more")
+	}
 	v := newVisitor(t)
 	r, _ := v.report(0, "--keep")
 	if !r.OK || len(r.Checks) != promises || len(broken(r)) > 0 || r.Tokens != 4 || r.Requests == 0 || r.Git == "" {
@@ -215,6 +218,9 @@ func TestDemoPrintsJSONAndKeepsItsFolder(t *testing.T) {
 
 // A guard that lets everything through must not count as working.
 func TestDemoFailsWithABrokenGuard(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays the whole demo once more")
+	}
 	v := newVisitor(t)
 	v.bin = t.TempDir()
 	for _, name := range append([]string{"gatepass-broker"}, programs...) {
@@ -240,6 +246,9 @@ func TestDemoFailsWithABrokenGuard(t *testing.T) {
 }
 
 func TestDemoCleansUpWhenInterrupted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays the demo several times")
+	}
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(signal.String(), func(t *testing.T) {
 			v := newVisitor(t)
@@ -316,6 +325,9 @@ func TestDemoSaysWhatItLacks(t *testing.T) {
 
 // Failures are reported, and the rest of the demo goes on.
 func TestRunReportsWhatDoesNotHold(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays the demo several times")
+	}
 	newVisitor(t)
 	broke := map[string]func(*demo){
 		"owner": func(d *demo) { _ = d.github.Suspend(d.github.globex.ID, true) },

@@ -78,6 +78,9 @@ func (s *served) try() string {
 
 // TestServeHoldsWhatItPrints runs every command that a newcomer is told to try.
 func TestServeHoldsWhatItPrints(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays the whole playground")
+	}
 	s := serve(t)
 	_, err := exec.LookPath("curl")
 	hasCurl := err == nil
@@ -132,6 +135,9 @@ func (s *served) brokerPID(config string) int {
 // TestServeEndsWithItsBroker: a playground that runs on without a broker would look
 // alive.
 func TestServeEndsWithItsBroker(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts the playground")
+	}
 	s := serve(t)
 	config, err := filepath.Glob(filepath.Join(s.tmp, "gatepass-demo-*/home/broker.yaml"))
 	if err != nil || len(config) != 1 {

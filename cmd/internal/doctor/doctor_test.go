@@ -71,6 +71,9 @@ func TestWithoutGit(t *testing.T) {
 
 // Whatever hangs, the user waits less than two seconds.
 func TestNothingIsWaitedForLong(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for checks that do not end")
+	}
 	sleep, err := exec.LookPath("sleep")
 	if err != nil {
 		t.Skip("sleep is not on PATH")

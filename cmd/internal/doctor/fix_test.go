@@ -46,6 +46,9 @@ func (w *world) fix() []Finding {
 }
 
 func TestFixRemovesWhatLiesAround(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git many times")
+	}
 	t.Parallel() // it waits
 	w := newWorld(t)
 	forgotten, replaced := w.token(), w.token()
