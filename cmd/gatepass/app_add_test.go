@@ -133,6 +133,9 @@ func TestAppAddRefusesAndWritesNothing(t *testing.T) {
 }
 
 func TestAppAddReplacesWithForceOnly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newStoreWorld(t)
 	w.install("acme", 11)
 	w.add()

@@ -119,6 +119,9 @@ func freePort(t *testing.T) string {
 }
 
 func TestAppCreateReplacesByForce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newCreateWorld(t)
 	first := w.start("--no-browser", "--org", "acme")
 	w.person().create(first.address, "")

@@ -192,6 +192,9 @@ func TestAppKeyCheckFails(t *testing.T) {
 }
 
 func TestAppKeyImportRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newAppWorld(t)
 	for _, c := range []struct {
 		name   string

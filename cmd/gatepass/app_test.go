@@ -118,6 +118,9 @@ func TestAppDiscoverReadsEveryPage(t *testing.T) {
 }
 
 func TestAppDiscoverRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newStoreWorld(t)
 	w.refuses("discover", []refusal{
 		{"no App", nil, 1, "load the GitHub App: none is set up in this store; run gatepass app create, or gatepass app add"},

@@ -325,6 +325,9 @@ func TestDoctorSaysWhatFailedToBeFixed(t *testing.T) {
 }
 
 func TestDoctorRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newIssuingWorld(t)
 	for _, c := range []struct {
 		args []string

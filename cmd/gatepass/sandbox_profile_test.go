@@ -37,6 +37,9 @@ spec:
 // A user who moves a sandbox is told that the other system still delivers to it, and
 // takes it over with an explicit option.
 func TestWorkspaceAdopts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newIssuingWorld(t)
 	w.write("one.yaml", "spec: {sourceAccess: {github: {allowedRepos: [acme/widgets]}}}\n")
 	name, err := store.OnlyToken("sb-1")

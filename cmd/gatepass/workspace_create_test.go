@@ -122,6 +122,9 @@ func TestJoinTokenIsPrintedOnce(t *testing.T) {
 }
 
 func TestJoinTokenRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newIssuingWorld(t)
 	for _, c := range []struct {
 		name   string

@@ -47,6 +47,9 @@ func TestWorkspacesWithAClockThatIsOff(t *testing.T) {
 
 // The workspace itself shows why a sandbox lost its access.
 func TestWorkspaceShowsItsEvents(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newIssuingWorld(t)
 	w.write("one.yaml", "spec: {sourceAccess: {github: {allowedRepos: [acme/widgets]}}}\n")
 	w.do("workspace", "create", "one.yaml", "--id", "sb-1")
@@ -82,6 +85,9 @@ func TestWorkspaceShowsItsEvents(t *testing.T) {
 // Every way to end a workspace reports in the requested form, and a workspace with a
 // damaged record can be ended.
 func TestWorkspaceEndsInJSON(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newIssuingWorld(t)
 	w.do("workspace", "create", "profile.yaml", "--id", "sb-1")
 	stop := w.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), -1)

@@ -217,6 +217,9 @@ func TestWorkspaceIsMadeWithoutGitHub(t *testing.T) {
 // A valid token hides that it cannot be replaced: refresh names the owner and fails,
 // and until a run succeeds, every command shows why and since when.
 func TestTheLastErrorOfAWorkspace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newIssuingWorld(t)
 	w.do("workspace", "create", "profile.yaml", "--id", "sb-1")
 	if out := w.do("workspace", "refresh", "sb-1"); out != "" && !strings.HasPrefix(out, "workspace sb-1: ready; nothing was due\n") {
@@ -287,6 +290,9 @@ func TestWorkspaceBeforeTheApp(t *testing.T) {
 }
 
 func TestWorkspaceRefuses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the command many times")
+	}
 	w := newIssuingWorld(t)
 	w.write("bad.yaml", "spec:\n  sourceAccess:\n    github:\n      allowedRepo: [a/b]\n")
 	create := func(args ...string) []string { return append([]string{"workspace", "create"}, args...) }

@@ -124,7 +124,7 @@ var suites = []suite{
 	{pattern: "./broker/gateway/lfs", gits: everyGit},
 	{pattern: "./broker/gateway/rest"},
 	{pattern: "./broker/revoke"},
-	{pattern: "./broker/serve"},
+	{pattern: "./broker/serve", inPlace: true},
 	{pattern: "./credential/agent"},
 	{pattern: "./hooks"},
 	{pattern: "./test/fakegithub/..."},
