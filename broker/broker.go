@@ -96,8 +96,8 @@ type Config struct {
 	// Pushed is called for each ref of a refused push with the attempted action, one of
 	// [api.PushActions]; nil is not called.
 	Pushed func(action string)
-	// BlocklistTold is [blocklist.List.Told].
-	BlocklistTold func(error)
+	// OnBlocklistError is [blocklist.List.Told].
+	OnBlocklistError func(error)
 	// RevokedUnused is [UnusedRevoker.Revoked].
 	RevokedUnused func(credential.Token)
 
@@ -143,7 +143,7 @@ func DefaultUnauthLimits() Limits { return Limits{Rate: 5, Burst: 50} }
 func New(c Config) *Broker {
 	c.complete()
 	b := &Broker{Config: c}
-	b.Blocklist = &blocklist.List{Store: c.Store, Now: c.Now, Told: c.BlocklistTold}
+	b.Blocklist = &blocklist.List{Store: c.Store, Now: c.Now, OnError: c.OnBlocklistError}
 	b.VendLog = &VendLog{Store: c.Store, Now: c.TokenTime}
 	b.UnusedRevoker = &UnusedRevoker{Revoke: c.GitHub.Revoke, Revoked: c.RevokedUnused, Now: c.TokenTime}
 	b.Budget = &Budget{Rate: c.GitHub.Rate, Now: c.TokenTime}

@@ -31,7 +31,7 @@ type Budget struct {
 	order  list.List                // of asker: the active workspaces, the latest last
 	pool   int                      // what was left when the limit became scarce
 	until  time.Time                // end of pool's window; zero while the limit is not scarce
-	spent  map[string]int
+	used   map[string]int
 }
 
 func (b *Budget) now() time.Time {
@@ -54,21 +54,21 @@ func (b *Budget) Allow(workspace string, hasToken bool) error {
 		return nil
 	}
 	if !b.until.Equal(r.Reset) {
-		b.pool, b.until, b.spent = r.Remaining, r.Reset, map[string]int{}
+		b.pool, b.until, b.used = r.Remaining, r.Reset, map[string]int{}
 	}
 	wait := r.Reset.Sub(now)
 	if hasToken && r.Remaining*reservePart < r.Limit {
 		return scarce(wait, "GitHub's rate limit is nearly used up; the rest is for requests without a token")
 	}
-	if share := max(1, b.pool/len(b.active)); b.spent[workspace] >= share {
+	if share := max(1, b.pool/len(b.active)); b.used[workspace] >= share {
 		return scarce(wait, fmt.Sprintf("workspace %s has used up its share of GitHub's rate limit", workspace))
 	}
-	b.spent[workspace]++
+	b.used[workspace]++
 	return nil
 }
 
-// An asker is a workspace and the time of its last request.
-type asker struct {
+// An activeWorkspace is a workspace and the time of its last request.
+type activeWorkspace struct {
 	workspace string
 	last      time.Time
 }
@@ -80,13 +80,13 @@ func (b *Budget) note(workspace string, now time.Time) {
 		b.active = map[string]*list.Element{}
 	}
 	if e := b.active[workspace]; e != nil {
-		e.Value = asker{workspace, now}
+		e.Value = activeWorkspace{workspace, now}
 		b.order.MoveToBack(e)
 	} else {
-		b.active[workspace] = b.order.PushBack(asker{workspace, now})
+		b.active[workspace] = b.order.PushBack(activeWorkspace{workspace, now})
 	}
-	for e := b.order.Front(); now.Sub(e.Value.(asker).last) > activeFor; e = b.order.Front() {
-		delete(b.active, b.order.Remove(e).(asker).workspace)
+	for e := b.order.Front(); now.Sub(e.Value.(activeWorkspace).last) > activeFor; e = b.order.Front() {
+		delete(b.active, b.order.Remove(e).(activeWorkspace).workspace)
 	}
 }
 

@@ -211,7 +211,7 @@ func (c *Cache) Live(yield func(Scope, credential.Token)) {
 // flight is one mint, or one search for a token of another replica, that requests wait for.
 type flight struct {
 	workspace string        // that started it
-	least     time.Duration // that the token must last
+	minLife   time.Duration // that the token must last
 	// scarce is why the workspace may cause no mint; nil if it may.
 	scarce error
 
@@ -228,7 +228,7 @@ func (c *Cache) join(ctx context.Context, workspace string, e *entry, least time
 	if e.flight != nil {
 		return e.flight, nil
 	}
-	f := &flight{workspace: workspace, least: least, done: make(chan struct{})}
+	f := &flight{workspace: workspace, minLife: least, done: make(chan struct{})}
 	if c.Budget != nil {
 		hasToken := !e.token.IsZero() && clock.Left(e.ends, c.now()) > lastLife
 		f.scarce = c.Budget(workspace, e.scope, hasToken)
@@ -251,7 +251,7 @@ func (c *Cache) isFor(f *flight, workspace string, least time.Duration) bool {
 	if f.err != nil {
 		return f.scarce == nil || f.workspace == workspace
 	}
-	return !f.isOld || f.least >= least || clock.Left(f.token.Expiry, c.now()) > least
+	return !f.isOld || f.minLife >= least || clock.Left(f.token.Expiry, c.now()) > least
 }
 
 // run gets a token for all who wait. It continues when one of them gives up.
@@ -302,13 +302,13 @@ func (c *Cache) obtainUndropped(ctx context.Context, s Scope, f *flight) (t cred
 func (c *Cache) obtain(ctx context.Context, s Scope, f *flight) (t credential.Token, isOld bool, err error) {
 	switch {
 	case f.scarce != nil:
-		t, err = c.Shared.Find(ctx, s, f.least)
+		t, err = c.Shared.Find(ctx, s, f.minLife)
 		if err == nil && t.IsZero() {
 			err = f.scarce
 		}
 		return t, true, err
 	case c.Shared != nil:
-		return c.Shared.Get(ctx, s, f.least, c.Mint)
+		return c.Shared.Get(ctx, s, f.minLife, c.Mint)
 	}
 	m, err := c.Mint(ctx, s)
 	return m.Token, false, err

@@ -95,8 +95,8 @@ func (l *Limiter) Count(workspace string) error {
 	return err
 }
 
-// spend takes n from the workspace's bucket, or refuses all of them.
-func (l *Limiter) spend(workspace string, n int) error {
+// take takes n from the workspace's bucket, or refuses all of them.
+func (l *Limiter) take(workspace string, n int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	limits, now := l.Limits(), l.now()

@@ -33,7 +33,7 @@ type Scope struct {
 	// pool.
 	Author string
 
-	keep place // where a new token is published
+	publishAs place // where a new token is published
 }
 
 // RepositoryID is the ID that the repository must have; 0 accepts any.
@@ -150,7 +150,7 @@ const contents = "contents"
 // permissionsFor returns the permissions that the operation needs, or the requested ones if
 // the profile allows them.
 func permissionsFor(w Workspace, r api.TokenRequest) (mint.Permissions, error) {
-	allowed := w.Profile.Most().Levels()
+	allowed := w.Profile.Maximum().Levels()
 	wanted := r.Permissions
 	if wanted == nil {
 		level := "read"

@@ -273,7 +273,7 @@ func (b *Broker) refusedPush(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := b.pushes.spend(w.ID, len(push.Updates)); err != nil {
+	if err := b.pushes.take(w.ID, len(push.Updates)); err != nil {
 		return err // counted in metrics and not recorded, so that no workspace fills the disk
 	}
 	for _, e := range pushEntries(b.Now(), w, push) {

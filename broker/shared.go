@@ -26,11 +26,11 @@ const (
 	// claimLife is how long one replica may take to mint: mintTimeout plus the difference
 	// between the clocks of replicas.
 	claimLife = mintTimeout + 5*time.Second
-	// sharePatience is how long a replica waits for another's mint before it mints
+	// shareTimeout is how long a replica waits for another's mint before it mints
 	// itself.
-	sharePatience = 5 * time.Second
-	// shareLook is the time between two reads while waiting: at first, and at most.
-	shareLook, maxShareLook = 100 * time.Millisecond, time.Second
+	shareTimeout = 5 * time.Second
+	// sharePoll is the time between two reads while waiting: at first, and at most.
+	sharePoll, maxSharePoll = 100 * time.Millisecond, time.Second
 )
 
 // A Shared shares tokens between replicas through the store: one of the replicas that need a
@@ -78,7 +78,7 @@ func (s *Shared) Get(ctx context.Context, scope Scope, least time.Duration, mint
 	case err != nil:
 		return t, false, StoreUnavailable(err)
 	case won:
-		scope.keep = place{f.name, f.live}
+		scope.publishAs = place{f.name, f.live}
 	default:
 		if t, err = s.await(ctx, f.name, scope, least); err != nil || !t.IsZero() {
 			return t, true, err
@@ -128,19 +128,19 @@ type place struct {
 // minting.
 func (s *Shared) find(ctx context.Context, scope Scope, least time.Duration) (found, error) {
 	now := s.now()
-	f, err := s.look(ctx, scope, now, least)
+	f, err := s.readAt(ctx, scope, now, least)
 	if err != nil || !f.token.IsZero() || !f.claimed.IsZero() {
 		return f, err
 	}
-	before, err := s.look(ctx, scope, now.Add(-slotLife), least)
+	before, err := s.readAt(ctx, scope, now.Add(-slotLife), least)
 	if err != nil || !before.token.IsZero() {
 		return before, err
 	}
 	return f, nil
 }
 
-// look reads the entry under the scope's name at a moment.
-func (s *Shared) look(ctx context.Context, scope Scope, at time.Time, least time.Duration) (found, error) {
+// readAt reads the entry under the scope's name at a moment.
+func (s *Shared) readAt(ctx context.Context, scope Scope, at time.Time, least time.Duration) (found, error) {
 	name, err := slotName(scope, at)
 	if err != nil {
 		return found{}, err
@@ -302,7 +302,7 @@ func claimName(scope Scope, f found) (store.Name, error) {
 // release deletes a claim, so that no replica waits for it. If that fails, the claim ends
 // after claimLife.
 func (s *Shared) release(ctx context.Context, claim store.Name) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharePatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shareTimeout)
 	defer cancel()
 	_ = s.Store.Delete(ctx, claim)
 }
@@ -310,9 +310,9 @@ func (s *Shared) release(ctx context.Context, claim store.Name) {
 // await waits for the token that another replica mints. The zero Token means that this
 // replica must mint.
 func (s *Shared) await(ctx context.Context, name store.Name, scope Scope, least time.Duration) (credential.Token, error) {
-	patience := time.NewTimer(sharePatience)
+	patience := time.NewTimer(shareTimeout)
 	defer patience.Stop()
-	for pause := shareLook; ; pause = min(2*pause, maxShareLook) {
+	for pause := sharePoll; ; pause = min(2*pause, maxSharePoll) {
 		select {
 		case <-ctx.Done():
 			return credential.Token{}, StoreUnavailable(ctx.Err())
@@ -353,12 +353,12 @@ func (s *Shared) put(ctx context.Context, scope Scope, t credential.Token) error
 	if scope.isOwn() {
 		return s.setApart(ctx, scope.Repo.Owner)
 	}
-	to := scope.keep
+	to := scope.publishAs
 	if to.name.IsZero() {
-		return s.putAside(ctx, scope, t)
+		return s.putReplacement(ctx, scope, t)
 	}
 	if !to.aside.IsZero() {
-		if err := s.putAside(ctx, scope, to.aside); err != nil {
+		if err := s.putReplacement(ctx, scope, to.aside); err != nil {
 			return err
 		}
 	}
@@ -382,8 +382,8 @@ func (s *Shared) setApart(ctx context.Context, owner string) error {
 	return err
 }
 
-// putAside stores a token where only revocation finds it.
-func (s *Shared) putAside(ctx context.Context, scope Scope, t credential.Token) error {
+// putReplacement stores a token where only revocation finds it.
+func (s *Shared) putReplacement(ctx context.Context, scope Scope, t credential.Token) error {
 	name, err := ownName(scope, t)
 	if err != nil {
 		return err

@@ -206,7 +206,7 @@ func TestTheReplicaThatMintsIsInTrouble(t *testing.T) {
 		waits time.Duration // the longest wait of the other one
 	}{
 		{"GitHub refuses it", 300 * time.Millisecond, &Refusal{Status: 403}, 2 * time.Second},
-		{"GitHub is slow", 20 * time.Second, nil, sharePatience + time.Second},
+		{"GitHub is slow", 20 * time.Second, nil, shareTimeout + time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			in := new(storetest.Memory)

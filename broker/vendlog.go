@@ -23,9 +23,9 @@ type VendLog struct {
 	Store store.Store
 	Now   func() time.Time // nil means time.Now
 
-	mu    sync.Mutex               // guards the rest
-	kept  map[store.Name]time.Time // when the recorded token expires
-	swept time.Time
+	mu       sync.Mutex               // guards the rest
+	recorded map[store.Name]time.Time // when the recorded token expires
+	swept    time.Time
 }
 
 func (k *VendLog) now() time.Time {
@@ -52,7 +52,7 @@ func (k *VendLog) Record(ctx context.Context, w Workspace, t credential.Token) e
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.kept[name] = t.Expiry
+	k.recorded[name] = t.Expiry
 	return nil
 }
 
@@ -136,18 +136,18 @@ func (k *VendLog) has(name store.Name) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()
-	if k.kept == nil {
-		k.kept = map[store.Name]time.Time{}
+	if k.recorded == nil {
+		k.recorded = map[store.Name]time.Time{}
 	}
 	if now.Sub(k.swept) >= sweepEvery {
 		k.swept = now
-		for n, until := range k.kept {
+		for n, until := range k.recorded {
 			if !until.After(now) {
-				delete(k.kept, n)
+				delete(k.recorded, n)
 			}
 		}
 	}
-	return k.kept[name].After(now)
+	return k.recorded[name].After(now)
 }
 
 // recorded records the token before the workspace gets it.

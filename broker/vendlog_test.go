@@ -45,8 +45,8 @@ func TestWhatIsGivenIsWrittenDownOnce(t *testing.T) {
 		}
 	}
 	clock = clock.Add(time.Hour)
-	if err := keep("sb-1", "c"); err != nil || len(k.kept) != 1 {
-		t.Errorf("Keep = %v and %d are remembered, want the one that lives", err, len(k.kept))
+	if err := keep("sb-1", "c"); err != nil || len(k.recorded) != 1 {
+		t.Errorf("Keep = %v and %d are remembered, want the one that lives", err, len(k.recorded))
 	}
 	in.err = errors.New("away")
 	err := keep("sb-1", "d")

@@ -158,11 +158,11 @@ func unread(path string, err error, do string) error {
 	if _, ok := errors.AsType[*usererr.Error](err); ok {
 		return err
 	}
-	return &usererr.Error{Op: "read the workspace file " + path, Reason: bare(err), Hint: do, Err: err}
+	return &usererr.Error{Op: "read the workspace file " + path, Reason: withoutPath(err), Hint: do, Err: err}
 }
 
-// bare returns the text of a file error without its path.
-func bare(err error) string {
+// withoutPath returns the text of a file error without its path.
+func withoutPath(err error) string {
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		return pathErr.Err.Error()
 	}

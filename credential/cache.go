@@ -38,10 +38,10 @@ type Cache struct {
 	Negative time.Duration // default 2 seconds; a negative value caches no failures
 	Timeout  time.Duration // of one fetch, default 20 seconds; longer if the caller has more time
 
-	mu       sync.Mutex // guards all below
-	entries  map[string]*entry
-	rejected map[rejection]time.Time // until when to remember each
-	heard    map[string]time.Time    // by host: when a server last refused a token of this cache
+	mu          sync.Mutex // guards all below
+	entries     map[string]*entry
+	rejected    map[rejection]time.Time // until when to remember each
+	lastRefused map[string]time.Time    // by host: when a server last refused a token of this cache
 }
 
 // A rejection is a secret that a server refused for one repository. It says nothing
@@ -87,7 +87,7 @@ func (c *Cache) Token(ctx context.Context, req Request) (Token, error) {
 	c.mu.Lock()
 	e := c.entry(req)
 	e.request, e.used = req, time.Now()
-	if IsAnew(ctx) {
+	if IsWithoutCache(ctx) {
 		e.token, e.failure, e.flight = Token{}, nil, nil
 	}
 	if tok, err, ok := c.known(e); ok {
@@ -229,7 +229,7 @@ func (c *Cache) fetch(ctx context.Context, f *flight, req Request) {
 		err = c.refuse(tok)
 	}
 	if f.token, f.err = tok, err; f.entry.flight == f { // otherwise a later fetch has taken over
-		f.token, f.err = c.settle(f.entry, tok, err)
+		f.token, f.err = c.complete(f.entry, tok, err)
 	}
 	f.land()
 	close(f.done)
@@ -250,9 +250,9 @@ func (c *Cache) refuse(tok Token) error {
 	return nil
 }
 
-// settle records the outcome of a fetch and returns the result for the waiting callers.
+// complete records the outcome of a fetch and returns the result for the waiting callers.
 // The caller holds mu.
-func (c *Cache) settle(e *entry, tok Token, err error) (Token, error) {
+func (c *Cache) complete(e *entry, tok Token, err error) (Token, error) {
 	now := time.Now()
 	e.tried = now
 	if err == nil {

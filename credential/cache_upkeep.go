@@ -54,10 +54,10 @@ func (c *Cache) drop(r rejection) {
 	for _, e := range c.entries {
 		if !e.token.IsZero() && fingerprint(e.token.Secret()) == r.print {
 			e.token, e.failure = Token{}, nil
-			if c.heard == nil {
-				c.heard = map[string]time.Time{}
+			if c.lastRefused == nil {
+				c.lastRefused = map[string]time.Time{}
 			}
-			c.heard[e.host] = time.Now()
+			c.lastRefused[e.host] = time.Now()
 		}
 	}
 	if c.rejected == nil {
@@ -68,14 +68,14 @@ func (c *Cache) drop(r rejection) {
 	}
 }
 
-// IsDoubted reports whether the token for req was already cached when a server refused
+// IsSuspect reports whether the token for req was already cached when a server refused
 // another token of the same host: all tokens of the workspace may have been revoked
 // together. git finds that out by itself; a program that is handed a token does not.
-func (c *Cache) IsDoubted(req Request) bool {
+func (c *Cache) IsSuspect(req Request) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[c.key(req)]
-	return e != nil && !e.token.IsZero() && !e.got.After(c.heard[e.host])
+	return e != nil && !e.token.IsZero() && !e.got.After(c.lastRefused[e.host])
 }
 
 // Forget drops the token for req without marking it as rejected, for an erase without a

@@ -112,11 +112,13 @@ func (r Repositories) check(req Request) error {
 	return nil
 }
 
-type anewKey struct{}
+type withoutCacheKey struct{}
 
-// Anew returns a context for a request that must not be answered from a cache: the
+// WithoutCache returns a context for a request that must not be answered from a cache: the
 // source is asked and, if that fails, there is no token.
-func Anew(ctx context.Context) context.Context { return context.WithValue(ctx, anewKey{}, true) }
+func WithoutCache(ctx context.Context) context.Context {
+	return context.WithValue(ctx, withoutCacheKey{}, true)
+}
 
-// IsAnew reports whether a cache must ask its source.
-func IsAnew(ctx context.Context) bool { return ctx.Value(anewKey{}) != nil }
+// IsWithoutCache reports whether a cache must ask its source.
+func IsWithoutCache(ctx context.Context) bool { return ctx.Value(withoutCacheKey{}) != nil }

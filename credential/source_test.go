@@ -16,14 +16,14 @@ func TestAnewAsksTheSource(t *testing.T) {
 		s := &issuer{}
 		c := &Cache{Source: s}
 		want(t, c, "tok-1")
-		tok, err := c.Token(Anew(t.Context()), widgets)
+		tok, err := c.Token(WithoutCache(t.Context()), widgets)
 		if err != nil || tok.Secret() != "tok-2" || tok.Cached() {
 			t.Errorf("Token anew = %q, %v, want tok-2", tok.Secret(), err)
 		}
 		want(t, c, "tok-2")
 		revoked := errors.New("it was revoked")
 		s.breaks(revoked)
-		if tok, err := c.Token(Anew(t.Context()), widgets); !errors.Is(err, revoked) || !tok.IsZero() {
+		if tok, err := c.Token(WithoutCache(t.Context()), widgets); !errors.Is(err, revoked) || !tok.IsZero() {
 			t.Errorf("Token anew = %q, %v, want %v and not the old one", tok.Secret(), err, revoked)
 		}
 		s.mends()
@@ -33,7 +33,7 @@ func TestAnewAsksTheSource(t *testing.T) {
 		time.Sleep(time.Minute)
 		go func() { _, _ = c.Token(t.Context(), widgets) }()
 		time.Sleep(500 * time.Millisecond)
-		anew, err := c.Token(Anew(t.Context()), widgets)
+		anew, err := c.Token(WithoutCache(t.Context()), widgets)
 		if err != nil || anew.Secret() != "tok-5" {
 			t.Errorf("Token anew = %q, %v, want tok-5", anew.Secret(), err)
 		}
@@ -62,16 +62,16 @@ func TestWhatIsDoubted(t *testing.T) {
 		ask(read)
 		ask(other)
 		c.Reject(write, "another secret")
-		if c.IsDoubted(read) {
+		if c.IsSuspect(read) {
 			t.Error("a secret that was never here casts doubt")
 		}
 		c.Reject(write, bad.Secret())
-		if !c.IsDoubted(read) || c.IsDoubted(other) || c.IsDoubted(write) {
-			t.Errorf("doubted are read %v, another host's %v, and none %v, want the first alone", c.IsDoubted(read), c.IsDoubted(other), c.IsDoubted(write))
+		if !c.IsSuspect(read) || c.IsSuspect(other) || c.IsSuspect(write) {
+			t.Errorf("doubted are read %v, another host's %v, and none %v, want the first alone", c.IsSuspect(read), c.IsSuspect(other), c.IsSuspect(write))
 		}
 		time.Sleep(time.Second)
-		if _, err := c.Token(Anew(t.Context()), read); err != nil || c.IsDoubted(read) {
-			t.Errorf("%v, doubted %v, want the new one believed", err, c.IsDoubted(read))
+		if _, err := c.Token(WithoutCache(t.Context()), read); err != nil || c.IsSuspect(read) {
+			t.Errorf("%v, doubted %v, want the new one believed", err, c.IsSuspect(read))
 		}
 	})
 }

@@ -16,8 +16,8 @@ const (
 	ancestryTime = 15 * time.Second
 	// manyChanges is the number of changes from which a single walk over all of them is
 	// tried before asking about each.
-	manyChanges = 4
-	askers      = 4 // git processes at a time
+	manyChanges  = 4
+	maxProcesses = 4 // git processes at a time
 )
 
 // GitAncestry is the [refs.Ancestry] of the repository in the current directory,
@@ -32,7 +32,7 @@ func GitAncestry(ctx context.Context, changes []refs.Change) []refs.Relation {
 	if len(distinct) > manyChanges {
 		proven = walk(ctx, distinct)
 	}
-	answers := askEach(ctx, distinct, proven)
+	answers := checkEach(ctx, distinct, proven)
 	relations := make([]refs.Relation, len(changes))
 	for i, c := range changes {
 		relations[i] = answers[c]
@@ -52,12 +52,12 @@ func distinct(changes []refs.Change) []refs.Change {
 	return kept
 }
 
-// askEach asks git about every change that is not yet proven.
-func askEach(ctx context.Context, changes []refs.Change, proven map[refs.Change]bool) map[refs.Change]refs.Relation {
+// checkEach asks git about every change that is not yet proven.
+func checkEach(ctx context.Context, changes []refs.Change, proven map[refs.Change]bool) map[refs.Change]refs.Relation {
 	answers := make(map[refs.Change]refs.Relation, len(changes))
 	var mu sync.Mutex // guards answers
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, askers)
+	slots := make(chan struct{}, maxProcesses)
 	for _, c := range changes {
 		if proven[c] {
 			mu.Lock()

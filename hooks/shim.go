@@ -266,9 +266,9 @@ func receivesHere(command string) bool {
 	return name == "git-receive-pack" || name == "git" && len(words) > 1 && words[1] == "receive-pack"
 }
 
-// JudgedByGit reports whether git also runs this program as its configured hook (git
+// RunsConfigured reports whether git also runs this program as its configured hook (git
 // 2.54 and later), as install configures it.
-func (r *Repository) JudgedByGit(ctx context.Context) bool {
+func (r *Repository) RunsConfigured(ctx context.Context) bool {
 	program, ok := strings.CutSuffix(r.configured, " --configured")
 	if !ok {
 		return false

@@ -40,9 +40,9 @@ type leased struct {
 
 const (
 	// If the store is not a Swapper, a program that finds an expired lease overwrites it
-	// within leaseTake of reading it, and reads it again after leaseSettle: the program that
+	// within acquireTime of reading it, and reads it again after leaseSettle: the program that
 	// wrote last holds it.
-	leaseTake   = 2 * time.Second
+	acquireTime = 2 * time.Second
 	leaseSettle = 3 * time.Second
 )
 
@@ -60,12 +60,12 @@ func (l *Lease) Note() string { return l.note }
 // holds the lease. After an error the program holds it for as long as before.
 func (l *Lease) Hold(ctx context.Context, note string) (bool, error) {
 	if !l.IsHeld() {
-		return l.take(ctx)
+		return l.acquire(ctx)
 	}
 	err := l.write(ctx, l.Duration, note, Replace)
 	if errors.Is(err, ErrChanged) {
 		l.isMine = false
-		return l.take(ctx)
+		return l.acquire(ctx)
 	}
 	return l.IsHeld(), err
 }
@@ -81,7 +81,7 @@ func (l *Lease) Release(ctx context.Context, note string) error {
 	return err
 }
 
-func (l *Lease) take(ctx context.Context) (bool, error) {
+func (l *Lease) acquire(ctx context.Context) (bool, error) {
 	l.isMine = false
 	entry, err := l.Store.Get(ctx, l.Name)
 	if errors.Is(err, ErrDamaged) {
@@ -89,7 +89,7 @@ func (l *Lease) take(ctx context.Context) (bool, error) {
 	}
 	if errors.Is(err, ErrNotFound) {
 		l.note, l.version = "", ""
-		return l.taken(ctx, l.write(ctx, l.Duration, "", CreateOnly), false)
+		return l.isAcquired(ctx, l.write(ctx, l.Duration, "", CreateOnly), false)
 	}
 	if err != nil {
 		return false, err
@@ -98,9 +98,9 @@ func (l *Lease) take(ctx context.Context) (bool, error) {
 	if now.Holder != l.Holder && l.Left() > 0 {
 		return false, nil
 	}
-	soon, cancel := context.WithTimeout(ctx, leaseTake)
+	soon, cancel := context.WithTimeout(ctx, acquireTime)
 	defer cancel()
-	return l.taken(ctx, l.write(soon, l.Duration, now.Note, Replace), now.Holder != l.Holder)
+	return l.isAcquired(ctx, l.write(soon, l.Duration, now.Note, Replace), now.Holder != l.Holder)
 }
 
 // read adopts the content of an entry. If another program's lease ends later than ours
@@ -118,8 +118,8 @@ func (l *Lease) read(entry Entry) leased {
 	return now
 }
 
-// taken reports whether a write took the lease.
-func (l *Lease) taken(ctx context.Context, err error, isOver bool) (bool, error) {
+// isAcquired reports whether a write took the lease.
+func (l *Lease) isAcquired(ctx context.Context, err error, isOver bool) (bool, error) {
 	if errors.Is(err, ErrChanged) || errors.Is(err, ErrExists) {
 		l.until = time.Time{} // another program has it; Hold finds out until when
 		return false, nil

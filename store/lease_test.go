@@ -215,7 +215,7 @@ func TestClaim(t *testing.T) {
 // A claim that is not deleted is found by its end.
 func TestClaimsAreDueWhenTheyAreOver(t *testing.T) {
 	s := new(storetest.Memory)
-	name, until := store.Spent([32]byte{1}), time.Now().Add(time.Hour)
+	name, until := store.UsedProof([32]byte{1}), time.Now().Add(time.Hour)
 	if won, err := store.Claim(t.Context(), s, name, until); !won || err != nil {
 		t.Fatalf("Claim = %v, %v, want to win", won, err)
 	}

@@ -28,7 +28,7 @@ const (
 	deliveriesFolder    = brokerFolder + "/deliveries"
 	joinFolder          = brokerFolder + "/join"
 	redeemedFolder      = brokerFolder + "/redeemed"
-	spentFolder         = brokerFolder + "/spent"
+	usedProofsFolder    = brokerFolder + "/spent"
 	sessionKeysFolder   = brokerFolder + "/session-key"
 	quarantineFolder    = brokerFolder + "/quarantine"
 )
@@ -137,9 +137,9 @@ func Redeemed(hash [32]byte) Name {
 	return Name{redeemedFolder + "/" + hex.EncodeToString(hash[:])}
 }
 
-// Spent names the entry that says that a single-use proof was used, by its hash.
-func Spent(hash [32]byte) Name {
-	return Name{spentFolder + "/" + hex.EncodeToString(hash[:])}
+// UsedProof names the entry that says that a single-use proof was used, by its hash.
+func UsedProof(hash [32]byte) Name {
+	return Name{usedProofsFolder + "/" + hex.EncodeToString(hash[:])}
 }
 
 // SessionKey names the entry of the key with which brokers sign sessions on a day. day
@@ -203,8 +203,8 @@ func Deliveries() Prefix { return Prefix{deliveriesFolder} }
 // JoinTokens is the folder of the names that JoinToken makes.
 func JoinTokens() Prefix { return Prefix{joinFolder} }
 
-// AllSpent is the folder of the names that Spent makes.
-func AllSpent() Prefix { return Prefix{spentFolder} }
+// UsedProofs is the folder of the names that Spent makes.
+func UsedProofs() Prefix { return Prefix{usedProofsFolder} }
 
 // SessionKeys is the folder of the names that SessionKey makes.
 func SessionKeys() Prefix { return Prefix{sessionKeysFolder} }

@@ -24,7 +24,7 @@ func TestLayout(t *testing.T) {
 		"config/github/probe":                           Probe(),
 		"config/github/installation-id":                 LegacyInstallation(),
 		"config/github/github-url":                      GitHubURL(),
-		"broker/spent/" + strings.Repeat("00", 32):      Spent([32]byte{}),
+		"broker/spent/" + strings.Repeat("00", 32):      UsedProof([32]byte{}),
 		"broker/deliveries/" + strings.Repeat("00", 32): Delivery([32]byte{}),
 		"config/github/installations/my-org":            must(Installation("My-Org")),
 		"sandbox/sb-1/github-tokens/acme_corp":          must(Token("sb-1", "ACME_corp")),
@@ -198,7 +198,7 @@ func TestPrefixEndsAtASegment(t *testing.T) {
 	for want, p := range map[string]Prefix{
 		"": Everything(), "config/github/installations": Installations(), "sandbox": Workspaces(), "sandbox/sb-1": p,
 		"broker/barred": AllBlocks(), "broker/deliveries": Deliveries(), "broker/join": JoinTokens(),
-		"broker/spent": AllSpent(), "broker/session-key": SessionKeys(),
+		"broker/spent": UsedProofs(), "broker/session-key": SessionKeys(),
 	} {
 		if p.String() != want {
 			t.Errorf("folder = %q, want %q", p, want)

@@ -110,7 +110,7 @@ func (a apps) mint(ctx context.Context, q tokenRequest) error {
 	switch {
 	case len(rest) == 0 && own != nil:
 		return why
-	case q.record.Most().Levels()["checks"] == "write" && (own != nil || !q.isForced):
+	case q.record.Maximum().Levels()["checks"] == "write" && (own != nil || !q.isForced):
 		return cannotMoveError(q.record.ID, q.owner, why)
 	}
 	return a.mintWithAny(ctx, q, rest, why.Error())
@@ -323,7 +323,7 @@ func (m minter) resolve(ctx context.Context, q tokenRequest, installed []mint.In
 	if !slices.ContainsFunc(patterns, mint.Pattern.Everything) {
 		patterns = slices.DeleteFunc(slices.Clone(patterns), func(p mint.Pattern) bool { return p.Owner() != q.owner })
 	}
-	grants, err := m.App.ResolveFrom(ctx, m.catalog, patterns, q.record.Most(), installed)
+	grants, err := m.App.ResolveFrom(ctx, m.catalog, patterns, q.record.Maximum(), installed)
 	if err != nil {
 		return unresolved{err}
 	}

@@ -52,7 +52,7 @@ type Log struct {
 	lost      int64     // bytes of whole lines that another program removed from the file, until a head records it
 	gone      [2]uint64 // first and last removed line that was not yet on disk
 	displaced error     // why the log still writes to a renamed file; nil if the file is in its place
-	trouble   error     // why the last attempt failed; nil if it succeeded
+	lastError error     // why the last attempt failed; nil if it succeeded
 	refused   uint64    // entries refused since the last success
 	isClosed  bool
 }
@@ -85,11 +85,11 @@ func Open(path string) (*Log, error) {
 
 func (l *Log) open() error {
 	if err := makeFolder(l.path); err != nil {
-		return bare(err)
+		return withoutPath(err)
 	}
 	f, err := openFile(l.path)
 	if err != nil {
-		return bare(err)
+		return withoutPath(err)
 	}
 	end, err := readEnd(f)
 	if err == nil {
@@ -105,7 +105,7 @@ func (l *Log) open() error {
 		err = l.syncFile(f)
 	}
 	if err != nil {
-		return errors.Join(bare(err), f.Close())
+		return errors.Join(withoutPath(err), f.Close())
 	}
 	return nil
 }
@@ -179,7 +179,7 @@ func (l *Log) Write(_ context.Context, e broker.Entry, durable bool) error {
 		err = l.sync(seq)
 	}
 	if err != nil {
-		return usererr.Wrap("write the audit log "+l.path, bare(err), "make room, or correct its rights")
+		return usererr.Wrap("write the audit log "+l.path, withoutPath(err), "make room, or correct its rights")
 	}
 	return nil
 }
@@ -230,8 +230,8 @@ func entryOf(e broker.Entry) content {
 
 // fail records the first error since the last success. The caller holds mu.
 func (l *Log) fail(err error) {
-	if l.trouble == nil {
-		l.trouble = bare(err)
+	if l.lastError == nil {
+		l.lastError = withoutPath(err)
 	}
 }
 
@@ -239,15 +239,15 @@ func (l *Log) fail(err error) {
 // lines. After a failure it first writes a line that says what is missing. The caller
 // holds mu.
 func (l *Log) recover() error {
-	if l.trouble != nil {
+	if l.lastError != nil {
 		if err := l.truncateLine(); err != nil { // the failed attempt may not have removed its line
 			return err
 		}
 	}
-	if err := l.checkPlace(); err != nil || l.trouble == nil {
+	if err := l.checkPlace(); err != nil || l.lastError == nil {
 		return err
 	}
-	n := Note{Refused: l.refused, Trouble: l.trouble.Error()}
+	n := Note{Refused: l.refused, Trouble: l.lastError.Error()}
 	if l.synced < l.seq {
 		n.Uncertain = l.synced + 1 // after a failed sync, a later success says nothing about earlier writes
 	}
@@ -261,7 +261,7 @@ func (l *Log) recover() error {
 		return errors.Join(err, l.truncateLine())
 	}
 	l.copyLast()
-	l.synced, l.trouble, l.refused = l.seq, nil, 0
+	l.synced, l.lastError, l.refused = l.seq, nil, 0
 	return nil
 }
 
@@ -282,9 +282,9 @@ func (l *Log) Ready() error {
 	}
 	if err := l.recover(); err != nil {
 		l.fail(err)
-		return bare(err)
+		return withoutPath(err)
 	}
-	return bare(l.displaced)
+	return withoutPath(l.displaced)
 }
 
 // Close syncs the file and closes it. Later Writes return an error.
@@ -308,8 +308,8 @@ func (l *Log) sync(seq uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.synced < seq {
-		if l.trouble != nil {
-			return l.trouble
+		if l.lastError != nil {
+			return l.lastError
 		}
 		if l.flight == nil {
 			l.syncNow()

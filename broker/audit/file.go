@@ -34,7 +34,7 @@ func Check(path string) error {
 		err = checkFile(path, info)
 	}
 	if err != nil {
-		return usererr.Wrap("open the audit log "+path, bare(err), "")
+		return usererr.Wrap("open the audit log "+path, withoutPath(err), "")
 	}
 	return nil
 }
@@ -191,8 +191,8 @@ func (e *end) verify(data []byte, isAll bool) error {
 	return nil
 }
 
-// bare removes the path from a file error; the caller's message names it.
-func bare(err error) error {
+// withoutPath removes the path from a file error; the caller's message names it.
+func withoutPath(err error) error {
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		return pathErr.Err
 	}

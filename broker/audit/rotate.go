@@ -27,7 +27,7 @@ func (l *Log) Reopen() error {
 		l.fail(err)
 	}
 	if err = errors.Join(err, l.displaced); err != nil {
-		return usererr.Wrap("go on in another audit log "+l.path, bare(err), "move away what is there")
+		return usererr.Wrap("go on in another audit log "+l.path, withoutPath(err), "move away what is there")
 	}
 	return nil
 }
@@ -75,7 +75,7 @@ func (l *Log) beginNext(oldName, detail string) error {
 	old, oldSize, oldSynced := l.file, l.size, l.synced
 	l.file, l.size, l.synced = next, 0, l.seq
 	if err := l.writeHead(detail, oldName); err != nil {
-		if isGone(old) { // a deleted file takes disk space while it is open
+		if isDeleted(old) { // a deleted file takes disk space while it is open
 			return errors.Join(err, old.Close(), l.syncFile(next))
 		}
 		l.file, l.size, l.synced = old, oldSize, oldSynced
@@ -140,8 +140,8 @@ func links(info fs.FileInfo) uint64 {
 	return uint64(stat.Nlink)
 }
 
-// isGone reports whether a file was deleted.
-func isGone(f file) bool {
+// isDeleted reports whether a file was deleted.
+func isDeleted(f file) bool {
 	info, err := f.Stat()
 	return err == nil && links(info) == 0
 }

@@ -33,12 +33,12 @@ type List struct {
 	// drop what it cached for them; nil disables it. It must not call methods of
 	// List.
 	OnAdded func(store.Blocks)
-	// Told is called with the error when readings begin to fail, and with nil when they
+	// OnError is called with the error when readings begin to fail, and with nil when they
 	// succeed again; nil disables it.
-	Told func(error)
+	OnError func(error)
 
-	telling announcer    // announces this replica's changes
-	asked   atomic.Int64 // when a workspace last made a request, in Unix nanoseconds
+	announcer   announcer    // announces this replica's changes
+	lastRequest atomic.Int64 // when a workspace last made a request, in Unix nanoseconds
 
 	mu      sync.Mutex // guards the rest; never held during a store call
 	have    store.Blocks
@@ -48,7 +48,7 @@ type List struct {
 	latest  int           // the number of the reading that have is from
 	read    time.Time     // when that reading began
 	took    time.Duration // how long the latest look took
-	begun   int           // number of readings begun
+	started int           // number of readings begun
 	tried   time.Time     // when the latest reading began
 	under   []*reading    // readings in progress
 	lister  *reading      // the one of them that reads the whole list
@@ -62,13 +62,13 @@ type List struct {
 const (
 	blocksStale = time.Second
 	// The time between two looks: at most blocksEvery, so that the next look ends
-	// within blocksStale, and at least blocksSoonest. blocksSpare is the reserve for a
+	// within blocksStale, and at least blocksMinInterval. blocksReserve is the reserve for a
 	// look that is slower than the last.
-	blocksEvery    = 900 * time.Millisecond
-	blocksSoonest  = 500 * time.Millisecond
-	blocksSpare    = 100 * time.Millisecond
-	blocksWait     = 3 * time.Second        // the timeout of the store
-	blocksPatience = 500 * time.Millisecond // how long the caller that begins a look waits for it while the known list is fresh
+	blocksEvery       = 900 * time.Millisecond
+	blocksMinInterval = 500 * time.Millisecond
+	blocksReserve     = 100 * time.Millisecond
+	blocksWait        = 3 * time.Second        // the timeout of the store
+	blocksCallerWait  = 500 * time.Millisecond // how long the caller that begins a look waits for it while the known list is fresh
 )
 
 func (b *List) now() time.Time {
@@ -81,7 +81,7 @@ func (b *List) now() time.Time {
 // BlockedFor reports whether a workspace, or the account for all workspaces, is blocked.
 // If the list cannot be read, it returns true and the error.
 func (b *List) BlockedFor(ctx context.Context, workspace, owner string) (bool, error) {
-	b.asked.Store(b.now().UnixNano())
+	b.lastRequest.Store(b.now().UnixNano())
 	have, err := b.current(ctx)
 	if err != nil {
 		return true, err
@@ -94,9 +94,9 @@ func (b *List) Blocked(ctx context.Context, workspace string) (bool, error) {
 	return b.BlockedFor(ctx, workspace, "")
 }
 
-// LastAsked returns when a workspace last made a request to this replica; 1970 before
+// LastRequest returns when a workspace last made a request to this replica; 1970 before
 // the first.
-func (b *List) LastAsked() time.Time { return time.Unix(0, b.asked.Load()) }
+func (b *List) LastRequest() time.Time { return time.Unix(0, b.lastRequest.Load()) }
 
 // All returns every block that this replica knows.
 func (b *List) All(ctx context.Context) (store.Blocks, error) {
@@ -111,16 +111,16 @@ func or(d, fallback time.Duration) time.Duration {
 	return d
 }
 
-// lost returns an error if the store itself has vanished. A lost volume, for example,
+// checkVanished returns an error if the store itself has vanished. A lost volume, for example,
 // looks like a store without blocks.
-func (b *List) lost(ctx context.Context) error {
+func (b *List) checkVanished(ctx context.Context) error {
 	_, err := b.Store.Get(ctx, store.AppClientID())
 	return err
 }
 
-// take replaces the current blocks by found, and reports new ones to OnAdded. The
+// apply replaces the current blocks by found, and reports new ones to OnAdded. The
 // caller holds mu.
-func (b *List) take(found store.Blocks) {
+func (b *List) apply(found store.Blocks) {
 	added := found.Without(b.have)
 	b.have = found
 	if b.OnAdded != nil && !added.IsEmpty() {
@@ -202,7 +202,7 @@ func (b *List) put(ctx context.Context, name store.Name, due time.Time, hold fun
 		return err
 	}
 	hold()
-	return b.telling.tell(ctx, b.Store, name)
+	return b.announcer.announce(ctx, b.Store, name)
 }
 
 // BlockToken stops every replica from answering with a token that is about to be
@@ -225,7 +225,7 @@ func (b *List) Remove(ctx context.Context, t Target) error {
 		err = b.Store.Delete(ctx, name)
 	}
 	if err == nil {
-		err = b.telling.tell(ctx, b.Store)
+		err = b.announcer.announce(ctx, b.Store)
 	}
 	if err == nil {
 		b.change(t, false)
@@ -265,7 +265,7 @@ func (b *List) set(change func(*store.Blocks)) {
 		r.mine = append(r.mine, change)
 	}
 	b.without = time.Time{} // the change wrote a log
-	b.take(next)
+	b.apply(next)
 }
 
 // Marked reports whether any replica has marked a token as revoked. It returns an error
@@ -296,9 +296,9 @@ type announcement struct {
 	err  error
 }
 
-// tell announces that entries were written or deleted, and returns after the
+// announce announces that entries were written or deleted, and returns after the
 // announcement.
-func (a *announcer) tell(ctx context.Context, s store.Store, set ...store.Name) error {
+func (a *announcer) announce(ctx context.Context, s store.Store, set ...store.Name) error {
 	a.mu.Lock()
 	if a.next == nil {
 		a.next = &announcement{done: make(chan struct{})}

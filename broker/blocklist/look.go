@@ -25,14 +25,14 @@ const (
 	listAgain = 5 * time.Second
 	// listShare limits the time spent on reading the list to 1/listShare of all time.
 	listShare = 10
-	// listLongest is the timeout of one reading of the list. It also ends if the store
+	// listTimeout is the timeout of one reading of the list. It also ends if the store
 	// yields nothing for blocksWait.
-	listLongest = time.Minute
+	listTimeout = time.Minute
 )
 
 // listing describes the readings of the whole list.
 type listing struct {
-	begun    time.Time     // the latest
+	started  time.Time     // the latest
 	took     time.Duration // of the latest success
 	entries  int           // of that one
 	number   int           // the number of its reading
@@ -49,13 +49,13 @@ func (l listing) isDue(now time.Time) bool {
 	case l.isFirst:
 		wait = listAgain
 	}
-	return clock.Since(l.begun, now) >= max(wait, listShare*l.took)
+	return clock.Since(l.started, now) >= max(wait, listShare*l.took)
 }
 
-// look reads the log of the block list and applies its new blocks. If that is not
+// readLogStep reads the log of the block list and applies its new blocks. If that is not
 // enough, or the list has not been read for long, it reads the whole list. If there is
 // no log, it always does.
-func (b *List) look(ctx context.Context, r *reading) error {
+func (b *List) readLogStep(ctx context.Context, r *reading) error {
 	log, err := b.readLog(ctx, r)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (b *List) look(ctx context.Context, r *reading) error {
 // readLog returns the log, or a zero one if the store has none.
 func (b *List) readLog(ctx context.Context, r *reading) (store.BlockLog, error) {
 	b.mu.Lock()
-	hasNone := b.known && b.version == "" && clock.Since(b.without, r.begun) < listEvery
+	hasNone := b.known && b.version == "" && clock.Since(b.without, r.started) < listEvery
 	b.mu.Unlock()
 	if hasNone {
 		return store.BlockLog{}, nil
@@ -82,7 +82,7 @@ func (b *List) readLog(ctx context.Context, r *reading) (store.BlockLog, error) 
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.without = r.begun
+	b.without = r.started
 	return store.BlockLog{}, nil
 }
 
@@ -101,12 +101,12 @@ func (b *List) follow(r *reading, log store.BlockLog) (isListDue bool) {
 	if !set.IsEmpty() {
 		b.add(r, set)
 	}
-	b.version, b.took = log.Version(), clock.Since(r.begun, b.now())
-	b.latest, b.read, r.isLooked = r.number, r.begun, true
-	if b.lister != nil || !b.listed.isDue(r.begun) {
+	b.version, b.took = log.Version(), clock.Since(r.started, b.now())
+	b.latest, b.read, r.isLogApplied = r.number, r.started, true
+	if b.lister != nil || !b.listed.isDue(r.started) {
 		return false
 	}
-	b.lister, b.listed.begun, r.isAside = r, r.begun, !b.listed.isBehind
+	b.lister, b.listed.started, r.isAside = r, r.started, !b.listed.isBehind
 	b.listed.isFirst, b.listed.isBehind = b.listed.isBehind, false
 	b.wake()
 	return true
@@ -126,7 +126,7 @@ func (b *List) begins(r *reading, log store.BlockLog) bool {
 		}
 	}
 	b.lister, r.version, r.asOf = r, log.Version(), r
-	b.listed.begun, b.listed.isFirst, b.listed.isBehind = r.begun, false, false
+	b.listed.started, b.listed.isFirst, b.listed.isBehind = r.started, false, false
 	return true
 }
 
@@ -152,14 +152,14 @@ func (b *List) add(r *reading, set store.Blocks) {
 	for _, other := range b.under {
 		other.mine = append(other.mine, changes...)
 	}
-	b.take(next)
+	b.apply(next)
 }
 
 // list reads the whole list and applies it.
 func (b *List) list(ctx context.Context, r *reading) error {
 	found, entries, err := readBlocks(ctx, b.Store)
 	if err == nil && found.IsEmpty() && b.hasSome() {
-		err = b.lost(ctx)
+		err = b.checkVanished(ctx)
 	}
 	if err != nil {
 		return err
@@ -172,10 +172,10 @@ func (b *List) list(ctx context.Context, r *reading) error {
 	for _, change := range r.mine {
 		change(&found)
 	}
-	b.take(found)
-	b.known, b.listed.number, b.listed.took, b.listed.entries = true, r.number, clock.Since(r.begun, b.now()), entries
-	if !r.isLooked {
-		b.version, b.latest, b.read = r.version, r.asOf.number, r.asOf.begun
+	b.apply(found)
+	b.known, b.listed.number, b.listed.took, b.listed.entries = true, r.number, clock.Since(r.started, b.now()), entries
+	if !r.isLogApplied {
+		b.version, b.latest, b.read = r.version, r.asOf.number, r.asOf.started
 	}
 	if b.version == "" {
 		b.took = b.listed.took
@@ -185,7 +185,7 @@ func (b *List) list(ctx context.Context, r *reading) error {
 
 // readBlocks reads the list. It gives up if the store yields nothing for blocksWait.
 func readBlocks(ctx context.Context, s store.Store) (found store.Blocks, entries int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, listLongest)
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	silence := time.AfterFunc(blocksWait, cancel)
 	defer silence.Stop()

@@ -106,7 +106,7 @@ func TestABlockReachesABusyReplicaInASecond(t *testing.T) {
 			}
 			begun := time.Now()
 			slowest := ask(t, there, "other", time.Second)
-			if blocked, err := there.Blocked(t.Context(), id); !blocked || err != nil || slowest > blocksPatience {
+			if blocked, err := there.Blocked(t.Context(), id); !blocked || err != nil || slowest > blocksCallerWait {
 				t.Errorf("Blocked = %v, %v %s after the block, and the slowest of others took %s", blocked, err, time.Since(begun), slowest)
 			}
 		}
@@ -247,7 +247,7 @@ func TestAListThatFailsBesideItsLog(t *testing.T) {
 		in := withBlocked(t, 3)
 		s := &stuck{Store: in, before: func(context.Context) error { return nil }}
 		var told atomic.Int64
-		b := &List{Store: s, Told: func(error) { told.Add(1) }}
+		b := &List{Store: s, OnError: func(error) { told.Add(1) }}
 		ask(t, b, "other", 10*time.Second)
 		s.before = hang
 		ask(t, b, "other", 2*time.Minute)

@@ -22,14 +22,14 @@ const (
 // A reading is one read of the store in progress: a look at the log of the block list
 // and, if that is not enough, at the whole list.
 type reading struct {
-	number int
-	begun  time.Time
+	number  int
+	started time.Time
 	// mine are changes known since the reading began: by this replica, and from later
 	// looks.
-	mine     []func(*store.Blocks)
-	isLooked bool // the log has been applied; if the reading is still in progress, it reads the list
-	isAside  bool // no request waits for the list, because no change is known
-	isJoined bool // another reading, which reads the list, has what this one found
+	mine         []func(*store.Blocks)
+	isLogApplied bool // the log has been applied; if the reading is still in progress, it reads the list
+	isAside      bool // no request waits for the list, because no change is known
+	isJoined     bool // another reading, which reads the list, has what this one found
 	// For a reading that reads the list because the log does not continue the known
 	// one: the version that the list will correspond to, and the latest look that said
 	// so.
@@ -66,8 +66,8 @@ func (b *List) current(ctx context.Context) (store.Blocks, error) {
 		}
 		select {
 		case <-ended:
-			if patience > blocksPatience && b.isLooked(own) {
-				patience = blocksPatience
+			if patience > blocksCallerWait && b.isLogApplied(own) {
+				patience = blocksCallerWait
 				late.Reset(patience)
 			}
 		case <-late.C:
@@ -89,7 +89,7 @@ func (b *List) begin(ctx context.Context, now time.Time) (*reading, time.Duratio
 	defer b.mu.Unlock()
 	patience := blocksWait
 	if b.isFresh(now) {
-		patience = blocksPatience
+		patience = blocksCallerWait
 	}
 	isDue := clock.Since(b.tried, now) >= b.every() || !b.known && len(b.under) == 0
 	if !isDue || len(b.under) >= maxReadings {
@@ -104,14 +104,14 @@ func (b *List) begin(ctx context.Context, now time.Time) (*reading, time.Duratio
 // shorter if the store is slow, so that the next reading ends while the last is fresh,
 // and if the last has not ended. The caller holds mu.
 func (b *List) every() time.Duration {
-	isUnderWay := func(r *reading) bool { return !r.isLooked }
+	isUnderWay := func(r *reading) bool { return !r.isLogApplied }
 	switch {
 	case b.Every > 0:
 		return b.Every
 	case slices.ContainsFunc(b.under, isUnderWay):
-		return blocksSoonest
+		return blocksMinInterval
 	}
-	return min(max(or(b.Stale, blocksStale)-2*b.took-blocksSpare, blocksSoonest), blocksEvery)
+	return min(max(or(b.Stale, blocksStale)-2*b.took-blocksReserve, blocksMinInterval), blocksEvery)
 }
 
 // start registers a new reading. The caller holds mu.
@@ -119,8 +119,8 @@ func (b *List) start(now time.Time) *reading {
 	if b.ended == nil {
 		b.ended = make(chan struct{})
 	}
-	b.begun++
-	r := &reading{number: b.begun, begun: now}
+	b.started++
+	r := &reading{number: b.started, started: now}
 	b.tried, b.under = now, append(b.under, r)
 	return r
 }
@@ -131,10 +131,10 @@ func (b *List) isFresh(asked time.Time) bool {
 	return b.known && clock.Since(b.read, asked) <= or(b.Stale, blocksStale)
 }
 
-func (b *List) isLooked(r *reading) bool {
+func (b *List) isLogApplied(r *reading) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return r != nil && r.isLooked
+	return r != nil && r.isLogApplied
 }
 
 // answer returns the known list if it is fresh, an error, or a channel to wait on: it
@@ -162,8 +162,8 @@ func (b *List) wake() {
 
 // finish does the reading, and calls Told if the result is news.
 func (b *List) finish(ctx context.Context, r *reading) {
-	if isNews, err := b.end(r, b.look(ctx, r)); isNews && b.Told != nil {
-		b.Told(err)
+	if isNews, err := b.end(r, b.readLogStep(ctx, r)); isNews && b.OnError != nil {
+		b.OnError(err)
 	}
 }
 
@@ -181,7 +181,7 @@ func (b *List) end(r *reading, err error) (isNews bool, why error) {
 	if err != nil {
 		b.total++
 	}
-	if r.number < b.latest || r.isJoined || err != nil && r.isLooked {
+	if r.number < b.latest || r.isJoined || err != nil && r.isLogApplied {
 		return false, nil
 	}
 	isNews = (err == nil) != (b.err == nil)
@@ -217,7 +217,7 @@ func (b *List) changed(ctx context.Context) {
 	go b.finish(ctx, r)
 	for {
 		b.mu.Lock()
-		isLooking, ended := slices.Contains(b.under, r) && !r.isLooked, b.ended
+		isLooking, ended := slices.Contains(b.under, r) && !r.isLogApplied, b.ended
 		b.mu.Unlock()
 		if !isLooking {
 			return

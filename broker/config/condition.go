@@ -165,7 +165,7 @@ func (c *Condition) Claims() []string {
 func (c *Condition) LoosePatterns() []string {
 	var patterns []string
 	c.visit(func(e expression) {
-		if pattern, ok := e.pattern(); ok && !isWhole(pattern) {
+		if pattern, ok := e.pattern(); ok && !isAnchored(pattern) {
 			patterns = append(patterns, pattern)
 		}
 	})
@@ -239,11 +239,11 @@ func shapeOf(pattern string) shape {
 		return shape{} // it compiled before
 	}
 	var s shape
-	s.look(re, false)
+	s.inspect(re, false)
 	return s
 }
 
-func (s *shape) look(re *syntax.Regexp, isRepeated bool) {
+func (s *shape) inspect(re *syntax.Regexp, isRepeated bool) {
 	switch re.Op {
 	case syntax.OpBeginText, syntax.OpEndText, syntax.OpBeginLine, syntax.OpEndLine:
 		s.anchors = true
@@ -256,7 +256,7 @@ func (s *shape) look(re *syntax.Regexp, isRepeated bool) {
 		isRepeated = isRepeated || re.Op != syntax.OpQuest
 	}
 	for _, sub := range re.Sub {
-		s.look(sub, isRepeated)
+		s.inspect(sub, isRepeated)
 	}
 }
 
@@ -270,9 +270,9 @@ func hasRune(ranges []rune, r rune) bool {
 	return false
 }
 
-// isWhole reports whether a pattern matches only whole texts. Anchors at its two ends
+// isAnchored reports whether a pattern matches only whole texts. Anchors at its two ends
 // are not enough: "^a|b$" matches texts that only begin with a.
-func isWhole(pattern string) bool {
+func isAnchored(pattern string) bool {
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	return err == nil && isAt(re, syntax.OpBeginText, 0) && isAt(re, syntax.OpEndText, -1)
 }

@@ -132,7 +132,7 @@ func TestPatternsOfWholeTexts(t *testing.T) {
 		"": false, "a": false, "^a": false, "a$": false, "^a|b$": false, "^a$|b": false, `^a\$`: false,
 		"(?m)^a$": false, "(^a$)?": false, "(": false,
 	} {
-		if got := isWhole(pattern); got != want {
+		if got := isAnchored(pattern); got != want {
 			t.Errorf("isWhole(%q) = %v, want %v", pattern, got, want)
 		}
 	}

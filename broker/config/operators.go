@@ -72,7 +72,7 @@ func (o Operator) check() error {
 	if len(o.Claims)+len(o.RequiredClaims()) == 0 {
 		return errors.New("it is for everybody who proves anything; write claims, or the uid of a socket")
 	}
-	return o.checkAsked()
+	return o.checkRequirements()
 }
 
 // rule compiles the rule; at is its position in the list.

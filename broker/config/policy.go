@@ -53,11 +53,11 @@ func (c Caller) check(f *File) error {
 	if _, ok := broker.ParseTokenLimit(c.Tokens); !ok {
 		return fmt.Errorf("tokens: want none, read or write, not %q", c.Tokens)
 	}
-	return c.checkAsked()
+	return c.checkRequirements()
 }
 
-// checkAsked returns an error if the rule's requirements on tokens or claims are wrong.
-func (c Caller) checkAsked() error {
+// checkRequirements returns an error if the rule's requirements on tokens or claims are wrong.
+func (c Caller) checkRequirements() error {
 	if c.OIDC != nil {
 		if err := c.OIDC.Check(); err != nil {
 			return fmt.Errorf("oidc: %w", err)

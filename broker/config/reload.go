@@ -131,8 +131,8 @@ type Limits struct {
 	WorkspaceRate     float64 `yaml:"workspace_rate"`     // requests per second of one workspace, on average; default 20
 	WorkspaceBurst    int     `yaml:"workspace_burst"`    // requests in a burst; default 200
 
-	StrangerRate  float64 `yaml:"stranger_rate"`  // requests per second without an identity, of one address, on average; default 5
-	StrangerBurst int     `yaml:"stranger_burst"` // requests in a burst; default 50
+	UnauthRate  float64 `yaml:"stranger_rate"`  // requests per second without an identity, of one address, on average; default 5
+	UnauthBurst int     `yaml:"stranger_burst"` // requests in a burst; default 50
 
 	Connections int           `yaml:"connections"`         // of one listener; default 4096
 	HeaderSize  Size          `yaml:"header_size"`         // of a request's headers; default 32KiB
@@ -162,8 +162,8 @@ func (l Limits) withDefaults(drain time.Duration) Limits {
 	setDefault(&l.WorkspaceRequests, workspace.Requests)
 	setDefault(&l.WorkspaceRate, workspace.Rate)
 	setDefault(&l.WorkspaceBurst, workspace.Burst)
-	setDefault(&l.StrangerRate, stranger.Rate)
-	setDefault(&l.StrangerBurst, stranger.Burst)
+	setDefault(&l.UnauthRate, stranger.Rate)
+	setDefault(&l.UnauthBurst, stranger.Burst)
 	setDefault(&l.Connections, 4096)
 	setDefault(&l.HeaderSize, 32<<10)
 	setDefault(&l.ReadHeader, 10*time.Second)
@@ -175,7 +175,7 @@ func (l Limits) withDefaults(drain time.Duration) Limits {
 }
 
 func (l Limits) check() error {
-	if min(l.Requests, l.WorkspaceRequests, l.WorkspaceBurst, l.StrangerBurst, l.Connections) < 0 || min(l.WorkspaceRate, l.StrangerRate) < 0 || l.HeaderSize < 0 || min(l.ReadHeader, l.Read, l.Write, l.Idle, l.Drain) < 0 {
+	if min(l.Requests, l.WorkspaceRequests, l.WorkspaceBurst, l.UnauthBurst, l.Connections) < 0 || min(l.WorkspaceRate, l.UnauthRate) < 0 || l.HeaderSize < 0 || min(l.ReadHeader, l.Read, l.Write, l.Idle, l.Drain) < 0 {
 		return errors.New("limits: none is below 0")
 	}
 	return nil

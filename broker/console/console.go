@@ -103,7 +103,7 @@ func (c *Console) Routes() map[string]http.Handler {
 		api.WorkspacesPath + "/{id}/revoke": c.operators("revoke", methods{http.MethodPost: c.revokeWorkspace}),
 		api.WorkspacesPath + "/{id}/block":  c.operators("unblock", methods{http.MethodDelete: c.unblockWorkspace}),
 		api.WorkspacesPath + "/{id}/bar":    c.operators("admit", methods{http.MethodDelete: c.unblockWorkspace}), // deprecated
-		api.KillPath:                        c.operators("kill", methods{http.MethodPost: c.kill}),
+		api.KillPath:                        c.operators("kill", methods{http.MethodPost: c.revokeAny}),
 		api.UnblockPath:                     c.operators("unblock", methods{http.MethodPost: c.unblockTarget}),
 		api.AdmitPath:                       c.operators("admit", methods{http.MethodPost: c.unblockTarget}), // deprecated
 		api.ExplainPath:                     c.csrf.Handler(c.Server.Handle("explain", c.explain)),
@@ -172,7 +172,7 @@ func queryOf(r *http.Request, known ...string) (url.Values, error) {
 // problemPages shows a problem document as a page to a person in a browser.
 func (c *Console) problemPages(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		held := &problemHolder{ResponseWriter: w}
+		held := &problemWriter{ResponseWriter: w}
 		next.ServeHTTP(held, r)
 		if !held.isProblem {
 			return
@@ -182,29 +182,29 @@ func (c *Console) problemPages(next http.Handler) http.Handler {
 	})
 }
 
-// A problemHolder holds back an answer that is a problem document.
-type problemHolder struct {
+// A problemWriter holds back an answer that is a problem document.
+type problemWriter struct {
 	http.ResponseWriter
 	isProblem bool
 	status    int
 	body      bytes.Buffer
 }
 
-func (h *problemHolder) WriteHeader(status int) {
+func (h *problemWriter) WriteHeader(status int) {
 	h.status = status
 	if h.isProblem = h.Header().Get("Content-Type") == api.ProblemMediaType; !h.isProblem {
 		h.ResponseWriter.WriteHeader(status)
 	}
 }
 
-func (h *problemHolder) Write(data []byte) (int, error) {
+func (h *problemWriter) Write(data []byte) (int, error) {
 	if h.isProblem {
 		return h.body.Write(data)
 	}
 	return h.ResponseWriter.Write(data)
 }
 
-func (h *problemHolder) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+func (h *problemWriter) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
 // openapiText describes all endpoints of the broker (OpenAPI 3.1,
 // https://spec.openapis.org/oas/v3.1.1.html).

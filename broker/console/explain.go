@@ -74,11 +74,11 @@ func (c *Console) explainOther(r request) error {
 	who, verdicts, err := policy.Explain(said.Method, said.Claims)
 	if err != nil {
 		refused := broker.RefusalOf(err)
-		e := api.Explanation{Reason: refused.Reason, Detail: refused.Detail, Policy: policy.Hash, Rules: verdictsOf(verdicts), Untold: []string{untoldProof}}
+		e := api.Explanation{Reason: refused.Reason, Detail: refused.Detail, Policy: policy.Hash, Rules: verdictsOf(verdicts), Untold: []string{unknownProof}}
 		return api.WriteJSON(r.w, http.StatusOK, e)
 	}
 	e := c.explanation(r.Context(), who, ask)
-	e.Rules, e.Untold = verdictsOf(verdicts), append(e.Untold, untoldProof)
+	e.Rules, e.Untold = verdictsOf(verdicts), append(e.Untold, unknownProof)
 	return api.WriteJSON(r.w, http.StatusOK, e)
 }
 
@@ -104,11 +104,11 @@ func verdictsOf(verdicts []broker.RuleResult) []api.RuleResult {
 
 // What only a real request would show.
 const (
-	untoldProof   = "whether the caller could prove these claims"
-	untoldRules   = "whether rulesets, branch protection or an IP allow list of GitHub refuse what the token allows"
-	untoldID      = "whether the repository of that name has that id"
-	untoldGitHub  = "what GitHub grants: it could not be asked"
-	untoldRevoked = "whether the workspace is blocked: the store could not be read"
+	unknownProof   = "whether the caller could prove these claims"
+	unknownRules   = "whether rulesets, branch protection or an IP allow list of GitHub refuse what the token allows"
+	unknownID      = "whether the repository of that name has that id"
+	unknownGitHub  = "what GitHub grants: it could not be asked"
+	unknownRevoked = "whether the workspace is blocked: the store could not be read"
 )
 
 // explanation returns what the policy, the block list and GitHub say, in the order in
@@ -127,7 +127,7 @@ func (c *Console) explanation(ctx context.Context, w broker.Workspace, r api.Tok
 	e.Permissions, e.RepositoryID = scope.Permissions(), scope.RepositoryID()
 	blocked, err := c.Revoker.Blocklist.BlockedFor(ctx, w.ID, scope.Repo.Owner)
 	if err != nil {
-		e.Untold = append(e.Untold, untoldRevoked)
+		e.Untold = append(e.Untold, unknownRevoked)
 	}
 	if blocked {
 		e.Reason, e.Detail = broker.ReasonBlocked, "workspace "+w.ID+" was revoked, or everything of "+scope.Repo.Owner+" was"
@@ -147,9 +147,9 @@ func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation
 	}
 	e.GitHub.Installation, e.GitHub.Account, e.GitHub.Reaches, e.GitHub.Suspended = found.ID, found.Account.Login, true, found.Suspended()
 	e.GitHub.Lacking = mint.Lacking(s.Permissions(), found.Permissions)
-	e.Untold = append(e.Untold, untoldRules)
+	e.Untold = append(e.Untold, unknownRules)
 	if s.RepositoryID() != 0 {
-		e.Untold = append(e.Untold, untoldID)
+		e.Untold = append(e.Untold, unknownID)
 	}
 	switch {
 	case found.Suspended():
@@ -171,7 +171,7 @@ func (c *Console) explainMissing(ctx context.Context, s broker.Scope, err error,
 		return
 	case !ok || failure.Kind != mint.NotInstalled:
 		e.GitHub = nil
-		e.Detail, e.Untold = "GitHub could not be asked", append(e.Untold, untoldGitHub)
+		e.Detail, e.Untold = "GitHub could not be asked", append(e.Untold, unknownGitHub)
 		return
 	}
 	found, err := c.App.InstallationOf(ctx, s.Repo.Owner)

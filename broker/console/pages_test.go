@@ -150,7 +150,7 @@ func TestSigningOutEndsTheLoginEverywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, err := range g.Store.List(t.Context(), store.AllSpent()) {
+	for name, err := range g.Store.List(t.Context(), store.UsedProofs()) {
 		t.Errorf("%v, %v is left", name, err)
 	}
 }
@@ -171,7 +171,7 @@ func TestSigningOutSaysWhenItFails(t *testing.T) {
 type away struct{ store.Store }
 
 func (u away) Get(ctx context.Context, n store.Name) (store.Entry, error) {
-	if store.AllSpent().Has(n) {
+	if store.UsedProofs().Has(n) {
 		return store.Entry{}, errors.New("it is away")
 	}
 	return u.Store.Get(ctx, n)

@@ -68,7 +68,7 @@ func (c *Console) session(r *http.Request) (s session, id store.Name, ok bool) {
 	if err != nil || json.Unmarshal(payload, &s) != nil || !c.Revoker.Now().Before(s.Until) {
 		return s, id, false
 	}
-	return s, store.Spent(sha256.Sum256(append([]byte(purpose+" signed out\n"), payload...))), true
+	return s, store.UsedProof(sha256.Sum256(append([]byte(purpose+" signed out\n"), payload...))), true
 }
 
 // login sets the login cookie.

@@ -181,8 +181,8 @@ func (c *Console) revokeWorkspace(r request) error {
 	return c.revoke(r, blocklist.Target{Workspace: r.PathValue("id")})
 }
 
-// kill answers POST /v1/kill.
-func (c *Console) kill(r request) error {
+// revokeAny answers POST /v1/kill.
+func (c *Console) revokeAny(r request) error {
 	t, err := readTarget(r)
 	if err != nil {
 		return err

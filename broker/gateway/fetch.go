@@ -212,7 +212,7 @@ func (rq *request) fetch() error {
 func (rq *request) exchange(ctx context.Context, from *body, token *credential.Token) (outcome string, err error) {
 	ctx, dog, end := rq.supervise(ctx)
 	defer end()
-	from.dog = dog
+	from.watchdog = dog
 	rq.bothWays()
 	const media = "application/x-git-upload-pack-"
 	f := forward{method: http.MethodPost, path: string(uploadPack), accept: media + "result", media: media + "request", length: -1, body: func() io.Reader { return from }}
@@ -220,7 +220,7 @@ func (rq *request) exchange(ctx context.Context, from *body, token *credential.T
 		f.length = rq.ContentLength
 	}
 	if rq.isFresh(token) {
-		if err := f.keep(from, maxRepeat); err != nil {
+		if err := f.buffer(from, maxRepeat); err != nil {
 			return broker.OutcomeFailed, err
 		}
 	}
@@ -247,9 +247,9 @@ func (rq *request) exchange(ctx context.Context, from *body, token *credential.T
 	return broker.OutcomeOK, nil
 }
 
-// keep reads a body of at most limit bytes into memory, so that the request can be sent
+// buffer reads a body of at most limit bytes into memory, so that the request can be sent
 // again. It leaves a longer body as it is.
-func (f *forward) keep(from io.Reader, limit int64) error {
+func (f *forward) buffer(from io.Reader, limit int64) error {
 	if f.length > limit {
 		return nil
 	}

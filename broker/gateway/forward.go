@@ -193,8 +193,8 @@ func (rq *request) passHeaders(response *http.Response) {
 	header.Set("Cache-Control", "no-cache, max-age=0, must-revalidate")
 }
 
-// A handover is a reader that one goroutine reads first, and another afterwards.
-type handover struct {
+// A twoPhaseReader is a reader that one goroutine reads first, and another afterwards.
+type twoPhaseReader struct {
 	mu     sync.Mutex // held during a Read; guards the rest
 	from   io.Reader
 	isOver bool
@@ -202,7 +202,7 @@ type handover struct {
 
 var errAbandoned = errors.New("the rest of the push is not forwarded")
 
-func (h *handover) Read(p []byte) (int, error) {
+func (h *twoPhaseReader) Read(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.isOver {
@@ -211,13 +211,13 @@ func (h *handover) Read(p []byte) (int, error) {
 	return h.from.Read(p)
 }
 
-// An evenly is a reader whose reads fill the buffer of the connection to GitHub: a
+// A chunkReader is a reader whose reads fill the buffer of the connection to GitHub: a
 // piece, with a chunk's size before it and line breaks after it, is exactly two TLS
 // records. It waits for a whole piece, because a client that sends chunks sends other
 // sizes.
-type evenly struct{ from io.Reader }
+type chunkReader struct{ from io.Reader }
 
-func (e evenly) Read(p []byte) (int, error) {
+func (e chunkReader) Read(p []byte) (int, error) {
 	const piece = 2*recordSize - len("7ff8\r\n\r\n")
 	n, err := io.ReadFull(e.from, p[:min(len(p), piece)])
 	if err == io.ErrUnexpectedEOF { //nolint:errorlint // ReadFull's own: the end, which the next Read tells
@@ -227,7 +227,7 @@ func (e evenly) Read(p []byte) (int, error) {
 }
 
 // abandon makes later Reads fail. Once it returns, the caller may read from.
-func (h *handover) abandon() {
+func (h *twoPhaseReader) abandon() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.isOver = true

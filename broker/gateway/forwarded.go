@@ -24,7 +24,7 @@ func (p *pushing) forward(ctx context.Context, token *credential.Token, intent [
 	err := p.exchange(ctx, token, report)
 	outcomes := report.Outcomes()
 	if p.verified != nil {
-		outcomes = p.settle(ctx, token, outcomes, err)
+		outcomes = p.completePush(ctx, token, outcomes, err)
 	}
 	for i, o := range outcomes {
 		e := &intent[i]
@@ -45,7 +45,7 @@ func (p *pushing) forward(ctx context.Context, token *credential.Token, intent [
 		p.g.Access.Broker.Log.Error("the outcome of a push is not in the audit log", "request_id", p.id, "error", auditErr.Error())
 	}
 	if p.verified != nil && p.verdict.Allowed() {
-		return p.tellResults(outcomes, report.Note())
+		return p.writeResults(outcomes, report.Note())
 	}
 	if err != nil && p.verdict.Allowed() {
 		return broken(err)
@@ -53,7 +53,7 @@ func (p *pushing) forward(ctx context.Context, token *credential.Token, intent [
 	if err != nil {
 		p.transfer.Reason = broker.ReasonGitHub
 		p.drain()
-		return p.tell()
+		return p.writeVerdict()
 	}
 	return nil
 }
@@ -64,8 +64,8 @@ func (p *pushing) forward(ctx context.Context, token *credential.Token, intent [
 func (p *pushing) exchange(ctx context.Context, token *credential.Token, report *push.Report) error {
 	response, err := p.post(ctx, token)
 	if err != nil {
-		p.rest.abandon()
-		p.mayBeDone = p.from.isWhole
+		p.forwarded.abandon()
+		p.mayBeDone = p.from.isComplete
 		p.verdict = p.refusal(p.why(err))
 		return err
 	}
@@ -74,8 +74,8 @@ func (p *pushing) exchange(ctx context.Context, token *credential.Token, report 
 		refusal := notGit()
 		if response.StatusCode != http.StatusOK {
 			refusal = fromGitHub(response)
-			p.rest.abandon()
-			p.mayCome = response.StatusCode >= http.StatusInternalServerError && p.from.isWhole
+			p.forwarded.abandon()
+			p.mayCome = response.StatusCode >= http.StatusInternalServerError && p.from.isComplete
 		}
 		if p.mayCome && p.verified == nil {
 			p.mayBeDone = true
@@ -90,7 +90,7 @@ func (p *pushing) exchange(ctx context.Context, token *credential.Token, report 
 	}
 	p.waiting.stop()
 	p.began = true
-	err = p.answer.copy(report.WithNote(response.Body), report, p.dog)
+	err = p.answer.copy(report.WithNote(response.Body), report, p.watchdog)
 	p.transfer.Out = p.answer.n
 	return err
 }
@@ -117,14 +117,14 @@ const maxRepeatedPush = 32 << 10
 func (p *pushing) post(ctx context.Context, token *credential.Token) (*http.Response, error) {
 	const media = "application/x-git-receive-pack-"
 	head := p.verdict.Head()
-	p.rest.from = evenly{p.in}
-	whole := io.MultiReader(bytes.NewReader(head), &p.rest)
+	p.forwarded.from = chunkReader{p.in}
+	whole := io.MultiReader(bytes.NewReader(head), &p.forwarded)
 	f := forward{method: http.MethodPost, path: string(receivePack), accept: media + "result", media: media + "request", length: -1, body: func() io.Reader { return whole }}
 	if p.from.isPlain() && p.ContentLength >= 0 {
 		f.length = int64(len(head)) + p.ContentLength - p.head()
 	}
 	if p.isFresh(token) {
-		if err := f.keep(whole, maxRepeatedPush); err != nil {
+		if err := f.buffer(whole, maxRepeatedPush); err != nil {
 			return nil, err
 		}
 		if !f.canRepeat {

@@ -17,15 +17,15 @@ import (
 // A pushing is one push in the gateway.
 type pushing struct {
 	*request
-	from    *body
-	in      *bufio.Reader // of from
-	dog     *watchdog
-	q       *push.Request
-	verdict *push.Verdict
-	policy  *refs.Policy
-	answer  *answer
-	waiting *keepAlive
-	rest    handover // what is forwarded to GitHub
+	from      *body
+	in        *bufio.Reader // of from
+	watchdog  *watchdog
+	q         *push.Request
+	verdict   *push.Verdict
+	policy    *refs.Policy
+	answer    *answer
+	waiting   *keepAlive
+	forwarded twoPhaseReader // what is forwarded to GitHub
 	// verified is nil if no branch of the push needs verification.
 	verified *verification
 	// mayBeDone means that GitHub got the whole push and did not report the outcome.
@@ -58,7 +58,7 @@ func (rq *request) push() error {
 	}
 	ctx, dog, done := rq.supervise(ctx)
 	defer done()
-	p.dog, from.dog = dog, dog
+	p.watchdog, from.watchdog = dog, dog
 	rq.w.Header().Set("Content-Type", "application/x-git-receive-pack-result")
 	rq.w.Header().Set("Cache-Control", "no-cache, max-age=0, must-revalidate")
 	if p.q.IsProbe() {
@@ -196,7 +196,7 @@ func (p *pushing) refused(auditErr error) error {
 		p.transfer.Outcomes = append(p.transfer.Outcomes, broker.OutcomeRefused)
 	}
 	p.drain()
-	return p.tell()
+	return p.writeVerdict()
 }
 
 // drain reads what the client still sends, up to a limit.
@@ -205,13 +205,13 @@ func (p *pushing) drain() {
 	if p.settings.MaxPack > 0 {
 		limit = drainFactor * p.settings.MaxPack
 	}
-	p.rest.abandon()
+	p.forwarded.abandon()
 	p.from.left, p.from.err = -1, nil
 	_, _ = io.CopyN(io.Discard, p.in, limit) // if this fails, the client does not read the answer anyway
 }
 
-// tell writes the verdict as the answer.
-func (p *pushing) tell() error {
+// writeVerdict writes the verdict as the answer.
+func (p *pushing) writeVerdict() error {
 	p.waiting.stop()
 	p.began = true
 	p.w.Header().Set("Gatepass-Decision", "refused; rule="+broker.ReasonPermission) // without effect if keep-alive packets were sent

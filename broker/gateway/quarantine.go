@@ -20,10 +20,10 @@ import (
 const (
 	quarantineRefs = "refs/gatepass/"
 
-	lease      = time.Minute        // a push whose entry was not renewed for this long has ended
-	lateness   = time.Hour          // GitHub carries out a push that it has within this time
-	patience   = 7 * 24 * time.Hour // an entry is given up after this time
-	sweepEvery = 30 * time.Second
+	lease         = time.Minute        // a push whose entry was not renewed for this long has ended
+	lateness      = time.Hour          // GitHub carries out a push that it has within this time
+	recordTimeout = 7 * 24 * time.Hour // an entry is given up after this time
+	sweepEvery    = 30 * time.Second
 )
 
 // A quarantine is an entry of the store with the refs of one push that must be deleted.
@@ -37,8 +37,8 @@ type quarantine struct {
 	Late bool `json:"late,omitempty"`
 }
 
-// keep writes the entry, which sweeps ignore for d.
-func (g *Gateway) keep(ctx context.Context, id string, q quarantine, d time.Duration) error {
+// writeRecord writes the entry, which sweeps ignore for d.
+func (g *Gateway) writeRecord(ctx context.Context, id string, q quarantine, d time.Duration) error {
 	q.Until = g.Access.Broker.Now().UTC().Add(d)
 	name, err := store.Quarantine(id)
 	if err != nil {
@@ -66,7 +66,7 @@ func (g *Gateway) leave(ctx context.Context, id string, q quarantine, errs []err
 	if q.Late {
 		wait = lateness
 	}
-	return usererr.Join(err, g.keep(ctx, id, q, wait))
+	return usererr.Join(err, g.writeRecord(ctx, id, q, wait))
 }
 
 func (g *Gateway) forget(ctx context.Context, id string) error {
@@ -143,7 +143,7 @@ func (g *Gateway) sweepOne(ctx context.Context, name store.Name) error {
 		return fmt.Errorf("%s in the store cannot be read; look for refs below %s at GitHub, and delete both", name, quarantineRefs)
 	case now.Before(q.Until):
 		return nil
-	case now.Sub(q.Begun) > patience:
+	case now.Sub(q.Begun) > recordTimeout:
 		g.Access.Broker.Log.Error("quarantine refs could not be deleted for a week; delete them by hand", "repository", q.Repository, "refs", q.Refs)
 		return g.forget(ctx, id)
 	}

@@ -56,14 +56,14 @@ func watch(limit time.Duration, expire func()) *watchdog {
 	d := &watchdog{limit: limit, expire: expire}
 	d.moved()
 	if limit > 0 {
-		d.timer = time.AfterFunc(limit, d.look)
+		d.timer = time.AfterFunc(limit, d.check)
 	}
 	return d
 }
 
 func (d *watchdog) moved() { d.last.Store(time.Now().UnixNano()) }
 
-func (d *watchdog) look() {
+func (d *watchdog) check() {
 	if left := d.limit - time.Since(time.Unix(0, d.last.Load())); left > 0 {
 		d.timer.Reset(left)
 		return
@@ -111,13 +111,13 @@ func (rq *request) bothWays() bool {
 // A body is the body that a client sends. It counts the bytes. It fails with a
 // [*clientError] if it is too long or breaks off.
 type body struct {
-	from io.Reader
-	raw  *counter
-	dog  *watchdog // nil before the transfer begins
-	left int64     // bytes that may still come; negative means no limit
-	err  error     // why it failed
-	// isWhole means that the whole body was read.
-	isWhole bool
+	from     io.Reader
+	raw      *counter
+	watchdog *watchdog // nil before the transfer begins
+	left     int64     // bytes that may still come; negative means no limit
+	err      error     // why it failed
+	// isComplete means that the whole body was read.
+	isComplete bool
 }
 
 // newBody returns the body of a request, decompressed if it is gzip. limit is in
@@ -154,8 +154,8 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	n, err := b.from.Read(p)
-	if b.dog != nil && n > 0 {
-		b.dog.moved()
+	if b.watchdog != nil && n > 0 {
+		b.watchdog.moved()
 	}
 	if b.left >= 0 {
 		if b.left -= int64(n); b.left < 0 {
@@ -165,7 +165,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	switch {
 	case err == io.EOF: //nolint:errorlint // a reader's end is io.EOF itself
-		b.isWhole = true
+		b.isComplete = true
 	case err != nil:
 		b.err = brokenOff(err)
 		err = b.err

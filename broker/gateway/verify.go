@@ -75,14 +75,14 @@ func (p *pushing) open(ctx context.Context, token *credential.Token) error {
 	for _, i := range v.indexes() {
 		v.entry.Refs = append(v.entry.Refs, v.refs[i])
 	}
-	if err := g.keep(ctx, p.id, v.entry, lease); err != nil {
+	if err := g.writeRecord(ctx, p.id, v.entry, lease); err != nil {
 		return err
 	}
 	lasting := context.WithoutCancel(ctx)
 	v.renewal.start(renewEvery, func() {
 		ctx, cancel := context.WithTimeout(lasting, renewEvery/2)
 		defer cancel()
-		if err := g.keep(ctx, p.id, v.entry, lease); err != nil {
+		if err := g.writeRecord(ctx, p.id, v.entry, lease); err != nil {
 			g.Access.Broker.Log.Warn("the store does not take that a push still runs; its branches may have to be pushed again", "request_id", p.id, "error", err.Error())
 		}
 	})
@@ -112,23 +112,23 @@ func (p *pushing) readAnswer(from io.Reader, report *push.Report) error {
 		_, err := p.answer.Write(packets)
 		return err
 	})
-	_, err := io.Copy(io.MultiWriter(report, progress, noise{p.dog}), from)
+	_, err := io.Copy(io.MultiWriter(report, progress, progressWriter{p.watchdog}), from)
 	return err
 }
 
-// A noise is a writer that reports progress to a watchdog.
-type noise struct{ *watchdog }
+// A progressWriter is a writer that reports progress to a watchdog.
+type progressWriter struct{ *watchdog }
 
-func (n noise) Write(p []byte) (int, error) {
+func (n progressWriter) Write(p []byte) (int, error) {
 	n.moved()
 	return len(p), nil
 }
 
-// settle moves the branches whose objects GitHub has, and deletes the quarantine refs.
+// completePush moves the branches whose objects GitHub has, and deletes the quarantine refs.
 // It returns the outcome of every command. outcomes are those of the forwarded request;
 // err says why they may be incomplete.
-func (p *pushing) settle(ctx context.Context, token *credential.Token, outcomes []push.Outcome, err error) []push.Outcome {
-	p.dog.stop() // each API request has its own timeout
+func (p *pushing) completePush(ctx context.Context, token *credential.Token, outcomes []push.Outcome, err error) []push.Outcome {
+	p.watchdog.stop() // each API request has its own timeout
 	moving, cancel := context.WithTimeout(ctx, moveTime)
 	defer cancel()
 	settled := slices.Clone(outcomes)
@@ -190,8 +190,8 @@ func (p *pushing) clean(ctx context.Context, token *credential.Token, forwarded 
 	}
 }
 
-// tellResults answers with the outcome of every command, and a note.
-func (p *pushing) tellResults(outcomes []push.Outcome, note string) error {
+// writeResults answers with the outcome of every command, and a note.
+func (p *pushing) writeResults(outcomes []push.Outcome, note string) error {
 	p.waiting.stop()
 	p.began = true
 	moved := 0

@@ -52,10 +52,10 @@ func (r Renewals) Next(ctx context.Context, l link, attempt string, now, until t
 		return newLink(), nil
 	}
 	if r.Store == nil {
-		return link{}, storeSilent(errors.New("there is no store"))
+		return link{}, storeTimeout(errors.New("there is no store"))
 	}
 	next := link{Chain: l.Chain, ID: successor(l.ID, attempt)}
-	name := store.Spent(idOf("renewed session", l.Chain))
+	name := store.UsedProof(idOf("renewed session", l.Chain))
 	entry, err := r.Store.Get(ctx, name)
 	isFirst := errors.Is(err, store.ErrNotFound) && l.ID == l.Chain
 	switch {
@@ -63,7 +63,7 @@ func (r Renewals) Next(ctx context.Context, l link, attempt string, now, until t
 	case errors.Is(err, store.ErrNotFound):
 		return link{}, unsure("the broker does not know this session any more; prove the identity again")
 	case err != nil:
-		return link{}, storeSilent(err)
+		return link{}, storeTimeout(err)
 	default:
 		seen := parseRenewal(entry.Value.Reveal())
 		switch {
@@ -84,7 +84,7 @@ func (r Renewals) Next(ctx context.Context, l link, attempt string, now, until t
 		return link{}, r.refuseCopied(ctx, name, now)
 	}
 	if err != nil {
-		return link{}, storeSilent(err)
+		return link{}, storeTimeout(err)
 	}
 	return next, nil
 }
@@ -103,13 +103,13 @@ func successor(id, attempt string) string {
 func (r Renewals) refuseCopied(ctx context.Context, name store.Name, now time.Time) error {
 	until := now.Add(copiedFor)
 	if err := store.PutDue(ctx, r.Store, name, renewal{until, copied, copied, now}.secret(), store.Replace, until); err != nil {
-		return storeSilent(err)
+		return storeTimeout(err)
 	}
 	return refused(http.StatusForbidden, broker.ReasonCopied,
 		"two sandboxes use one session, as copies of one snapshot do; neither can renew it any more: give each an identity or a join token of its own")
 }
 
-func storeSilent(err error) *broker.Refusal { return soon(broker.StoreUnavailable(err)) }
+func storeTimeout(err error) *broker.Refusal { return soon(broker.StoreUnavailable(err)) }
 
 // A renewal is the store's entry for a chain. It begins like an entry of [store.Claim], so
 // that it is deleted like one.

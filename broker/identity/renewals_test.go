@@ -100,7 +100,7 @@ func TestASessionWithoutALinkBeginsAChain(t *testing.T) {
 func TestTwoRenewalsAtOneMoment(t *testing.T) {
 	c, first := newChain(t)
 	one, other := c.must(first, "a"), link{first.Chain, successor(first.ID, "b")}
-	name := store.Spent(idOf("renewed session", first.Chain))
+	name := store.UsedProof(idOf("renewed session", first.Chain))
 	if err := c.r.Store.Put(t.Context(), name, renewal{c.now.Add(time.Hour), other.ID, first.ID, c.now}.secret(), store.Replace); err != nil {
 		t.Fatal(err)
 	}
@@ -125,13 +125,13 @@ func TestNothingIsRenewedWithoutTheStore(t *testing.T) {
 	}
 	c.r.Store = memory
 	third := c.must(second, "b")
-	if err := memory.Delete(t.Context(), store.Spent(idOf("renewed session", first.Chain))); err != nil {
+	if err := memory.Delete(t.Context(), store.UsedProof(idOf("renewed session", first.Chain))); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.renew(third, "c"); broker.RefusalOf(err).Status != 401 {
 		t.Errorf("an entry that is gone: %v, want 401", err)
 	}
-	if errors.Is(memory.Put(t.Context(), store.Spent(idOf("renewed session", first.Chain)), store.NewSecret("damaged"), store.CreateOnly), store.ErrExists) {
+	if errors.Is(memory.Put(t.Context(), store.UsedProof(idOf("renewed session", first.Chain)), store.NewSecret("damaged"), store.CreateOnly), store.ErrExists) {
 		t.Fatal("the entry is there again")
 	}
 	c.refused(third, "c")

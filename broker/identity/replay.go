@@ -42,7 +42,7 @@ func (s *ReplayCache) MarkUsed(ctx context.Context, kind, text string, until, no
 	if s.Store == nil {
 		return unanswered(errors.New("there is no store"))
 	}
-	won, err := store.Claim(ctx, s.Store, store.Spent(id), until)
+	won, err := store.Claim(ctx, s.Store, store.UsedProof(id), until)
 	if err != nil {
 		return unanswered(err)
 	}

@@ -71,12 +71,12 @@ type cleaner struct {
 // folders returns the folders with entries that expire. Their order is part of the
 // format of notes.
 func folders() []store.Prefix {
-	return []store.Prefix{store.Workspaces(), store.AllBlocks(), store.Deliveries(), store.AllSpent(), store.AllShared()}
+	return []store.Prefix{store.Workspaces(), store.AllBlocks(), store.Deliveries(), store.UsedProofs(), store.AllShared()}
 }
 
 // expires reports whether an entry is deleted when it has expired.
 func expires(n store.Name) bool {
-	return n.IsVended() || n.IsBlockedToken() || n.IsShared() || store.Deliveries().Has(n) || store.AllSpent().Has(n)
+	return n.IsVended() || n.IsBlockedToken() || n.IsShared() || store.Deliveries().Has(n) || store.UsedProofs().Has(n)
 }
 
 // errNotHolder ends a round that another replica goes on with.
@@ -182,7 +182,7 @@ func (c *cleaner) cleanIndexed(ctx context.Context, s store.Indexed, below store
 
 func (c *cleaner) dueNames(ctx context.Context, s store.Indexed, below store.Prefix) (names []store.Name, err error) {
 	before := c.Now().Add(-store.ClaimGrace)
-	if below != store.Deliveries() && below != store.AllSpent() {
+	if below != store.Deliveries() && below != store.UsedProofs() {
 		before = c.TokenTime()
 	}
 	for e, err := range s.Due(ctx, below, before, 0) {
@@ -276,7 +276,7 @@ func (c *cleaner) cleanList(ctx context.Context, below store.Prefix) (deleted in
 // listPause returns the pause after one of several calls for a list: busy while
 // workspaces make requests.
 func (c *cleaner) listPause(busy time.Duration) time.Duration {
-	if c.Now().Sub(c.Blocklist.LastAsked()) < idleAfter {
+	if c.Now().Sub(c.Blocklist.LastRequest()) < idleAfter {
 		return busy
 	}
 	return idlePause
@@ -288,7 +288,7 @@ func (c *cleaner) isExpired(ctx context.Context, name store.Name, readPause time
 		return false, nil
 	}
 	now := c.Now()
-	if !store.Deliveries().Has(name) && !store.AllSpent().Has(name) {
+	if !store.Deliveries().Has(name) && !store.UsedProofs().Has(name) {
 		now = c.TokenTime()
 	}
 	end := c.ends[name]
@@ -384,7 +384,7 @@ func endOf(name store.Name, entry store.Entry) time.Time {
 		return broker.ReadVended(entry).Token.Expiry.Add(store.TokenGrace)
 	case name.IsBlockedToken():
 		return entry.Modified.Add(markLife)
-	case store.AllSpent().Has(name):
+	case store.UsedProofs().Has(name):
 		until, err := store.ClaimedUntil(entry)
 		if err != nil { // unknown: later than any token that a broker accepts
 			until = entry.Modified.Add(unknownLife)

@@ -464,10 +464,10 @@ func TestEveryKindOfStoreIsTidied(t *testing.T) {
 			old, err := vended("b", time.Time{})
 			gone = append(gone, put(old, err, `{"token":"ghs_y","expires_at":"`+past.UTC().Format(time.RFC3339)+`"}`, past))
 			gone = append(gone, put(store.BlockedToken(id, past), nil, "x", past))
-			if won, err := store.Claim(t.Context(), b.Store, store.Spent([32]byte{1}), past); !won || err != nil {
+			if won, err := store.Claim(t.Context(), b.Store, store.UsedProof([32]byte{1}), past); !won || err != nil {
 				t.Fatal(won, err)
 			}
-			gone = append(gone, store.Spent([32]byte{1}))
+			gone = append(gone, store.UsedProof([32]byte{1}))
 			live, err := vended("c", later)
 			stays := []store.Name{put(live, err, "x", later)}
 			record, err := store.Record("d")

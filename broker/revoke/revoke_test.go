@@ -335,7 +335,7 @@ func TestDeletesWhatHasRunOut(t *testing.T) {
 // A used proof is remembered for as long as it could be used again.
 func TestForgetsWhatWasShownOnce(t *testing.T) {
 	b := newBench(t)
-	short, long := store.Spent([32]byte{1}), store.Spent([32]byte{2})
+	short, long := store.UsedProof([32]byte{1}), store.UsedProof([32]byte{2})
 	for name, life := range map[store.Name]time.Duration{short: time.Minute, long: time.Hour} {
 		if won, err := store.Claim(t.Context(), b.Store, name, b.Now().Add(life)); !won || err != nil {
 			t.Fatalf("Claim = %v, %v", won, err)

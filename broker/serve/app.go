@@ -282,15 +282,15 @@ func (a *app) time() time.Time {
 	return now
 }
 
-// maxDoubt is how far off a clock may be that was never compared with GitHub's.
-const maxDoubt = 24 * time.Hour
+// maxUncertainty is how far off a clock may be that was never compared with GitHub's.
+const maxUncertainty = 24 * time.Hour
 
 // earliest returns the earliest time that it can be. While GitHub's clock is unknown,
 // no live token counts as expired.
 func (a *app) earliest() time.Time {
 	now, isKnown := a.tokenTime()
 	if !isKnown {
-		now = now.Add(-maxDoubt)
+		now = now.Add(-maxUncertainty)
 	}
 	return now
 }

@@ -38,7 +38,7 @@ type apps struct {
 	others atomic.Pointer[[]*app]
 
 	mu     sync.Mutex // guards looked; held during calls of the store, so that one call serves all
-	looked time.Time  // when the list was read
+	readAt time.Time  // when the list was read
 }
 
 // newApps returns the Apps of a store. It reads nothing.
@@ -75,12 +75,12 @@ func (a *apps) all() []*app {
 	return all
 }
 
-// look reads which Apps are in the pool, at most once a minute. It opens new ones
+// refresh reads which Apps are in the pool, at most once a minute. It opens new ones
 // before it adds them, so that their turns do not go to another App.
-func (a *apps) look(ctx context.Context) {
+func (a *apps) refresh(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.looked.IsZero() && time.Since(a.looked) < poolEvery {
+	if !a.readAt.IsZero() && time.Since(a.readAt) < poolEvery {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, loadWait)
@@ -103,7 +103,7 @@ func (a *apps) look(ctx context.Context) {
 	}
 	a.tellLeft(now)
 	a.others.Store(&now)
-	a.looked = time.Now()
+	a.readAt = time.Now()
 }
 
 // tellLeft logs which Apps have left the pool.
@@ -117,7 +117,7 @@ func (a *apps) tellLeft(now []*app) {
 
 // find opens the Apps that are not open yet.
 func (a *apps) find(ctx context.Context) {
-	a.look(ctx)
+	a.refresh(ctx)
 	for _, one := range a.all() {
 		_, _ = one.get(ctx) // an error is in the log and at /readyz
 	}
@@ -126,9 +126,9 @@ func (a *apps) find(ctx context.Context) {
 // renew reads all Apps again.
 func (a *apps) renew(ctx context.Context) {
 	a.mu.Lock()
-	a.looked = time.Time{}
+	a.readAt = time.Time{}
 	a.mu.Unlock()
-	a.look(ctx)
+	a.refresh(ctx)
 	for _, one := range a.all() {
 		one.renew(ctx)
 	}
@@ -175,7 +175,7 @@ func (a *apps) Accepts(ctx context.Context, t credential.Token) (bool, error) {
 // Members implements [broker.Pooled].
 func (a *apps) Members(ctx context.Context, owner string) []broker.Member {
 	if a.others.Load() == nil {
-		a.look(ctx)
+		a.refresh(ctx)
 	}
 	all := a.all()
 	if len(all) == 1 {

@@ -19,7 +19,7 @@ import (
 
 const (
 	authorPause = time.Minute      // pause after GitHub did not name the bot
-	authorAsk   = 20 * time.Second // for GitHub's answers
+	authorTimeout   = 20 * time.Second // for GitHub's answers
 	authorWait  = 2 * time.Second  // for which a session request waits; then it is answered without an author
 )
 
@@ -115,9 +115,9 @@ func isClosed(c chan struct{}) bool {
 
 func (b *bots) learnAuthor(ctx context.Context, id string, one *author, done chan struct{}) {
 	defer close(done)
-	ctx, cancel := context.WithTimeout(ctx, authorAsk)
+	ctx, cancel := context.WithTimeout(ctx, authorTimeout)
 	defer cancel()
-	known, err := b.askAuthor(ctx, id)
+	known, err := b.fetchAuthor(ctx, id)
 	if err != nil {
 		b.log.Warn("GitHub does not say who the App's bot is, so sessions name no author of commits; name one with author in the workspace file", "error", err.Error())
 		return
@@ -127,7 +127,7 @@ func (b *bots) learnAuthor(ctx context.Context, id string, one *author, done cha
 	one.known = known
 }
 
-func (b *bots) askAuthor(ctx context.Context, id string) (bot api.Author, err error) {
+func (b *bots) fetchAuthor(ctx context.Context, id string) (bot api.Author, err error) {
 	if id == "" {
 		first, err := b.apps.get(ctx)
 		if err != nil {

@@ -104,7 +104,7 @@ func TestReload(t *testing.T) {
 	if got := w.token("acme/r1", "write"); got.status != 200 {
 		t.Errorf("under the last good configuration: %d %s", got.status, got.body)
 	}
-	time.Sleep(2 * lookEvery)
+	time.Sleep(2 * checkEvery)
 	if n := strings.Count(p.log.String(), "the configuration is rejected"); n != 1 {
 		t.Errorf("it is said %d times, want once: %s", n, p.log)
 	}

@@ -25,8 +25,8 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// lookEvery is how often the configuration's files are checked for changes.
-const lookEvery = time.Second
+// checkEvery is how often the configuration's files are checked for changes.
+const checkEvery = time.Second
 
 // A generation is one state of the configuration. It is never changed.
 type generation struct {

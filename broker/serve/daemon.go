@@ -121,7 +121,7 @@ func (d *daemon) assemble(path string, f *config.File) {
 	recorder := &console.Recorder{Next: d.journal}
 	d.broker = broker.New(broker.Config{
 		Policy: d.config.policy, Journal: recorder, Store: d.store, GitHub: d.app, Limits: d.limits, UnauthLimits: d.unauthLimits,
-		Log: d.log, TokenTime: d.app.time, Observe: d.metrics.Observe, Pushed: d.metrics.Pushed, BlocklistTold: d.blocklistTold, RevokedUnused: d.revokedUnused,
+		Log: d.log, TokenTime: d.app.time, Observe: d.metrics.Observe, Pushed: d.metrics.Pushed, OnBlocklistError: d.onBlocklistError, RevokedUnused: d.revokedUnused,
 		WrapMint: func(next broker.MintFunc) broker.MintFunc { return d.traces.Mint(d.metrics.Minted(next)) },
 	})
 	d.revoker = d.newRevoker()
@@ -132,8 +132,8 @@ func (d *daemon) assemble(path string, f *config.File) {
 	d.metrics.registry.MustRegister(newAppCollector(d.app))
 }
 
-// blocklistTold logs when the block list cannot be read, and when it can be again.
-func (d *daemon) blocklistTold(err error) {
+// onBlocklistError logs when the block list cannot be read, and when it can be again.
+func (d *daemon) onBlocklistError(err error) {
 	if err == nil {
 		d.log.Info("the list of what is blocked can be read again")
 		return
@@ -167,7 +167,7 @@ func (d *daemon) limits() broker.Limits {
 // unauthLimits returns the limits of an address for requests without an identity.
 func (d *daemon) unauthLimits() broker.Limits {
 	l := d.config.file().Limits
-	return broker.Limits{Rate: l.StrangerRate, Burst: l.StrangerBurst}
+	return broker.Limits{Rate: l.UnauthRate, Burst: l.UnauthBurst}
 }
 
 func (d *daemon) reopenFailed() error {
@@ -253,7 +253,7 @@ func every(ctx context.Context, interval time.Duration, f func()) {
 
 // watch checks the configuration's files and the audit log's file for changes.
 func (d *daemon) watch(ctx context.Context) {
-	every(ctx, lookEvery, func() {
+	every(ctx, checkEvery, func() {
 		d.reopenLog()
 		d.config.reload(ctx, false)
 		setLevel(d.config.file(), &d.level)

@@ -75,10 +75,10 @@ func withoutAddress(err error) error {
 	return err
 }
 
-// TakeSocket returns the socket in handed that is for an address, unix:///PATH or
+// ClaimSocket returns the socket in handed that is for an address, unix:///PATH or
 // https://HOST:PORT, or has the name, and removes it from handed. It returns nil if
 // there is none.
-func TakeSocket(handed *[]systemd.Socket, address, name string) net.Listener {
+func ClaimSocket(handed *[]systemd.Socket, address, name string) net.Listener {
 	for i, s := range *handed {
 		if s.Name == name && name != "" || matches(s.Addr(), address) {
 			*handed = append((*handed)[:i:i], (*handed)[i+1:]...)
@@ -196,10 +196,10 @@ type Certificate struct {
 
 	certFile, keyFile string
 
-	mu     sync.Mutex // guards the rest
-	pair   *tls.Certificate
-	seen   [2]filestamp.Stamp // the files' state when they were last read
-	looked time.Time
+	mu        sync.Mutex // guards the rest
+	pair      *tls.Certificate
+	seen      [2]filestamp.Stamp // the files' state when they were last read
+	checkedAt time.Time
 }
 
 // LoadCertificate reads a pair. Its error is one line.
@@ -210,7 +210,7 @@ func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.pair, p.looked = pair, time.Now()
+	p.pair, p.checkedAt = pair, time.Now()
 	return p, nil
 }
 
@@ -246,8 +246,8 @@ const maxFile = 1 << 20
 func (p *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := time.Now(); now.Sub(p.looked) >= certificateEvery {
-		p.looked = now
+	if now := time.Now(); now.Sub(p.checkedAt) >= certificateEvery {
+		p.checkedAt = now
 		p.refresh()
 	}
 	return p.pair, nil

@@ -78,7 +78,7 @@ func TestTake(t *testing.T) {
 		{"unix:///elsewhere", "b", u},
 		{"unix://" + path, "", nil},
 	} {
-		if got := TakeSocket(&handed, c.address, c.name); got != c.want {
+		if got := ClaimSocket(&handed, c.address, c.name); got != c.want {
 			t.Errorf("Take(%s, %q) = %v, want %v", c.address, c.name, got, c.want)
 		}
 	}
@@ -210,7 +210,7 @@ func TestAPairThatIsRenewed(t *testing.T) {
 	p.Failed = func(err error) { failures = append(failures, err.Error()) }
 	shows := func(want string) {
 		t.Helper()
-		p.looked = time.Time{}
+		p.checkedAt = time.Time{}
 		got, err := p.Get(nil)
 		if err != nil || got.Leaf.Subject.CommonName != want {
 			t.Errorf("Get = %v, %v, want %s", got.Leaf.Subject, err, want)

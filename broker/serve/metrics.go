@@ -178,7 +178,7 @@ func (d *daemon) gauges() []Gauge {
 		}
 	}
 	return []Gauge{
-		{Name: "ready", Help: "Whether all parts of /readyz are.", Value: func() float64 { return boolValue(d.probe.look(context.Background()).Ready) }},
+		{Name: "ready", Help: "Whether all parts of /readyz are.", Value: func() float64 { return boolValue(d.probe.check(context.Background()).Ready) }},
 		{Name: "tokens_live", Help: "Tokens in memory that work.", Value: d.tokensLive},
 		{Name: "audit_head_seq", Help: "Number of the last line of the audit log.", Value: func() float64 { seq, _ := d.journal.Head(); return float64(seq) }},
 		{Name: "audit_writable", Help: "Whether the audit log can be written.", Value: func() float64 { return boolValue(d.journal.Ready() == nil) }},

@@ -20,7 +20,7 @@ const (
 	reconcileWait      = 2 * time.Minute
 	deleteExpiredEvery = 2 * time.Second // how often DeleteExpired is called
 	releaseWait        = 2 * time.Second
-	issuerPatience     = 5 * time.Second // how long to wait for another run that works on the same workspace
+	issuerWait         = 5 * time.Second // how long to wait for another run that works on the same workspace
 )
 
 // newRevoker makes the revoker.
@@ -46,7 +46,7 @@ func (d *daemon) issuer(ctx context.Context) (*workspace.Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &workspace.Issuer{App: app.App, Store: d.store, LockWait: issuerPatience}, nil
+	return &workspace.Issuer{App: app.App, Store: d.store, LockWait: issuerWait}, nil
 }
 
 // webhookSecret returns the webhook secret of the configuration in force.

@@ -25,7 +25,7 @@ func TestAProfileOfARejectedFileIsMended(t *testing.T) {
 	w.write("others/agent.yaml", "metadata: {name: agent}\nspec: nothing\n")
 	w.write("broker.yaml", strings.Replace(testConfig, "/profiles/", "/others/", 1))
 	p.until("saying that the profile is bad", func() bool { return w.ready().Config != ok })
-	time.Sleep(2 * lookEvery)
+	time.Sleep(2 * checkEvery)
 	w.write("others/agent.yaml", profile)
 	p.until("in its second generation", func() bool { return w.ready().Generation == 2 && w.ready().Config == ok })
 }

@@ -87,7 +87,7 @@ func mode(f *config.File) os.FileMode {
 // open takes a socket that systemd handed over, or listens at unix:///PATH,
 // https://HOST:PORT or HOST:PORT.
 func open(handed *[]systemd.Socket, address, name string, mode os.FileMode) (net.Listener, error) {
-	if l := TakeSocket(handed, address, name); l != nil {
+	if l := ClaimSocket(handed, address, name); l != nil {
 		return l, nil
 	}
 	u, err := url.Parse(address)
@@ -205,7 +205,7 @@ const (
 	readyFor  = time.Second     // how long an answer is cached, so that requests do not all reach the store
 	readyWait = 5 * time.Second // for the store
 
-	maxLooking = 64 // concurrent requests: while the store is slow, all of them wait
+	maxStoreChecks = 64 // concurrent requests: while the store is slow, all of them wait
 )
 
 // A readiness says whether the broker can give tokens, part by part.
@@ -233,15 +233,15 @@ const ok = "ok"
 type probe struct {
 	d *daemon
 
-	mu     sync.Mutex // guards the rest; held during calls of the store, so that one call serves all
-	last   readiness
-	looked time.Time
+	mu        sync.Mutex // guards the rest; held during calls of the store, so that one call serves all
+	last      readiness
+	checkedAt time.Time
 }
 
-func (p *probe) look(ctx context.Context) readiness {
+func (p *probe) check(ctx context.Context) readiness {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if time.Since(p.looked) < readyFor && p.last.Parts["draining"] == p.draining() {
+	if time.Since(p.checkedAt) < readyFor && p.last.Parts["draining"] == p.draining() {
 		return p.last
 	}
 	d := p.d
@@ -266,7 +266,7 @@ func (p *probe) look(ctx context.Context) readiness {
 	for _, state := range r.Parts {
 		r.Ready = r.Ready && state == ok
 	}
-	p.last, p.looked = r, time.Now()
+	p.last, p.checkedAt = r, time.Now()
 	return r
 }
 
@@ -295,8 +295,8 @@ func (p *probe) routes(mux *http.ServeMux, withDetails bool) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	mux.Handle("GET /readyz", broker.Gated(func() int { return maxLooking }, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		state := p.look(context.WithoutCancel(r.Context()))
+	mux.Handle("GET /readyz", broker.Gated(func() int { return maxStoreChecks }, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		state := p.check(context.WithoutCancel(r.Context()))
 		if !withDetails {
 			state.Details = nil
 		}

@@ -90,7 +90,7 @@ func serve(ctx context.Context, o options, s *server.Server, getenv func(string)
 	if o.once {
 		return s.Once(ctx, stdin, stdout)
 	}
-	place, err := settle(s, o.config, getenv)
+	place, err := locate(s, o.config, getenv)
 	if !o.start {
 		if err != nil {
 			return usererr.Wrap("find a place for the socket", err, "set XDG_RUNTIME_DIR to a directory of yours")
@@ -103,10 +103,10 @@ func serve(ctx context.Context, o options, s *server.Server, getenv func(string)
 	return start(ctx, s, place, err, stdin, stdout)
 }
 
-// settle returns the agent's place, whether or not its workspace file can be read yet.
-func settle(s *server.Server, path string, getenv func(string) string) (agent.Place, error) {
+// locate returns the agent's place, whether or not its workspace file can be read yet.
+func locate(s *server.Server, path string, getenv func(string) string) (agent.Place, error) {
 	if reads := s.Reads(); reads != server.Unknown {
-		return agent.Settle(path, reads, getenv)
+		return agent.LocateFor(path, reads, getenv)
 	}
 	return agent.Locate(path, getenv)
 }

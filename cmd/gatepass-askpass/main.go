@@ -16,12 +16,12 @@ git runs this program where GIT_ASKPASS names it.
 
 func main() {
 	forward.NoCoreFile()
-	os.Exit(run(os.Args[1:], forward.World{
+	os.Exit(run(os.Args[1:], forward.Environment{
 		Getenv: os.Getenv, Getwd: os.Getwd, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}))
 }
 
-func run(args []string, w forward.World) int {
+func run(args []string, w forward.Environment) int {
 	if len(args) != 1 {
 		_, _ = w.Stderr.Write([]byte(usage))
 		return 1

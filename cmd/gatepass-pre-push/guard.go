@@ -29,13 +29,13 @@ func (c call) guard(ctx context.Context, hook hooks.Hook) int {
 		}
 		target = hooks.Target{}
 	}
-	v := c.judge(ctx, hook.Stdin, target)
+	v := c.decide(ctx, hook.Stdin, target)
 	if v.input != nil {
 		hook.Stdin = bytes.NewReader(v.input)
 	}
 	r, err := read()
 	switch {
-	case err == nil && c.shim && r.JudgedByGit(ctx):
+	case err == nil && c.shim && r.RunsConfigured(ctx):
 		return c.chain(ctx, hook, r)
 	case v.err != nil:
 	case err != nil:
@@ -63,7 +63,7 @@ type verdict struct {
 	err       error // why the push is refused as a whole
 }
 
-func (c call) judge(ctx context.Context, stdin io.Reader, target hooks.Target) (v verdict) {
+func (c call) decide(ctx context.Context, stdin io.Reader, target hooks.Target) (v verdict) {
 	var policy *refs.Policy
 	if v.workspace, policy, v.err = c.policy(); v.err != nil {
 		return v
@@ -125,11 +125,11 @@ func (c call) denied() string { return "push to " + hooks.RedactURL(c.args[1]) +
 func (c call) refuse(stderr io.Writer, v verdict) int {
 	if v.err != nil {
 		code := refuse(stderr, v.err)
-		c.tell(v.workspace, allUpdates(v.updates, why(v.err)))
+		c.reportRefused(v.workspace, allUpdates(v.updates, why(v.err)))
 		return code
 	}
 	fmt.Fprint(stderr, report(v.denials, hooks.RedactURL(c.args[1]), v.workspace.Path))
-	c.tell(v.workspace, deniedUpdates(v.denials))
+	c.reportRefused(v.workspace, deniedUpdates(v.denials))
 	return 1
 }
 

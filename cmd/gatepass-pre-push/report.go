@@ -22,10 +22,10 @@ const (
 	reportWait = 200 * time.Millisecond
 )
 
-// tell reports the refused refs to the agent, if one runs and its source is a broker,
+// reportRefused reports the refused refs to the agent, if one runs and its source is a broker,
 // so that the broker's operators see them. It runs after the user was told, and nothing
 // depends on it. It reports dry runs too: hooks cannot tell them from a push.
-func (c call) tell(w *config.Workspace, updates []agent.PushUpdate) {
+func (c call) reportRefused(w *config.Workspace, updates []agent.PushUpdate) {
 	if w == nil || w.Source == nil || !strings.HasPrefix(w.Source.Scheme, "broker+") || len(updates) == 0 {
 		return
 	}
@@ -35,7 +35,7 @@ func (c call) tell(w *config.Workspace, updates []agent.PushUpdate) {
 	}
 	report := agent.PushReport{Host: host, Repo: repo, Updates: updates[:min(len(updates), agent.MaxPushUpdates)]}
 	call := agent.Call{Operation: agent.PushRefused, Config: w.Path, Payload: agent.AppendPush(nil, report)}
-	_ = agent.Tell(call, c.getenv, time.Now().Add(reportWait)) // the push was refused either way
+	_ = agent.Notify(call, c.getenv, time.Now().Add(reportWait)) // the push was refused either way
 }
 
 // deniedUpdates returns the updates that the policy does not allow.

@@ -91,7 +91,7 @@ var errReported = errors.New("something failed")
 
 // once makes one round and reports it.
 func (r *refresher) once(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
-	q, err := r.asked(stdin)
+	q, err := r.readRequest(stdin)
 	if err != nil {
 		return err
 	}
@@ -116,8 +116,8 @@ func (r *refresher) once(ctx context.Context, stdin io.Reader, stdout, stderr io
 	return nil
 }
 
-// asked returns the request of the command line, or of the payload that it names.
-func (r *refresher) asked(stdin io.Reader) (request, error) {
+// readRequest returns the request of the command line, or of the payload that it names.
+func (r *refresher) readRequest(stdin io.Reader) (request, error) {
 	if r.options.payload == "" {
 		return request{workspace: r.options.workspace, force: r.options.force}, nil
 	}

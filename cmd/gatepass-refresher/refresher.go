@@ -20,9 +20,9 @@ import (
 	"github.com/gatepass/gatepass/workspace/profile"
 )
 
-// patience is how long a request for one workspace waits while another run holds the
+// lockWait is how long a request for one workspace waits while another run holds the
 // workspace.
-const patience = 20 * time.Second
+const lockWait = 20 * time.Second
 
 // A refresher makes rounds over the ledger. It keeps the store's client and the App
 // between rounds, and reads records and configuration anew for each. It makes one round
@@ -89,7 +89,7 @@ func (r *refresher) round(ctx context.Context, stop <-chan struct{}, q request) 
 		Each: made.add,
 	}
 	if q.workspace != "" {
-		issuer.LockWait = patience
+		issuer.LockWait = lockWait
 		p.New, err = r.adoption(ctx, issuer, q)
 	}
 	if err == nil {
@@ -227,15 +227,15 @@ func next(interval time.Duration, hasFailed bool) time.Duration {
 	return interval - interval/10 + rand.N(interval/5+1)
 }
 
-// longestNap is the longest single sleep: a machine that wakes from suspension goes on
+// maxSleep is the longest single sleep: a machine that wakes from suspension goes on
 // after this time at the latest.
-const longestNap = 10 * time.Second
+const maxSleep = 10 * time.Second
 
 // sleepUntil waits until end by the wall clock or the monotonic clock, whichever comes
 // first: tokens expire while the machine is suspended. It returns false if ctx ended.
 func sleepUntil(ctx context.Context, end time.Time, now func() time.Time) bool {
 	for left := clock.Left(end, now()); left > 0; left = clock.Left(end, now()) {
-		if !sleep(ctx, min(left, longestNap)) {
+		if !sleep(ctx, min(left, maxSleep)) {
 			return false
 		}
 	}

@@ -187,7 +187,7 @@ func (a *addition) run(ctx context.Context) (discovery, error) {
 			return discovery{}, err
 		}
 	}
-	found, err := a.settle(ctx, one)
+	found, err := a.chooseInstallation(ctx, one)
 	if err != nil && a.credentials != nil {
 		err = usererr.Wrap("keep where the App is installed", err, "the App itself is kept; run gatepass app discover"+ofPool(a.pool))
 	}
@@ -201,7 +201,7 @@ func (a *addition) save(ctx context.Context) error {
 	return issuing.Save(ctx, a.store, *a.credentials, a.mode())
 }
 
-func (a *addition) settle(ctx context.Context, one []issuing.AccountState) (discovery, error) {
+func (a *addition) chooseInstallation(ctx context.Context, one []issuing.AccountState) (discovery, error) {
 	may := issuing.Changes{Replace: a.force}
 	if one == nil {
 		return discover(ctx, a.store, a.app, may)

@@ -165,20 +165,20 @@ type vacancy interface {
 // A creation is one run of "app create".
 type creation struct {
 	*app
-	flow     manifestflow.Flow
-	all      store.Store
-	store    store.Store // the part of the store that this App sees
-	pool     string      // the App's name; "" is the first
-	mode     store.Mode
-	github   string // https://HOST
-	settings string // the page that lists the Apps of this owner
-	kms      vacancy
-	keyTo    string // the URL of kms; "" if the store keeps the key
-	given    string // options that the next commands need, too
-	quiet    bool   // progress goes to stderr, for --json
-	browser  bool
-	patience time.Duration // how long to ask GitHub for the key
-	client   *http.Client  // nil means a client of mint
+	flow        manifestflow.Flow
+	all         store.Store
+	store       store.Store // the part of the store that this App sees
+	pool        string      // the App's name; "" is the first
+	mode        store.Mode
+	github      string // https://HOST
+	settings    string // the page that lists the Apps of this owner
+	kms         vacancy
+	keyTo       string // the URL of kms; "" if the store keeps the key
+	nextOptions string // options that the next commands need, too
+	quiet       bool   // progress goes to stderr, for --json
+	browser     bool
+	patience    time.Duration // how long to ask GitHub for the key
+	client      *http.Client  // nil means a client of mint
 }
 
 func (cmd appCommands) create(c *cli.Context) error {
@@ -261,9 +261,9 @@ func (o *creation) destination(c *cli.Context) error {
 	o.pool = c.String("pool")
 	o.flow.KeyGoes = address(named)
 	if c.String("store") != "" {
-		o.given = " --store " + usererr.Quote(named)
+		o.nextOptions = " --store " + usererr.Quote(named)
 	}
-	o.given += ofPool(o.pool)
+	o.nextOptions += ofPool(o.pool)
 	if o.keyTo = c.String("key-to"); o.keyTo == "" {
 		return nil
 	}

@@ -101,7 +101,7 @@ func (o *creation) finish(ctx context.Context, code string) (createReport, manif
 	outcome := manifestflow.Outcome{App: made.Name, Install: o.installPage(made.Registration)}
 	key, err := o.keep(ctx, made)
 	if err != nil {
-		if u, ok := errors.AsType[*unkeptError](err); ok {
+		if u, ok := errors.AsType[*notStoredError](err); ok {
 			outcome.Command = u.command
 		}
 		return createReport{}, outcome, err
@@ -151,7 +151,7 @@ func again(err error, attempt int) (pause time.Duration, ok bool) {
 
 // unfetched returns the error for an App that GitHub made but whose key did not arrive.
 func (o *creation) unfetched(err error) error {
-	return usererr.Wrap("create the App", err, "GitHub has made it: make a private key for it at "+o.settings+", then run gatepass app add"+o.given)
+	return usererr.Wrap("create the App", err, "GitHub has made it: make a private key for it at "+o.settings+", then run gatepass app add"+o.nextOptions)
 }
 
 // prove signs with the stored key, to check that GitHub accepts it as the App's.
@@ -204,10 +204,10 @@ func (o *creation) installPage(app mint.Registration) string {
 func (o *creation) next(ctx context.Context) string {
 	for _, err := range o.store.List(ctx, store.Installations()) {
 		if err == nil {
-			return "gatepass app discover --prune" + o.given
+			return "gatepass app discover --prune" + o.nextOptions
 		}
 	}
-	return "gatepass app discover" + o.given
+	return "gatepass app discover" + o.nextOptions
 }
 
 func (o *creation) print(r createReport) error {
@@ -233,7 +233,7 @@ func (o *creation) print(r createReport) error {
 const keepWait = 2 * time.Minute
 
 // keep imports the key into the KMS, if there is one, and writes the credentials to the
-// store. The error is an [*unkeptError].
+// store. The error is an [*notStoredError].
 func (o *creation) keep(ctx context.Context, made mint.NewApp) (issuing.Signer, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepWait)
 	defer cancel()
@@ -265,15 +265,15 @@ func (o *creation) save(ctx context.Context, kept issuing.Credentials) error {
 	return issuing.Save(ctx, o.store, kept, o.mode)
 }
 
-// An unkeptError reports an App that was made but not stored. It says where the key is,
+// A notStoredError reports an App that was made but not stored. It says where the key is,
 // and which command finishes the job.
-type unkeptError struct {
+type notStoredError struct {
 	app, where, command string
 	file                bool // where is a file, to be deleted in the end
 	why                 error
 }
 
-func (e *unkeptError) Error() string {
+func (e *notStoredError) Error() string {
 	do := e.where + ": when that is mended, run " + e.command
 	if e.file {
 		do += ", and delete that file"
@@ -281,12 +281,12 @@ func (e *unkeptError) Error() string {
 	return usererr.Wrap("keep the new App "+e.app, e.why, do).Error()
 }
 
-func (e *unkeptError) Unwrap() error { return e.why }
+func (e *notStoredError) Unwrap() error { return e.why }
 
 // rescue writes a key that could not be stored to a file of the user's.
 func (o *creation) rescue(made mint.NewApp, kept issuing.Credentials, why error) error {
-	e := &unkeptError{app: made.Name, why: why}
-	options := o.given
+	e := &notStoredError{app: made.Name, why: why}
+	options := o.nextOptions
 	if o.github != mint.DefaultGitHub {
 		options += " --github-url " + usererr.Quote(o.github)
 	}

@@ -135,7 +135,7 @@ var (
 func kindOf(path string) (string, error) {
 	data, err := os.ReadFile(filepath.Clean(path))
 	if err != nil {
-		return "", bareError(err)
+		return "", plainError(err)
 	}
 	keys, err := yamlfile.Keys(data)
 	if err != nil {
@@ -159,7 +159,7 @@ func hasAny(keys map[string]bool, of []string) bool {
 	return false
 }
 
-func bareError(err error) error {
+func plainError(err error) error {
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		return pathErr.Err
 	}

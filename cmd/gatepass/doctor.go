@@ -88,7 +88,7 @@ func (cmd doctorCommand) run(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := cmd.lookAtBoth(c, order)
+	found, err := cmd.checkBoth(c, order)
 	if err != nil {
 		return err
 	}
@@ -246,23 +246,23 @@ func (cmd doctorCommand) hasApp(ctx context.Context) bool {
 	return len(kept) > 0 || err != nil && !errors.Is(err, store.ErrNotFound)
 }
 
-// lookAtBoth checks the requested sides at the same time, and fixes what may be fixed.
-func (cmd doctorCommand) lookAtBoth(c *cli.Context, o order) ([]doctor.Finding, error) {
+// checkBoth checks the requested sides at the same time, and fixes what may be fixed.
+func (cmd doctorCommand) checkBoth(c *cli.Context, o order) ([]doctor.Finding, error) {
 	var inside, issued []doctor.Finding
 	var insideErr, issuedErr error
 	var together sync.WaitGroup
 	defer cmd.wait("the checks of git, the source, the store and GitHub, which --timeout bounds")()
 	if o.workspace {
-		together.Go(func() { inside, insideErr = cmd.lookInside(c) })
+		together.Go(func() { inside, insideErr = cmd.checkWorkspace(c) })
 	}
 	if o.issuing {
-		issued, issuedErr = cmd.lookAtIssuing(c, o)
+		issued, issuedErr = cmd.checkIssuing(c, o)
 	}
 	together.Wait()
 	return append(inside, issued...), usererr.Join(insideErr, issuedErr)
 }
 
-func (cmd doctorCommand) lookInside(c *cli.Context) ([]doctor.Finding, error) {
+func (cmd doctorCommand) checkWorkspace(c *cli.Context) ([]doctor.Finding, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return nil, usererr.Wrap("find the working directory", err, "go to one that exists")
@@ -272,7 +272,7 @@ func (cmd doctorCommand) lookInside(c *cli.Context) ([]doctor.Finding, error) {
 	}), nil
 }
 
-func (cmd doctorCommand) lookAtIssuing(c *cli.Context, o order) ([]doctor.Finding, error) {
+func (cmd doctorCommand) checkIssuing(c *cli.Context, o order) ([]doctor.Finding, error) {
 	check, err := cmd.checkup(c, o.github)
 	if err != nil {
 		found := doctor.FromError(doctor.Failure, err, "write one of "+issuing.KnownStores)

@@ -106,9 +106,9 @@ const (
 	enterpriseVariable = "GH_ENTERPRISE_TOKEN"
 )
 
-// takenAway are the variables that the command does not inherit: those that exec may
+// clearedVariables are the variables that the command does not inherit: those that exec may
 // set, and those in which gh and other clients look next.
-var takenAway = []string{
+var clearedVariables = []string{
 	hostVariable, tokenVariable, enterpriseVariable, "GITHUB_TOKEN", "GITHUB_ENTERPRISE_TOKEN",
 }
 
@@ -117,7 +117,7 @@ var takenAway = []string{
 func withToken(environ []string, host, token string) []string {
 	env := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
-		return slices.Contains(takenAway, name)
+		return slices.Contains(clearedVariables, name)
 	})
 	env = append(env, tokenVariable+"="+token)
 	if host == config.DefaultHost {
@@ -172,7 +172,7 @@ const (
 // token. ca is a file with the gateway's own authorities, and bundle a file with the
 // system's as well; "" for none.
 func withSession(environ []string, g config.Gateway, repo, session, ca, bundle string) []string {
-	taken := append([]string{apiVariable, graphQLVariable, serverVariable, mcpVariable, repoVariable}, takenAway...)
+	taken := append([]string{apiVariable, graphQLVariable, serverVariable, mcpVariable, repoVariable}, clearedVariables...)
 	env := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
 		return slices.Contains(taken, name)
@@ -252,7 +252,7 @@ func runPassingSignals(ctx context.Context, command *exec.Cmd) error {
 	}
 	command, err := start(command)
 	if err != nil {
-		return notRun(command.Path, bare(err))
+		return notRun(command.Path, withoutPath(err))
 	}
 	done := make(chan error, 1)
 	go func() { done <- command.Wait() }()
@@ -282,8 +282,8 @@ func start(command *exec.Cmd) (*exec.Cmd, error) {
 	return script, script.Start()
 }
 
-// bare removes the path from an error that repeats it.
-func bare(err error) error {
+// withoutPath removes the path from an error that repeats it.
+func withoutPath(err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathErr.Err
 	}
@@ -359,7 +359,7 @@ var systemAuthorities = []string{
 func authorityBundle(getenv func(string) string, ca, workspaceFile string) (string, error) {
 	own, err := os.ReadFile(ca)
 	if err != nil {
-		return "", usererr.Wrap("use the gateway's authorities "+ca, bare(err), "name the file with gatepass install --gateway-ca FILE")
+		return "", usererr.Wrap("use the gateway's authorities "+ca, withoutPath(err), "name the file with gatepass install --gateway-ca FILE")
 	}
 	whole := append(append(readFirst(systemAuthorities), '\n'), own...)
 	place, err := agent.Locate(workspaceFile, getenv)

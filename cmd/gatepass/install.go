@@ -185,7 +185,7 @@ func (cmd installCommands) author(ctx context.Context, through *config.Workspace
 		}
 		if file := query.Get("identity_file"); file != "" && !strings.Contains(file, "{") {
 			if _, err := os.Stat(file); err != nil {
-				return "", fmt.Errorf("identity_file %s: %w", file, bare(err))
+				return "", fmt.Errorf("identity_file %s: %w", file, withoutPath(err))
 			}
 		}
 	}
@@ -207,7 +207,7 @@ func gatewayOptions(c *cli.Context, o *install.Options) (err error) {
 		return err
 	}
 	if _, err := os.Stat(o.GatewayCA); err != nil {
-		return usererr.Wrap("use --gateway-ca "+o.GatewayCA, bare(err), "name a file of certificates in PEM form")
+		return usererr.Wrap("use --gateway-ca "+o.GatewayCA, withoutPath(err), "name a file of certificates in PEM form")
 	}
 	return nil
 }

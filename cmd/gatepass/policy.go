@@ -171,7 +171,7 @@ func (cmd policyCommands) check(c *cli.Context) error {
 	}
 	report := checkReport{Config: p.path, Allowed: true}
 	for _, ref := range c.Args().Slice() {
-		report.Verdicts = append(report.Verdicts, p.judge(ref, verbs)...)
+		report.Verdicts = append(report.Verdicts, p.verdicts(ref, verbs)...)
 	}
 	for _, v := range report.Verdicts {
 		report.Allowed = report.Allowed && v.Allowed
@@ -211,9 +211,9 @@ func plain(ref string) []refs.Verb {
 	return []refs.Verb{refs.Create, refs.Update}
 }
 
-// judge returns the verdicts on one ref, named as in a policy: without refs/ it is a
+// verdicts returns the verdicts on one ref, named as in a policy: without refs/ it is a
 // branch.
-func (p policy) judge(ref string, verbs []refs.Verb) []verdict {
+func (p policy) verdicts(ref string, verbs []refs.Verb) []verdict {
 	if !strings.HasPrefix(ref, "refs/") {
 		ref = "refs/heads/" + ref
 	}

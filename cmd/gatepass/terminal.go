@@ -248,7 +248,7 @@ func (a *app) canAsk() bool {
 // ask asks a question until it gets a line that is not empty. A signal ends the wait.
 func (d *dialog) ask(ctx context.Context, question string) (string, error) {
 	for range 3 {
-		text, err := d.hear(ctx, question+": ")
+		text, err := d.readLine(ctx, question+": ")
 		if err != nil {
 			return "", usererr.Wrap("ask for the "+question, err, "")
 		}
@@ -261,7 +261,7 @@ func (d *dialog) ask(ctx context.Context, question string) (string, error) {
 
 // confirm asks a question. Only yes counts as agreement.
 func (d *dialog) confirm(ctx context.Context, question string) (bool, error) {
-	text, err := d.hear(ctx, question+" [y/N] ")
+	text, err := d.readLine(ctx, question+" [y/N] ")
 	if err != nil && !errors.Is(err, errNothingTyped) {
 		return false, usererr.Wrap("ask to "+question, err, "")
 	}
@@ -271,8 +271,8 @@ func (d *dialog) confirm(ctx context.Context, question string) (bool, error) {
 
 var errNothingTyped = errors.New("nothing was typed")
 
-// hear prints a question and returns the typed line, without spaces around it.
-func (d *dialog) hear(ctx context.Context, question string) (string, error) {
+// readLine prints a question and returns the typed line, without spaces around it.
+func (d *dialog) readLine(ctx context.Context, question string) (string, error) {
 	type line struct {
 		text string
 		err  error

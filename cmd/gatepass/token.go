@@ -181,7 +181,7 @@ func (a *app) requestToken(ctx context.Context, call agent.Call) (agent.Grant, e
 		return agent.Grant{}, usererr.New("ask "+agent.Program, "it was interrupted", "")
 	case r := <-done:
 		if r.err != nil {
-			return agent.Grant{}, forward.Trouble(r.err)
+			return agent.Grant{}, forward.ErrorFor(r.err)
 		}
 		return grantIn(r.reply)
 	}
@@ -216,7 +216,7 @@ func origin(ctx context.Context) (place, error) {
 	git.Stderr = &stderr
 	out, err := git.Output()
 	if _, ended := errors.AsType[*exec.ExitError](err); ended {
-		return place{}, usererr.New("find the repository", gitSaid(stderr.String()), nameOne)
+		return place{}, usererr.New("find the repository", gitErrorLine(stderr.String()), nameOne)
 	}
 	if err != nil {
 		return place{}, usererr.Wrap("find the repository", err, nameOne)
@@ -224,8 +224,8 @@ func origin(ctx context.Context) (place, error) {
 	return parseRemote(strings.TrimSuffix(string(out), "\n"))
 }
 
-// gitSaid returns the first line of git's error output.
-func gitSaid(stderr string) string {
+// gitErrorLine returns the first line of git's error output.
+func gitErrorLine(stderr string) string {
 	line, _, _ := strings.Cut(stderr, "\n")
 	for _, prefix := range []string{"fatal: ", "error: "} {
 		line = strings.TrimPrefix(line, prefix)

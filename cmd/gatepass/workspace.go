@@ -23,8 +23,8 @@ A workspace has one token for each owner of its repositories. It reads them from
 the store; gatepass-refresher, or "gatepass workspace refresh", replaces them
 before they end; "gatepass workspace destroy" revokes them.`
 
-// patience is how long a command waits for another one that holds the workspace.
-const patience = 2 * time.Minute
+// lockWait is how long a command waits for another one that holds the workspace.
+const lockWait = 2 * time.Minute
 
 // workspaceCommands are the commands of "gatepass workspace".
 type workspaceCommands struct{ *app }
@@ -75,7 +75,7 @@ func (cmd workspaceCommands) issuer(c *cli.Context) (*workspace.Issuer, *issuing
 	if err != nil {
 		return nil, nil, err
 	}
-	i.LockWait = patience
+	i.LockWait = lockWait
 	i.Audit = cmd.progress
 	i.Adopt = c.Bool("adopt")
 	i.OnWait = func(id string) { cmd.note("another run works on workspace " + id + "; waiting for it") }
@@ -183,7 +183,7 @@ func (cmd workspaceCommands) refresh(c *cli.Context) error {
 	now := cmd.clock(i)
 	if problem == nil && r.Destroying {
 		ending.now = now
-		return cmd.tellDestroyed(c, ending, r.Lost(now), nil)
+		return cmd.printDestroyed(c, ending, r.Lost(now), nil)
 	}
 	problem = incomplete(r, now, problem)
 	report := newWorkspaceReport(r, now, problem)
@@ -225,7 +225,7 @@ func (cmd workspaceCommands) destroy(c *cli.Context) error {
 	lost, problem := i.Destroy(c.Context, id)
 	stop()
 	report.now = cmd.clock(i)
-	return cmd.tellDestroyed(c, report, lost, problem)
+	return cmd.printDestroyed(c, report, lost, problem)
 }
 
 // destroyReport is the JSON of "workspace destroy".
@@ -249,7 +249,7 @@ func newDestroyReport(id string, i *workspace.Issuer) *destroyReport {
 	return report
 }
 
-func (cmd workspaceCommands) tellDestroyed(c *cli.Context, report *destroyReport, lost []workspace.Token, problem error) error {
+func (cmd workspaceCommands) printDestroyed(c *cli.Context, report *destroyReport, lost []workspace.Token, problem error) error {
 	for _, t := range lost {
 		report.Lost = append(report.Lost, newTokenReport(t))
 	}

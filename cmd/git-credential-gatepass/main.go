@@ -17,12 +17,12 @@ git runs this program; set it up with: gatepass install
 
 func main() {
 	forward.NoCoreFile()
-	os.Exit(run(os.Args[1:], forward.World{
+	os.Exit(run(os.Args[1:], forward.Environment{
 		Getenv: os.Getenv, Getwd: os.Getwd, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}))
 }
 
-func run(args []string, w forward.World) int {
+func run(args []string, w forward.Environment) int {
 	if len(args) > 1 && args[0] == "--gateway" {
 		w.Gateway, args = args[1], args[2:]
 	}

@@ -98,7 +98,7 @@ func appendText(b []byte, s string) []byte {
 
 // readKey reads the key, and makes one if it is missing or incomplete.
 func readKey(path string) ([]byte, error) {
-	if key, ok := readWhole(path); ok {
+	if key, ok := readKeyFile(path); ok {
 		return key, nil
 	}
 	fresh, err := makeKey(path)
@@ -107,22 +107,22 @@ func readKey(path string) ([]byte, error) {
 	}
 	defer syscall.Unlink(fresh)
 	if err := syscall.Link(fresh, path); err != nil { // if several processes make one at the same time, the first key stays
-		if key, ok := readWhole(path); ok {
+		if key, ok := readKeyFile(path); ok {
 			return key, nil
 		}
 		if err := syscall.Rename(fresh, path); err != nil {
 			return nil, &os.PathError{Op: "rename", Path: path, Err: err}
 		}
 	}
-	if key, ok := readWhole(path); ok {
+	if key, ok := readKeyFile(path); ok {
 		return key, nil
 	}
 	return nil, errNoPlace
 }
 
-// readWhole reads the key in three system calls, because every call to the agent needs
+// readKeyFile reads the key in three system calls, because every call to the agent needs
 // it.
-func readWhole(path string) ([]byte, bool) {
+func readKeyFile(path string) ([]byte, bool) {
 	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, false

@@ -206,11 +206,11 @@ func TestTheAgentSaysWhichVariablesMatter(t *testing.T) {
 	if located(t, "/x", mine) == located(t, "/x", other) {
 		t.Error("before an agent has said anything, one place for two environments")
 	}
-	p, err := Settle("/x", ReadsVault, env(mine))
+	p, err := LocateFor("/x", ReadsVault, env(mine))
 	if err != nil || p.Reads != ReadsVault || p != located(t, "/x", mine) || p != located(t, "/x", other) {
 		t.Errorf("Settle = %+v, %v, want one place for all with the same Vault token", p, err)
 	}
-	if p, err := Settle("/x", "", env(mine)); err != nil || p.Reads != "" || p != located(t, "/x", map[string]string{"XDG_RUNTIME_DIR": run}) {
+	if p, err := LocateFor("/x", "", env(mine)); err != nil || p.Reads != "" || p != located(t, "/x", map[string]string{"XDG_RUNTIME_DIR": run}) {
 		t.Errorf("Settle = %+v, %v, want one place for all", p, err)
 	}
 	if located(t, "/y", mine) == located(t, "/y", other) {

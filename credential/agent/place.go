@@ -115,9 +115,9 @@ func hinted(directory, config string) string {
 // noReads starts a link's target, which must not be empty.
 const noReads = "-"
 
-// Settle is like Locate, for an agent that knows what the source of its workspace file
+// LocateFor is like Locate, for an agent that knows what the source of its workspace file
 // reads. It leaves the hint for callers.
-func Settle(config, reads string, getenv func(string) string) (Place, error) {
+func LocateFor(config, reads string, getenv func(string) string) (Place, error) {
 	p, err := Locate(config, getenv)
 	if err != nil || p.Reads == reads {
 		return p, err

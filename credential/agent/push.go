@@ -64,9 +64,9 @@ func ParsePush(data []byte) (p PushReport, ok bool) {
 
 func isPlain(s string) bool { return s != "" && !strings.ContainsFunc(s, unicode.IsControl) }
 
-// Tell makes a call without waiting for an answer. It does nothing if no agent runs. It
+// Notify makes a call without waiting for an answer. It does nothing if no agent runs. It
 // returns before the deadline or soon after, whatever the agent does.
-func Tell(c Call, getenv func(string) string, deadline time.Time) error {
+func Notify(c Call, getenv func(string) string, deadline time.Time) error {
 	if strings.ContainsAny(c.Config, "\n\r\x00") {
 		return errWire
 	}

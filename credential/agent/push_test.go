@@ -72,7 +72,7 @@ func told(t *testing.T) (l *net.UnixListener, getenv func(string) string) {
 func TestTellSaysItAll(t *testing.T) {
 	l, getenv := told(t)
 	call := Call{Operation: PushRefused, Config: "/x", Payload: AppendPush(nil, refused)}
-	if err := Tell(call, getenv, time.Now().Add(30*time.Second)); err != nil {
+	if err := Notify(call, getenv, time.Now().Add(30*time.Second)); err != nil {
 		t.Fatalf("Tell = %v", err)
 	}
 	conn, err := l.Accept() // the sender may have gone by now
@@ -95,7 +95,7 @@ func TestTellKeepsItsDeadline(t *testing.T) {
 	const patience, soon = 200 * time.Millisecond, 5 * time.Second
 	tell := func(getenv func(string) string, size int) (took time.Duration, err error) {
 		begun := time.Now()
-		err = Tell(Call{Operation: PushRefused, Config: "/x", Payload: make([]byte, size)}, getenv, begun.Add(patience))
+		err = Notify(Call{Operation: PushRefused, Config: "/x", Payload: make([]byte, size)}, getenv, begun.Add(patience))
 		return time.Since(begun), err
 	}
 	if took, err := tell(env(map[string]string{"XDG_RUNTIME_DIR": short(t)}), 1); err != errNoAgent || took > soon {

@@ -82,7 +82,7 @@ func (s *Source) callWith(ctx context.Context, method, path string, header http.
 	defer cancel()
 	request, err := http.NewRequestWithContext(attemptCtx, method, s.base+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, s.strange("its address is malformed")
+		return nil, nil, s.unexpectedAnswer("its address is malformed")
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", api.MediaType)
@@ -104,7 +104,7 @@ func (s *Source) callWith(ctx context.Context, method, path string, header http.
 		return nil, nil, s.lost(ctx, err)
 	}
 	if len(answer) > api.MaxAnswer {
-		return nil, nil, s.strange("its answer is over 64 KiB")
+		return nil, nil, s.unexpectedAnswer("its answer is over 64 KiB")
 	}
 	return response, answer, nil
 }
@@ -135,32 +135,32 @@ func (s *Source) failure(response *http.Response, body []byte, refused, about st
 		return usererr.New(s.what(), "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
 			"if that is right, put that address into source in the workspace file")
 	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge:
-		return usererr.New(s.what(), fmt.Sprintf("it does not take the request for %s (%d)", about, status)+said(problem),
+		return usererr.New(s.what(), fmt.Sprintf("it does not take the request for %s (%d)", about, status)+reasonText(problem),
 			"check that broker and workspace run versions of gatepass that fit together")
 	}
-	return s.strange(fmt.Sprintf("it answered %d", response.StatusCode) + said(problem))
+	return s.unexpectedAnswer(fmt.Sprintf("it answered %d", response.StatusCode) + reasonText(problem))
 }
 
 // refused returns the broker's refusal as an error that wraps the problem, for callers
 // that need its status.
 func (s *Source) refused(p api.Problem, why, do string) error {
-	return &usererr.Error{Op: s.what(), Reason: why + said(p), Hint: do, Err: p}
+	return &usererr.Error{Op: s.what(), Reason: why + reasonText(p), Hint: do, Err: p}
 }
 
 // accept checks an answer and returns its Token.
 func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (credential.Token, error) {
 	if !api.IsJSON(header.Get("Content-Type")) {
-		return credential.Token{}, s.strange("its answer is no JSON")
+		return credential.Token{}, s.unexpectedAnswer("its answer is no JSON")
 	}
 	answer, err := api.DecodeAnswer(body)
 	if err != nil {
-		return credential.Token{}, s.strange(err.Error())
+		return credential.Token{}, s.unexpectedAnswer(err.Error())
 	}
 	if err := credential.CheckSecret(answer.Token.Reveal()); err != nil {
 		return credential.Token{}, usererr.Wrap(s.what(), err, "")
 	}
 	if !validUsername(answer.Username) {
-		return credential.Token{}, s.strange("the user name in its answer has unusual characters")
+		return credential.Token{}, s.unexpectedAnswer("the user name in its answer has unusual characters")
 	}
 	ends, err := s.ends("token", header, answer.ExpiresAt)
 	if err != nil {
@@ -206,7 +206,7 @@ func validUsername(s string) bool {
 
 func (s *Source) what() string { return "ask the broker at " + s.name }
 
-func (s *Source) strange(why string) error {
+func (s *Source) unexpectedAnswer(why string) error {
 	return usererr.New(s.what(), why, "check that source in the workspace file names a gatepass broker")
 }
 
@@ -217,12 +217,12 @@ func (s *Source) busy(response *http.Response, problem api.Problem) error {
 	if after > 0 {
 		do = "try again in " + after.Round(time.Second).String()
 	}
-	why := fmt.Sprintf("it cannot answer now (%d)", response.StatusCode) + said(problem)
+	why := fmt.Sprintf("it cannot answer now (%d)", response.StatusCode) + reasonText(problem)
 	return &httpclient.TransientError{Err: usererr.New(s.what(), why, do), After: after}
 }
 
-// said returns the broker's own reason, after a colon.
-func said(p api.Problem) string {
+// reasonText returns the broker's own reason, after a colon.
+func reasonText(p api.Problem) string {
 	text := p.Detail
 	if text == "" {
 		text = p.Title

@@ -163,7 +163,7 @@ func (c *challenged) authorization(ctx context.Context) (string, error) {
 	}
 	answer, err := api.DecodeNonce(body)
 	if err != nil {
-		return "", s.strange(err.Error())
+		return "", s.unexpectedAnswer(err.Error())
 	}
 	return c.prove(ctx, c.serverID, answer.Nonce)
 }
@@ -174,5 +174,5 @@ func (s *Source) unanswered(response *http.Response, body []byte, why string) er
 	if response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= 500 {
 		return s.busy(response, problem)
 	}
-	return s.strange(fmt.Sprintf("%s (%d)", why, response.StatusCode) + said(problem))
+	return s.unexpectedAnswer(fmt.Sprintf("%s (%d)", why, response.StatusCode) + reasonText(problem))
 }

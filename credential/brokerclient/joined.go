@@ -177,13 +177,13 @@ func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest) error {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 		problem := api.DecodeProblem(response.Header.Get("Content-Type"), data)
 		problem.Status = response.StatusCode
-		return &usererr.Error{Op: "get a session from the broker at " + s.name, Reason: "it refuses" + said(problem), Hint: "put a new join token into " + j.file + ": gatepass workspace join-token", Err: problem}
+		return &usererr.Error{Op: "get a session from the broker at " + s.name, Reason: "it refuses" + reasonText(problem), Hint: "put a new join token into " + j.file + ": gatepass workspace join-token", Err: problem}
 	default:
 		return s.unanswered(response, data, "it gives no sessions")
 	}
 	answer, err := api.DecodeSession(data)
 	if err != nil || credential.CheckSecret(answer.Session.Reveal()) != nil {
-		return s.strange("its answer is no session")
+		return s.unexpectedAnswer("its answer is no session")
 	}
 	ends := answer.ExpiresAt.Add(httpclient.Ahead(response.Header)) // by our clock
 	left := time.Until(ends)

@@ -96,7 +96,7 @@ func (g *Sessions) attempt(ctx context.Context, r api.SessionRequest) (credentia
 	session, err := g.prove(ctx, r)
 	if isUnproved(err) {
 		if before, attempt := g.before(r.Repo); !before.IsZero() {
-			renewed, renewErr := g.ask(ctx, r, func(body []byte) (*http.Response, []byte, error) {
+			renewed, renewErr := g.request(ctx, r, func(body []byte) (*http.Response, []byte, error) {
 				return g.renew(ctx, api.SessionPath, "Bearer "+before.Secret(), attempt, body)
 			})
 			if !isUnproved(renewErr) {
@@ -122,7 +122,7 @@ func (g *Sessions) prove(ctx context.Context, r api.SessionRequest) (credential.
 		}
 		return credential.Token{}, &noIdentity{err}
 	}
-	return g.ask(ctx, r, func(body []byte) (*http.Response, []byte, error) {
+	return g.request(ctx, r, func(body []byte) (*http.Response, []byte, error) {
 		return g.callAs(ctx, api.SessionPath, authorization, body)
 	})
 }
@@ -167,8 +167,8 @@ func (g *Sessions) keep(repo api.Repo, session credential.Token) {
 	g.last[repo] = &renewable{Token: session}
 }
 
-// ask makes one call. A transient error is a *[httpclient.TransientError].
-func (g *Sessions) ask(ctx context.Context, r api.SessionRequest, call func(body []byte) (*http.Response, []byte, error)) (credential.Token, error) {
+// request makes one call. A transient error is a *[httpclient.TransientError].
+func (g *Sessions) request(ctx context.Context, r api.SessionRequest, call func(body []byte) (*http.Response, []byte, error)) (credential.Token, error) {
 	body, err := api.EncodeSessionRequest(r)
 	if err != nil {
 		return credential.Token{}, err
@@ -193,11 +193,11 @@ func (g *Sessions) ask(ctx context.Context, r api.SessionRequest, call func(body
 // acceptSession checks an answer and returns its Token.
 func (g *Sessions) acceptSession(header http.Header, body []byte) (credential.Token, error) {
 	if !api.IsJSON(header.Get("Content-Type")) {
-		return credential.Token{}, g.strange("its answer is no JSON")
+		return credential.Token{}, g.unexpectedAnswer("its answer is no JSON")
 	}
 	answer, err := api.DecodeGatewaySession(body)
 	if err != nil {
-		return credential.Token{}, g.strange(err.Error())
+		return credential.Token{}, g.unexpectedAnswer(err.Error())
 	}
 	ends, err := g.ends("session", header, answer.ExpiresAt)
 	if err != nil {

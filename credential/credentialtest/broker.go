@@ -93,7 +93,7 @@ func (b *Broker) Invalid() []string {
 // ServeHTTP implements http.Handler.
 func (b *Broker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == api.RefusedPushesPath {
-		b.hear(w, r)
+		b.receiveReport(w, r)
 		return
 	}
 	if failure, ok := b.nextFailure(); ok {
@@ -184,8 +184,8 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request) {
 	_ = api.WriteGatewaySession(w, answer) // the error means that the client has gone
 }
 
-// hear answers a report of a refused push.
-func (b *Broker) hear(w http.ResponseWriter, r *http.Request) {
+// receiveReport answers a report of a refused push.
+func (b *Broker) receiveReport(w http.ResponseWriter, r *http.Request) {
 	if _, ok := b.identify(w, r); !ok {
 		return
 	}

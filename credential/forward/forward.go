@@ -27,8 +27,8 @@ const (
 	timeoutVariable = "GATEPASS_TIMEOUT"
 )
 
-// A World is the environment of the program.
-type World struct {
+// An Environment is the environment of the program.
+type Environment struct {
 	Getenv         func(string) string
 	Getwd          func() (string, error)
 	Stdin          io.Reader
@@ -56,7 +56,7 @@ func Timeout(getenv func(string) string) time.Duration {
 
 // config returns the workspace file's absolute path. It is spelled as in the other
 // programs, because it identifies the agent.
-func (w World) config() (string, error) {
+func (w Environment) config() (string, error) {
 	name := w.Getenv(workspacefile.Variable)
 	if name == "" {
 		return workspacefile.Path(w.Getenv), nil
@@ -72,7 +72,7 @@ func (w World) config() (string, error) {
 }
 
 // ask makes the call with the workspace file and gateway of the environment.
-func (w World) ask(operation string, payload []byte, deadline time.Time) (agent.Reply, error) {
+func (w Environment) ask(operation string, payload []byte, deadline time.Time) (agent.Reply, error) {
 	config, err := w.config()
 	if err != nil {
 		return agent.Reply{}, err
@@ -81,7 +81,7 @@ func (w World) ask(operation string, payload []byte, deadline time.Time) (agent.
 }
 
 // print writes a reply, with one write for each stream.
-func (w World) print(r agent.Reply) int {
+func (w Environment) print(r agent.Reply) int {
 	if len(r.Stderr) > 0 {
 		_, _ = w.Stderr.Write(r.Stderr)
 	}
@@ -120,8 +120,8 @@ func ended(buf []byte) bool {
 	return bytes.HasPrefix(buf, []byte("\n")) || bytes.Contains(buf, []byte("\n\n"))
 }
 
-// Trouble returns the error for a person if [agent.Ask] failed with err.
-func Trouble(err error) error {
+// ErrorFor returns the error for a person if [agent.Ask] failed with err.
+func ErrorFor(err error) error {
 	var line *usererr.Error
 	if errors.As(err, &line) {
 		return err
@@ -152,7 +152,7 @@ const (
 
 // Helper executes one operation of a git credential helper and returns the exit status.
 // Unknown operations print nothing and succeed, as gitcredentials(7) asks.
-func Helper(operation string, w World) int {
+func Helper(operation string, w Environment) int {
 	switch operation {
 	case "get":
 		return w.get()
@@ -164,7 +164,7 @@ func Helper(operation string, w World) int {
 	return 0
 }
 
-func (w World) get() int {
+func (w Environment) get() int {
 	deadline := time.Now().Add(Timeout(w.Getenv))
 	payload, err := readRequest(w.Stdin, deadline)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -176,13 +176,13 @@ func (w World) get() int {
 	}
 	reply, err := w.ask(agent.Get, payload, deadline)
 	if err != nil {
-		reply = agent.Reply{Stdout: []byte(quit), Stderr: []byte(usererr.Line(Trouble(err)))}
+		reply = agent.Reply{Stdout: []byte(quit), Stderr: []byte(usererr.Line(ErrorFor(err)))}
 	}
 	return w.print(reply)
 }
 
 // erase tells a running agent; without an agent there is nothing to forget.
-func (w World) erase() int {
+func (w Environment) erase() int {
 	deadline := time.Now().Add(Timeout(w.Getenv))
 	payload, err := readRequest(w.Stdin, deadline)
 	if err != nil || !w.isWorthAsking(payload) {
@@ -199,7 +199,7 @@ func (w World) erase() int {
 // isWorthAsking reports whether the agent should see a request. Malformed requests and
 // other protocols get an empty answer. Only a gateway at a loopback address, for tests,
 // uses http.
-func (w World) isWorthAsking(payload []byte) bool {
+func (w Environment) isWorthAsking(payload []byte) bool {
 	req, err := protocol.ParseRequest(payload)
 	switch {
 	case err != nil:
@@ -212,7 +212,7 @@ func (w World) isWorthAsking(payload []byte) bool {
 
 // mayHaveGateway reports whether the workspace file mentions a gateway. The agent
 // parses it.
-func (w World) mayHaveGateway() bool {
+func (w Environment) mayHaveGateway() bool {
 	config, err := w.config()
 	if err != nil {
 		return false
@@ -228,7 +228,7 @@ func (w World) mayHaveGateway() bool {
 // Askpass answers one askpass prompt and returns the exit status. It prints one line,
 // or nothing with status 1. It prints nothing on standard error, which git-lfs takes as
 // a failure.
-func Askpass(prompt string, w World) int {
+func Askpass(prompt string, w Environment) int {
 	p, err := protocol.ParsePrompt(prompt)
 	if err != nil {
 		return 1

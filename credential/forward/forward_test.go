@@ -20,7 +20,7 @@ const widgets = "protocol=https\nhost=github.com\npath=acme/widgets.git\n\n"
 // desk is a World whose streams are buffers and whose agent, if any, belongs to the
 // test.
 type desk struct {
-	World
+	Environment
 	out, err bytes.Buffer
 	env      map[string]string
 }
@@ -33,7 +33,7 @@ func newDesk(t *testing.T, stdin io.Reader) *desk {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	d := &desk{env: map[string]string{"XDG_RUNTIME_DIR": dir, "GATEPASS_CONFIG": filepath.Join(dir, "ws.yaml"), "PATH": dir}}
-	d.World = World{
+	d.Environment = Environment{
 		Getenv: func(name string) string { return d.env[name] },
 		Getwd:  func() (string, error) { return dir, nil },
 		Stdin:  stdin, Stdout: &d.out, Stderr: &d.err,
@@ -77,7 +77,7 @@ func (d *desk) answers(t *testing.T, reply *agent.Reply) <-chan agent.Call {
 func TestGetForwardsAndPrints(t *testing.T) {
 	d := newDesk(t, strings.NewReader(widgets))
 	calls := d.answers(t, &agent.Reply{Stdout: []byte("password=x\n")})
-	if exit := Helper("get", d.World); exit != 0 || d.out.String() != "password=x\n" || d.err.Len() > 0 {
+	if exit := Helper("get", d.Environment); exit != 0 || d.out.String() != "password=x\n" || d.err.Len() > 0 {
 		t.Errorf("get = %d, %q, %q, want the agent's answer", exit, &d.out, &d.err)
 	}
 	c := <-calls
@@ -95,7 +95,7 @@ func TestWhatIsNotOursNeverReachesTheAgent(t *testing.T) {
 		"nothing":   "",
 	} {
 		d := newDesk(t, strings.NewReader(stdin))
-		if exit := Helper("get", d.World); exit != 0 || d.out.Len() > 0 || d.err.Len() > 0 {
+		if exit := Helper("get", d.Environment); exit != 0 || d.out.Len() > 0 || d.err.Len() > 0 {
 			t.Errorf("%s: get = %d, %q, %q, want silence", name, exit, &d.out, &d.err)
 		}
 	}
@@ -105,7 +105,7 @@ func TestWhatIsNotOursNeverReachesTheAgent(t *testing.T) {
 func TestALoopbackAddressReachesTheAgent(t *testing.T) {
 	const gateway = "protocol=http\nhost=127.0.0.1:8080\npath=acme/widgets.git\n\n"
 	d := newDesk(t, strings.NewReader(gateway))
-	if exit := Helper("get", d.World); exit != 0 || d.out.Len() > 0 || d.err.Len() > 0 {
+	if exit := Helper("get", d.Environment); exit != 0 || d.out.Len() > 0 || d.err.Len() > 0 {
 		t.Errorf("get without a gateway = %d, %q, %q, want silence", exit, &d.out, &d.err)
 	}
 	if err := os.WriteFile(d.env["GATEPASS_CONFIG"], []byte("gateway: http://127.0.0.1:8080\n"), 0o600); err != nil {
@@ -113,7 +113,7 @@ func TestALoopbackAddressReachesTheAgent(t *testing.T) {
 	}
 	d.Stdin = strings.NewReader(gateway)
 	calls := d.answers(t, &agent.Reply{Stdout: []byte("password=x\n")})
-	if exit := Helper("get", d.World); exit != 0 || d.out.String() != "password=x\n" {
+	if exit := Helper("get", d.Environment); exit != 0 || d.out.String() != "password=x\n" {
 		t.Errorf("get = %d, %q, %q, want the agent's answer", exit, &d.out, &d.err)
 	}
 	if c := <-calls; string(c.Payload) != gateway {
@@ -125,7 +125,7 @@ func TestTheHelperTellsOfItsGateway(t *testing.T) {
 	d := newDesk(t, strings.NewReader(widgets))
 	d.Gateway = "https://broker.example"
 	calls := d.answers(t, &agent.Reply{})
-	Helper("get", d.World)
+	Helper("get", d.Environment)
 	if c := <-calls; c.Operation != "get@https://broker.example" || string(c.Payload) != widgets {
 		t.Errorf("call = %+v, want get through the gateway", c)
 	}
@@ -134,7 +134,7 @@ func TestTheHelperTellsOfItsGateway(t *testing.T) {
 func TestStoreAndUnknownOperationsAreSilent(t *testing.T) {
 	for _, operation := range []string{"store", "dance", ""} {
 		d := newDesk(t, strings.NewReader(widgets))
-		if exit := Helper(operation, d.World); exit != 0 || d.out.Len() > 0 || d.err.Len() > 0 {
+		if exit := Helper(operation, d.Environment); exit != 0 || d.out.Len() > 0 || d.err.Len() > 0 {
 			t.Errorf("%q = %d, %q, %q, want silence", operation, exit, &d.out, &d.err)
 		}
 	}
@@ -142,14 +142,14 @@ func TestStoreAndUnknownOperationsAreSilent(t *testing.T) {
 
 func TestEraseWithoutAnAgentStartsNone(t *testing.T) {
 	d := newDesk(t, strings.NewReader(widgets))
-	if exit := Helper("erase", d.World); exit != 0 || d.out.Len() > 0 || d.err.Len() > 0 {
+	if exit := Helper("erase", d.Environment); exit != 0 || d.out.Len() > 0 || d.err.Len() > 0 {
 		t.Errorf("erase = %d, %q, %q, want silence", exit, &d.out, &d.err)
 	}
 }
 
 func TestGetWithoutAnAgentProgramSaysSo(t *testing.T) {
 	d := newDesk(t, strings.NewReader(widgets))
-	exit := Helper("get", d.World)
+	exit := Helper("get", d.Environment)
 	if exit != 0 || d.out.String() != "quit=1\n" || strings.Count(d.err.String(), "\n") != 1 || !strings.Contains(d.err.String(), "gatepass-agent") {
 		t.Errorf("get = %d, %q, %q, want quit=1 and one line about the agent", exit, &d.out, &d.err)
 	}
@@ -168,7 +168,7 @@ func TestATricklingRequestEnds(t *testing.T) {
 	d := newDesk(t, r)
 	d.env["GATEPASS_TIMEOUT"] = "50ms"
 	start := time.Now()
-	exit := Helper("get", d.World)
+	exit := Helper("get", d.Environment)
 	if exit != 1 || d.out.Len() > 0 || strings.Count(d.err.String(), "\n") != 1 || time.Since(start) > 5*time.Second {
 		t.Errorf("get = %d, %q, %q after %v, want one line soon", exit, &d.out, &d.err, time.Since(start))
 	}
@@ -189,7 +189,7 @@ func TestGetStopsReadingAtTheBlankLine(t *testing.T) {
 			d := newDesk(t, r)
 			d.env["GATEPASS_TIMEOUT"] = "1m"
 			d.answers(t, &agent.Reply{Stdout: []byte("password=x\n")})
-			if exit := Helper("get", d.World); exit != 0 || d.out.String() != "password=x\n" {
+			if exit := Helper("get", d.Environment); exit != 0 || d.out.String() != "password=x\n" {
 				t.Errorf("get = %d, %q, %q, want the agent's answer", exit, &d.out, &d.err)
 			}
 		})
@@ -201,7 +201,7 @@ func TestASilentAgentIsGivenUp(t *testing.T) {
 	d.env["GATEPASS_TIMEOUT"] = "100ms"
 	d.answers(t, nil)
 	start := time.Now()
-	Helper("get", d.World)
+	Helper("get", d.Environment)
 	if d.out.String() != "quit=1\n" || !strings.Contains(d.err.String(), "in time") || time.Since(start) > 5*time.Second {
 		t.Errorf("get = %q, %q after %v, want quit=1 and one line soon", &d.out, &d.err, time.Since(start))
 	}
@@ -211,7 +211,7 @@ func TestAskpass(t *testing.T) {
 	const prompt = "Password for 'https://x-access-token@github.com/acme/widgets': "
 	d := newDesk(t, nil)
 	calls := d.answers(t, &agent.Reply{Stdout: []byte("ghs_x\n"), Stderr: []byte("never shown")})
-	if exit := Askpass(prompt, d.World); exit != 0 || d.out.String() != "ghs_x\n" || d.err.Len() > 0 {
+	if exit := Askpass(prompt, d.Environment); exit != 0 || d.out.String() != "ghs_x\n" || d.err.Len() > 0 {
 		t.Errorf("Askpass = %d, %q, %q, want the token only", exit, &d.out, &d.err)
 	}
 	c := <-calls
@@ -221,7 +221,7 @@ func TestAskpass(t *testing.T) {
 	}
 	for _, other := range []string{"Enter passphrase for key '/x': ", "Password for 'https://github.com/x@evil.example': ", ""} {
 		d := newDesk(t, nil)
-		if exit := Askpass(other, d.World); exit != 1 || d.out.Len() > 0 || d.err.Len() > 0 {
+		if exit := Askpass(other, d.Environment); exit != 1 || d.out.Len() > 0 || d.err.Len() > 0 {
 			t.Errorf("Askpass(%q) = %d, %q, %q, want silence and 1", other, exit, &d.out, &d.err)
 		}
 	}
@@ -258,7 +258,7 @@ func TestConfigHasOneSpelling(t *testing.T) {
 	for name, want := range map[string]string{
 		"": workspacefile.Default, "/a//b/../ws.yaml": "/a/ws.yaml", "ws.yaml": "/cwd/ws.yaml", "../ws.yaml": "/ws.yaml",
 	} {
-		w := World{Getenv: func(string) string { return name }, Getwd: func() (string, error) { return "/cwd", nil }}
+		w := Environment{Getenv: func(string) string { return name }, Getwd: func() (string, error) { return "/cwd", nil }}
 		if got, err := w.config(); err != nil || got != want {
 			t.Errorf("config(%q) = %q, %v, want %q", name, got, err, want)
 		}

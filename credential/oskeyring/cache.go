@@ -104,7 +104,7 @@ func remedyCache(err error) string {
 func (c *Cache) Token(ctx context.Context, req credential.Request) (credential.Token, error) {
 	account := c.account(req)
 	old := c.load(ctx, account)
-	if credential.IsAnew(ctx) {
+	if credential.IsWithoutCache(ctx) {
 		old = credential.Token{}
 	}
 	if time.Until(old.Expiry) > margin {

@@ -74,7 +74,7 @@ func TestARunningAgentRefreshesFromTheSource(t *testing.T) {
 func TestAFreshTokenIsNotTheKeyrings(t *testing.T) {
 	r, src := &memory{}, &issuer{}
 	want(t, agent(r, src), widgets, "tok-1")
-	tok, err := agent(r, src).Token(credential.Anew(t.Context()), widgets)
+	tok, err := agent(r, src).Token(credential.WithoutCache(t.Context()), widgets)
 	if err != nil || tok.Secret() != "tok-2" {
 		t.Errorf("Token anew = %q, %v, want tok-2", tok.Secret(), err)
 	}

@@ -20,7 +20,7 @@ func (op operation) call(region string) awsclient.Call {
 	return awsclient.Call{What: op.what, Service: "SSM", Region: region, Explain: func(api smithy.APIError) error {
 		switch code := api.ErrorCode(); {
 		case strings.HasPrefix(code, "AccessDenied"):
-			return denied(op, awsclient.Said(api))
+			return denied(op, awsclient.Excerpt(api))
 		case code == "ParameterNotFound":
 			return &usererr.Error{Op: op.what, Reason: "there is no such parameter in " + region, Err: store.ErrNotFound}
 		case code == "ParameterAlreadyExists":
@@ -41,7 +41,7 @@ var ErrKey = errors.New("its KMS key cannot be used")
 
 func keyUnusable(what, code, region string, api smithy.APIError) error {
 	return &usererr.Error{
-		Op: what, Reason: ErrKey.Error() + " (" + code + ")" + awsclient.Said(api), Err: ErrKey,
+		Op: what, Reason: ErrKey.Error() + " (" + code + ")" + awsclient.Excerpt(api), Err: ErrKey,
 		Hint: "check that the key exists in " + region + ", is enabled and may be used by this identity",
 	}
 }
@@ -62,7 +62,7 @@ func explain(name, region string, api smithy.APIError) error {
 	case awsclient.IsThrottle(api):
 		return line("AWS throttles this account ("+code+")", "try again in a moment, or raise the throughput of Parameter Store in "+region)
 	case strings.HasPrefix(code, "AccessDenied"):
-		return denied(operation{what(name), "ssm:GetParameter", "kms:Decrypt"}, awsclient.Said(api))
+		return denied(operation{what(name), "ssm:GetParameter", "kms:Decrypt"}, awsclient.Excerpt(api))
 	case code == "ParameterNotFound" || code == "ParameterVersionNotFound":
 		return line("there is no such parameter in "+region, "check name and region in the source; or the issuing side has not delivered yet (gatepass workspace create)")
 	case code == "InvalidKeyId" || isKMS(code):

@@ -19,20 +19,20 @@ const (
 	urgentWait = 100 * time.Millisecond
 	// urgentAttempts is more attempts than a deadline allows.
 	urgentAttempts = 1000
-	// laneWait limits how long other calls wait for urgent ones.
-	laneWait = 2 * time.Second
+	// priorityWait limits how long other calls wait for urgent ones.
+	priorityWait = 2 * time.Second
 )
 
-// A lane is for calls that share one of AWS's limits. While an urgent call runs
+// A priority is for calls that share one of AWS's limits. While an urgent call runs
 // ([store.Urgently]), no other call starts.
-type lane struct {
+type priority struct {
 	mu     sync.Mutex // guards the rest
 	urgent int        // number of running calls
 	over   chan struct{}
 }
 
 // enter starts an urgent call. The caller must call leave when it has ended.
-func (l *lane) enter() (leave func()) {
+func (l *priority) enter() (leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.urgent++; l.urgent == 1 {
@@ -47,9 +47,9 @@ func (l *lane) enter() (leave func()) {
 	}
 }
 
-// wait returns when no urgent call is running, but after laneWait at the latest.
-func (l *lane) wait(ctx context.Context) error {
-	late := time.After(laneWait)
+// wait returns when no urgent call is running, but after priorityWait at the latest.
+func (l *priority) wait(ctx context.Context) error {
+	late := time.After(priorityWait)
 	for {
 		l.mu.Lock()
 		isFree, over := l.urgent == 0, l.over
@@ -69,7 +69,7 @@ func (l *lane) wait(ctx context.Context) error {
 
 // begin makes a call follow its lane. It returns the options of the call, and a
 // function to call at its end. Retries end within the call's deadline.
-func (l *lane) begin(ctx context.Context) (options func(*ssm.Options), end func()) {
+func (l *priority) begin(ctx context.Context) (options func(*ssm.Options), end func()) {
 	var wrap func(aws.Retryer) aws.Retryer
 	if store.IsUrgent(ctx) {
 		end = l.enter()
@@ -101,7 +101,7 @@ func (urgentRetryer) GetRetryToken(context.Context, error) (func(error) error, e
 // waitingRetryer waits for urgent calls before each attempt.
 type waitingRetryer struct {
 	aws.Retryer
-	lane *lane
+	lane *priority
 }
 
 func (r waitingRetryer) GetAttemptToken(ctx context.Context) (func(error) error, error) {

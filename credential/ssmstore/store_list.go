@@ -91,7 +91,7 @@ func (s *Store) entries(ctx context.Context, f folder, filters ...types.Paramete
 				return
 			}
 			took := time.Since(began)
-			if !s.yield(page, f, yield) || aws.ToString(page.NextToken) == "" {
+			if !s.yieldNames(page, f, yield) || aws.ToString(page.NextToken) == "" {
 				return
 			}
 			if err := store.Pause(ctx, took); err != nil {
@@ -103,8 +103,8 @@ func (s *Store) entries(ctx context.Context, f folder, filters ...types.Paramete
 	}
 }
 
-// yield passes on parameters that are where this store would write them.
-func (s *Store) yield(page *ssm.GetParametersByPathOutput, f folder, yield func(store.NamedEntry, error) bool) bool {
+// yieldNames passes on parameters that are where this store would write them.
+func (s *Store) yieldNames(page *ssm.GetParametersByPathOutput, f folder, yield func(store.NamedEntry, error) bool) bool {
 	for _, p := range page.Parameters {
 		full := aws.ToString(p.Name)
 		rest, ours := strings.CutPrefix(full, f.root+"/")

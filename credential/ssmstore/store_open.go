@@ -41,11 +41,11 @@ func OpenStore(u *url.URL) (*Store, error) {
 		return nil, err
 	}
 	query := u.Query()
-	workspaces, err := takeWorkspaces(what, prefix, query)
+	workspaces, err := cutWorkspaces(what, prefix, query)
 	if err != nil {
 		return nil, err
 	}
-	key, rest, err := takeKey(what, query)
+	key, rest, err := cutKey(what, query)
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +81,8 @@ func checkPrefix(what, prefix string) error {
 	return nil
 }
 
-// takeWorkspaces removes the prefix for workspaces from the query and returns it.
-func takeWorkspaces(what, prefix string, query url.Values) (string, error) {
+// cutWorkspaces removes the prefix for workspaces from the query and returns it.
+func cutWorkspaces(what, prefix string, query url.Values) (string, error) {
 	given, ok := query["workspaces"]
 	if !ok {
 		return prefix, nil
@@ -95,8 +95,8 @@ func takeWorkspaces(what, prefix string, query url.Values) (string, error) {
 	return other, checkPrefix(what, other)
 }
 
-// takeKey removes the KMS key from the query and returns it.
-func takeKey(what string, query url.Values) (key, rest string, err error) {
+// cutKey removes the KMS key from the query and returns it.
+func cutKey(what string, query url.Values) (key, rest string, err error) {
 	keys, given := query["kms_key"]
 	if !given {
 		return "", query.Encode(), nil

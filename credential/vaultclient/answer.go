@@ -71,9 +71,9 @@ func decodeAnswer(body []byte) (*Answer, error) {
 
 // A Refusal is an error answer of Vault.
 type Refusal struct {
-	Status int
-	Said   string                     // Vault's errors and warnings, unchanged
-	Data   map[string]json.RawMessage // for a secret that was deleted
+	Status   int
+	Messages string                     // Vault's errors and warnings, unchanged
+	Data     map[string]json.RawMessage // for a secret that was deleted
 }
 
 func (r *Refusal) Error() string { return "Vault refuses" }
@@ -83,5 +83,5 @@ func decodeRefusal(status int, body []byte) *Refusal {
 	if err != nil {
 		return &Refusal{Status: status}
 	}
-	return &Refusal{Status: status, Said: strings.Join(append(e.Errors, e.Warnings...), "; "), Data: e.Data}
+	return &Refusal{Status: status, Messages: strings.Join(append(e.Errors, e.Warnings...), "; "), Data: e.Data}
 }

@@ -20,7 +20,7 @@ const maxShown = 300
 // Shown returns Vault's text in a form for an error: after a colon, on one line,
 // without tokens; "" if there is none.
 func (r *Refusal) Shown() string {
-	text := redact.Text(strings.Join(strings.Fields(r.Said), " "), maxShown)
+	text := redact.Text(strings.Join(strings.Fields(r.Messages), " "), maxShown)
 	if text == "" || text == "permission denied" {
 		return ""
 	}
@@ -36,7 +36,7 @@ func isDenied(err error) bool {
 // Vault's state, or else a *Refusal.
 func (l *link) refused(what string, response *http.Response, body []byte) error {
 	r := decodeRefusal(response.StatusCode, body)
-	lower := strings.ToLower(r.Said)
+	lower := strings.ToLower(r.Messages)
 	switch status := response.StatusCode; {
 	case status/100 == 3:
 		return usererr.New(what, "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
@@ -62,7 +62,7 @@ func (l *link) busy(what string, response *http.Response, r *Refusal) error {
 	return &httpclient.TransientError{Err: usererr.New(what, why, do), After: after}
 }
 
-func (l *link) strange(what, why string) error {
+func (l *link) unexpectedAnswer(what, why string) error {
 	return usererr.New(what, why, "check that addr in the URL, or VAULT_ADDR, names a Vault")
 }
 

@@ -129,7 +129,7 @@ func (l *link) attempt(ctx context.Context, what string, r request) (*Answer, er
 	defer cancel()
 	request, err := l.request(attemptCtx, r)
 	if err != nil {
-		return nil, l.strange(what, "its address is malformed")
+		return nil, l.unexpectedAnswer(what, "its address is malformed")
 	}
 	response, err := l.client.Do(request)
 	if err != nil {
@@ -141,14 +141,14 @@ func (l *link) attempt(ctx context.Context, what string, r request) (*Answer, er
 		return nil, l.lost(ctx, what, err)
 	}
 	if len(body) > maxAnswer {
-		return nil, l.strange(what, "its answer is over 1 MiB")
+		return nil, l.unexpectedAnswer(what, "its answer is over 1 MiB")
 	}
 	if response.StatusCode/100 != 2 {
 		return nil, l.refused(what, response, body)
 	}
 	answer, err := decodeAnswer(body)
 	if err != nil {
-		return nil, l.strange(what, err.Error())
+		return nil, l.unexpectedAnswer(what, err.Error())
 	}
 	answer.Ahead = httpclient.Ahead(response.Header)
 	return answer, nil

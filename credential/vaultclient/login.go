@@ -103,15 +103,15 @@ func IsPath(s string) bool {
 	return isPrintable(s)
 }
 
-// given reports whether the Vault token comes from outside, so that there is no login.
-func (l login) given() bool { return l.method == methodToken }
+// isGiven reports whether the Vault token comes from outside, so that there is no login.
+func (l login) isGiven() bool { return l.method == methodToken }
 
 // identity describes who logs in.
 func (l login) identity() string {
 	switch {
 	case l.role != "":
 		return "the role " + l.role
-	case l.given():
+	case l.isGiven():
 		return "the Vault token of " + l.tokenPlace()
 	case l.roleIDFile != "":
 		return "the AppRole of " + l.roleIDFile

@@ -12,9 +12,9 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// settled is the age of a login after which a denial justifies a new login: a role's
+// reloginAfter is the age of a login after which a denial justifies a new login: a role's
 // policies change rarely, and each login leaves a token behind.
-const settled = time.Minute
+const reloginAfter = time.Minute
 
 // A session is a Vault token and its known state. It does not change: a renewed token
 // is another session.
@@ -64,8 +64,8 @@ func (s *session) with(r request) request {
 // given token, renewing or logging in. If a login fails, it returns the old session as
 // long as that lives. The caller holds mu.
 func (c *Client) current(ctx context.Context, l *link) (*session, error) {
-	if c.login.given() {
-		return c.readGiven(l)
+	if c.login.isGiven() {
+		return c.readGivenToken(l)
 	}
 	s := c.session
 	if s != nil && s.left() < 1./3 && s.left() > 0 {
@@ -85,8 +85,8 @@ func (c *Client) current(ctx context.Context, l *link) (*session, error) {
 	return fresh, nil
 }
 
-// readGiven returns the session of the given token, which may be replaced at any time.
-func (c *Client) readGiven(l *link) (*session, error) {
+// readGivenToken returns the session of the given token, which may be replaced at any time.
+func (c *Client) readGivenToken(l *link) (*session, error) {
 	token, err := c.login.token("get a token for " + l.where)
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (c *Client) logIn(ctx context.Context, l *link) (*session, error) {
 		return nil, err
 	}
 	if answer.auth == nil || credential.CheckSecret(answer.auth.ClientToken) != nil {
-		return nil, l.strange(what, "its answer holds no Vault token")
+		return nil, l.unexpectedAnswer(what, "its answer holds no Vault token")
 	}
 	return newSession(answer.auth, asked), nil
 }
@@ -147,7 +147,7 @@ func (c *Client) renew(ctx context.Context, l *link, s *session) *session {
 	asked := time.Now()
 	answer, err := l.attempt(ctx, "renew the token of "+l.where, s.with(request{method: http.MethodPost, path: "auth/token/renew-self", body: struct{}{}}))
 	switch {
-	case isDenied(err) && !c.login.given():
+	case isDenied(err) && !c.login.isGiven():
 		c.session = nil
 	case isDenied(err):
 		final := *s
@@ -177,7 +177,7 @@ func (c *Client) instead(ctx context.Context, what string, l *link, s *session, 
 	defer c.mu.Unlock()
 	_, err := l.do(ctx, what, s.with(request{method: http.MethodGet, path: "auth/token/lookup-self"}))
 	alive := !isDenied(err)
-	if alive && (c.login.given() || time.Since(s.began) < settled) {
+	if alive && (c.login.isGiven() || time.Since(s.began) < reloginAfter) {
 		return nil, denial
 	}
 	if c.session != nil && c.session.token.Secret() == s.token.Secret() {

@@ -43,7 +43,7 @@ func (s *Source) denied(what string, m mount, full string, r *vaultclient.Refusa
 }
 
 func (s *Source) notFound(what string, m mount, full string, r *vaultclient.Refusal) error {
-	said := strings.ToLower(r.Said)
+	said := strings.ToLower(r.Messages)
 	if strings.Contains(said, "no handler for route") || strings.Contains(said, "route entry not found") {
 		return usererr.New(what, "there is no secrets engine at "+s.mount+"/", "correct the mount or the namespace: vault secrets list")
 	}

@@ -61,8 +61,8 @@ func OpenStore(u *url.URL) (*Store, error) {
 // Upkeep renews the Vault token. A long-lived process must call it from time to time.
 func (s *Store) Upkeep(ctx context.Context) { s.client.Upkeep(ctx) }
 
-// kept is the newest version of a secret.
-type kept struct {
+// stored is the newest version of a secret.
+type stored struct {
 	version int // 0 if there was never one
 	fields  map[string]json.RawMessage
 	written time.Time
@@ -93,24 +93,24 @@ func fieldOf(name store.Name) string {
 }
 
 // read returns the newest version. A deleted version has no fields.
-func (s *Store) read(ctx context.Context, what string, name store.Name) (kept, error) {
+func (s *Store) read(ctx context.Context, what string, name store.Name) (stored, error) {
 	path, err := s.path(ctx, what, "data", name)
 	if err != nil {
-		return kept{}, err
+		return stored{}, err
 	}
 	answer, err := s.client.Read(ctx, what, path)
 	refusal, ok := errors.AsType[*vaultclient.Refusal](err)
 	switch {
 	case ok && refusal.Status == http.StatusNotFound:
-		return kept{version: versionOf(refusal.Data["metadata"])}, nil
+		return stored{version: versionOf(refusal.Data["metadata"])}, nil
 	case err != nil:
-		return kept{}, s.describe(what, "read", path, err)
+		return stored{}, s.describe(what, "read", path, err)
 	}
 	fields, written, err := decodeVersion(answer.Data)
 	if err != nil {
-		return kept{}, usererr.Wrap(what, err, "")
+		return stored{}, usererr.Wrap(what, err, "")
 	}
-	return kept{versionOf(answer.Data["metadata"]), fields, written}, nil
+	return stored{versionOf(answer.Data["metadata"]), fields, written}, nil
 }
 
 func versionOf(metadata json.RawMessage) int {
@@ -171,7 +171,7 @@ func (s *Store) write(ctx context.Context, what string, name store.Name, value s
 	}
 	_, err = s.client.Write(ctx, what, path, body)
 	refusal, ok := errors.AsType[*vaultclient.Refusal](err)
-	if ok && refusal.Status == http.StatusBadRequest && strings.Contains(refusal.Said, "check-and-set") {
+	if ok && refusal.Status == http.StatusBadRequest && strings.Contains(refusal.Messages, "check-and-set") {
 		return errStale
 	}
 	return s.describe(what, "create and update", path, err)

@@ -81,7 +81,7 @@ func Export(p *refs.Policy, bypass ...Actor) (sets []Ruleset, notes []string) {
 		sets = append(sets, a.export(p, append([]Actor{}, bypass...))...)
 	}
 	for _, r := range p.Rules() {
-		notes = append(notes, unsaid(r)...)
+		notes = append(notes, notExpressible(r)...)
 	}
 	return sets, append(notes, general...)
 }
@@ -166,8 +166,8 @@ var general = []string{
 	"they know branches and tags only: other refs, such as refs/notes/, GitHub leaves to the token's permissions",
 }
 
-// unsaid returns what the rulesets cannot express of r.
-func unsaid(r *refs.Rule) []string {
+// notExpressible returns what the rulesets cannot express of r.
+func notExpressible(r *refs.Rule) []string {
 	branches, tags := patterns(r.Full, "heads"), patterns(r.Full, "tags")
 	var notes []string
 	note := func(format string, args ...any) {

@@ -107,9 +107,9 @@ func reason(err error) string {
 	return redact.Text(err.Error(), maxShown)
 }
 
-// Said returns AWS's text beyond the code, after a colon and safe for an error; "" if
+// Excerpt returns AWS's text beyond the code, after a colon and safe for an error; "" if
 // there is none.
-func Said(api smithy.APIError) string {
+func Excerpt(api smithy.APIError) string {
 	text := redact.Text(api.ErrorMessage(), maxShown)
 	if text == "" || text == api.ErrorCode() || text == "UnknownError" {
 		return ""
@@ -130,13 +130,13 @@ func (c Call) refused(api smithy.APIError) error {
 	case expiredCodes[code]:
 		return line("the AWS credentials have expired ("+code+")", "renew them (aws sso login, a new session) or give this machine a role")
 	case rejectedCodes[code]:
-		return line("AWS does not accept the credentials ("+code+")"+Said(api), "check AWS_PROFILE, the AWS_ variables and the clock of this machine")
+		return line("AWS does not accept the credentials ("+code+")"+Excerpt(api), "check AWS_PROFILE, the AWS_ variables and the clock of this machine")
 	case api.ErrorFault() == smithy.FaultServer || code == "InternalServerError" || code == "ServiceUnavailable":
 		return line(c.Service+" has trouble of its own ("+code+")", "try again in a moment")
 	case code == "UnknownError":
 		return line("the answer is no answer of "+c.Service, "check the endpoint that the URL or AWS_ENDPOINT_URL names")
 	default:
-		return line("AWS refuses ("+code+")"+Said(api), "")
+		return line("AWS refuses ("+code+")"+Excerpt(api), "")
 	}
 }
 

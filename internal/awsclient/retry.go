@@ -18,7 +18,7 @@ const (
 	// second of the whole account, so it gets more time than a lost connection.
 	backoffFirst    = 100 * time.Millisecond
 	backoffThrottle = 500 * time.Millisecond
-	backoffMost     = 4 * time.Second
+	maxBackoff      = 4 * time.Second
 )
 
 // NewRetryer returns the SDK's standard retryer with shorter waits. It also retries an
@@ -40,7 +40,7 @@ func options(attempts int) func(*retry.StandardOptions) {
 	}
 	return func(o *retry.StandardOptions) {
 		o.MaxAttempts = attempts
-		o.MaxBackoff = backoffMost
+		o.MaxBackoff = maxBackoff
 		o.Backoff = retry.BackoffDelayerFunc(backoff)
 		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(isCutOff))
 	}
@@ -66,7 +66,7 @@ func backoff(attempt int, err error) (time.Duration, error) {
 	if IsThrottle(err) {
 		first = backoffThrottle
 	}
-	d := min(first<<min(max(attempt-1, 0), 10), backoffMost)
+	d := min(first<<min(max(attempt-1, 0), 10), maxBackoff)
 	return d/2 + rand.N(d/2), nil
 }
 

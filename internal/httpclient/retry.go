@@ -24,11 +24,11 @@ const (
 	MaxAttempts = 6
 
 	backoffFirst = 100 * time.Millisecond
-	backoffMost  = 2 * time.Second
+	maxBackoff   = 2 * time.Second
 
-	// afterMost limits the wait that a server can ask for; a date can be so far off
+	// maxRetryAfter limits the wait that a server can ask for; a date can be so far off
 	// that a sum with it overflows.
-	afterMost = 24 * time.Hour
+	maxRetryAfter = 24 * time.Hour
 )
 
 // A TransientError is a failure that may be gone at the next attempt.
@@ -45,7 +45,7 @@ func (e *TransientError) Unwrap() error { return e.Err }
 // wait returns how long to wait before the next attempt: what the server asked for,
 // plus a random backoff so that many workspaces do not return at the same time.
 func (e *TransientError) wait(attempt int) time.Duration {
-	d := min(backoffFirst<<(attempt-1), backoffMost)
+	d := min(backoffFirst<<(attempt-1), maxBackoff)
 	return e.After + d/2 + rand.N(d/2)
 }
 
@@ -104,11 +104,11 @@ func Ahead(h http.Header) time.Duration {
 func RetryAfter(h http.Header) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return min(time.Duration(seconds)*time.Second, afterMost)
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
 	}
 	at, err := http.ParseTime(value)
 	if err != nil {
 		return 0
 	}
-	return min(max(0, time.Until(at.Add(Ahead(h)))), afterMost)
+	return min(max(0, time.Until(at.Add(Ahead(h)))), maxRetryAfter)
 }

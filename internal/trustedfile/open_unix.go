@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// nobody is the user ID that is shown for an owner without a number in this user
+	// overflowUID is the user ID that is shown for an owner without a number in this user
 	// namespace.
-	nobody = 65534
+	overflowUID = 65534
 
 	// maxLinks is the largest number of symbolic links that the kernel follows in one
 	// path.
@@ -68,15 +68,15 @@ func CheckDir(kind, path string) error {
 // walk walks to the end of the path. file is the file's name in the last directory; ""
 // if the path ends in that directory.
 func (w *walker) walk() (file string, err error) {
-	if w.rest, err = absolute(w.path); err != nil {
+	if w.remaining, err = absolute(w.path); err != nil {
 		return "", err
 	}
 	if err := w.enter("/"); err != nil {
 		return "", err
 	}
-	for w.rest != "" {
+	for w.remaining != "" {
 		var name string
-		name, w.rest, _ = strings.Cut(w.rest, "/")
+		name, w.remaining, _ = strings.Cut(w.remaining, "/")
 		if name == "" || name == "." {
 			continue
 		}
@@ -102,7 +102,7 @@ type walker struct {
 	dir        int    // the current directory
 	name       string // its path, without links
 	sticky     bool   // other users can add entries, and replace their own
-	rest       string // of the path
+	remaining  string // of the path
 	links      int    // number of links followed so far
 	volume     bool   // one of the links was ..data, by which Kubernetes replaces all files of a volume
 	group      bool   // see CheckDir
@@ -117,7 +117,7 @@ func (w *walker) close() {
 // step goes on by one name. isFile reports whether it is the file, which is not opened
 // yet.
 func (w *walker) step(name string) (isFile bool, err error) {
-	entry, err := w.look(name)
+	entry, err := w.inspect(name)
 	if err != nil {
 		return false, err
 	}
@@ -127,7 +127,7 @@ func (w *walker) step(name string) (isFile bool, err error) {
 	case unix.S_IFLNK:
 		return false, w.follow(name)
 	case unix.S_IFREG:
-		if strings.Trim(w.rest, "/") != "" {
+		if strings.Trim(w.remaining, "/") != "" {
 			return false, w.failed(name, unix.ENOTDIR)
 		}
 		return true, nil
@@ -168,7 +168,7 @@ func (w *walker) check(uid int, mode fs.FileMode, sticky bool) error {
 		return nil
 	case !trusted(uid):
 		return w.distrust("others can replace it: "+belongs(w.name, uid), toOwn(w.name, uid))
-	case mode&Writing == 0 || sticky, w.group && uid == 0 && mode&0o002 == 0 && strings.Trim(w.rest, "/") != "":
+	case mode&Writing == 0 || sticky, w.group && uid == 0 && mode&0o002 == 0 && strings.Trim(w.remaining, "/") != "":
 		return nil
 	case mode&0o002 != 0:
 		return w.distrust(fmt.Sprintf("others can replace it: %s is open to all (mode %04o)", w.name, mode), toClose(w.name, mode))
@@ -176,9 +176,9 @@ func (w *walker) check(uid int, mode fs.FileMode, sticky bool) error {
 	return w.distrust(fmt.Sprintf("others can replace it: the group of %s can write to it (mode %04o)", w.name, mode), toClose(w.name, mode))
 }
 
-// look returns the state of name. It returns an error if its owner can replace it and
+// inspect returns the state of name. It returns an error if its owner can replace it and
 // is neither root nor this user.
-func (w *walker) look(name string) (st unix.Stat_t, err error) {
+func (w *walker) inspect(name string) (st unix.Stat_t, err error) {
 	if err := unix.Fstatat(w.dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return st, w.failed(name, err)
 	}
@@ -206,9 +206,9 @@ func (w *walker) follow(name string) error {
 	if err := w.checkOwner(name, &st); err != nil {
 		return err
 	}
-	w.rest = target + "/" + w.rest
+	w.remaining = target + "/" + w.remaining
 	w.volume = w.volume || name == "..data"
-	if strings.HasPrefix(w.rest, "/") {
+	if strings.HasPrefix(w.remaining, "/") {
 		return w.enter("/")
 	}
 	return nil
@@ -295,7 +295,7 @@ func (w *walker) distrust(why, do string) error {
 func trusted(uid int) bool { return uid == 0 || uid == os.Geteuid() }
 
 func belongs(what string, uid int) string {
-	if uid == nobody {
+	if uid == overflowUID {
 		return what + " shows as user 65534: its owner has no number in this container"
 	}
 	return fmt.Sprintf("%s belongs to user %d, who is neither root nor you", what, uid)
@@ -305,7 +305,7 @@ const orMove = " or move the file to where only root and you can write"
 
 // toOwn returns what to do about an owner. With -h, the command changes a link itself.
 func toOwn(path string, uid int) string {
-	if uid == nobody {
+	if uid == overflowUID {
 		return "map its owner into the container or copy the file into the image"
 	}
 	return "run chown -h root " + usererr.Quote(path) + orMove

@@ -119,7 +119,7 @@ func TestFileThatOthersCanUse(t *testing.T) {
 	change(t, path, 0o600)
 	give(t, path, stranger)
 	opens(t, path, Writing, "it belongs to user 12345, who is neither root nor you; run chown -h root "+usererr.Quote(path))
-	give(t, path, nobody)
+	give(t, path, overflowUID)
 	opens(t, path, Writing, "its owner has no number in this container; map its owner into the container")
 }
 
@@ -175,8 +175,8 @@ func TestDirectoryOfAThirdUser(t *testing.T) {
 	write(t, path, "good")
 	third := filepath.Join(dir, "third")
 	for uid, want := range map[int]string{
-		stranger: "others can replace it: " + third + " belongs to user 12345, who is neither root nor you; run chown -h root " + usererr.Quote(third) + " or move the file",
-		nobody:   "others can replace it: " + third + " shows as user 65534: its owner has no number in this container; map its owner",
+		stranger:    "others can replace it: " + third + " belongs to user 12345, who is neither root nor you; run chown -h root " + usererr.Quote(third) + " or move the file",
+		overflowUID: "others can replace it: " + third + " shows as user 65534: its owner has no number in this container; map its owner",
 	} {
 		give(t, third, uid)
 		for _, mode := range []os.FileMode{0o755, 0o700, 0o777 | os.ModeSticky} {

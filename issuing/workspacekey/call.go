@@ -23,7 +23,7 @@ func (op operation) in(region string) awsclient.Call {
 	return awsclient.Call{What: op.what, Service: "KMS", Region: region, Explain: func(api smithy.APIError) error {
 		switch code := api.ErrorCode(); {
 		case strings.HasPrefix(code, "AccessDenied"):
-			return &usererr.Error{Op: op.what, Reason: "access denied" + awsclient.Said(api), Hint: "allow " + op.action + " for this identity", Err: errDenied}
+			return &usererr.Error{Op: op.what, Reason: "access denied" + awsclient.Excerpt(api), Hint: "allow " + op.action + " for this identity", Err: errDenied}
 		case code == "NotFoundException":
 			return &usererr.Error{Op: op.what, Reason: "there is none in " + region, Err: store.ErrNotFound}
 		case code == "AlreadyExistsException":

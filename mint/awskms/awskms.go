@@ -38,7 +38,7 @@ type Signer struct {
 func newSigner(id string, settings awsclient.Settings) *Signer {
 	s := &Signer{id: id}
 	s.client.Settings, s.client.Make = settings, newService
-	s.Key = signer.Key{Look: s.look, Ask: s.sign, Name: s.name, Check: wrongServer}
+	s.Key = signer.Key{PublicKeys: s.publicKeys, SignWith: s.sign, Name: s.name, Check: wrongServer}
 	return s
 }
 
@@ -68,9 +68,9 @@ func (s *Signer) sign(ctx context.Context, _ string, digest [sha256.Size]byte) (
 	return out.Signature, aws.ToString(out.KeyId), nil
 }
 
-func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
+func (s *Signer) publicKeys(ctx context.Context, _ string) (*signer.Versions, error) {
 	what := s.what("look at")
-	out, err := call(ctx, s, what, lookAction, func(c *kms.Client, o func(*kms.Options)) (*kms.GetPublicKeyOutput, error) {
+	out, err := call(ctx, s, what, publicKeyAction, func(c *kms.Client, o func(*kms.Options)) (*kms.GetPublicKeyOutput, error) {
 		return c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: aws.String(s.id)}, o)
 	})
 	if err != nil {
@@ -191,8 +191,8 @@ func regionOf(id string) string {
 
 // The names of the two calls in IAM and key policies.
 const (
-	lookAction = "kms:GetPublicKey"
-	signAction = "kms:Sign"
+	publicKeyAction = "kms:GetPublicKey"
+	signAction      = "kms:Sign"
 )
 
 // Errors that an import handles and continues after.
@@ -218,7 +218,7 @@ func explain(what, action, region string, api smithy.APIError) error {
 	case awsclient.IsThrottle(api):
 		return line("AWS throttles this account ("+code+")", "try again in a moment, or raise the request quota of KMS in "+region)
 	case strings.HasPrefix(code, "AccessDenied"):
-		return line("access denied"+awsclient.Said(api), "allow "+action+" on it for this identity, in its key policy or by IAM")
+		return line("access denied"+awsclient.Excerpt(api), "allow "+action+" on it for this identity, in its key policy or by IAM")
 	case code == "NotFoundException":
 		return &usererr.Error{Op: what, Reason: "there is no such key or alias in " + region, Hint: "check key, region and account in the URL", Err: errAbsent}
 	case code == "DisabledException":
@@ -228,7 +228,7 @@ func explain(what, action, region string, api smithy.APIError) error {
 	case code == "InvalidKeyUsageException" || code == "UnsupportedOperationException":
 		return line("this key cannot sign ("+code+")", "make one with key spec RSA_2048 (or more) and key usage SIGN_VERIFY")
 	case code == "InvalidArnException" || code == "ValidationException":
-		return line("AWS takes this for no key ("+code+")"+awsclient.Said(api), "write awskms:///alias/NAME, a key's id or its ARN")
+		return line("AWS takes this for no key ("+code+")"+awsclient.Excerpt(api), "write awskms:///alias/NAME, a key's id or its ARN")
 	case code == "KeyUnavailableException" || code == "DependencyTimeoutException" || code == "KMSInternalException":
 		return line("KMS has trouble of its own ("+code+")", "try again in a moment")
 	}
@@ -247,5 +247,5 @@ func invalidState(what string, api smithy.APIError) error {
 	case strings.Contains(said, "disabled"):
 		return line("the key is disabled", "have it enabled: aws kms enable-key")
 	}
-	return line("the key cannot be used in its state"+awsclient.Said(api), "see aws kms describe-key")
+	return line("the key cannot be used in its state"+awsclient.Excerpt(api), "see aws kms describe-key")
 }

@@ -26,7 +26,7 @@ import (
 func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
 	defer cancel()
-	switch there, err := s.holds(ctx, key); {
+	switch there, err := s.hasKey(ctx, key); {
 	case there:
 		return nil
 	case errors.Is(err, errState):
@@ -38,8 +38,8 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	}
 }
 
-// holds reports whether KMS has the key already. Another key is an error.
-func (s *Signer) holds(ctx context.Context, key *mint.KeySigner) (bool, error) {
+// hasKey reports whether KMS has the key already. Another key is an error.
+func (s *Signer) hasKey(ctx context.Context, key *mint.KeySigner) (bool, error) {
 	there, err := s.PublicKey(ctx)
 	if err != nil {
 		return false, err
@@ -152,26 +152,26 @@ func fits(found *types.KeyMetadata, wanted types.KeySpec) error {
 // await waits until KMS shows the imported key.
 func (s *Signer) await(ctx context.Context, arn string, key *mint.KeySigner) error {
 	imported := newSigner(arn, s.client.Settings)
-	_, err := patiently(ctx, func() (bool, error) { return imported.holds(ctx, key) })
+	_, err := patiently(ctx, func() (bool, error) { return imported.hasKey(ctx, key) })
 	return err
 }
 
 // KMS shows a change only after a moment
 // (https://docs.aws.amazon.com/kms/latest/developerguide/programming-eventual-consistency.html).
 const (
-	lookAgain = 500 * time.Millisecond
-	looks     = 10
+	retryWait = 500 * time.Millisecond
+	maxTries  = 10
 )
 
 // patiently calls look again while a key that was just made or filled is not visible.
 func patiently[T any](ctx context.Context, look func() (T, error)) (T, error) {
 	for n := 1; ; n++ {
 		found, err := look()
-		if n == looks || !errors.Is(err, errAbsent) && !errors.Is(err, errState) {
+		if n == maxTries || !errors.Is(err, errAbsent) && !errors.Is(err, errState) {
 			return found, err
 		}
 		select {
-		case <-time.After(lookAgain):
+		case <-time.After(retryWait):
 		case <-ctx.Done():
 			return found, err
 		}

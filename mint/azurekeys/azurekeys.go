@@ -76,8 +76,8 @@ func (s *Signer) sign(ctx context.Context, version string, digest [sha256.Size]b
 	return out.Result, by, err
 }
 
-// look returns the version in the URL, or the current one.
-func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
+// publicKeys returns the version in the URL, or the current one.
+func (s *Signer) publicKeys(ctx context.Context, _ string) (*signer.Versions, error) {
 	var version string
 	out, err := call(ctx, s, "look at "+s.name(s.version), "get", func(ctx context.Context, c *azkeys.Client) (out azkeys.GetKeyResponse, err error) {
 		if out, err = c.GetKey(ctx, s.key, s.version, nil); err != nil {
@@ -144,7 +144,7 @@ func Open(u *url.URL) (*Signer, error) {
 	s := &Signer{host: host, key: key, version: strings.ToLower(version)}
 	s.client.url, s.client.cloud = "https://"+host, clouds[suffix]
 	s.client.Service, s.client.Host, s.client.Open = "Azure", host, s.client.open
-	s.Key = signer.Key{Look: s.look, Ask: s.sign, Name: s.name, Check: wrongServer, Pinned: true}
+	s.Key = signer.Key{PublicKeys: s.publicKeys, SignWith: s.sign, Name: s.name, Check: wrongServer, Pinned: true}
 	return s, nil
 }
 

@@ -235,7 +235,7 @@ func parseRefusal(body []byte) refusal {
 func explainRefusal(operation string, e *azcore.ResponseError) *signer.Problem {
 	body, _ := runtime.Payload(e.RawResponse) // in memory, because guard has read it
 	r := parseRefusal(body)
-	said := signer.Said(flat(r.Message), maxShown)
+	said := signer.Excerpt(flat(r.Message), maxShown)
 	after := httpclient.RetryAfter(e.RawResponse.Header)
 	switch status := e.StatusCode; {
 	case status == http.StatusTooManyRequests:
@@ -260,7 +260,7 @@ func explainRefusal(operation string, e *azcore.ResponseError) *signer.Problem {
 // explainForbidden distinguishes the reasons why a key must not be used: they are all
 // 403.
 func explainForbidden(operation string, r refusal) *signer.Problem {
-	text, said := strings.ToLower(r.Message), signer.Said(flat(r.Message), maxShown)
+	text, said := strings.ToLower(r.Message), signer.Excerpt(flat(r.Message), maxShown)
 	switch {
 	case r.Inner.Code == "KeyDisabled" || strings.Contains(text, "disabled key"):
 		return signer.New("the version is disabled", enable)

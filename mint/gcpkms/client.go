@@ -172,16 +172,16 @@ func reason(e *auth.Error) string {
 // The names of the three calls in IAM
 // (https://cloud.google.com/kms/docs/reference/permissions-and-roles).
 const (
-	listPermission = "cloudkms.cryptoKeyVersions.list"
-	lookPermission = "cloudkms.cryptoKeyVersions.viewPublicKey"
-	signPermission = "cloudkms.cryptoKeyVersions.useToSign"
+	listPermission      = "cloudkms.cryptoKeyVersions.list"
+	publicKeyPermission = "cloudkms.cryptoKeyVersions.viewPublicKey"
+	signPermission      = "cloudkms.cryptoKeyVersions.useToSign"
 )
 
 // roles are the predefined roles that have a permission and few others.
 var roles = map[string]string{
-	listPermission: "roles/cloudkms.viewer",
-	lookPermission: "roles/cloudkms.signerVerifier",
-	signPermission: "roles/cloudkms.signerVerifier",
+	listPermission:      "roles/cloudkms.viewer",
+	publicKeyPermission: "roles/cloudkms.signerVerifier",
+	signPermission:      "roles/cloudkms.signerVerifier",
 }
 
 const (
@@ -203,8 +203,8 @@ func explain(permission string, err error) *signer.Problem {
 // explainStatus distinguishes the statuses of gRPC
 // (https://cloud.google.com/apis/design/errors).
 func explainStatus(permission string, api *apierror.APIError) *signer.Problem {
-	line := func(why, do string) *signer.Problem { return signer.New(why+said(api), do) }
-	again := func(why, do string) *signer.Problem { return signer.Passing(why+said(api), do, retryAfter(api)) }
+	line := func(why, do string) *signer.Problem { return signer.New(why+excerpt(api), do) }
+	again := func(why, do string) *signer.Problem { return signer.Passing(why+excerpt(api), do, retryAfter(api)) }
 	switch code := api.GRPCStatus().Code(); {
 	case isForeign(api):
 		return line("the answer is not from Cloud KMS", wrongServer)
@@ -217,11 +217,11 @@ func explainStatus(permission string, api *apierror.APIError) *signer.Problem {
 	case code == codes.FailedPrecondition:
 		return explainState(api)
 	case code == codes.InvalidArgument && isChecksum(api):
-		return damage("the digest arrived damaged" + said(api))
+		return damage("the digest arrived damaged" + excerpt(api))
 	case code == codes.InvalidArgument:
 		return line("Google takes this for no key to sign with", makeKey)
 	case code == codes.Unauthenticated:
-		return &signer.Problem{Why: "Google does not accept the credentials" + said(api), Do: renew, Stale: true}
+		return &signer.Problem{Why: "Google does not accept the credentials" + excerpt(api), Do: renew, Stale: true}
 	case code == codes.ResourceExhausted:
 		return again("the quota is used up", "try again in a moment, or raise the quota of cryptographic requests to Cloud KMS")
 	case code == codes.Unavailable:
@@ -243,7 +243,7 @@ func explainState(api *apierror.APIError) *signer.Problem {
 	state = strings.TrimRight(state, ".")
 	switch {
 	case strings.Contains(text, "key purpose"):
-		return signer.New("this key cannot sign"+said(api), makeKey)
+		return signer.New("this key cannot sign"+excerpt(api), makeKey)
 	case state == "DISABLED":
 		return signer.New("the version is disabled", "enable it: gcloud kms keys versions enable")
 	case state == "DESTROY_SCHEDULED":
@@ -253,7 +253,7 @@ func explainState(api *apierror.APIError) *signer.Problem {
 	case strings.HasPrefix(state, "PENDING_") || strings.HasSuffix(state, "_FAILED"):
 		return signer.New("the version has no key in it ("+state+")", "wait until it is made or imported")
 	}
-	return signer.New("the key cannot be used"+said(api), "gcloud kms keys versions describe")
+	return signer.New("the key cannot be used"+excerpt(api), "gcloud kms keys versions describe")
 }
 
 // explainUnavailable distinguishes a network problem from a problem of the service.
@@ -262,13 +262,13 @@ func explainUnavailable(api *apierror.APIError) *signer.Problem {
 	text := api.GRPCStatus().Message()
 	switch {
 	case strings.Contains(text, "x509:") || strings.Contains(text, "tls: failed to verify"):
-		return signer.New("the certificate of Cloud KMS is not trusted"+said(api), "install the authority of the proxy that is in between")
+		return signer.New("the certificate of Cloud KMS is not trusted"+excerpt(api), "install the authority of the proxy that is in between")
 	case strings.Contains(text, "no such host"):
-		return signer.New("the host of Cloud KMS cannot be found"+said(api), "check this machine's DNS")
+		return signer.New("the host of Cloud KMS cannot be found"+excerpt(api), "check this machine's DNS")
 	case strings.Contains(text, "connection error:") || strings.Contains(text, "error reading from server"):
-		return signer.Passing("Cloud KMS cannot be reached"+said(api), "check the network and the proxy", 0)
+		return signer.Passing("Cloud KMS cannot be reached"+excerpt(api), "check the network and the proxy", 0)
 	}
-	return signer.Passing("Cloud KMS has trouble of its own (Unavailable)"+said(api), "try again in a moment", retryAfter(api))
+	return signer.Passing("Cloud KMS has trouble of its own (Unavailable)"+excerpt(api), "try again in a moment", retryAfter(api))
 }
 
 // isForeign reports whether an answer is not from a gRPC server, such as a proxy's
@@ -289,8 +289,10 @@ func isChecksum(api *apierror.APIError) bool {
 	return strings.Contains(text, "crc32c") || strings.Contains(text, "checksum")
 }
 
-// said returns Google's text, after a colon and safe for an error.
-func said(api *apierror.APIError) string { return signer.Said(api.GRPCStatus().Message(), maxShown) }
+// excerpt returns Google's text, after a colon and safe for an error.
+func excerpt(api *apierror.APIError) string {
+	return signer.Excerpt(api.GRPCStatus().Message(), maxShown)
+}
 
 func retryAfter(api *apierror.APIError) time.Duration {
 	if info := api.Details().RetryInfo; info != nil {

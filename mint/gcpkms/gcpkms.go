@@ -60,13 +60,13 @@ func (s *Signer) sign(ctx context.Context, version string, digest [sha256.Size]b
 		if err != nil {
 			return nil, err
 		}
-		return out.GetSignature(), wholeSignature(out, version)
+		return out.GetSignature(), checkSignature(out, version)
 	})
 	return signature, version, err
 }
 
-// look returns the version in the URL, or the newest enabled one.
-func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
+// publicKeys returns the version in the URL, or the newest enabled one.
+func (s *Signer) publicKeys(ctx context.Context, _ string) (*signer.Versions, error) {
 	version := s.version
 	if version == "" {
 		var err error
@@ -75,12 +75,12 @@ func (s *Signer) look(ctx context.Context, _ string) (*signer.Versions, error) {
 		}
 	}
 	what := "look at " + name(version)
-	out, err := call(ctx, s, what, lookPermission, func(ctx context.Context, c *kms.KeyManagementClient) (*kmspb.PublicKey, error) {
+	out, err := call(ctx, s, what, publicKeyPermission, func(ctx context.Context, c *kms.KeyManagementClient) (*kmspb.PublicKey, error) {
 		out, err := c.GetPublicKey(ctx, &kmspb.GetPublicKeyRequest{Name: version})
 		if err != nil {
 			return nil, err
 		}
-		return out, wholePublic(out, version)
+		return out, checkPublicKey(out, version)
 	})
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func Open(u *url.URL) (*Signer, error) {
 	}
 	s := &Signer{key: key, version: version}
 	s.client.Service, s.client.Host, s.client.Open, s.client.Close = "Google", host, s.client.open, (*connection).close
-	s.Key = signer.Key{Look: s.look, Ask: s.sign, Name: name, Check: wrongServer, Pinned: true}
+	s.Key = signer.Key{PublicKeys: s.publicKeys, SignWith: s.sign, Name: name, Check: wrongServer, Pinned: true}
 	return s, nil
 }
 
@@ -227,9 +227,9 @@ func wrongKey(answered string) *signer.Problem {
 	return signer.New("the answer is of another key, "+usererr.Escape(answered), wrongServer)
 }
 
-// wholeSignature returns an error unless out answers the digest, which arrived
+// checkSignature returns an error unless out answers the digest, which arrived
 // complete, for that version.
-func wholeSignature(out *kmspb.AsymmetricSignResponse, version string) error {
+func checkSignature(out *kmspb.AsymmetricSignResponse, version string) error {
 	switch {
 	case out.GetName() != version:
 		return wrongKey(out.GetName())
@@ -241,7 +241,7 @@ func wholeSignature(out *kmspb.AsymmetricSignResponse, version string) error {
 	return nil
 }
 
-func wholePublic(out *kmspb.PublicKey, version string) error {
+func checkPublicKey(out *kmspb.PublicKey, version string) error {
 	switch {
 	case out.GetName() != version:
 		return wrongKey(out.GetName())

@@ -121,9 +121,9 @@ func (c *Client[C]) ended(err error, last *Problem) *Problem {
 	return p
 }
 
-// Said returns up to max bytes of a server's text, after a colon and safe for an error;
+// Excerpt returns up to max bytes of a server's text, after a colon and safe for an error;
 // "" if there is none.
-func Said(text string, max int) string {
+func Excerpt(text string, max int) string {
 	if text = redact.Text(text, max); text != "" {
 		return ": " + text
 	}

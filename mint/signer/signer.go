@@ -43,12 +43,12 @@ func (v *Versions) Get(version string) *rsa.PublicKey {
 
 // A Key is one key in a KMS. It implements [mint.Signer] and [mint.PublicKeyer].
 type Key struct {
-	// Look asks for the public halves. It returns an error unless the current one can
+	// PublicKeys asks for the public halves. It returns an error unless the current one can
 	// sign for a GitHub App. version is the version that signed, or "".
-	Look func(ctx context.Context, version string) (*Versions, error)
-	// Ask asks the KMS to sign with a version; "" is the current one. by is the version
+	PublicKeys func(ctx context.Context, version string) (*Versions, error)
+	// SignWith asks the KMS to sign with a version; "" is the current one. by is the version
 	// that signed.
-	Ask func(ctx context.Context, version string, digest [sha256.Size]byte) (signature []byte, by string, err error)
+	SignWith func(ctx context.Context, version string, digest [sha256.Size]byte) (signature []byte, by string, err error)
 	// Pinned keeps the first version for the life of the Key. Otherwise PublicKey calls
 	// Look each time.
 	Pinned bool
@@ -66,7 +66,7 @@ type Key struct {
 func (k *Key) PublicKey(ctx context.Context) (*rsa.PublicKey, error) {
 	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
-	look := k.Look
+	look := k.PublicKeys
 	if k.Pinned {
 		look = k.known
 	}
@@ -87,7 +87,7 @@ func (k *Key) Sign(ctx context.Context, digest [sha256.Size]byte) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	signature, by, err := k.Ask(ctx, v.Current, digest)
+	signature, by, err := k.SignWith(ctx, v.Current, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (k *Key) known(ctx context.Context, version string) (*Versions, error) {
 	if k.versions != nil && k.versions.Get(version) != nil {
 		return k.versions, nil
 	}
-	v, err := k.Look(ctx, version)
+	v, err := k.PublicKeys(ctx, version)
 	if err != nil {
 		return nil, err
 	}

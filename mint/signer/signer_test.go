@@ -53,7 +53,7 @@ func (k *kms) ask(ctx context.Context, _ string, digest [sha256.Size]byte) ([]by
 }
 
 func (k *kms) key() *Key {
-	return &Key{Look: k.look, Ask: k.ask, Name: func(v string) string { return "the key app/" + v }, Check: "check the address"}
+	return &Key{PublicKeys: k.look, SignWith: k.ask, Name: func(v string) string { return "the key app/" + v }, Check: "check the address"}
 }
 
 // A version that signs is read once.
@@ -95,7 +95,7 @@ func TestWrongSignatureIsRefused(t *testing.T) {
 	k := newKMS(t, "1", "2")
 	s := k.key()
 	for _, by := range []string{"", "1", "unknown"} {
-		s.Ask = func(context.Context, string, [sha256.Size]byte) ([]byte, string, error) {
+		s.SignWith = func(context.Context, string, [sha256.Size]byte) ([]byte, string, error) {
 			signature, err := rsa.SignPKCS1v15(rand.Reader, k.keys["2"], crypto.SHA256, digest[:])
 			return signature, by, err
 		}

@@ -35,7 +35,7 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
 	what := "import " + s.name("")
-	there, err := s.holds(ctx, key)
+	there, err := s.hasKey(ctx, key)
 	if there || err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	}
 	// If an answer was lost, the repeated request finds the key that it imported
 	// itself.
-	there, look := s.holds(ctx, key)
+	there, look := s.hasKey(ctx, key)
 	switch {
 	case there:
 		return nil
@@ -85,9 +85,9 @@ func (s *Signer) Vacant(ctx context.Context) error {
 	return err
 }
 
-// holds reports whether Vault has the key already. Another key with that name is an
+// hasKey reports whether Vault has the key already. Another key with that name is an
 // error.
-func (s *Signer) holds(ctx context.Context, key *mint.KeySigner) (bool, error) {
+func (s *Signer) hasKey(ctx context.Context, key *mint.KeySigner) (bool, error) {
 	public, err := s.PublicKey(ctx)
 	if errors.Is(err, errAbsent) {
 		return false, nil

@@ -97,9 +97,9 @@ func parseSignature(text string) (version int, signature []byte, err error) {
 	return version, signature, nil
 }
 
-// look returns all versions that Vault shows. They must include the one that signed, if
+// publicKeys returns all versions that Vault shows. They must include the one that signed, if
 // any.
-func (s *Signer) look(ctx context.Context, signed string) (*signer.Versions, error) {
+func (s *Signer) publicKeys(ctx context.Context, signed string) (*signer.Versions, error) {
 	what, path := "look at "+s.name(""), s.mount+"/keys/"+s.key
 	answer, err := s.client.Read(ctx, what, path)
 	if err != nil {
@@ -142,7 +142,7 @@ func Open(u *url.URL) (*Signer, error) {
 	}
 	full := u.Host + u.Path
 	s := &Signer{mount: path.Dir(full), key: path.Base(full), client: client}
-	s.Key = signer.Key{Look: s.look, Ask: s.sign, Name: s.name, Check: wrongServer}
+	s.Key = signer.Key{PublicKeys: s.publicKeys, SignWith: s.sign, Name: s.name, Check: wrongServer}
 	return s, nil
 }
 
@@ -197,7 +197,7 @@ func (s *Signer) describe(what string, err error, allow string) error {
 	if !ok {
 		return err
 	}
-	said := strings.ToLower(r.Said)
+	said := strings.ToLower(r.Messages)
 	switch {
 	case r.Status == http.StatusForbidden:
 		return usererr.New(what, "permission denied"+r.Shown(), "have a policy of "+s.client.Identity()+" allow "+allow+", and check that "+s.mount+"/ is a transit engine")

@@ -111,7 +111,7 @@ func (s *Store) read(ctx context.Context, op operation, names []store.Name) (map
 	found := map[string]item{}
 	for wait := 50 * time.Millisecond; len(keys) > 0; wait = min(2*wait, time.Second) {
 		input := &sdk.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{s.table: {Keys: keys, ConsistentRead: aws.Bool(true)}}}
-		out, err := ask(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.BatchGetItemOutput, error) {
+		out, err := callService(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.BatchGetItemOutput, error) {
 			return c.BatchGetItem(ctx, input, inTime)
 		})
 		if err != nil {

@@ -49,19 +49,19 @@ func (op operation) call(region string) awsclient.Call {
 	return awsclient.Call{What: op.what, Service: "DynamoDB", Region: region, Explain: func(api smithy.APIError) error {
 		switch code := api.ErrorCode(); {
 		case strings.HasPrefix(code, "AccessDenied"):
-			return usererr.New(op.what, "access denied"+awsclient.Said(api), "allow "+op.action+" on the table and its index for this identity, as in deploy/aws/dynamodb.yaml")
+			return usererr.New(op.what, "access denied"+awsclient.Excerpt(api), "allow "+op.action+" on the table and its index for this identity, as in deploy/aws/dynamodb.yaml")
 		case code == "ResourceNotFoundException":
 			return usererr.New(op.what, "there is no table "+op.table+" in "+region, "create it with deploy/aws/dynamodb.yaml, or correct table and region in the store's URL")
 		case code == "InaccessibleEncryptionCredentials":
-			return usererr.New(op.what, "the table's KMS key cannot be used"+awsclient.Said(api), "check that the key exists and is enabled")
+			return usererr.New(op.what, "the table's KMS key cannot be used"+awsclient.Excerpt(api), "check that the key exists and is enabled")
 		}
 		return nil
 	}}
 }
 
-// ask makes one call to DynamoDB, with a default timeout if ctx has no deadline. The
+// callService makes one call to DynamoDB, with a default timeout if ctx has no deadline. The
 // option keeps the call's retries within the deadline.
-func ask[T any](ctx context.Context, s *Store, op operation, call func(context.Context, *sdk.Client, func(*sdk.Options)) (T, error)) (T, error) {
+func callService[T any](ctx context.Context, s *Store, op operation, call func(context.Context, *sdk.Client, func(*sdk.Options)) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, awsclient.MaxWait)
 	defer cancel()
 	var none T

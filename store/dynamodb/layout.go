@@ -42,9 +42,9 @@ const (
 	otherShard  = "other" // brokers' entries: blocks, proofs that were used, sessions
 )
 
-// broom is how long after an entry is due DynamoDB may delete it, if gatepass has not.
+// ttlGrace is how long after an entry is due DynamoDB may delete it, if gatepass has not.
 // DynamoDB never deletes ledger records.
-const broom = 24 * time.Hour
+const ttlGrace = 24 * time.Hour
 
 // shardOf returns the partition of a name, or of a prefix of two or more segments.
 func shardOf(path string) (shard, due string) {
@@ -112,7 +112,7 @@ func encode(name store.Name, value store.Secret, version string, written, due ti
 	_, shard := shardOf(name.String())
 	it[attrDue], it[attrDueShard] = number(due.UnixMicro()), text(shard)
 	if !name.IsRecord() {
-		it[attrEnds] = number(due.Add(broom).Unix())
+		it[attrEnds] = number(due.Add(ttlGrace).Unix())
 	}
 	return it
 }

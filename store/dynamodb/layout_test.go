@@ -72,7 +72,7 @@ func TestFoldersHaveTheirNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, below := range []store.Prefix{store.Everything(), store.Workspaces(), a, store.Installations(), store.AllBlocks(), store.AllSpent()} {
+	for _, below := range []store.Prefix{store.Everything(), store.Workspaces(), a, store.Installations(), store.AllBlocks(), store.UsedProofs()} {
 		shards, dues := shardsBelow(below)
 		for _, text := range []string{
 			"config/github/installations/acme", "config/x", "config", "sandbox/a/workspace", "sandbox/b/github-tokens/acme", "sandbox/a", "sandbox",

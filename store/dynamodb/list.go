@@ -96,7 +96,7 @@ func span(below store.Prefix, after store.Name) (first, last string) {
 
 // query requests one page.
 func (s *Store) query(ctx context.Context, op operation, q *sdk.QueryInput) (*sdk.QueryOutput, error) {
-	return ask(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.QueryOutput, error) {
+	return callService(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.QueryOutput, error) {
 		return c.Query(ctx, q, inTime)
 	})
 }

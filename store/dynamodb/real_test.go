@@ -200,7 +200,7 @@ func TestCalls(t *testing.T) {
 			return want(100)(len(names), err)
 		}, 2 * workspaceShards},
 		{"Page of a broker's entries", func() error {
-			_, err := s.Page(t.Context(), store.AllSpent(), store.Name{}, 100)
+			_, err := s.Page(t.Context(), store.UsedProofs(), store.Name{}, 100)
 			return err
 		}, 1},
 	} {

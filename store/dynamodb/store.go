@@ -55,7 +55,7 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 		return store.Entry{}, err
 	}
 	input := &sdk.GetItemInput{TableName: aws.String(s.table), Key: keyOf(name.String()), ConsistentRead: aws.Bool(true)}
-	out, err := ask(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.GetItemOutput, error) {
+	out, err := callService(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.GetItemOutput, error) {
 		return c.GetItem(ctx, input, inTime)
 	})
 	if err != nil {
@@ -145,7 +145,7 @@ func (s *Store) write(ctx context.Context, op operation, name store.Name, value 
 		input.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld
 	}
 	holds := true
-	out, err := ask(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.PutItemOutput, error) {
+	out, err := callService(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.PutItemOutput, error) {
 		out, err := c.PutItem(ctx, input, inTime)
 		if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
 			holds = textOf(failed.Item, attrVersion) == version
@@ -170,7 +170,7 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 		return err
 	}
 	input := &sdk.DeleteItemInput{TableName: aws.String(s.table), Key: keyOf(name.String())}
-	_, err = ask(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.DeleteItemOutput, error) {
+	_, err = callService(ctx, s, op, func(ctx context.Context, c *sdk.Client, inTime func(*sdk.Options)) (*sdk.DeleteItemOutput, error) {
 		return c.DeleteItem(ctx, input, inTime)
 	})
 	return err

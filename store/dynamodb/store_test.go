@@ -94,7 +94,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		for _, err := range s().List(ctx, store.Installations()) {
 			errs = append(errs, err)
 		}
-		for _, err := range s().Due(ctx, store.AllSpent(), time.Now(), 0) {
+		for _, err := range s().Due(ctx, store.UsedProofs(), time.Now(), 0) {
 			errs = append(errs, err)
 		}
 		cancel()

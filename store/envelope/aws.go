@@ -92,7 +92,7 @@ func callAWS[Out any](ctx context.Context, k *awsKey, doing, action string, do f
 func explainAWS(what, action, region string, api smithy.APIError) error {
 	switch code := api.ErrorCode(); {
 	case strings.HasPrefix(code, "AccessDenied"):
-		return usererr.New(what, "access denied"+awsclient.Said(api), "allow "+action+" on the key for this identity")
+		return usererr.New(what, "access denied"+awsclient.Excerpt(api), "allow "+action+" on the key for this identity")
 	case code == "NotFoundException":
 		return usererr.New(what, "there is no such key in "+region, "correct key= in the store's URL")
 	case code == "InvalidKeyUsageException":

@@ -92,7 +92,7 @@ func checkLayout(t *testing.T, p place, n store.Name) string {
 func prefixesOf(t *testing.T, n store.Name) []store.Prefix {
 	t.Helper()
 	all := []store.Prefix{
-		store.Everything(), store.Installations(), store.Workspaces(), store.AllBlocks(), store.Deliveries(), store.JoinTokens(), store.AllSpent(), store.SessionKeys(),
+		store.Everything(), store.Installations(), store.Workspaces(), store.AllBlocks(), store.Deliveries(), store.JoinTokens(), store.UsedProofs(), store.SessionKeys(),
 	}
 	if id, ok := n.Workspace(); ok {
 		one, err := store.Workspace(id)

@@ -220,7 +220,7 @@ var (
 // Secrets costs the server work in proportion to all Secrets of the namespace, whatever
 // the selector.
 var plainFolders = []string{
-	store.AllBlocks().String(), store.Deliveries().String(), store.AllSpent().String(), path.Dir(store.Redeemed([32]byte{}).String()),
+	store.AllBlocks().String(), store.Deliveries().String(), store.UsedProofs().String(), path.Dir(store.Redeemed([32]byte{}).String()),
 }
 
 func kindOf(name store.Name) kind {

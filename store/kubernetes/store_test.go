@@ -76,7 +76,7 @@ func TestRealKinds(t *testing.T) {
 	namespace := c.Namespace()
 	s := openStore(t, "kubernetes://"+namespace)
 	for _, n := range []store.Name{
-		store.BlockedApp(), store.BlockedToken([8]byte{1}, time.Time{}), store.Delivery([32]byte{1}), store.Redeemed([32]byte{1}), store.Spent([32]byte{1}),
+		store.BlockedApp(), store.BlockedToken([8]byte{1}, time.Time{}), store.Delivery([32]byte{1}), store.Redeemed([32]byte{1}), store.UsedProof([32]byte{1}),
 		store.JoinToken([32]byte{1}), store.SessionKey(7), store.PrivateKey(), token(t, "sb-1", "acme"),
 	} {
 		put(t, s, n, "x")

@@ -270,9 +270,9 @@ func TestWhatWatchersAreToldAtOnce(t *testing.T) {
 	owner, _ := store.BlockedOwner("acme")
 	for name, want := range map[store.Name]bool{
 		blocked: true, owner: true, store.BlockedApp(): true,
-		record: false, vended: false, store.Spent([32]byte{1}): false, store.Redeemed([32]byte{1}): false, store.Delivery([32]byte{1}): false, store.Signer(): false,
+		record: false, vended: false, store.UsedProof([32]byte{1}): false, store.Redeemed([32]byte{1}): false, store.Delivery([32]byte{1}): false, store.Signer(): false,
 	} {
-		if got := isTold(name); got != want {
+		if got := isNotified(name); got != want {
 			t.Errorf("isTold(%s) = %v, want %v", name, got, want)
 		}
 	}

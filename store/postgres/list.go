@@ -34,7 +34,7 @@ func (s *Store) Page(ctx context.Context, below store.Prefix, after store.Name, 
 }
 
 func (s *Store) page(ctx context.Context, below store.Prefix, after, before string, limit int) ([]store.Name, error) {
-	return ask(ctx, s, s.listing(below), func(ctx context.Context, pool *pgxpool.Pool) ([]store.Name, error) {
+	return run(ctx, s, s.listing(below), func(ctx context.Context, pool *pgxpool.Pool) ([]store.Name, error) {
 		rows, err := pool.Query(ctx, "SELECT name FROM gatepass_entries WHERE prefix = $1 AND name > $2 AND name < $3 ORDER BY name LIMIT $4", s.prefix, after, before, limit)
 		if err != nil {
 			return nil, err
@@ -143,7 +143,7 @@ func (s *Store) entries(ctx context.Context, what string, limit int, wanted func
 
 // rows reads entries, with their due times if the statement selects them.
 func (s *Store) rows(ctx context.Context, what, statement string, arguments ...any) ([]*row, error) {
-	return ask(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) ([]*row, error) {
+	return run(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) ([]*row, error) {
 		rows, err := pool.Query(ctx, statement, arguments...)
 		if err != nil {
 			return nil, err

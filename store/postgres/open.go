@@ -35,8 +35,8 @@ const (
 const (
 	connectWait   = 5 * time.Second
 	statementWait = 5 * time.Second
-	// keptIdle is how long an idle connection stays open.
-	keptIdle = 5 * time.Minute
+	// maxIdle is how long an idle connection stays open.
+	maxIdle = 5 * time.Minute
 )
 
 // OpenStore returns the store of a URL:
@@ -121,7 +121,7 @@ func (s *Store) config() (*pgxpool.Config, error) {
 	dialer := net.Dialer{Timeout: connectWait, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	config.ConnConfig.DialFunc = dialer.DialContext
 	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	config.MaxConnIdleTime = keptIdle
+	config.MaxConnIdleTime = maxIdle
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // a statement that fails is retried anyway
 	parameters := config.ConnConfig.RuntimeParams
 	parameters["statement_timeout"] = milliseconds(statementWait)
@@ -185,24 +185,24 @@ func isHere(host string) bool {
 	return strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// pauseFirst and pauseMost bound the wait before a retry.
+// pauseFirst and maxPause bound the wait before a retry.
 const (
 	pauseFirst = 50 * time.Millisecond
-	pauseMost  = time.Second
+	maxPause   = time.Second
 )
 
-// ask runs a statement until its answer is final: it retries while a server restarts or
+// run runs a statement until its answer is final: it retries while a server restarts or
 // fails over, for at most [httpclient.MaxWait] or until the caller's deadline.
 // Statements must be safe to run twice. [pgx.ErrNoRows] is returned as it is; other
 // errors are one line.
-func ask[T any](ctx context.Context, s *Store, what string, run func(context.Context, *pgxpool.Pool) (T, error)) (T, error) {
-	return askWith(ctx, s, what, s.open, run)
+func run[T any](ctx context.Context, s *Store, what string, run func(context.Context, *pgxpool.Pool) (T, error)) (T, error) {
+	return runWith(ctx, s, what, s.open, run)
 }
 
-func askWith[T any](ctx context.Context, s *Store, what string, open opener, run func(context.Context, *pgxpool.Pool) (T, error)) (T, error) {
+func runWith[T any](ctx context.Context, s *Store, what string, open opener, run func(context.Context, *pgxpool.Pool) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
-	for pause := pauseFirst; ; pause = min(2*pause, pauseMost) {
+	for pause := pauseFirst; ; pause = min(2*pause, maxPause) {
 		result, err := attempt(ctx, s, what, open, run)
 		passing, ok := errors.AsType[*httpclient.TransientError](err)
 		if !ok {

@@ -79,7 +79,7 @@ func newer(what string, version int) error {
 func (s *Store) Migrate(ctx context.Context) (from, to int, err error) {
 	what := "migrate " + s.where
 	bare := func(ctx context.Context, _ string) (*pgxpool.Pool, error) { return s.connect(ctx) }
-	from, err = askWith(ctx, s, what, bare, func(ctx context.Context, pool *pgxpool.Pool) (before int, err error) {
+	from, err = runWith(ctx, s, what, bare, func(ctx context.Context, pool *pgxpool.Pool) (before int, err error) {
 		defer pool.Close()
 		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 			before, err = migrate(ctx, what, tx)
@@ -145,7 +145,7 @@ func (s *Store) encryptRow(ctx context.Context, what string, r *row) error {
 	if err != nil {
 		return usererr.Wrap(what, err, "")
 	}
-	_, err = ask(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {
+	_, err = run(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {
 		_, err = pool.Exec(ctx, "UPDATE gatepass_entries SET value = $1, key = $2 WHERE prefix = $3 AND name = $4 AND version = $5 AND key IS NULL",
 			sealed, key, s.prefix, r.name, r.version)
 		return none, err

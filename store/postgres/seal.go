@@ -78,7 +78,7 @@ func (s *Store) keyOf(ctx context.Context, id [16]byte) (envelope.DataKey, error
 	if key, ok := s.keys.byID[id]; ok {
 		return key, nil
 	}
-	wrapped, err := ask(ctx, s, "read a data key of "+s.where, func(ctx context.Context, pool *pgxpool.Pool) (wrapped []byte, err error) {
+	wrapped, err := run(ctx, s, "read a data key of "+s.where, func(ctx context.Context, pool *pgxpool.Pool) (wrapped []byte, err error) {
 		return wrapped, pool.QueryRow(ctx, "SELECT wrapped FROM gatepass_keys WHERE prefix = $1 AND id = $2", s.prefix, id).Scan(&wrapped)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -133,22 +133,22 @@ func (s *Store) currentKey(ctx context.Context) ([16]byte, envelope.DataKey, err
 	return newest.id, key, nil
 }
 
-// A keptKey is a data key in the database.
-type keptKey struct {
+// A storedKey is a data key in the database.
+type storedKey struct {
 	id      [16]byte
 	wrapped []byte
 	left    time.Duration // how long it still encrypts; 0 without a key
 }
 
-func (s *Store) newestKey(ctx context.Context) (keptKey, error) {
-	k, err := ask(ctx, s, "read the data key of "+s.where, func(ctx context.Context, pool *pgxpool.Pool) (k keptKey, err error) {
+func (s *Store) newestKey(ctx context.Context) (storedKey, error) {
+	k, err := run(ctx, s, "read the data key of "+s.where, func(ctx context.Context, pool *pgxpool.Pool) (k storedKey, err error) {
 		var seconds float64
 		err = pool.QueryRow(ctx, "SELECT id, wrapped, extract(epoch FROM clock_timestamp() - made)::float8 FROM gatepass_keys WHERE prefix = $1 ORDER BY made DESC LIMIT 1", s.prefix).Scan(&k.id, &k.wrapped, &seconds)
 		k.left = keyLife - time.Duration(seconds*float64(time.Second))
 		return k, err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return keptKey{}, nil
+		return storedKey{}, nil
 	}
 	return k, err
 }
@@ -161,7 +161,7 @@ func (s *Store) makeKey(ctx context.Context) (id [16]byte, key envelope.DataKey,
 	if err != nil {
 		return id, key, err
 	}
-	_, err = ask(ctx, s, "write a data key of "+s.where, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {
+	_, err = run(ctx, s, "write a data key of "+s.where, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {
 		_, err = pool.Exec(ctx, "INSERT INTO gatepass_keys (prefix, id, wrapped, made) VALUES ($1, $2, $3, clock_timestamp()) ON CONFLICT DO NOTHING", s.prefix, id, wrapped)
 		return none, err
 	})

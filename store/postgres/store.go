@@ -66,7 +66,7 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	if err != nil {
 		return store.Entry{}, err
 	}
-	found, err := ask(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) (*row, error) {
+	found, err := run(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) (*row, error) {
 		var r row
 		err := r.scan(pool.QueryRow(ctx, "SELECT "+columns+" FROM gatepass_entries WHERE prefix = $1 AND name = $2", s.prefix, name.String()))
 		return &r, err
@@ -181,7 +181,7 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 	// If the answer of a deletion was lost, the deletion may not have reached the
 	// standby yet. This statement writes a log record after it, so its answer comes
 	// once the standby has both.
-	_, err = ask(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {
+	_, err = run(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {
 		_, err = pool.Exec(ctx, "SELECT pg_logical_emit_message(true, 'gatepass', '')")
 		return none, err
 	})
@@ -191,8 +191,8 @@ func (s *Store) Delete(ctx context.Context, name store.Name) error {
 // change runs a statement, notifies watchers in the same transaction, and reports
 // whether the statement wrote.
 func (s *Store) change(ctx context.Context, what string, name store.Name, statement string, arguments []any) (wrote bool, err error) {
-	statement, arguments = s.telling(name, statement, arguments)
-	_, err = ask(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {
+	statement, arguments = s.notifying(name, statement, arguments)
+	_, err = run(ctx, s, what, func(ctx context.Context, pool *pgxpool.Pool) (none struct{}, err error) {
 		var one int
 		return none, pool.QueryRow(ctx, statement, arguments...).Scan(&one)
 	})

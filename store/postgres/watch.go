@@ -19,21 +19,21 @@ const (
 	// database.
 	channel = "gatepass"
 
-	// heardAfter is how long after the last call changed is called even without a
+	// pollAfter is how long after the last call changed is called even without a
 	// notification. The connection is checked then.
-	heardAfter = 5 * time.Second
+	pollAfter = 5 * time.Second
 )
 
-// isTold reports whether watchers are notified of a change of the entry: only for
+// isNotified reports whether watchers are notified of a change of the entry: only for
 // entries of the block list. A transaction that notifies blocks the commits of all
 // other notifying transactions of the database, so entries that are written frequently
-// do not notify. Watchers learn of those within heardAfter.
-func isTold(name store.Name) bool { return store.AllBlocks().Has(name) }
+// do not notify. Watchers learn of those within pollAfter.
+func isNotified(name store.Name) bool { return store.AllBlocks().Has(name) }
 
-// telling extends a statement that writes and returns a row: it also notifies watchers
+// notifying extends a statement that writes and returns a row: it also notifies watchers
 // of the name, in the same transaction.
-func (s *Store) telling(name store.Name, statement string, arguments []any) (string, []any) {
-	if !isTold(name) {
+func (s *Store) notifying(name store.Name, statement string, arguments []any) (string, []any) {
+	if !isNotified(name) {
 		return statement, arguments
 	}
 	payload := "$" + strconv.Itoa(len(arguments)+1)
@@ -44,7 +44,7 @@ func (s *Store) telling(name store.Name, statement string, arguments []any) (str
 // Watch implements [store.Watcher]. It uses its own connection, and connects again if
 // that is lost. If the first connection fails for a reason that a retry cannot resolve,
 // it returns that error. It reports changes of the block list at once, and all others
-// within heardAfter.
+// within pollAfter.
 func (s *Store) Watch(ctx context.Context, below store.Prefix, changed func()) error {
 	pause := pauseFirst
 	for began := false; ; {
@@ -60,7 +60,7 @@ func (s *Store) Watch(ctx context.Context, below store.Prefix, changed func()) e
 		}
 		select {
 		case <-time.After(pause):
-			pause = min(2*pause, pauseMost)
+			pause = min(2*pause, maxPause)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -80,7 +80,7 @@ func (s *Store) listen(ctx context.Context, below store.Prefix, changed func()) 
 		return s.failed(ctx, what, err)
 	}
 	change, ended := make(chan struct{}, 1), make(chan error, 1)
-	go func() { ended <- s.hear(ctx, conn, below, change) }()
+	go func() { ended <- s.waitForChange(ctx, conn, below, change) }()
 	for changed(); ; {
 		select {
 		case <-change:
@@ -110,11 +110,11 @@ func (s *Store) listening(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// hear signals a change for each notification about the prefix, and after each
-// heardAfter without one. It closes the connection when it returns.
-func (s *Store) hear(ctx context.Context, conn *pgx.Conn, below store.Prefix, change chan<- struct{}) error {
+// waitForChange signals a change for each notification about the prefix, and after each
+// pollAfter without one. It closes the connection when it returns.
+func (s *Store) waitForChange(ctx context.Context, conn *pgx.Conn, below store.Prefix, change chan<- struct{}) error {
 	defer closeSoon(conn)
-	for next := time.Now().Add(heardAfter); ; {
+	for next := time.Now().Add(pollAfter); ; {
 		n, err := notification(ctx, conn, next)
 		if err != nil {
 			return err
@@ -122,7 +122,7 @@ func (s *Store) hear(ctx context.Context, conn *pgx.Conn, below store.Prefix, ch
 		if n != nil && !s.isAbout(n, below) {
 			continue
 		}
-		next = time.Now().Add(heardAfter)
+		next = time.Now().Add(pollAfter)
 		select {
 		case change <- struct{}{}:
 		default: // a change is signalled already
@@ -139,7 +139,7 @@ func notification(ctx context.Context, conn *pgx.Conn, until time.Time) (*pgconn
 	if err == nil || ctx.Err() != nil || wait.Err() == nil {
 		return n, err
 	}
-	sign, cancel := context.WithTimeout(ctx, heardAfter)
+	sign, cancel := context.WithTimeout(ctx, pollAfter)
 	defer cancel()
 	return nil, conn.Ping(sign)
 }

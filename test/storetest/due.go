@@ -59,7 +59,7 @@ func dueComesInOrder(t *testing.T, open func() store.Store) {
 	checkDue(t, s, store.Workspaces(), minutes(2), 0, "sandbox/c/workspace", "sandbox/a/workspace")
 	checkDue(t, s, store.Workspaces(), minutes(60), 3, "sandbox/c/workspace", "sandbox/a/workspace", "sandbox/b/workspace")
 	checkDue(t, s, store.Everything(), minutes(60), 0, "sandbox/c/workspace", "sandbox/a/workspace", "sandbox/b/workspace", "sandbox/b/lock", "broker/spent/x")
-	checkDue(t, s, store.AllSpent(), minutes(60), 0, "broker/spent/x")
+	checkDue(t, s, store.UsedProofs(), minutes(60), 0, "broker/spent/x")
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for e, err := range indexed(s).Due(ended, store.Everything(), minutes(60), 0) {

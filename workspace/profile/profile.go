@@ -122,8 +122,8 @@ type Access struct {
 // HasAccess reports whether a workspace gets any token.
 func (a Access) HasAccess() bool { return len(a.Repositories) > 0 }
 
-// Most returns the permissions including the optional ones.
-func (a Access) Most() mint.Permissions { return a.Permissions.With(a.Optional) }
+// Maximum returns the permissions including the optional ones.
+func (a Access) Maximum() mint.Permissions { return a.Permissions.With(a.Optional) }
 
 // Check returns an error for access that no profile can give.
 func (a Access) Check() error {

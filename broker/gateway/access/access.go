@@ -77,7 +77,7 @@ func (a *Access) Caller(r *http.Request, requestID string) (Caller, error) {
 		c.RequestID = requestID
 		err = a.checkBlocked(r.Context(), c.ID)
 	} else {
-		err = a.refuseStranger(r, requestID, err)
+		err = a.refuseUnauth(r, requestID, err)
 	}
 	if err != nil {
 		return Caller{}, err
@@ -143,8 +143,8 @@ func password(encoded string) (text, scheme string) {
 	return text, known
 }
 
-// refuseStranger records a refused identity in the audit log.
-func (a *Access) refuseStranger(r *http.Request, requestID string, err error) error {
+// refuseUnauth records a refused identity in the audit log.
+func (a *Access) refuseUnauth(r *http.Request, requestID string, err error) error {
 	if errors.Is(err, ErrNoIdentity) {
 		return err
 	}
@@ -245,7 +245,7 @@ func apiPermissions(levels map[string]string) map[string]string {
 
 // mayPush reports whether the profile's permissions allow a push.
 func mayPush(p *profile.Profile) bool {
-	return len(mint.Lacking(permissionsFor(p, Write), p.Most().Levels())) == 0
+	return len(mint.Lacking(permissionsFor(p, Write), p.Maximum().Levels())) == 0
 }
 
 // Origin returns the scheme and host by which the client reached the gateway, such as

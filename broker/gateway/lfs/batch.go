@@ -105,7 +105,7 @@ func (c *call) batch() error {
 	if err := c.record(e, q.Operation == upload); err != nil {
 		return err
 	}
-	got, o, err := c.askBatch(g, q)
+	got, o, err := c.requestBatch(g, q)
 	c.recordOutcome(e, got.status, err)
 	if err != nil {
 		return err
@@ -135,14 +135,14 @@ func (c *call) token(operation string) (*broker.Grant, error) {
 	return &g, err
 }
 
-// askBatch asks GitHub. If the status is 200, the offer fits the request.
-func (c *call) askBatch(g *broker.Grant, q request) (reply, offer, error) {
+// requestBatch asks GitHub. If the status is 200, the offer fits the request.
+func (c *call) requestBatch(g *broker.Grant, q request) (reply, offer, error) {
 	var o offer
 	body, err := json.Marshal(q)
 	if err != nil {
 		return reply{}, o, err
 	}
-	got, err := c.ask(c.r.Context(), g, http.MethodPost, "objects/batch", "", body)
+	got, err := c.callGitHub(c.r.Context(), g, http.MethodPost, "objects/batch", "", body)
 	if err != nil || got.status != http.StatusOK {
 		return got, o, err
 	}

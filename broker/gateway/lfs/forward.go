@@ -15,8 +15,8 @@ import (
 	"github.com/gatepass/gatepass/broker/gateway/access"
 )
 
-// askTime is the timeout of a call of GitHub's LFS API.
-const askTime = 30 * time.Second
+// callTimeout is the timeout of a call of GitHub's LFS API.
+const callTimeout = 30 * time.Second
 
 // A reply is an answer of GitHub's LFS API.
 type reply struct {
@@ -32,12 +32,12 @@ const freshFor = time.Minute
 
 var freshWaits = []time.Duration{time.Second, 3 * time.Second, 8 * time.Second}
 
-// ask sends a call to GitHub's LFS API with the token, and retries it while the token
+// callGitHub sends a call to GitHub's LFS API with the token, and retries it while the token
 // may be too new for GitHub to know. A nil g sends no token, for public repositories.
 // body may be nil.
-func (c *call) ask(ctx context.Context, g *broker.Grant, method, path, query string, body []byte) (reply, error) {
+func (c *call) callGitHub(ctx context.Context, g *broker.Grant, method, path, query string, body []byte) (reply, error) {
 	for _, wait := range freshWaits {
-		got, err := c.askOnce(ctx, g, method, path, query, body)
+		got, err := c.callGitHubOnce(ctx, g, method, path, query, body)
 		mayBeLag := got.status == http.StatusUnauthorized || got.status == http.StatusNotFound
 		if err != nil || !mayBeLag || g == nil || g.Token.Expiry.Sub(c.Access.Broker.TokenTime()) < time.Hour-freshFor {
 			if err == nil && got.status == http.StatusUnauthorized && g != nil && c.Access.Broker.Rejected(ctx, g.Token) {
@@ -51,11 +51,11 @@ func (c *call) ask(ctx context.Context, g *broker.Grant, method, path, query str
 			return got, nil
 		}
 	}
-	return c.askOnce(ctx, g, method, path, query, body)
+	return c.callGitHubOnce(ctx, g, method, path, query, body)
 }
 
-func (c *call) askOnce(ctx context.Context, g *broker.Grant, method, path, query string, body []byte) (reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+func (c *call) callGitHubOnce(ctx context.Context, g *broker.Grant, method, path, query string, body []byte) (reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	u := c.Access.Upstream.Git.JoinPath(c.target.Repo.Owner, c.target.Repo.Name+".git", "info", "lfs", path) // path contains no dots
 	u.RawQuery = query

@@ -67,7 +67,7 @@ func (c *call) locks() error {
 	if err := c.record(e, false); err != nil {
 		return err
 	}
-	got, err := c.ask(c.r.Context(), &g, c.r.Method, c.target.Path, query, body)
+	got, err := c.callGitHub(c.r.Context(), &g, c.r.Method, c.target.Path, query, body)
 	c.recordOutcome(e, got.status, err)
 	if err != nil {
 		return err

@@ -278,7 +278,7 @@ func (c *call) verify(t transfer) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), askTime)
+	ctx, cancel := context.WithTimeout(c.r.Context(), callTimeout)
 	defer cancel()
 	header := http.Header{"Accept": {MediaType}, "Content-Type": {MediaType}}
 	answer, err := c.send(ctx, http.MethodPost, t, bytes.NewReader(body), int64(len(body)), header)

@@ -183,7 +183,7 @@ type Feed struct {
 func (f *Feed) Write(p []byte) (int, error) {
 	taken := 0
 	for taken < len(p) && f.err == nil {
-		n := f.take(p[taken:])
+		n := f.collect(p[taken:])
 		taken += n
 	}
 	return taken, f.err
@@ -192,8 +192,8 @@ func (f *Feed) Write(p []byte) (int, error) {
 // Pending reports whether a packet has begun and not ended.
 func (f *Feed) Pending() bool { return len(f.buf) > 0 }
 
-// take adds as much of p as the header or the packet still needs.
-func (f *Feed) take(p []byte) int {
+// collect adds as much of p as the header or the packet still needs.
+func (f *Feed) collect(p []byte) int {
 	want := f.want
 	if len(f.buf) < Header {
 		want = Header

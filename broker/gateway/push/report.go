@@ -81,14 +81,14 @@ func (r *Report) Outcomes() []Outcome {
 	all := make([]Outcome, len(r.request.Commands))
 	for i, c := range r.request.Commands {
 		all[i] = Outcome{Command: c}
-		if r.isWhole() {
+		if r.isComplete() {
 			all[i] = *r.outcomes[c.Ref]
 		}
 	}
 	return all
 }
 
-func (r *Report) isWhole() bool {
+func (r *Report) isComplete() bool {
 	hasBand := r.outer != r.inner
 	return !r.broken && r.ended && r.closed == hasBand && !r.outer.Pending()
 }

@@ -52,7 +52,7 @@ func (c *call) answer(resp *http.Response, watch *time.Timer) error {
 	case note != "":
 		body = noted(body, note)
 	}
-	c.hasErrors, err = pumpLed(c.r.Context(), c.w, body, back, watch)
+	c.hasErrors, err = pumpRewritten(c.r.Context(), c.w, body, back, watch)
 	return err
 }
 
@@ -62,10 +62,10 @@ func (c *call) answerHeader(resp *http.Response, back bases) (isLed bool) {
 	h := c.w.Header()
 	copyHeaders(h, resp.Header, answered)
 	if links := resp.Header.Get("Link"); isHeader(links) {
-		h.Set("Link", back.leadLinks(links))
+		h.Set("Link", back.rewriteLinks(links))
 	}
 	if resp.StatusCode == http.StatusNotModified { // GitHub does not count it either
-		c.budget.giveBack(c.account(), c.now())
+		c.budget.undo(c.account(), c.now())
 	}
 	c.left().write(h)
 	return isJSON(h.Get("Content-Type"))
@@ -94,7 +94,7 @@ func (c *call) location(resp *http.Response, back bases) (storage *url.URL, err 
 	if err != nil {
 		return nil, unavailable("GitHub redirects this request to nowhere", nil)
 	}
-	led, isAPI := back.lead(to.String())
+	led, isAPI := back.rewrite(to.String())
 	switch {
 	case isAPI:
 		c.w.Header().Set("Location", led)
@@ -275,7 +275,7 @@ type rate struct {
 // request itself costs nothing.
 func (c *call) rateLimit() error {
 	shown := func(resource string) rate {
-		left := c.budget.look(account{c.caller.ID, resource}, c.perHour(), c.now())
+		left := c.budget.remaining(account{c.caller.ID, resource}, c.perHour(), c.now())
 		return rate{left.limit, min(left.used, left.limit), left.remaining(), left.reset.Unix()}
 	}
 	core := shown(coreResource)

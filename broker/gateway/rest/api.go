@@ -153,7 +153,7 @@ func (c *call) serve() (err error) {
 	if c.target.area == restArea && c.target.path == "/rate_limit" {
 		return c.rateLimit()
 	}
-	if err := c.spend(1); err != nil {
+	if err := c.takePoints(1); err != nil {
 		return err
 	}
 	if err := c.awaitTurn(); err != nil {
@@ -174,11 +174,11 @@ func (c *call) account() account {
 }
 
 // left returns what is left of the workspace's budget.
-func (c *call) left() balance { return c.budget.look(c.account(), c.perHour(), c.now()) }
+func (c *call) left() balance { return c.budget.remaining(c.account(), c.perHour(), c.now()) }
 
-// spend takes points from the workspace's budget.
-func (c *call) spend(points int) error {
-	left, err := c.budget.spend(c.account(), c.perHour(), points, c.now())
+// takePoints takes points from the workspace's budget.
+func (c *call) takePoints(points int) error {
+	left, err := c.budget.take(c.account(), c.perHour(), points, c.now())
 	if err != nil {
 		left.write(c.w.Header())
 	}

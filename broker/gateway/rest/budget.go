@@ -71,9 +71,9 @@ type balance struct {
 	reset       time.Time
 }
 
-// spend takes points from the account. If too few are left, it refuses the request and
+// take takes points from the account. If too few are left, it refuses the request and
 // takes nothing.
-func (b *budget) spend(a account, perHour, points int, now time.Time) (balance, error) {
+func (b *budget) take(a account, perHour, points int, now time.Time) (balance, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w := b.window(a, now)
@@ -96,16 +96,16 @@ func unit(resource string) string {
 	return "requests"
 }
 
-// giveBack undoes the count of one request.
-func (b *budget) giveBack(a account, now time.Time) {
+// undo undoes the count of one request.
+func (b *budget) undo(a account, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w := b.window(a, now)
 	w.used = max(0, w.used-1)
 }
 
-// look returns what an account has left.
-func (b *budget) look(a account, perHour int, now time.Time) balance {
+// remaining returns what an account has left.
+func (b *budget) remaining(a account, perHour int, now time.Time) balance {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w := b.window(a, now)
@@ -166,14 +166,14 @@ func (b balance) write(h http.Header) {
 // (https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits).
 // So one workspace gets a third of that; a client at full speed is slowed down.
 const (
-	leastPerMinute = 300
-	ahead          = 30 * time.Second // how far a workspace may be ahead of a steady pace
-	longestTurn    = 10 * time.Second // the longest wait of a request; if it would wait longer, it is refused
+	minPerMinute = 300
+	ahead        = 30 * time.Second // how far a workspace may be ahead of a steady pace
+	maxTurn      = 10 * time.Second // the longest wait of a request; if it would wait longer, it is refused
 )
 
 // perMinute returns the pace of one workspace with that budget: 15 % of its hour, but
-// at least leastPerMinute.
-func perMinute(perHour int) int { return max(leastPerMinute, perHour*3/20) }
+// at least minPerMinute.
+func perMinute(perHour int) int { return max(minPerMinute, perHour*3/20) }
 
 // cost returns how many points GitHub counts for a request.
 func (c *call) cost() int {
@@ -194,7 +194,7 @@ func (b *budget) turn(workspace string, perMinute, points int, now time.Time) (t
 	}
 	due = due.Add(time.Duration(points) * time.Minute / time.Duration(perMinute))
 	wait := due.Sub(now) - ahead
-	if wait > longestTurn {
+	if wait > maxTurn {
 		return 0, &broker.Refusal{
 			Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: wait,
 			Detail: fmt.Sprintf("workspace %s sends more than %d requests in a minute to GitHub's API; send fewer", workspace, perMinute),

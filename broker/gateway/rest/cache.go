@@ -131,7 +131,7 @@ func (c *call) cacheKey(to string) (key cacheKey, ok bool) {
 		return key, false
 	}
 	var headers strings.Builder
-	for _, name := range asked {
+	for _, name := range forwardedHeaders {
 		headers.WriteString(strings.Join(c.r.Header.Values(name), "\n") + "\n\n")
 	}
 	for _, name := range conditions {
@@ -158,8 +158,8 @@ func (a *cached) unchanged(notModified *http.Response) *http.Response {
 	}
 }
 
-// keep caches an answer, if allowed, once its body was read to the end.
-func (c *call) keep(resp *http.Response, key cacheKey) {
+// cacheAnswer caches an answer, if allowed, once its body was read to the end.
+func (c *call) cacheAnswer(resp *http.Response, key cacheKey) {
 	etag := resp.Header.Get("ETag")
 	isKept := resp.StatusCode == http.StatusOK && isHeader(etag) && resp.Header.Get("Location") == "" && resp.ContentLength <= maxCachedAnswer &&
 		!strings.Contains(strings.ToLower(resp.Header.Get("Cache-Control")), "no-store")

@@ -229,7 +229,7 @@ func TestTurns(t *testing.T) {
 			time.Sleep(wait)
 			sent++
 		}
-		if most := 10*leastPerMinute + leastPerMinute/2 + 1; sent > most || sent < most-5 {
+		if most := 10*minPerMinute + minPerMinute/2 + 1; sent > most || sent < most-5 {
 			t.Errorf("a client at full speed sent %d requests in ten minutes, want %d", sent, most)
 		}
 		if wait, err := b.turn("quiet", 300, 5, time.Now()); wait != 0 || err != nil {
@@ -239,7 +239,7 @@ func TestTurns(t *testing.T) {
 			_, _ = b.turn("busy", 300, 1, time.Now())
 		}
 		_, err := b.turn("busy", 300, 1, time.Now())
-		if refusal := broker.RefusalOf(err); err == nil || refusal.Status != http.StatusTooManyRequests || refusal.RetryAfter <= longestTurn || refusal.RetryAfter > time.Minute {
+		if refusal := broker.RefusalOf(err); err == nil || refusal.Status != http.StatusTooManyRequests || refusal.RetryAfter <= maxTurn || refusal.RetryAfter > time.Minute {
 			t.Errorf("one too many at once: %+v, want to come back later", refusal)
 		}
 	})

@@ -21,7 +21,7 @@ import (
 const (
 	maxDownload = 4 << 30          // bytes of a file from storage
 	maxAnswer   = 512 << 20        // decompressed bytes of any other answer
-	longest     = time.Hour        // of one answer as a whole
+	maxDuration = time.Hour        // of one answer as a whole
 	idle        = time.Minute      // without a byte in either direction
 	firstByte   = 90 * time.Second // until GitHub begins to answer
 	maxHops     = 3                // redirects from one storage host to the next
@@ -41,7 +41,7 @@ type download struct {
 // serve answers with the file at u. Its error is a [*broker.Refusal] if nothing was
 // answered, or errCut.
 func (d download) serve(w http.ResponseWriter, r *http.Request, u *url.URL) error {
-	ctx, cancel := context.WithTimeout(r.Context(), longest)
+	ctx, cancel := context.WithTimeout(r.Context(), maxDuration)
 	defer cancel()
 	watch := time.AfterFunc(firstByte, cancel)
 	defer watch.Stop()
@@ -127,7 +127,7 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 // if the source fails, or if either side is idle. watch ends the source; every byte
 // restarts it.
 func pump(ctx context.Context, w http.ResponseWriter, from io.Reader, limit int64, watch *time.Timer) error {
-	out, done := newPatient(ctx, w, watch)
+	out, done := newPatientWriter(ctx, w, watch)
 	defer done()
 	buffer := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buffer)
@@ -142,24 +142,24 @@ func pump(ctx context.Context, w http.ResponseWriter, from io.Reader, limit int6
 // onlyReader hides WriterTo, which would allocate its own buffer.
 type onlyReader struct{ io.Reader }
 
-// patient is a writer to the client. Each write must end within idle. It writes nothing
+// patientWriter is a writer to the client. Each write must end within idle. It writes nothing
 // after ctx has ended.
-type patient struct {
+type patientWriter struct {
 	ctx   context.Context
 	w     http.ResponseWriter
 	rc    *http.ResponseController
 	watch *time.Timer
 }
 
-// newPatient returns a patient; a blocked write ends with ctx. Call done after the last
+// newPatientWriter returns a patient; a blocked write ends with ctx. Call done after the last
 // write.
-func newPatient(ctx context.Context, w http.ResponseWriter, watch *time.Timer) (p patient, done func()) {
+func newPatientWriter(ctx context.Context, w http.ResponseWriter, watch *time.Timer) (p patientWriter, done func()) {
 	rc := http.NewResponseController(w)
 	stop := context.AfterFunc(ctx, func() { _ = rc.SetWriteDeadline(past) }) // fails only in tests, without a connection
-	return patient{ctx, w, rc, watch}, func() { stop() }
+	return patientWriter{ctx, w, rc, watch}, func() { stop() }
 }
 
-func (p patient) Write(b []byte) (int, error) {
+func (p patientWriter) Write(b []byte) (int, error) {
 	_ = p.rc.SetWriteDeadline(time.Now().Add(idle)) // fails only in tests, without a connection
 	if err := p.ctx.Err(); err != nil {             // checked after the deadline is set: the end of ctx sets another one
 		return 0, err
@@ -169,11 +169,11 @@ func (p patient) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// pumpLed is pump for JSON. It rewrites the URLs in it. hasErrors is jsonLeader's.
-func pumpLed(ctx context.Context, w http.ResponseWriter, from io.Reader, back bases, watch *time.Timer) (hasErrors bool, err error) {
-	out, done := newPatient(ctx, w, watch)
+// pumpRewritten is pump for JSON. It rewrites the URLs in it. hasErrors is jsonRewriter's.
+func pumpRewritten(ctx context.Context, w http.ResponseWriter, from io.Reader, back bases, watch *time.Timer) (hasErrors bool, err error) {
+	out, done := newPatientWriter(ctx, w, watch)
 	defer done()
-	l := newJSONLeader(out, back)
+	l := newJSONRewriter(out, back)
 	buffer := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buffer)
 	watch.Reset(idle)

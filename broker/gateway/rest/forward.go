@@ -32,7 +32,7 @@ func (c *call) forward() (err error) {
 	watched, done := c.o.Watched(c.r.Context(), c.caller, c.target.repo.Owner)
 	defer done()
 	defer func() { err = cutShort(watched, err) }()
-	ctx, cancel := context.WithTimeout(watched, longest)
+	ctx, cancel := context.WithTimeout(watched, maxDuration)
 	defer cancel()
 	defer context.AfterFunc(watched, func() { // ends the wait for a body
 		_ = http.NewResponseController(c.w).SetReadDeadline(past)
@@ -44,7 +44,7 @@ func (c *call) forward() (err error) {
 		return err
 	}
 	if c.target.area == graphqlArea && body != nil {
-		if err := c.spend(points(body.head) - 1); err != nil { // serve has counted one already
+		if err := c.takePoints(points(body.head) - 1); err != nil { // serve has counted one already
 			return err
 		}
 	}
@@ -120,10 +120,10 @@ func (c *call) sendCached(body *replay) (*http.Response, error) {
 		return resp, err
 	}
 	if c.known != nil && resp.StatusCode == http.StatusNotModified {
-		c.budget.giveBack(c.account(), c.now()) // GitHub does not count it either
+		c.budget.undo(c.account(), c.now()) // GitHub does not count it either
 		return c.known.unchanged(resp), nil
 	}
-	c.keep(resp, key)
+	c.cacheAnswer(resp, key)
 	return resp, nil
 }
 
@@ -239,10 +239,10 @@ func decoded(resp *http.Response) (io.Reader, error) {
 	return nil, errors.New("it has a compression that was not asked for")
 }
 
-// asked are the request headers that are forwarded to GitHub: about the form of the
+// forwardedHeaders are the request headers that are forwarded to GitHub: about the form of the
 // answer, about caches, and about the body. Headers that identify the caller are not
 // among them.
-var asked = []string{
+var forwardedHeaders = []string{
 	"Accept", "Content-Type", "GraphQL-Features", "If-Match", "If-Modified-Since", "If-None-Match",
 	"If-Unmodified-Since", "Range", "If-Range", "Time-Zone", "X-GitHub-Api-Version", "X-GitHub-Next-Global-ID",
 }
@@ -254,7 +254,7 @@ var agent = "gatepass-broker/" + version.String()
 // upstreamHeader returns the headers of the request to GitHub, with the token.
 func upstreamHeader(r *http.Request, secret string) http.Header {
 	h := http.Header{}
-	copyHeaders(h, r.Header, asked)
+	copyHeaders(h, r.Header, forwardedHeaders)
 	h.Set("User-Agent", agent)
 	h.Set("Accept-Encoding", "gzip")
 	h.Set("Authorization", "Bearer "+secret)

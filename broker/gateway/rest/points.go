@@ -14,8 +14,8 @@ import (
 const (
 	// nodesPerPoint is how many requests make one point.
 	nodesPerPoint = 100
-	// mostPoints is the most that a query counts. GitHub refuses larger ones.
-	mostPoints = 5000
+	// maxPoints is the most that a query counts. GitHub refuses larger ones.
+	maxPoints = 5000
 	// maxSteps limits the work on one query, because fragments can be nested.
 	maxSteps = 1 << 16
 	maxDepth = 64
@@ -37,7 +37,7 @@ func points(body []byte) int {
 	for _, operation := range operations {
 		most = max(most, q.requests(operation, 1, 0))
 	}
-	return min(max(1, (most+nodesPerPoint/2)/nodesPerPoint), mostPoints)
+	return min(max(1, (most+nodesPerPoint/2)/nodesPerPoint), maxPoints)
 }
 
 // A query is a query while it is parsed.
@@ -171,13 +171,13 @@ func (q *query) number() int {
 // requests counts what a selection set may fetch, times the number of nodes around it.
 func (q *query) requests(set []selection, around, depth int) (n int) {
 	for _, s := range set {
-		if q.steps++; q.steps > maxSteps || depth > maxDepth || n > mostPoints*nodesPerPoint {
-			return mostPoints * nodesPerPoint
+		if q.steps++; q.steps > maxSteps || depth > maxDepth || n > maxPoints*nodesPerPoint {
+			return maxPoints * nodesPerPoint
 		}
 		inside := around
 		if s.nodes > 0 {
 			n += around
-			inside = min(around*s.nodes, mostPoints*nodesPerPoint)
+			inside = min(around*s.nodes, maxPoints*nodesPerPoint)
 		}
 		n += q.requests(s.below, inside, depth+1)
 		if s.spread != "" {

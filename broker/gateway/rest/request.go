@@ -293,7 +293,7 @@ func isPath(path string) bool {
 				return false
 			}
 		}
-		decoded, err := url.PathUnescape(escapeStray(path))
+		decoded, err := url.PathUnescape(escapePercent(path))
 		if err != nil || !isText(decoded) {
 			return false
 		}
@@ -305,9 +305,9 @@ func isPath(path string) bool {
 	return false
 }
 
-// escapeStray escapes percent signs that begin no escape, so that "100%", which is
+// escapePercent escapes percent signs that begin no escape, so that "100%", which is
 // "100%25" decoded, can be decoded again.
-func escapeStray(text string) string {
+func escapePercent(text string) string {
 	var out strings.Builder
 	for i := range len(text) {
 		out.WriteByte(text[i])

@@ -16,8 +16,8 @@ type base struct{ from, to string }
 // another one up to a boundary.
 type bases []base
 
-// lead returns url with its base replaced. ok is false if it has none of the bases.
-func (bs bases) lead(url string) (led string, ok bool) {
+// rewrite returns url with its base replaced. ok is false if it has none of the bases.
+func (bs bases) rewrite(url string) (led string, ok bool) {
 	for _, b := range bs {
 		rest, has := strings.CutPrefix(url, b.from)
 		if has && (rest == "" || isBoundary(rest[0])) {
@@ -31,19 +31,19 @@ func (bs bases) lead(url string) (led string, ok bool) {
 // of "https://api.github.com.example". A link's target ends with ">".
 func isBoundary(c byte) bool { return strings.IndexByte("/?#{>", c) >= 0 }
 
-// leadLinks returns a Link header (RFC 8288) with the bases in its URLs replaced.
-func (bs bases) leadLinks(header string) string {
+// rewriteLinks returns a Link header (RFC 8288) with the bases in its URLs replaced.
+func (bs bases) rewriteLinks(header string) string {
 	parts := strings.Split(header, "<")
 	for i, part := range parts[1:] {
-		parts[i+1], _ = bs.lead(part)
+		parts[i+1], _ = bs.rewrite(part)
 	}
 	return strings.Join(parts, "<")
 }
 
-// jsonLeader copies JSON and replaces the base in every string that is the value of a
+// jsonRewriter copies JSON and replaces the base in every string that is the value of a
 // key "url" or "…_url". It changes no other byte, and passes on what is not JSON. It
 // holds at most one base in memory, however deep and large the document is.
-type jsonLeader struct {
+type jsonRewriter struct {
 	out   *bufio.Writer
 	bases bases
 
@@ -60,7 +60,7 @@ type jsonLeader struct {
 	raw, plain []byte // the beginning of a URL: as written, and without the escapes of slashes
 }
 
-// state is a jsonLeader's position in the document.
+// state is a jsonRewriter's position in the document.
 type state int
 
 const (
@@ -80,12 +80,12 @@ const (
 	more
 )
 
-func newJSONLeader(w io.Writer, bs bases) *jsonLeader {
-	return &jsonLeader{out: bufio.NewWriterSize(w, 32<<10), bases: bs, since: more}
+func newJSONRewriter(w io.Writer, bs bases) *jsonRewriter {
+	return &jsonRewriter{out: bufio.NewWriterSize(w, 32<<10), bases: bs, since: more}
 }
 
 // Write copies p. Close writes what Write holds back.
-func (l *jsonLeader) Write(p []byte) (int, error) {
+func (l *jsonRewriter) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
 		switch l.state {
@@ -102,13 +102,13 @@ func (l *jsonLeader) Write(p []byte) (int, error) {
 }
 
 // Close writes what Write has held back. It does not close the writer below.
-func (l *jsonLeader) Close() error {
-	l.giveUp()
+func (l *jsonRewriter) Close() error {
+	l.flushHeld()
 	return l.out.Flush()
 }
 
 // outside copies p up to and including the quote that starts the next string.
-func (l *jsonLeader) outside(p []byte) []byte {
+func (l *jsonRewriter) outside(p []byte) []byte {
 	before, after, found := bytes.Cut(p, []byte{'"'})
 	l.between(before)
 	l.write(before)
@@ -125,7 +125,7 @@ func (l *jsonLeader) outside(p []byte) []byte {
 }
 
 // between examines what separates two strings.
-func (l *jsonLeader) between(skipped []byte) {
+func (l *jsonRewriter) between(skipped []byte) {
 	for _, c := range skipped {
 		switch c {
 		case ' ', '\t', '\n', '\r':
@@ -146,18 +146,18 @@ func (l *jsonLeader) between(skipped []byte) {
 }
 
 // isURLKey reports whether the last string is "url" or ends with "_url".
-func (l *jsonLeader) isURLKey() bool {
+func (l *jsonRewriter) isURLKey() bool {
 	return l.ends("_url") || l.ends("url") && l.length == len("url")
 }
 
 // ends reports whether the last string ends with a text, which is at most as long as
 // tail.
-func (l *jsonLeader) ends(with string) bool {
+func (l *jsonRewriter) ends(with string) bool {
 	return l.length >= len(with) && string(l.tail[len(l.tail)-len(with):]) == with
 }
 
 // string copies a string up to its end or its next backslash.
-func (l *jsonLeader) string(p []byte) []byte {
+func (l *jsonRewriter) string(p []byte) []byte {
 	i := 0
 	if l.escaped {
 		i, l.escaped = 1, false
@@ -179,13 +179,13 @@ func (l *jsonLeader) string(p []byte) []byte {
 }
 
 // url collects the beginning of a URL, until it has a base or cannot have one.
-func (l *jsonLeader) url(p []byte) []byte {
+func (l *jsonRewriter) url(p []byte) []byte {
 	c, written := p[0], p[:1]
 	switch {
 	case l.state == inEscape && c == '/':
 		l.state, written = inURL, []byte(`\/`)
 	case l.state == inEscape: // no base contains another escape
-		l.giveUp()
+		l.flushHeld()
 		l.escaped = true
 		return p
 	case c == '\\':
@@ -194,25 +194,25 @@ func (l *jsonLeader) url(p []byte) []byte {
 	}
 	if to, has := l.base(); has && (c == '"' || isBoundary(c)) {
 		l.raw = append(l.raw[:0], to...)
-		l.giveUp()
+		l.flushHeld()
 	}
 	switch {
 	case c == '"':
-		l.giveUp()
+		l.flushHeld()
 		l.end()
 	case l.state == inString:
 		l.text(written)
 	default:
 		l.raw, l.plain = append(l.raw, written...), append(l.plain, c)
 		if !l.mayHaveBase() {
-			l.giveUp()
+			l.flushHeld()
 		}
 	}
 	return p[1:]
 }
 
 // base returns the replacement, if the URL so far is a base.
-func (l *jsonLeader) base() (to string, has bool) {
+func (l *jsonRewriter) base() (to string, has bool) {
 	i := slices.IndexFunc(l.bases, func(b base) bool { return b.from == string(l.plain) })
 	if i < 0 {
 		return "", false
@@ -221,12 +221,12 @@ func (l *jsonLeader) base() (to string, has bool) {
 }
 
 // mayHaveBase reports whether a base starts with the URL so far.
-func (l *jsonLeader) mayHaveBase() bool {
+func (l *jsonRewriter) mayHaveBase() bool {
 	return slices.ContainsFunc(l.bases, func(b base) bool { return strings.HasPrefix(b.from, string(l.plain)) })
 }
 
-// giveUp writes what is held back of a URL, and goes on as in other strings.
-func (l *jsonLeader) giveUp() {
+// flushHeld writes what is held back of a URL, and goes on as in other strings.
+func (l *jsonRewriter) flushHeld() {
 	if l.state == inEscape {
 		l.raw = append(l.raw, '\\')
 	}
@@ -240,13 +240,13 @@ func (l *jsonLeader) giveUp() {
 var quote = []byte{'"'}
 
 // end writes the quote that ends a string.
-func (l *jsonLeader) end() {
+func (l *jsonRewriter) end() {
 	l.write(quote)
 	l.state, l.since = outside, blanks
 }
 
 // text copies part of a string, and remembers its last bytes.
-func (l *jsonLeader) text(part []byte) {
+func (l *jsonRewriter) text(part []byte) {
 	l.write(part)
 	l.length += len(part)
 	last := part[max(0, len(part)-len(l.tail)):]
@@ -255,4 +255,4 @@ func (l *jsonLeader) text(part []byte) {
 }
 
 // write writes to the buffer, which keeps an error for the next Write and Close.
-func (l *jsonLeader) write(p []byte) { _, _ = l.out.Write(p) }
+func (l *jsonRewriter) write(p []byte) { _, _ = l.out.Write(p) }

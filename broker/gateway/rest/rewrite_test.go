@@ -17,7 +17,7 @@ var toBroker = bases{
 func led(t testing.TB, r io.Reader, bs bases) string {
 	t.Helper()
 	var out bytes.Buffer
-	l := newJSONLeader(&out, bs)
+	l := newJSONRewriter(&out, bs)
 	if _, err := io.Copy(l, r); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestLargeAnswersAreCopiedInPieces(t *testing.T) {
 	item := `{"url":"https://api.github.com/x","n":1234567890123456789012,"body":"` + strings.Repeat(`\n\"`, 250) + `"},`
 	n := 50 << 20 / len(item)
 	var out lengthWriter
-	l := newJSONLeader(&out, toBroker)
+	l := newJSONRewriter(&out, toBroker)
 	allocated := testing.AllocsPerRun(1, func() {
 		for range n / 2 {
 			if _, err := io.WriteString(l, item); err != nil {
@@ -133,7 +133,7 @@ func TestErrorsOfGraphQLAreSeen(t *testing.T) {
 		{`{"data":{"body":"}\"errors\":"}}`, false},
 		{`{"nerrors":1,"errors2":1}`, false},
 	} {
-		l := newJSONLeader(io.Discard, toBroker)
+		l := newJSONRewriter(io.Discard, toBroker)
 		if _, err := io.Copy(l, iotest.OneByteReader(strings.NewReader(c.in))); err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,7 @@ func TestLinksLeadBack(t *testing.T) {
 		{"no link", `https://api.github.com/x`, `https://api.github.com/x`},
 		{"nothing", ``, ``},
 	} {
-		if got := toBroker.leadLinks(c.in); got != c.want {
+		if got := toBroker.rewriteLinks(c.in); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}

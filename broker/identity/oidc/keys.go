@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// lookAfter is the age from which the keys are fetched again in the background.
-	lookAfter = 5 * time.Minute
+	// refreshAfter is the age from which the keys are fetched again in the background.
+	refreshAfter = 5 * time.Minute
 	// freshFor is the age from which a token waits for that fetch. So a key that the
 	// issuer withdraws is refused after this time.
 	freshFor  = 15 * time.Minute
@@ -35,8 +35,8 @@ const (
 	retryAfter = 15 * time.Second // for callers
 )
 
-// errCrowded reports that too many requests wait for the keys.
-var errCrowded = errors.New("too many tokens wait for them")
+// errTooManyWaiting reports that too many requests wait for the keys.
+var errTooManyWaiting = errors.New("too many tokens wait for them")
 
 // A keyring caches an issuer's keys. It loads them again when they are old, or when a token
 // names an unknown one.
@@ -63,8 +63,8 @@ func newKeyring(load func(context.Context) ([]byte, error), now func() time.Time
 // while the issuer is unavailable, are returned without a wait. The error is one of
 // [keySet.suiting], or a [*broker.Refusal] with 503 if the keys are unavailable.
 func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.PublicKey, error) {
-	keys, _, age, failure := k.look(kid, alg)
-	if len(keys) > 0 && age < lookAfter {
+	keys, _, age, failure := k.cached(kid, alg)
+	if len(keys) > 0 && age < refreshAfter {
 		return keys, nil
 	}
 	loading := k.start(ctx)
@@ -75,7 +75,7 @@ func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.
 	case age > freshFor && failure == nil:
 		_ = k.wait(ctx, from, loading, staleWait) // on a timeout the known keys are used
 	}
-	keys, why, _, failure := k.look(kid, alg)
+	keys, why, _, failure := k.cached(kid, alg)
 	if len(keys) > 0 {
 		return keys, nil
 	}
@@ -86,9 +86,9 @@ func (k *keyring) suiting(ctx context.Context, from, kid, alg string) ([]crypto.
 	return nil, why
 }
 
-// look returns the cached keys for a token or why there are none, their age, and why the last
+// cached returns the cached keys for a token or why there are none, their age, and why the last
 // load failed.
-func (k *keyring) look(kid, alg string) (keys []crypto.PublicKey, why error, age time.Duration, failure error) {
+func (k *keyring) cached(kid, alg string) (keys []crypto.PublicKey, why error, age time.Duration, failure error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	age = clock.Since(k.loaded, k.now())
@@ -100,7 +100,7 @@ func (k *keyring) look(kid, alg string) (keys []crypto.PublicKey, why error, age
 }
 
 // wait waits for the end of a load, for at most the duration most. It returns
-// errCrowded if too many requests wait.
+// errTooManyWaiting if too many requests wait.
 func (k *keyring) wait(ctx context.Context, from string, loading <-chan struct{}, most time.Duration) error {
 	if loading == nil {
 		return nil
@@ -110,14 +110,14 @@ func (k *keyring) wait(ctx context.Context, from string, loading <-chan struct{}
 	crowded := make(chan struct{})
 	leave, ok := k.waiting.Acquire(from, 1, func() { close(crowded) })
 	if !ok {
-		return errCrowded
+		return errTooManyWaiting
 	}
 	defer leave()
 	select {
 	case <-loading:
 	case <-ctx.Done():
 	case <-crowded:
-		return errCrowded
+		return errTooManyWaiting
 	}
 	return nil
 }
@@ -160,11 +160,11 @@ func unavailable(detail string, err error) error {
 }
 
 const (
-	// heldTime is how long a verified token is not verified again. Its claims, such as
+	// verifiedFor is how long a verified token is not verified again. Its claims, such as
 	// its expiry, are still checked each time. A key that the issuer withdraws is
 	// accepted for this much longer.
-	heldTime = 30 * time.Second
-	maxHeld  = 20_000 // tokens; beyond it, tokens are verified each time
+	verifiedFor = 30 * time.Second
+	maxVerified = 20_000 // tokens; beyond it, tokens are verified each time
 )
 
 // verifiedCache remembers tokens whose signature was valid a moment ago: git sends the same
@@ -184,7 +184,7 @@ func (h *verifiedCache) has(token string, now time.Time) bool {
 func (h *verifiedCache) add(token string, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if now.Sub(h.swept) >= heldTime {
+	if now.Sub(h.swept) >= verifiedFor {
 		h.swept = now
 		for k, until := range h.until {
 			if clock.Left(until, now) <= 0 {
@@ -195,7 +195,7 @@ func (h *verifiedCache) add(token string, now time.Time) {
 	if h.until == nil {
 		h.until = map[[sha256.Size]byte]time.Time{}
 	}
-	if len(h.until) < maxHeld {
-		h.until[sha256.Sum256([]byte(token))] = now.Add(heldTime)
+	if len(h.until) < maxVerified {
+		h.until[sha256.Sum256([]byte(token))] = now.Add(verifiedFor)
 	}
 }

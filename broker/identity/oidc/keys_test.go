@@ -130,7 +130,7 @@ func TestFewWaitForAnIssuer(t *testing.T) {
 	for range maxWaiting {
 		select {
 		case err := <-done:
-			if !isUnavailable(err) || !errors.Is(err, errCrowded) {
+			if !isUnavailable(err) || !errors.Is(err, errTooManyWaiting) {
 				t.Fatalf("one of too many: %v, want a refusal with 503", err)
 			}
 		case <-time.After(time.Minute):
@@ -206,7 +206,7 @@ func TestSlowIssuer(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	i.answer(discoveryPath, func(http.ResponseWriter, *http.Request) { <-release })
-	i.pass(lookAfter + time.Second)
+	i.pass(refreshAfter + time.Second)
 	took := func() time.Duration {
 		begun := time.Now()
 		if _, err := identify(t.Context(), by, i.token(nil)); err != nil {
@@ -298,7 +298,7 @@ func TestASignatureIsBelievedForAMoment(t *testing.T) {
 	if _, err := identify(t.Context(), by, token); err == nil {
 		t.Error("a token that has ended is proof because its signature held")
 	}
-	i.pass(heldTime)
+	i.pass(verifiedFor)
 	if by.verified.has(token, i.now()) {
 		t.Error("a signature is believed for longer than its time")
 	}
@@ -307,13 +307,13 @@ func TestASignatureIsBelievedForAMoment(t *testing.T) {
 func TestHeldIsBounded(t *testing.T) {
 	var h verifiedCache
 	now := time.Now()
-	for k := range maxHeld + 100 {
+	for k := range maxVerified + 100 {
 		h.add(strings.Repeat("x", k%7)+time.Duration(k).String(), now)
 	}
-	if len(h.until) > maxHeld {
-		t.Errorf("%d tokens are remembered, want at most %d", len(h.until), maxHeld)
+	if len(h.until) > maxVerified {
+		t.Errorf("%d tokens are remembered, want at most %d", len(h.until), maxVerified)
 	}
-	h.add("later", now.Add(heldTime))
+	h.add("later", now.Add(verifiedFor))
 	if len(h.until) != 1 {
 		t.Errorf("%d tokens are remembered after their time, want the new one", len(h.until))
 	}

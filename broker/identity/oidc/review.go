@@ -80,7 +80,7 @@ func (v *reviewer) check(ctx context.Context, token claimed) error {
 		return last.err
 	}
 	at := v.now()
-	answer, err := v.ask(ctx, token.raw)
+	answer, err := v.review(ctx, token.raw)
 	if err != nil {
 		return unavailable("the cluster cannot be asked whether the token is still valid", err)
 	}
@@ -125,7 +125,7 @@ func (s reviewStatus) check(audience, subject string) error {
 	return nil
 }
 
-func (v *reviewer) ask(ctx context.Context, token string) (reviewStatus, error) {
+func (v *reviewer) review(ctx context.Context, token string) (reviewStatus, error) {
 	own, err := trustedfile.Read("the broker's own token", v.tokenFile, trustedfile.ReadingAndWriting, maxBody)
 	if err != nil {
 		return reviewStatus{}, fmt.Errorf("read the broker's own token: %w", err)

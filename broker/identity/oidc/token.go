@@ -109,10 +109,10 @@ func (c claimed) checkHeader(allowed []string) error {
 const maxDepth = 16
 
 var (
-	errNoObject = errors.New("it is no JSON object")
-	errTwice    = errors.New("it names a claim twice")
-	errDeep     = errors.New("it is nested too deep")
-	errText     = errors.New("it has a text that is no Unicode")
+	errNoObject  = errors.New("it is no JSON object")
+	errDuplicate = errors.New("it names a claim twice")
+	errDeep      = errors.New("it is nested too deep")
+	errText      = errors.New("it has a text that is no Unicode")
 )
 
 // decodeObject parses one JSON object and nothing after it. It refuses what JSON parsers
@@ -169,7 +169,7 @@ func decodeMembers(dec *json.Decoder, depth int) (any, error) {
 			return nil, errNoObject
 		}
 		if _, isThere := object[text]; isThere {
-			return nil, errTwice
+			return nil, errDuplicate
 		}
 		if object[text], err = decodeValue(dec, depth); err != nil {
 			return nil, err

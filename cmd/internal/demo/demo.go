@@ -68,7 +68,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if err != nil {
 		return Report{}, usererr.Wrap("set up the demo", interrupted(ctx, err), "")
 	}
-	d.tell(ctx, d.steps())
+	d.runSteps(ctx, d.steps())
 	stopped, left := ctx.Err(), d.close()
 	if stopped != nil {
 		return Report{}, usererr.Wrap("run the demo", errors.Join(errors.New("it was interrupted"), left), "")
@@ -129,8 +129,8 @@ func (d *demo) ending() string {
 	return "nothing is left: the agent has ended, the scratch folder is gone"
 }
 
-// tell runs the steps. If one fails, the others still run and show what works.
-func (d *demo) tell(ctx context.Context, steps []step) {
+// runSteps runs the steps. If one fails, the others still run and show what works.
+func (d *demo) runSteps(ctx context.Context, steps []step) {
 	for i, s := range steps {
 		if ctx.Err() != nil {
 			return

@@ -106,8 +106,8 @@ func (g *github) gitRequests() []fakegithub.Request {
 	return list
 }
 
-// colleague adds a commit to a branch of widgets, like another person's push.
-func (d *demo) colleague(ctx context.Context, message string) error {
+// otherPush adds a commit to a branch of widgets, like another person's push.
+func (d *demo) otherPush(ctx context.Context, message string) error {
 	_, err := d.quiet(ctx, d.github.widgets.Dir, `new=$(git commit-tree 'main^{tree}' -p main -m "$1") && git update-ref refs/heads/main "$new"`, message)
 	return err
 }
@@ -155,7 +155,7 @@ func (d *demo) issue(ctx context.Context) error {
 		return fmt.Errorf("%d tokens more are alive at GitHub, want one for each owner", got)
 	}
 	for _, owner := range []string{"acme", "globex"} {
-		if _, err := os.Stat(d.kept("github-tokens", owner)); err != nil {
+		if _, err := os.Stat(d.storedFile("github-tokens", owner)); err != nil {
 			return errors.New("the store has no token for " + owner)
 		}
 	}
@@ -170,13 +170,13 @@ func (d *demo) destroy(ctx context.Context) error {
 	if got := live - len(d.github.Tokens()); got != 2 {
 		return fmt.Errorf("%d tokens were revoked, want two", got)
 	}
-	if _, err := os.Stat(d.kept()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(d.storedFile()); !errors.Is(err, fs.ErrNotExist) {
 		return errors.New("something of the workspace is left in the store")
 	}
 	return nil
 }
 
-// kept is the path of a workspace's file in the store.
-func (d *demo) kept(names ...string) string {
+// storedFile is the path of a workspace's file in the store.
+func (d *demo) storedFile(names ...string) string {
 	return filepath.Join(append([]string{d.home, "store", "sandbox", ours}, names...)...)
 }

@@ -26,7 +26,7 @@ const closeWait = 10 * time.Second
 // A demo is one run: the folder, the GitHub, the source, and the results.
 type demo struct {
 	opts   Options
-	show   *teller
+	show   *printer
 	dir    string // the scratch folder
 	home   string // HOME below it
 	env    map[string]string
@@ -43,7 +43,7 @@ func newDemo(ctx context.Context, o Options) (*demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.furnish(ctx); err != nil {
+	if err := d.setUp(ctx); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
@@ -56,7 +56,7 @@ func newScratch(ctx context.Context, o Options) (*demo, error) {
 		return nil, err
 	}
 	d := &demo{opts: o, dir: dir, home: filepath.Join(dir, "home")}
-	d.show = &teller{w: o.Story, colour: o.Colour, home: d.home}
+	d.show = &printer{w: o.Story, colour: o.Colour, home: d.home}
 	d.env = map[string]string{
 		"PATH":                o.BinDir + string(os.PathListSeparator) + o.Path,
 		"HOME":                d.home,
@@ -95,8 +95,8 @@ func scratch() (string, error) {
 	return os.MkdirTemp("/tmp", pattern)
 }
 
-// furnish starts the GitHub and the source, and writes the files.
-func (d *demo) furnish(ctx context.Context) (err error) {
+// setUp starts the GitHub and the source, and writes the files.
+func (d *demo) setUp(ctx context.Context) (err error) {
 	if err := d.openGitHub(); err != nil {
 		return err
 	}

@@ -40,12 +40,12 @@ func Serve(ctx context.Context, o Options) error {
 	if err != nil {
 		return usererr.Wrap("set up the playground", interrupted(ctx, err), "")
 	}
-	p.invite()
+	p.printIntro()
 	err = p.wait(ctx)
 	if err := errors.Join(err, p.close()); err != nil {
 		return usererr.Wrap("run the playground", err, "")
 	}
-	p.farewell()
+	p.printEnd()
 	return nil
 }
 
@@ -206,8 +206,8 @@ func (p *playground) close() error {
 	return errors.Join(err, p.demo.close())
 }
 
-// invite prints what runs and what to try.
-func (p *playground) invite() {
+// printIntro prints what runs and what to try.
+func (p *playground) printIntro() {
 	t := p.show
 	t.home = "" // absolute paths, because the commands are for another shell
 	t.paragraph(bold, "A playground is running: a double of GitHub, an App in a store, a broker with its git gateway.")
@@ -256,8 +256,8 @@ func (p *playground) try(n int, what string, commands []string) {
 	p.show.paragraph("", "")
 }
 
-// farewell prints what remains.
-func (p *playground) farewell() {
+// printEnd prints what remains.
+func (p *playground) printEnd() {
 	if p.opts.Keep {
 		p.show.paragraph("", "kept: "+p.dir)
 		return

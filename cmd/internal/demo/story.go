@@ -116,7 +116,7 @@ func (d *demo) clone(ctx context.Context) error {
 }
 
 func (d *demo) fetch(ctx context.Context) error {
-	if err := d.colleague(ctx, "Add a feature"); err != nil {
+	if err := d.otherPush(ctx, "Add a feature"); err != nil {
 		return err
 	}
 	d.show.command("cd widgets")
@@ -219,7 +219,7 @@ func (d *demo) revoke(ctx context.Context) error {
 	if err := d.source.revoke(ctx, "acme", "widgets"); err != nil {
 		return err
 	}
-	return d.colleague(ctx, "Add another feature")
+	return d.otherPush(ctx, "Add another feature")
 }
 
 // noSecrets searches the places where tokens must not be.

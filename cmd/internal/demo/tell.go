@@ -30,32 +30,32 @@ const (
 	cyan  = "36"
 )
 
-// A teller prints the story. It ignores write errors: when the reader goes away, the
+// A printer prints the story. It ignores write errors: when the reader goes away, the
 // process gets a signal.
-type teller struct {
+type printer struct {
 	w      io.Writer
 	colour bool
 	home   string // shown as ~
 }
 
 // heading prints the line that introduces a step.
-func (t *teller) heading(n int, text string) {
+func (t *printer) heading(n int, text string) {
 	if n > 1 {
 		fmt.Fprintln(t.w)
 	}
 	t.paragraph(bold, fmt.Sprintf("# %d. %s", n, text))
 }
 
-func (t *teller) command(line string) { t.paragraph(cyan, "$ "+line) }
+func (t *printer) command(line string) { t.paragraph(cyan, "$ "+line) }
 
 // copied prints a command line to copy, without wrapping it.
-func (t *teller) copied(line string) { fmt.Fprintln(t.w, t.paint(cyan, "  "+line)) }
+func (t *printer) copied(line string) { fmt.Fprintln(t.w, t.paint(cyan, "  "+line)) }
 
 // remark prints what a command's output does not say.
-func (t *teller) remark(text string) { t.paragraph(faint, "# "+text) }
+func (t *printer) remark(text string) { t.paragraph(faint, "# "+text) }
 
 // output prints a program's output, with its long lines wrapped.
-func (t *teller) output(text string) {
+func (t *printer) output(text string) {
 	if t.home != "" {
 		text = strings.ReplaceAll(text, t.home, "~")
 	}
@@ -64,7 +64,7 @@ func (t *teller) output(text string) {
 	}
 }
 
-func (t *teller) sum(r Report) {
+func (t *printer) sum(r Report) {
 	fmt.Fprintln(t.w)
 	t.paragraph(bold, "# Checked")
 	held := 0
@@ -90,7 +90,7 @@ func (t *teller) sum(r Report) {
 
 // paragraph prints text in lines of at most width columns, broken at blanks. It indents
 // the continuation of a line.
-func (t *teller) paragraph(style, text string) {
+func (t *printer) paragraph(style, text string) {
 	blanks := len(text) - len(strings.TrimLeft(text, " "))
 	indent := strings.Repeat(" ", blanks+4)
 	line, rest := fold(text, width)
@@ -122,7 +122,7 @@ func fold(text string, room int) (line, rest string) {
 	return text[:cut], strings.TrimLeft(text[cut:], " ")
 }
 
-func (t *teller) paint(style, text string) string {
+func (t *printer) paint(style, text string) string {
 	if !t.colour || style == "" || text == "" {
 		return text
 	}

@@ -30,7 +30,7 @@ func TestFold(t *testing.T) {
 
 func TestTellerShowsHomeAndEscapes(t *testing.T) {
 	var b strings.Builder
-	show := &teller{w: &b, home: "/tmp/x/home"}
+	show := &printer{w: &b, home: "/tmp/x/home"}
 	show.output("changed /tmp/x/home/.gitconfig\n\x1b[2J\tend")
 	if want := "changed ~/.gitconfig\n\\x1b[2J    end\n"; b.String() != want {
 		t.Errorf("output = %q, want %q", b.String(), want)
@@ -39,7 +39,7 @@ func TestTellerShowsHomeAndEscapes(t *testing.T) {
 
 func TestTellerIndentsWhatGoesOn(t *testing.T) {
 	var b strings.Builder
-	show := &teller{w: &b}
+	show := &printer{w: &b}
 	show.paragraph("", "  "+strings.Repeat("word ", 30))
 	for i, line := range strings.Split(strings.TrimRight(b.String(), "\n"), "\n") {
 		if want := []string{"  word", "      word"}[i]; !strings.HasPrefix(line, want) || len(line) > width {
@@ -50,7 +50,7 @@ func TestTellerIndentsWhatGoesOn(t *testing.T) {
 
 func TestTellerPaintsEachLine(t *testing.T) {
 	var b strings.Builder
-	show := &teller{w: &b, colour: true}
+	show := &printer{w: &b, colour: true}
 	show.command("git fetch")
 	show.output("plain\n")
 	if want := "\x1b[36m$ git fetch\x1b[0m\nplain\n"; b.String() != want {

@@ -50,7 +50,7 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 		return failed(c, err)
 	}
 	if operation, isFresh := strings.CutSuffix(c.Operation, agent.Fresh); isFresh {
-		ctx, c.Operation = credential.Anew(ctx), operation
+		ctx, c.Operation = credential.WithoutCache(ctx), operation
 	}
 	if err := p.noToken(c.Operation); err != nil {
 		return failed(c, err)
@@ -67,7 +67,7 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 	case p.asksOperation:
 		req.Operation = gitOperation(pid)
 	}
-	if heedHeader(ctx, c.Operation, pid, &req) {
+	if applyOwnHeader(ctx, c.Operation, pid, &req) {
 		return agent.Reply{}
 	}
 	if len(req.State) > 0 && askedByLFS(pid) {

@@ -15,7 +15,7 @@ import (
 // others with ErrNoCredential. It is the outermost wrapper, like [credential.OnlyHosts]
 // for a workspace without a gateway.
 func throughGateway(w *config.Workspace, sessions credential.Source, allowed credential.Repositories) credential.Source {
-	isAllowed := credential.OnlyRepositories(anything, allowed)
+	isAllowed := credential.OnlyRepositories(answerAll, allowed)
 	return credential.SourceFunc(func(ctx context.Context, req credential.Request) (credential.Token, error) {
 		switch {
 		case req.Protocol == w.Gateway.Scheme() && req.Host == w.Gateway.Host():
@@ -33,14 +33,14 @@ func throughGateway(w *config.Workspace, sessions credential.Source, allowed cre
 	})
 }
 
-// anything answers every request without a token or an error.
-var anything = credential.SourceFunc(func(context.Context, credential.Request) (credential.Token, error) {
+// answerAll answers every request without a token or an error.
+var answerAll = credential.SourceFunc(func(context.Context, credential.Request) (credential.Token, error) {
 	return credential.Token{}, nil
 })
 
 // isHost reports whether req is for one of the workspace's hosts.
 func isHost(w *config.Workspace, req credential.Request) bool {
-	_, err := credential.OnlyHosts(anything, w.Hosts...).Token(context.Background(), req)
+	_, err := credential.OnlyHosts(answerAll, w.Hosts...).Token(context.Background(), req)
 	return err == nil
 }
 
@@ -56,7 +56,7 @@ func (p *pipeline) session(ctx context.Context, req credential.Request) (credent
 		return credential.Token{}, credential.ErrNoCredential
 	}
 	if req.Path != "" {
-		if _, err := credential.OnlyRepositories(anything, w.Repositories).Token(ctx, req); err != nil {
+		if _, err := credential.OnlyRepositories(answerAll, w.Repositories).Token(ctx, req); err != nil {
 			return credential.Token{}, err
 		}
 	}

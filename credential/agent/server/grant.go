@@ -18,8 +18,8 @@ func (p *pipeline) grant(ctx context.Context, req credential.Request, operation 
 	req.Operation = operation
 	for _, o := range operations(operation) {
 		asked := req
-		if asked.Operation = o; p.cache.IsDoubted(asked) {
-			ctx = credential.Anew(ctx)
+		if asked.Operation = o; p.cache.IsSuspect(asked) {
+			ctx = credential.WithoutCache(ctx)
 		}
 	}
 	source := p.responder.Source

@@ -18,21 +18,21 @@ import (
 // file, git itself is asked.
 const maxConfigFile = 256 << 10
 
-// heedHeader changes req if the calling git sends its own Authorization header to the
+// applyOwnHeader changes req if the calling git sends its own Authorization header to the
 // target (http.extraHeader, as actions/checkout sets it).
 //
 // In that case the server uses the header and not our token. git gets a user name and
 // password, which curl leaves out when there is a header: two headers would make the
 // server answer 400. What git reports about our token after the server's answer is then
 // ignored; the result ignore means that the whole request is to be ignored.
-func heedHeader(ctx context.Context, operation string, pid int, req *credential.Request) (ignore bool) {
+func applyOwnHeader(ctx context.Context, operation string, pid int, req *credential.Request) (ignore bool) {
 	switch {
 	case operation == agent.Get && !req.AuthType && len(req.State) == 0:
 		return false
 	case operation != agent.Get && operation != agent.Erase:
 		return false
 	}
-	if !(asker{pid}).sendsOwnHeader(ctx, gitsafety.Target{Host: req.Host, Path: req.Path}) {
+	if !(caller{pid}).sendsOwnHeader(ctx, gitsafety.Target{Host: req.Host, Path: req.Path}) {
 		return false
 	}
 	req.AuthType, req.Multi, req.State = false, false, nil
@@ -43,7 +43,7 @@ func heedHeader(ctx context.Context, operation string, pid int, req *credential.
 // header to t. It asks git only if a configuration file or the environment mentions the
 // setting or includes another file. If it cannot find the git, it assumes there is no
 // such header.
-func (a asker) sendsOwnHeader(ctx context.Context, t gitsafety.Target) bool {
+func (a caller) sendsOwnHeader(ctx context.Context, t gitsafety.Target) bool {
 	environ, err := a.environ()
 	if err != nil || !a.mentionsHeader(environ) {
 		return false
@@ -52,7 +52,7 @@ func (a asker) sendsOwnHeader(ctx context.Context, t gitsafety.Target) bool {
 	return err == nil && t.OwnHeader(list) != nil
 }
 
-func (a asker) mentionsHeader(environ []string) bool {
+func (a caller) mentionsHeader(environ []string) bool {
 	if slices.ContainsFunc(environ, func(entry string) bool { return mentionsHeader([]byte(entry)) }) {
 		return true
 	}

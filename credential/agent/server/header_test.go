@@ -64,7 +64,7 @@ func TestAGitWithAHeaderOfItsOwnIsSeen(t *testing.T) {
 				git(c.git...)
 			}
 			pid := sleeper(t, filepath.Join(repository, "below"), "GIT_CONFIG_PARAMETERS="+c.env)
-			if got := (asker{pid}).sendsOwnHeader(t.Context(), gitsafety.Target{Host: "github.com", Path: "acme/widgets"}); got != c.want {
+			if got := (caller{pid}).sendsOwnHeader(t.Context(), gitsafety.Target{Host: "github.com", Path: "acme/widgets"}); got != c.want {
 				t.Errorf("sendsOwnHeader = %v, want %v", got, c.want)
 			}
 		})
@@ -82,7 +82,7 @@ func sleeper(t *testing.T, dir, variable string) (pid int) {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if environ, err := (asker{cmd.Process.Pid}).environ(); err == nil && slices.Contains(environ, variable) {
+		if environ, err := (caller{cmd.Process.Pid}).environ(); err == nil && slices.Contains(environ, variable) {
 			return cmd.Process.Pid
 		}
 	}
@@ -98,14 +98,14 @@ func TestARequestBesideAHeaderOfItsOwn(t *testing.T) {
 	}
 	pid := sleeper(t, t.TempDir(), "GIT_CONFIG_PARAMETERS='http.extraheader="+ownHeader+"'")
 	req := credential.Request{Protocol: "https", Host: "github.com", AuthType: true, Multi: true, State: []string{"gatepass.x"}}
-	if heedHeader(t.Context(), agent.Get, pid, &req) || req.AuthType || req.Multi || req.State != nil {
+	if applyOwnHeader(t.Context(), agent.Get, pid, &req) || req.AuthType || req.Multi || req.State != nil {
 		t.Errorf("get = %+v, want a user name and password to be answered, and the state passed over", req)
 	}
-	if !heedHeader(t.Context(), agent.Erase, pid, &req) {
+	if !applyOwnHeader(t.Context(), agent.Erase, pid, &req) {
 		t.Error("erase is heeded, want it passed over")
 	}
 	req = credential.Request{Protocol: "https", Host: "github.com", AuthType: true}
-	if heedHeader(t.Context(), agent.Erase, os.Getpid(), &req) || !req.AuthType {
+	if applyOwnHeader(t.Context(), agent.Erase, os.Getpid(), &req) || !req.AuthType {
 		t.Error("erase without such a header is passed over")
 	}
 }

@@ -84,8 +84,8 @@ func newPipeline(w *config.Workspace, open Opener) (*pipeline, error) {
 		source:    src,
 		cache:     cache,
 		responder: credential.Responder{Source: fence(orRead{cache}, w.Repositories), Cache: cache},
-		names:     fence(anything, w.Repositories),
-		hosts:     fence(anything, credential.AnyRepository()),
+		names:     fence(answerAll, w.Repositories),
+		hosts:     fence(answerAll, credential.AnyRepository()),
 	}, nil
 }
 

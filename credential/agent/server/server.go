@@ -125,9 +125,9 @@ func (s *Server) Run(ctx context.Context, place agent.Place, ready func()) error
 		return usererr.Wrap("listen on "+place.Socket, err, "")
 	}
 	ready()
-	c := &crew{server: s, listen: listener}
-	for range spare {
-		c.enlist(ctx)
+	c := &workerPool{server: s, listen: listener}
+	for range idleGoroutines {
+		c.start(ctx)
 	}
 	s.watch(ctx, place.Socket, mine)
 	removeSocket(place.Socket, mine)
@@ -144,25 +144,25 @@ func removeSocket(path string, mine filestamp.Stamp) {
 	}
 }
 
-// crew is the set of goroutines that accept and answer connections. One of them always
+// workerPool is the set of goroutines that accept and answer connections. One of them always
 // waits for the next connection, so that a slow answer blocks no other caller. The
 // thread that accepts a connection also answers it.
-type crew struct {
+type workerPool struct {
 	server  *Server
 	listen  *listener
 	waiting atomic.Int64
 	answers sync.WaitGroup
 }
 
-// spare is how many goroutines keep waiting when there are no calls.
-const spare = 3
+// idleGoroutines is how many goroutines keep waiting when there are no calls.
+const idleGoroutines = 3
 
-func (c *crew) enlist(ctx context.Context) {
+func (c *workerPool) start(ctx context.Context) {
 	c.waiting.Add(1)
 	go c.work(ctx)
 }
 
-func (c *crew) work(ctx context.Context) {
+func (c *workerPool) work(ctx context.Context) {
 	for {
 		conn, ok := c.listen.accept()
 		if !ok {
@@ -170,11 +170,11 @@ func (c *crew) work(ctx context.Context) {
 		}
 		c.answers.Add(1)
 		if c.waiting.Add(-1) == 0 {
-			c.enlist(ctx)
+			c.start(ctx)
 		}
 		c.server.serve(ctx, conn)
 		c.answers.Done()
-		if c.waiting.Add(1) > spare {
+		if c.waiting.Add(1) > idleGoroutines {
 			c.waiting.Add(-1)
 			return
 		}

@@ -35,7 +35,7 @@ func (p *pipeline) checkTransport(ctx context.Context, operation string, pid int
 		return nil
 	}
 	what := "token for https://" + req.Host
-	hazard, err := asker{pid}.hazard(ctx, operation, req)
+	hazard, err := caller{pid}.hazard(ctx, operation, req)
 	switch {
 	case err != nil:
 		return &usererr.Error{
@@ -52,24 +52,24 @@ func remedy(h *gitsafety.Hazard) string {
 	switch {
 	case h.Setting.Scope == gitsafety.EnvironmentScope:
 		return "unset the variable"
-	case h.Kind == gitsafety.TLSOff || h.Kind == tellsHelper:
+	case h.Kind == gitsafety.TLSOff || h.Kind == helperHazard:
 		return "take the setting out"
 	}
 	return "take the setting out, or have it set for the machine (git config --system)"
 }
 
-// An asker is the calling process: git's helper, which has git's directory and
+// A caller is the calling process: git's helper, which has git's directory and
 // environment.
-type asker struct{ pid int }
+type caller struct{ pid int }
 
 var errUnseen = errors.New("the asking process is not known")
 
-// tellsHelper is the hazard of a helper set in a repository or on a command line.
-const tellsHelper gitsafety.Kind = "tells another program the token"
+// helperHazard is the hazard of a helper set in a repository or on a command line.
+const helperHazard gitsafety.Kind = "tells another program the token"
 
 // hazard returns the first setting that weakens the connection to the target of req or
 // gives the token away, unless it was set for the machine or the user.
-func (a asker) hazard(ctx context.Context, operation string, req credential.Request) (*gitsafety.Hazard, error) {
+func (a caller) hazard(ctx context.Context, operation string, req credential.Request) (*gitsafety.Hazard, error) {
 	t := gitsafety.Target{Host: req.Host, Path: req.Path}
 	environ, err := a.environ()
 	if err != nil {
@@ -88,19 +88,19 @@ func (a asker) hazard(ctx context.Context, operation string, req credential.Requ
 		return nil, nil // no git is involved that could pass the token to a helper
 	}
 	for _, s := range t.Helpers(list) {
-		if !a.mayBeTold(s.Value, req.AuthType) {
-			return &gitsafety.Hazard{Kind: tellsHelper, Setting: s}, nil
+		if !a.mayReceiveToken(s.Value, req.AuthType) {
+			return &gitsafety.Hazard{Kind: helperHazard, Setting: s}, nil
 		}
 	}
 	return nil, nil
 }
 
-// mayBeTold reports whether git may pass the token to a helper. It may to our helper,
+// mayReceiveToken reports whether git may pass the token to a helper. It may to our helper,
 // by its name or as the calling program. If git can mark a credential as ephemeral
 // (2.46 and later, ephemeral true), it may also to a helper that git finds by its name:
 // such helpers do not store an ephemeral credential. A shell command or a program given
 // by its path may do anything with it.
-func (a asker) mayBeTold(helper string, ephemeral bool) bool {
+func (a caller) mayReceiveToken(helper string, ephemeral bool) bool {
 	if helper == "gatepass" {
 		return true
 	}
@@ -114,7 +114,7 @@ func (a asker) mayBeTold(helper string, ephemeral bool) bool {
 // credential-NAME" in the shell.
 const helperName = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_= "
 
-func (a asker) environ() ([]string, error) {
+func (a caller) environ() ([]string, error) {
 	if a.pid <= 1 {
 		return nil, errUnseen
 	}
@@ -127,7 +127,7 @@ func (a asker) environ() ([]string, error) {
 
 // settings asks the git that started the asker for its configuration, in the
 // asker's directory.
-func (a asker) settings(ctx context.Context, environ []string) ([]gitconfig.Setting, error) {
+func (a caller) settings(ctx context.Context, environ []string) ([]gitconfig.Setting, error) {
 	git, err := a.git(environ)
 	if err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func gitEnvironment(environ []string) []string {
 // git returns the nearest git above the asker, since each build of git has its own
 // system configuration. For a program that calls the agent by itself, it is the git on
 // that program's PATH.
-func (a asker) git(environ []string) (string, error) {
+func (a caller) git(environ []string) (string, error) {
 	pid := a.pid
 	var buf [maxProc]byte
 	for range maxAncestors {

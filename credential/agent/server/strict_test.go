@@ -20,7 +20,7 @@ const helperVariable = "GATEPASS_TEST_AS_HELPER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(helperVariable) != "" {
-		os.Exit(forward.Helper(os.Args[1], forward.World{
+		os.Exit(forward.Helper(os.Args[1], forward.Environment{
 			Getenv: os.Getenv, Getwd: os.Getwd, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		}))
 	}
@@ -150,10 +150,10 @@ func TestStrictHelpersThatAreToldOfAnEphemeralToken(t *testing.T) {
 		"gatepass": true, "store": true, "cache --timeout=60": true,
 		"!cat": false, "/tmp/helper": false, "store; cat": false, "store $(cat)": false, "store --file=/tmp/x": false,
 	} {
-		if got := (asker{os.Getpid()}).mayBeTold(helper, true); got != want {
+		if got := (caller{os.Getpid()}).mayReceiveToken(helper, true); got != want {
 			t.Errorf("mayBeTold(%q, ephemeral) = %v, want %v", helper, got, want)
 		}
-		if got := (asker{os.Getpid()}).mayBeTold(helper, false); got != (helper == "gatepass") {
+		if got := (caller{os.Getpid()}).mayReceiveToken(helper, false); got != (helper == "gatepass") {
 			t.Errorf("mayBeTold(%q) = %v", helper, got)
 		}
 	}
