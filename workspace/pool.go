@@ -247,7 +247,7 @@ func WithChecksOf(ctx context.Context, s store.Store, installations ...int64) ([
 		}
 		r := f.Record
 		isOf := func(owner string) bool { return slices.Contains(installations, r.installationOf(owner)) }
-		if !r.Destroying && r.Most().Levels()["checks"] == "write" && slices.ContainsFunc(r.tokenOwners(), isOf) {
+		if !r.Destroying && r.Maximum().Levels()["checks"] == "write" && slices.ContainsFunc(r.tokenOwners(), isOf) {
 			ids = append(ids, r.ID)
 		}
 	}
