@@ -96,7 +96,7 @@ type Config struct {
 	// Pushed is called for each ref of a refused push with the attempted action, one of
 	// [api.PushActions]; nil is not called.
 	Pushed func(action string)
-	// OnBlocklistError is [blocklist.List.Told].
+	// OnBlocklistError is [blocklist.List.OnError].
 	OnBlocklistError func(error)
 	// RevokedUnused is [UnusedRevoker.Revoked].
 	RevokedUnused func(credential.Token)

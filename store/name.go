@@ -203,7 +203,7 @@ func Deliveries() Prefix { return Prefix{deliveriesFolder} }
 // JoinTokens is the folder of the names that JoinToken makes.
 func JoinTokens() Prefix { return Prefix{joinFolder} }
 
-// UsedProofs is the folder of the names that Spent makes.
+// UsedProofs is the folder of the names that UsedProof makes.
 func UsedProofs() Prefix { return Prefix{usedProofsFolder} }
 
 // SessionKeys is the folder of the names that SessionKey makes.

@@ -160,7 +160,7 @@ func (b *List) wake() {
 	b.ended = make(chan struct{})
 }
 
-// finish does the reading, and calls Told if the result is news.
+// finish does the reading, and calls OnError if the result is news.
 func (b *List) finish(ctx context.Context, r *reading) {
 	if isNews, err := b.end(r, b.readLogStep(ctx, r)); isNews && b.OnError != nil {
 		b.OnError(err)

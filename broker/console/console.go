@@ -109,7 +109,7 @@ func (c *Console) Routes() map[string]http.Handler {
 		api.ExplainPath:                     c.csrf.Handler(c.Server.Handle("explain", c.explain)),
 		api.OpenAPIPath:                     c.Server.Handle("openapi", c.serveOpenAPI),
 	}
-	for pattern, handler := range c.pages() {
+	for pattern, handler := range (webPages{c}).routes() {
 		routes[pattern] = handler
 	}
 	return routes
@@ -178,7 +178,7 @@ func (c *Console) problemPages(next http.Handler) http.Handler {
 			return
 		}
 		p := api.DecodeProblem(api.ProblemMediaType, held.body.Bytes())
-		_ = c.show(request{Request: r, w: w}, held.status, view{Title: p.Title, Problem: &p}) // no error: the template was parsed at the start
+		_ = webPages{c}.show(request{Request: r, w: w}, held.status, view{Title: p.Title, Problem: &p}) // no error: the template was parsed at the start
 	})
 }
 

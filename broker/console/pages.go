@@ -49,26 +49,29 @@ var (
 // nothing else.
 const policyOfPages = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
-// pages returns the handlers of the page, by pattern.
-func (c *Console) pages() map[string]http.Handler {
+// webPages serves the operators' pages.
+type webPages struct{ *Console }
+
+// routes returns the handlers of the page, by pattern.
+func (p webPages) routes() map[string]http.Handler {
 	return map[string]http.Handler{
-		"GET " + stylePath:    http.HandlerFunc(c.serveStyle),
-		"GET /{$}":            c.browser("page", c.showStatus),
-		"GET " + entryPath:    c.browser("page", c.showEntry),
-		"POST " + loginPath:   c.browser("login", c.tryLogin),
-		"POST " + logoutPath:  c.browser("logout", c.doLogout),
-		"GET " + revokePath:   c.browser("page", c.askRevoke),
-		"POST " + revokePath:  c.browser("revoke", c.doRevoke),
-		"POST " + unblockPath: c.browser("unblock", c.doUnblock),
-		"POST " + admitPath:   c.browser("admit", c.doUnblock),
+		"GET " + stylePath:    http.HandlerFunc(p.serveStyle),
+		"GET /{$}":            p.browser("page", p.showStatus),
+		"GET " + entryPath:    p.browser("page", p.showEntry),
+		"POST " + loginPath:   p.browser("login", p.tryLogin),
+		"POST " + logoutPath:  p.browser("logout", p.doLogout),
+		"GET " + revokePath:   p.browser("page", p.askRevoke),
+		"POST " + revokePath:  p.browser("revoke", p.doRevoke),
+		"POST " + unblockPath: p.browser("unblock", p.doUnblock),
+		"POST " + admitPath:   p.browser("admit", p.doUnblock),
 	}
 }
 
-func (c *Console) serveStyle(w http.ResponseWriter, r *http.Request) {
+func (p webPages) serveStyle(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/css; charset=utf-8")
 	w.Header().Set("Cache-Control", "max-age=3600")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_ = c.documents.Write(w, fairshare.Address(r.RemoteAddr), int64(len(style)), func() error {
+	_ = p.documents.Write(w, fairshare.Address(r.RemoteAddr), int64(len(style)), func() error {
 		_, err := w.Write(style)
 		return err
 	}) // fails only if the browser has gone
@@ -76,8 +79,8 @@ func (c *Console) serveStyle(w http.ResponseWriter, r *http.Request) {
 
 // browser serves a path to browsers. It refuses forms of other pages, and shows errors
 // as pages.
-func (c *Console) browser(name string, handle func(request) error) http.Handler {
-	return c.problemPages(c.csrf.Handler(c.Server.Handle(name, func(w http.ResponseWriter, r *http.Request, id string) error {
+func (p webPages) browser(name string, handle func(request) error) http.Handler {
+	return p.problemPages(p.csrf.Handler(p.Server.Handle(name, func(w http.ResponseWriter, r *http.Request, id string) error {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policyOfPages)
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -93,8 +96,8 @@ func (c *Console) browser(name string, handle func(request) error) http.Handler 
 }
 
 // operator identifies the operator, by the login or by a proof in the request.
-func (c *Console) operator(r *request) error {
-	who, ok, err := c.open(r.Request)
+func (p webPages) operator(r *request) error {
+	who, ok, err := p.open(r.Request)
 	if err != nil {
 		return err
 	}
@@ -102,7 +105,7 @@ func (c *Console) operator(r *request) error {
 		r.who = who
 		return nil
 	}
-	r.who, err = c.Server.Policy().Operator(r.Context(), r.Request)
+	r.who, err = p.Server.Policy().Operator(r.Context(), r.Request)
 	return err
 }
 
@@ -115,9 +118,9 @@ func sameOrigin(r *http.Request) bool {
 
 // readForm identifies the operator and reads the form of a request that changes
 // something.
-func (c *Console) readForm(r *request) error {
-	if err := c.operator(r); err != nil {
-		return c.refuseUnauth(r.Request, r.id, err)
+func (p webPages) readForm(r *request) error {
+	if err := p.operator(r); err != nil {
+		return p.refuseUnauth(r.Request, r.id, err)
 	}
 	r.Body = http.MaxBytesReader(r.w, r.Body, maxTarget)
 	if r.ParseForm() != nil {
@@ -131,45 +134,45 @@ const maxLogin = 32 << 10
 
 // tryLogin answers the login form. It checks the form's token as if a client had sent
 // it as a bearer token.
-func (c *Console) tryLogin(r request) error {
+func (p webPages) tryLogin(r request) error {
 	address := fairshare.Address(r.RemoteAddr)
-	if c.logins.Over(address) != nil {
+	if p.logins.Over(address) != nil {
 		r.w.Header().Set("Retry-After", strconv.Itoa(int(attemptWindow/time.Second)))
-		return c.showLogin(r, http.StatusTooManyRequests, "Too many attempts. Wait a minute, then try again.")
+		return p.showLogin(r, http.StatusTooManyRequests, "Too many attempts. Wait a minute, then try again.")
 	}
-	if err := c.readLogin(r); err != nil {
+	if err := p.readLogin(r); err != nil {
 		return err
 	}
 	shown := r.Clone(r.Context())
 	shown.Header.Set("Authorization", "Bearer "+r.PostForm.Get("token"))
-	who, err := c.Server.Policy().Operator(r.Context(), shown)
+	who, err := p.Server.Policy().Operator(r.Context(), shown)
 	e := broker.Entry{
-		Time: c.Revoker.Now().UTC(), Kind: broker.KindLogin, RequestID: r.id, Method: who.Method, Subject: who.Subject, Rule: who.Name,
-		Policy: c.Server.Policy().Hash, Remote: r.RemoteAddr, Decision: broker.Granted,
+		Time: p.Revoker.Now().UTC(), Kind: broker.KindLogin, RequestID: r.id, Method: who.Method, Subject: who.Subject, Rule: who.Name,
+		Policy: p.Server.Policy().Hash, Remote: r.RemoteAddr, Decision: broker.Granted,
 	}
 	if err != nil {
 		refused := broker.RefusalOf(err)
 		e.Decision, e.Reason, e.Detail = broker.Refused, refused.Reason, refused.Detail
-		_ = c.logins.Count(address) // counted for the next attempt
-		if tooMany := c.Server.ChargeUnauth(r.Request); tooMany != nil {
+		_ = p.logins.Count(address) // counted for the next attempt
+		if tooMany := p.Server.ChargeUnauth(r.Request); tooMany != nil {
 			return tooMany
 		}
 	}
-	if writeErr := c.Server.Journal.Write(r.Context(), e, false); writeErr != nil {
+	if writeErr := p.Server.Journal.Write(r.Context(), e, false); writeErr != nil {
 		return broker.AuditUnavailable(errors.Join(err, writeErr))
 	}
 	if err != nil {
-		return c.showLogin(r, http.StatusForbidden, "This token is not an operator's.")
+		return p.showLogin(r, http.StatusForbidden, "This token is not an operator's.")
 	}
-	if err := c.login(r.w, r.Request, who); err != nil {
+	if err := p.login(r.w, r.Request, who); err != nil {
 		return err
 	}
 	return seeOther(r, PagePath)
 }
 
-func (c *Console) readLogin(r request) error {
+func (p webPages) readLogin(r request) error {
 	r.Body = http.MaxBytesReader(r.w, r.Body, maxLogin)
-	return c.forms.Read(r.w, fairshare.Address(r.RemoteAddr), maxLogin, func() error {
+	return p.forms.Read(r.w, fairshare.Address(r.RemoteAddr), maxLogin, func() error {
 		if r.ParseForm() != nil {
 			return broker.BadRequest("the form cannot be read")
 		}
@@ -177,8 +180,8 @@ func (c *Console) readLogin(r request) error {
 	})
 }
 
-func (c *Console) doLogout(r request) error {
-	if err := c.logout(r.w, r.Request); err != nil {
+func (p webPages) doLogout(r request) error {
+	if err := p.logout(r.w, r.Request); err != nil {
 		return err
 	}
 	return seeOther(r, PagePath)
@@ -218,7 +221,7 @@ type askView struct {
 const maxOthers = 200
 
 // show renders a page and writes it at once.
-func (c *Console) show(r request, status int, v view) error {
+func (p webPages) show(r request, status int, v view) error {
 	var page bytes.Buffer
 	if err := pageTemplate.Execute(&page, v); err != nil {
 		return err
@@ -229,40 +232,40 @@ func (c *Console) show(r request, status int, v view) error {
 	return nil
 }
 
-func (c *Console) showLogin(r request, status int, wrong string) error {
-	return c.show(r, status, view{Title: "Sign in", Login: &loginView{wrong}})
+func (p webPages) showLogin(r request, status int, wrong string) error {
+	return p.show(r, status, view{Title: "Sign in", Login: &loginView{wrong}})
 }
 
 // loginOr shows the login form to callers without a proof of identity.
-func (c *Console) loginOr(r request, err error) error {
+func (p webPages) loginOr(r request, err error) error {
 	if broker.RefusalOf(err).Status != http.StatusUnauthorized {
-		return c.refuseUnauth(r.Request, r.id, err)
+		return p.refuseUnauth(r.Request, r.id, err)
 	}
-	return c.showLogin(r, http.StatusUnauthorized, "")
+	return p.showLogin(r, http.StatusUnauthorized, "")
 }
 
 // askRevoke asks for confirmation before a target is revoked.
-func (c *Console) askRevoke(r request) error {
-	if err := c.operator(&r); err != nil {
-		return c.loginOr(r, err)
+func (p webPages) askRevoke(r request) error {
+	if err := p.operator(&r); err != nil {
+		return p.loginOr(r, err)
 	}
 	t, err := formTarget(r.URL.Query().Get)
 	if err != nil {
 		return err
 	}
-	ask := &askView{Kind: kindOf(t), Name: t.Workspace + t.Owner, What: t.String(), Tokens: c.countOf(r, t)}
-	c.askOthers(r, t, ask)
-	return c.show(r, http.StatusOK, view{Title: "Revoke " + t.String(), Who: r.who.Name, Ask: ask})
+	ask := &askView{Kind: kindOf(t), Name: t.Workspace + t.Owner, What: t.String(), Tokens: p.countOf(r, t)}
+	p.askOthers(r, t, ask)
+	return p.show(r, http.StatusOK, view{Title: "Revoke " + t.String(), Who: r.who.Name, Ask: ask})
 }
 
 // askOthers adds the workspaces that share a token with the target.
-func (c *Console) askOthers(r request, t blocklist.Target, ask *askView) {
+func (p webPages) askOthers(r request, t blocklist.Target, ask *askView) {
 	if t.Workspace == "" {
 		return
 	}
-	found, err := c.Revoker.List(r.Context())
+	found, err := p.Revoker.List(r.Context())
 	if err != nil {
-		c.Server.Log.ErrorContext(r.Context(), "find who shares a token", "error", err)
+		p.Server.Log.ErrorContext(r.Context(), "find who shares a token", "error", err)
 		ask.Unknown = true
 		return
 	}
@@ -272,19 +275,19 @@ func (c *Console) askOthers(r request, t blocklist.Target, ask *askView) {
 }
 
 // countOf returns how many tokens a workspace has; less than 0 means unknown.
-func (c *Console) countOf(r request, t blocklist.Target) int {
+func (p webPages) countOf(r request, t blocklist.Target) int {
 	if t.Workspace == "" {
 		return -1
 	}
-	names, err := c.Revoker.ListOf(r.Context(), t.Workspace)
+	names, err := p.Revoker.ListOf(r.Context(), t.Workspace)
 	if err != nil {
 		return -1
 	}
-	blocks, err := c.Revoker.Blocklist.All(r.Context())
+	blocks, err := p.Revoker.Blocklist.All(r.Context())
 	if err != nil {
 		return -1
 	}
-	w, err := c.state(r.Context(), t.Workspace, names, blocks)
+	w, err := p.state(r.Context(), t.Workspace, names, blocks)
 	if err != nil || len(names) == 0 && !w.Blocked {
 		return -1
 	}
@@ -317,15 +320,15 @@ func formTarget(get func(string) string) (blocklist.Target, error) {
 	return t, nil
 }
 
-func (c *Console) doRevoke(r request) error {
-	if err := c.readForm(&r); err != nil {
+func (p webPages) doRevoke(r request) error {
+	if err := p.readForm(&r); err != nil {
 		return err
 	}
 	t, err := formTarget(r.PostForm.Get)
 	if err != nil {
 		return err
 	}
-	done, err := c.Revoker.Revoke(r.Context(), r.actor(), t)
+	done, err := p.Revoker.Revoke(r.Context(), r.actor(), t)
 	if err != nil {
 		return err
 	}
@@ -336,15 +339,15 @@ func (c *Console) doRevoke(r request) error {
 	return seeOther(r, fmt.Sprintf("%s?revoked=%d&pending=%d&%s=%d", PagePath, len(done.Revoked), done.Pending, key, len(hit)))
 }
 
-func (c *Console) doUnblock(r request) error {
-	if err := c.readForm(&r); err != nil {
+func (p webPages) doUnblock(r request) error {
+	if err := p.readForm(&r); err != nil {
 		return err
 	}
 	t, err := formTarget(r.PostForm.Get)
 	if err != nil {
 		return err
 	}
-	if err := c.Revoker.Unblock(r.Context(), r.actor(), t); err != nil {
+	if err := p.Revoker.Unblock(r.Context(), r.actor(), t); err != nil {
 		return err
 	}
 	return seeOther(r, PagePath+"?unblocked")

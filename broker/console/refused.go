@@ -114,12 +114,12 @@ type entryView struct {
 }
 
 // showEntry shows the entries that a row links to.
-func (c *Console) showEntry(r request) error {
-	if err := c.operator(&r); err != nil {
-		return c.loginOr(r, err)
+func (p webPages) showEntry(r request) error {
+	if err := p.operator(&r); err != nil {
+		return p.loginOr(r, err)
 	}
 	v := &entryView{Request: r.URL.Query().Get("request")}
-	for _, list := range [][]broker.Entry{c.Recorder.Refused(), c.Recorder.Pushes(), c.Recorder.Gateway()} {
+	for _, list := range [][]broker.Entry{p.Recorder.Refused(), p.Recorder.Pushes(), p.Recorder.Gateway()} {
 		for _, e := range list {
 			if v.Request == "" || e.RequestID != v.Request {
 				continue
@@ -132,9 +132,9 @@ func (c *Console) showEntry(r request) error {
 		}
 	}
 	if v.Lines == nil {
-		return c.show(r, http.StatusNotFound, view{Title: "No entry", Who: r.who.Name, Problem: &api.Problem{
+		return p.show(r, http.StatusNotFound, view{Title: "No entry", Who: r.who.Name, Problem: &api.Problem{
 			Title: "No entry", Detail: "This replica does not remember that request. The audit log has every one.",
 		}})
 	}
-	return c.show(r, http.StatusOK, view{Title: "Audit entry", Who: r.who.Name, Entry: v})
+	return p.show(r, http.StatusOK, view{Title: "Audit entry", Who: r.who.Name, Entry: v})
 }

@@ -79,7 +79,7 @@ func TestSupersededTokensAreApart(t *testing.T) {
 	token := func(hash, kind, repo string, minutes int) api.TokenState {
 		return api.TokenState{Hash: hash, Kind: kind, Repositories: []string{repo}, ExpiresAt: now.Add(time.Duration(minutes) * time.Minute)}
 	}
-	v := b.console.workspaceView(api.WorkspaceState{Tokens: []api.TokenState{
+	v := webPages{b.console}.workspaceView(api.WorkspaceState{Tokens: []api.TokenState{
 		token("old", api.Vended, "acme/a", 10), token("other", api.Vended, "acme/b", 20), token("delivered", api.Delivered, "acme/a", 30), token("new", api.Vended, "acme/a", 40),
 	}})
 	var current, superseded []string

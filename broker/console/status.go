@@ -93,16 +93,16 @@ type rateView struct {
 
 // showStatus answers GET /: it shows the page to operators, and the login form to
 // others.
-func (c *Console) showStatus(r request) error {
-	if err := c.operator(&r); err != nil {
-		return c.loginOr(r, err)
+func (p webPages) showStatus(r request) error {
+	if err := p.operator(&r); err != nil {
+		return p.loginOr(r, err)
 	}
 	q, err := parseQuery(r.URL.Query())
 	if err != nil {
 		return err
 	}
 	q.limit = onPage
-	return c.show(r, http.StatusOK, view{Title: "Status", Who: r.who.Name, Status: c.status(r.Context(), q, noticeOf(r.Request))})
+	return p.show(r, http.StatusOK, view{Title: "Status", Who: r.who.Name, Status: p.status(r.Context(), q, noticeOf(r.Request))})
 }
 
 // noticeOf returns the result of the last form. It takes only numbers from the URL.
@@ -137,34 +137,34 @@ func count(n int, what string) string {
 
 // status reads the data of the page. Where something cannot be read, it shows the error
 // in its place.
-func (c *Console) status(ctx context.Context, q query, notice string) *statusView {
-	policy := c.Server.Policy()
+func (p webPages) status(ctx context.Context, q query, notice string) *statusView {
+	policy := p.Server.Policy()
 	v := &statusView{
-		Now: c.Revoker.Now(), Notice: notice, Prefix: q.begin, Refused: fold(c.Recorder.Refused()), Pushes: fold(c.Recorder.Pushes()), Gateway: fold(c.Recorder.Gateway()),
+		Now: p.Revoker.Now(), Notice: notice, Prefix: q.begin, Refused: fold(p.Recorder.Refused()), Pushes: fold(p.Recorder.Pushes()), Gateway: fold(p.Recorder.Gateway()),
 		Policy: policy.Hash, Rules: len(policy.Rules),
 	}
-	if c.AuditHead != nil {
-		v.Audit = c.AuditHead()
+	if p.AuditHead != nil {
+		v.Audit = p.AuditHead()
 	}
-	page, err := c.page(ctx, q)
+	page, err := p.page(ctx, q)
 	if err != nil {
-		c.Server.Log.ErrorContext(ctx, "show the workspaces", "error", err)
+		p.Server.Log.ErrorContext(ctx, "show the workspaces", "error", err)
 		v.Trouble = "The store cannot be read. Blocked workspaces stay blocked. The broker's log has the error."
 	}
 	for _, w := range page.Workspaces {
 		w.Rule = ruleName(policy, w.Rule)
-		v.Workspaces = append(v.Workspaces, c.workspaceView(w))
+		v.Workspaces = append(v.Workspaces, p.workspaceView(w))
 	}
 	v.Next = page.Next
-	v.Tiles = c.tiles(v, q.after != "" || page.Next != "")
+	v.Tiles = p.tiles(v, q.after != "" || page.Next != "")
 	if v.Now.Sub(page.AsOf) >= isOld {
 		v.AsOf = page.AsOf
 	}
-	c.owners(ctx, v)
-	v.Rate = rateOf(c.App)
-	if apps := appsOf(c.App); len(apps) > 1 {
+	p.owners(ctx, v)
+	v.Rate = rateOf(p.App)
+	if apps := appsOf(p.App); len(apps) > 1 {
 		for _, a := range apps {
-			v.Apps = append(v.Apps, appView{a.Name, a.ClientID, c.installed.count(a.Name), rateOf(a.GitHub), a.Problem != nil})
+			v.Apps = append(v.Apps, appView{a.Name, a.ClientID, p.installed.count(a.Name), rateOf(a.GitHub), a.Problem != nil})
 		}
 	}
 	return v
@@ -179,10 +179,10 @@ func rateOf(app GitHub) *rateView {
 	return &rateView{rate, 100 * rate.Remaining / rate.Limit}
 }
 
-func (c *Console) workspaceView(w api.WorkspaceState) workspaceView {
+func (p webPages) workspaceView(w api.WorkspaceState) workspaceView {
 	v := workspaceView{WorkspaceState: w}
 	for i, t := range w.Tokens {
-		left := t.ExpiresAt.Sub(c.Revoker.TokenTime())
+		left := t.ExpiresAt.Sub(p.Revoker.TokenTime())
 		shown := tokenView{t, left, int(min(left, credential.Lifetime) / time.Minute)}
 		if isSuperseded(t, w.Tokens[i+1:]) {
 			v.Superseded = append(v.Superseded, shown)
@@ -202,7 +202,7 @@ func isSuperseded(t api.TokenState, later []api.TokenState) bool {
 
 // tiles counts the listed workspaces and tokens, and what this replica refused in the
 // last hour.
-func (c *Console) tiles(v *statusView, more bool) tiles {
+func (p webPages) tiles(v *statusView, more bool) tiles {
 	t := tiles{Workspaces: len(v.Workspaces), More: more, Unknown: v.Trouble != ""}
 	hashes := map[string]bool{}
 	for _, w := range v.Workspaces {
@@ -221,22 +221,22 @@ func (c *Console) tiles(v *statusView, more bool) tiles {
 	}
 	t.Tokens = len(hashes)
 	from := v.Now.Add(-time.Hour)
-	t.Refused = since(c.Recorder.Refused(), from)
+	t.Refused = since(p.Recorder.Refused(), from)
 	isRefused := func(e broker.Entry) bool { return e.Decision == broker.Refused }
-	gateway := slices.DeleteFunc(c.Recorder.Gateway(), func(e broker.Entry) bool { return !isRefused(e) })
-	t.Pushes = since(c.Recorder.Pushes(), from) + since(gateway, from)
+	gateway := slices.DeleteFunc(p.Recorder.Gateway(), func(e broker.Entry) bool { return !isRefused(e) })
+	t.Pushes = since(p.Recorder.Pushes(), from) + since(gateway, from)
 	return t
 }
 
 // owners lists the accounts where the App is installed, and blocked accounts where it
 // is not.
-func (c *Console) owners(ctx context.Context, v *statusView) {
-	installed, err := c.installed.of(ctx, c.App, c.Revoker.Now())
+func (p webPages) owners(ctx context.Context, v *statusView) {
+	installed, err := p.installed.of(ctx, p.App, p.Revoker.Now())
 	if err != nil {
-		c.Server.Log.ErrorContext(ctx, "show the installations", "error", err)
+		p.Server.Log.ErrorContext(ctx, "show the installations", "error", err)
 		v.OwnersErr = "GitHub cannot be asked where the App is installed."
 	}
-	blocks, err := c.Revoker.Blocklist.All(ctx)
+	blocks, err := p.Revoker.Blocklist.All(ctx)
 	if err != nil {
 		return // the list of workspaces shows the same error
 	}

@@ -32,8 +32,8 @@ type Store struct {
 	kmsKey     string // may contain {workspace}; empty means the account's own key for SSM
 	makesKeys  bool   // kmsKey is an alias for keys that gatepass creates
 	client     awsclient.Lazy[*ssm.Client]
-	reads      priority
-	writes     priority
+	reads      priorityGate
+	writes     priorityGate
 	singly     atomic.Bool // the identity may not delete several parameters with one call
 }
 

@@ -23,16 +23,16 @@ const (
 	priorityWait = 2 * time.Second
 )
 
-// A priority is for calls that share one of AWS's limits. While an urgent call runs
+// A priorityGate is for calls that share one of AWS's limits. While an urgent call runs
 // ([store.Urgently]), no other call starts.
-type priority struct {
+type priorityGate struct {
 	mu     sync.Mutex // guards the rest
 	urgent int        // number of running calls
 	over   chan struct{}
 }
 
 // enter starts an urgent call. The caller must call leave when it has ended.
-func (l *priority) enter() (leave func()) {
+func (l *priorityGate) enter() (leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.urgent++; l.urgent == 1 {
@@ -48,7 +48,7 @@ func (l *priority) enter() (leave func()) {
 }
 
 // wait returns when no urgent call is running, but after priorityWait at the latest.
-func (l *priority) wait(ctx context.Context) error {
+func (l *priorityGate) wait(ctx context.Context) error {
 	late := time.After(priorityWait)
 	for {
 		l.mu.Lock()
@@ -67,9 +67,9 @@ func (l *priority) wait(ctx context.Context) error {
 	}
 }
 
-// begin makes a call follow its lane. It returns the options of the call, and a
+// begin makes a call wait for urgent ones, or counts it as urgent. It returns the options of the call, and a
 // function to call at its end. Retries end within the call's deadline.
-func (l *priority) begin(ctx context.Context) (options func(*ssm.Options), end func()) {
+func (l *priorityGate) begin(ctx context.Context) (options func(*ssm.Options), end func()) {
 	var wrap func(aws.Retryer) aws.Retryer
 	if store.IsUrgent(ctx) {
 		end = l.enter()
@@ -101,7 +101,7 @@ func (urgentRetryer) GetRetryToken(context.Context, error) (func(error) error, e
 // waitingRetryer waits for urgent calls before each attempt.
 type waitingRetryer struct {
 	aws.Retryer
-	lane *priority
+	lane *priorityGate
 }
 
 func (r waitingRetryer) GetAttemptToken(ctx context.Context) (func(error) error, error) {
