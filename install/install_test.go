@@ -22,6 +22,9 @@ func testGit(t testing.TB) git {
 func never(string) bool { return false }
 
 func TestRemovalRestoresEveryByte(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs git many times")
+	}
 	g := testGit(t)
 	b := wantedBlock{
 		hosts: []string{"github.com", "ghe.example.com:8443"}, proactive: []string{"https://github.com/acme", "https://github.com/Globex/api.git"},

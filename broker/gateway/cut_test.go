@@ -15,6 +15,9 @@ import (
 // Running transfers of a workspace that is blocked, or whose profile is narrowed, are
 // cut.
 func TestRunningTransfersAreCut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	for _, c := range []struct {
 		name string

@@ -198,6 +198,9 @@ func head(commands ...string) string {
 }
 
 func TestRawPushes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	w := newAged(t)
 	pushes := w.pushes()
@@ -265,6 +268,9 @@ func (w *world) pushBody(ref string) []byte {
 
 // Wherever a client breaks off, no ref moves.
 func TestAPushThatBreaksOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	w := newWorld(t, agents)
 	w.clone()

@@ -239,6 +239,9 @@ func TestPublicRead(t *testing.T) {
 // A name may belong to another repository tomorrow, so GitHub's redirects are not
 // followed.
 func TestARenamedRepository(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	w := newWorld(t, `{allowedRepos: ["acme/*"]}`)
 	w.clone()
@@ -254,6 +257,9 @@ func TestARenamedRepository(t *testing.T) {
 // A profile with an id means that repository, whatever its name is now, and never
 // another one with its old name.
 func TestARenamedRepositoryByItsID(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	w := newWorld(t, agents)
 	repo, _ := w.Repository("acme", "widgets")

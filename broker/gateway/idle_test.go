@@ -122,6 +122,9 @@ func TestBehindAProxyThatCutsIdleConnections(t *testing.T) {
 // git negotiates common commits before it pushes, or negotiates only, or in thousands
 // of lines that it compresses.
 func TestNegotiation(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	w := newAged(t)
 	if out, ok := w.git("-c", "push.negotiate=true", "push", "origin", "HEAD:"+work); !ok || strings.Contains(out, "negotiation failed") {

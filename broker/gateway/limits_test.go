@@ -13,6 +13,9 @@ import (
 
 // A client that sends its list of refs too slowly, or stops, is cut off soon.
 func TestASlowClient(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	w := newAged(t)
 	w.set(func(s *gateway.Settings) { s.IdleTimeout = 300 * time.Millisecond })
@@ -54,6 +57,9 @@ func TestTransfersAtOnce(t *testing.T) {
 }
 
 func TestTransferRate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	w := newAged(t)
 	w.set(func(s *gateway.Settings) { s.Rate = 100 << 10 })

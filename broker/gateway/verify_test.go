@@ -163,6 +163,9 @@ func TestWhatNeedsNoVerification(t *testing.T) {
 
 // One push does several things; one of them is refused, and git says which.
 func TestMixedPush(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	w := newVerified(t, verified)
 	w.mustGit("push", "-q", "origin", "HEAD:refs/heads/agent/sb-agent/second")
@@ -260,6 +263,9 @@ func TestWithoutTheAPINothingMoves(t *testing.T) {
 
 // Without GitHub's report on the quarantine ref, no branch is moved.
 func TestVerifiedPushWithoutAReport(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	w := newVerified(t, verified)
 	was := w.ref(work)
@@ -343,6 +349,9 @@ func TestAnswerThatGetsLost(t *testing.T) {
 
 // Some of GitHub's servers learn of a token late.
 func TestVerifiedPushWithANewToken(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	w := newWorld(t, verified)
 	if _, err := hub.Attach(w.Server); err != nil {
@@ -359,6 +368,9 @@ func TestVerifiedPushWithANewToken(t *testing.T) {
 
 // A push may take longer than its token lives.
 func TestVerifiedPushOutlivesItsToken(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	w := newVerified(t, verified)
 	head := w.commit("on top")
@@ -461,6 +473,9 @@ func TestManyVerifiedPushes(t *testing.T) {
 }
 
 func TestShallowVerifiedPush(t *testing.T) {
+	if testing.Short() {
+		t.Skip("pushes and clones many times")
+	}
 	t.Parallel()
 	w := newVerified(t, verified)
 	dir := filepath.Join(t.TempDir(), "shallow")

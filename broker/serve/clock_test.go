@@ -67,6 +67,9 @@ func (w *world) eventuallyOff(p *process) {
 // While GitHub asks the App to pause, workspaces are told at once when to retry, and
 // GitHub is not asked for any of them (scala-steward-org/scala-steward#2355).
 func TestAPauseHoldsBackEveryWorkspace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a pause of GitHub")
+	}
 	w := newWorld(t)
 	w.addApp(10)
 	p := w.start()

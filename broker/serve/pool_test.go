@@ -98,6 +98,9 @@ func TestASessionNamesTheBotOfItsApp(t *testing.T) {
 }
 
 func TestABrokerWithAPool(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts several brokers")
+	}
 	const repositories = 20
 	w := newWorld(t)
 	w.addApp(repositories)

@@ -54,9 +54,6 @@ func TestGitCloneFetchPush(t *testing.T) {
 }
 
 func TestGitProtocolVersions(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	w := newWorld(t, Options{})
 	for _, version := range []string{"0", "1", "2"} {
 		ws := w.workspace(w.token(mayRead))
@@ -70,9 +67,6 @@ func TestGitProtocolVersions(t *testing.T) {
 }
 
 func TestGitShallowAndPartialClone(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	w := newWorld(t, Options{})
 	full := w.workspace(w.token(mayWrite))
 	full.clone("acme/widgets")
@@ -92,9 +86,6 @@ func TestGitShallowAndPartialClone(t *testing.T) {
 }
 
 func TestGitRefusals(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	w := newWorld(t, Options{})
 	reader := w.workspace(w.token(mayRead, "widgets"))
 	reader.clone("acme/widgets")
@@ -115,9 +106,6 @@ func TestGitRefusals(t *testing.T) {
 }
 
 func TestGitAnonymous(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	w := newWorld(t, Options{})
 	nobody := w.workspace("")
 	nobody.clone("acme/site")
@@ -128,9 +116,6 @@ func TestGitAnonymous(t *testing.T) {
 }
 
 func TestGitTokenThatEnded(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	w := newWorld(t, Options{})
 	ls := func(ws *workspace) []string { return []string{"ls-remote", w.gh.URL() + "/acme/widgets"} }
 
@@ -157,9 +142,6 @@ func TestGitTokenThatEnded(t *testing.T) {
 }
 
 func TestGitBigPushIsChunkedAfterAProbe(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	w := newWorld(t, Options{})
 	ws := w.workspace(w.token(mayWrite))
 	ws.clone("acme/widgets")
@@ -184,9 +166,6 @@ func TestGitBigPushIsChunkedAfterAProbe(t *testing.T) {
 
 // With nothing in common git names all its commits, and compresses that.
 func TestGitCompressesALongNegotiation(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	w := newWorld(t, Options{})
 	ws := w.workspace(w.token(mayRead))
 	ws.git("init", "--quiet")
@@ -220,9 +199,6 @@ func deletion(t *testing.T, repo *Repository, ref string) []byte {
 }
 
 func TestGitPushCompressedAsJGitDoes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	w := newWorld(t, Options{})
 	token := w.token(mayWrite)
 	ws := w.workspace(token)
@@ -288,9 +264,6 @@ func TestGitUnauthorizedNamesItsScheme(t *testing.T) {
 }
 
 func TestGitRenamed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	w := newWorld(t, Options{})
 	ws := w.workspace(w.token(mayWrite))
 	ws.clone("acme/widgets")
@@ -314,9 +287,6 @@ func TestGitRenamed(t *testing.T) {
 }
 
 func TestGitWiki(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	w := newWorld(t, Options{})
 	ws := w.workspace(w.token(mayWrite, "widgets"))
 	ws.clone("acme/widgets.wiki.git")
@@ -331,9 +301,6 @@ func TestGitWiki(t *testing.T) {
 
 // A push that stops half way moves nothing.
 func TestGitPushCutOff(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	w := newWorld(t, Options{})
 	token := w.token(mayWrite)
 	ws := w.workspace(token)

@@ -283,9 +283,6 @@ func (ws *workspace) needLFS() {
 }
 
 func TestGitLFSPushesAndClones(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git-lfs many times")
-	}
 	w := newWorld(t, Options{})
 	one := w.workspace(w.token(mayWrite))
 	one.needLFS()

@@ -60,9 +60,6 @@ func (w *world) startedClone() (leave func()) {
 }
 
 func TestGitEndsWhenTheClientLeaves(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	root := t.TempDir()
 	w := newWorld(t, Options{Root: root})
 	leave := w.startedClone()
@@ -74,9 +71,6 @@ func TestGitEndsWhenTheClientLeaves(t *testing.T) {
 }
 
 func TestCloseEndsEverything(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs git many times")
-	}
 	before := runtime.NumGoroutine()
 	root := t.TempDir()
 	w := newWorld(t, Options{Root: root})

@@ -44,6 +44,9 @@ type world struct {
 
 func newWorld(t *testing.T, opts Options) *world {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("tests of the double itself")
+	}
 	gh, err := New(opts)
 	if err != nil {
 		t.Fatal(err)
