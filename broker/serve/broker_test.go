@@ -210,6 +210,9 @@ func (w *world) mints() int {
 // A revoked workspace is refused soon, also after a broker was killed, and its tokens end once
 // the next broker takes the lease, which the killed one had for half a minute.
 func TestRevokedThroughARestart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for the lease of a killed broker to end")
+	}
 	w := newWorld(t)
 	w.addApp(2)
 	p := w.start()
