@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	authorPause = time.Minute      // pause after GitHub did not name the bot
-	authorTimeout   = 20 * time.Second // for GitHub's answers
-	authorWait  = 2 * time.Second  // for which a session request waits; then it is answered without an author
+	authorPause   = time.Minute      // pause after GitHub did not name the bot
+	authorTimeout = 20 * time.Second // for GitHub's answers
+	authorWait    = 2 * time.Second  // for which a session request waits; then it is answered without an author
 )
 
 // bots caches the logins of the Apps' bots. GitHub shows an App's actions under its
