@@ -27,13 +27,15 @@ const (
 // A setting is one variable. Its key is as git lists it, or as we write it.
 type setting struct {
 	key, value string
-	bare       bool // a key without "=", which git reads as true
+	noValue    bool // a key without "=", which git reads as true
 }
 
 // is compares keys as git does: section and name ignoring case, subsection exactly.
 func (s setting) is(key string) bool { return canonical(s.key) == canonical(key) }
 
-func (s setting) same(t setting) bool { return s.is(t.key) && s.value == t.value && s.bare == t.bare }
+func (s setting) same(t setting) bool {
+	return s.is(t.key) && s.value == t.value && s.noValue == t.noValue
+}
 
 // canonical returns the key with its first and last part in lower case.
 func canonical(key string) string {
@@ -358,7 +360,7 @@ func (g git) lacks(ctx context.Context, content []byte, list, section []setting)
 func sorted(list []setting) []string {
 	var texts []string
 	for _, s := range list {
-		texts = append(texts, fmt.Sprintf("%q %q %t", canonical(s.key), s.value, s.bare))
+		texts = append(texts, fmt.Sprintf("%q %q %t", canonical(s.key), s.value, s.noValue))
 	}
 	slices.Sort(texts)
 	return texts
@@ -382,7 +384,7 @@ func count(list []setting, s setting) int {
 }
 
 func unset(s setting) []string {
-	if s.bare {
+	if s.noValue {
 		return []string{"--unset-all", s.key}
 	}
 	return []string{"--fixed-value", "--unset-all", s.key, s.value}

@@ -263,7 +263,7 @@ func (g git) list(ctx context.Context, content []byte) ([]setting, error) {
 	var list []setting
 	for record := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
 		key, value, assigned := strings.Cut(record, "\n")
-		list = append(list, setting{key: key, value: value, bare: !assigned})
+		list = append(list, setting{key: key, value: value, noValue: !assigned})
 	}
 	return list, nil
 }

@@ -18,10 +18,10 @@ type heldTokens struct {
 	store store.Store
 	id    string // of the workspace
 
-	current map[string]credential.Token // by owner; "" is the only token
-	kept    []storedToken               // superseded, to be revoked
-	vended  []storedToken               // by brokers; revoked when the workspace is destroyed
-	damaged []store.Name                // entries that should be tokens and are not
+	current  map[string]credential.Token // by owner; "" is the only token
+	toRevoke []storedToken               // superseded, to be revoked
+	vended   []storedToken               // by brokers; revoked when the workspace is destroyed
+	damaged  []store.Name                // entries that should be tokens and are not
 
 	versions map[store.Name]string // of the entries that were read or written, in stores that compare versions
 }
@@ -154,7 +154,7 @@ func (h *heldTokens) read(ctx context.Context, name store.Name) error {
 	}
 	switch {
 	case name.IsSuperseded():
-		h.kept = append(h.kept, storedToken{Token: token, name: name})
+		h.toRevoke = append(h.toRevoke, storedToken{Token: token, name: name})
 	case name.IsVended():
 		h.vended = append(h.vended, storedToken{token, name, !isUnshared(entry)})
 	default:
@@ -201,7 +201,7 @@ func (h *heldTokens) held() Held {
 			break
 		}
 	}
-	for _, token := range h.kept {
+	for _, token := range h.toRevoke {
 		held.Superseded = append(held.Superseded, token.Hash())
 	}
 	for _, token := range h.vended {
@@ -217,7 +217,7 @@ func (h *heldTokens) find(hash string) (credential.Token, bool) {
 			return token, true
 		}
 	}
-	for _, token := range slices.Concat(h.kept, h.vended) {
+	for _, token := range slices.Concat(h.toRevoke, h.vended) {
 		if token.Hash() == hash {
 			return token.Token, true
 		}
@@ -236,10 +236,10 @@ func (h *heldTokens) hasUnknown(r *Record) bool {
 	return false
 }
 
-// keepsUnknown reports whether the store has a token to be revoked that the record does
+// storesUnknown reports whether the store has a token to be revoked that the record does
 // not know.
-func (h *heldTokens) keepsUnknown(r *Record) bool {
-	return slices.ContainsFunc(h.kept, func(t storedToken) bool { return !r.knows(t.Hash()) })
+func (h *heldTokens) storesUnknown(r *Record) bool {
+	return slices.ContainsFunc(h.toRevoke, func(t storedToken) bool { return !r.knows(t.Hash()) })
 }
 
 // deliver writes a token to the entry that the workspace reads.
@@ -273,8 +273,8 @@ func (h *heldTokens) put(ctx context.Context, name store.Name, token credential.
 	return err
 }
 
-// keep writes a token to an entry from which a later run revokes it.
-func (h *heldTokens) keep(ctx context.Context, token credential.Token) error {
+// storeForRevoke writes a token to an entry from which a later run revokes it.
+func (h *heldTokens) storeForRevoke(ctx context.Context, token credential.Token) error {
 	name, err := supersededName(h.id, token)
 	if err != nil {
 		return err
@@ -284,7 +284,7 @@ func (h *heldTokens) keep(ctx context.Context, token credential.Token) error {
 		err = h.store.Put(ctx, name, store.NewSecret(token.Secret()), store.Replace)
 	}
 	if err == nil {
-		h.kept = append(h.kept, storedToken{Token: token, name: name})
+		h.toRevoke = append(h.toRevoke, storedToken{Token: token, name: name})
 	}
 	return err
 }
@@ -295,7 +295,7 @@ func (h *heldTokens) drop(ctx context.Context, hash string) (err error) {
 	if h.vended, err = h.dropFrom(ctx, h.vended, hash); err != nil {
 		return err
 	}
-	if h.kept, err = h.dropFrom(ctx, h.kept, hash); err != nil {
+	if h.toRevoke, err = h.dropFrom(ctx, h.toRevoke, hash); err != nil {
 		return err
 	}
 	for owner, token := range h.current {
@@ -411,5 +411,5 @@ func (h *heldTokens) hasOtherEntry(only credential.Token) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(h.kept, func(t storedToken) bool { return t.Secret() == only.Secret() })
+	return slices.ContainsFunc(h.toRevoke, func(t storedToken) bool { return t.Secret() == only.Secret() })
 }

@@ -43,13 +43,13 @@ func (a apps) stored(ctx context.Context) ([]mint.Installation, error) {
 	return all, nil
 }
 
-// lookUp finds out where the Apps are installed, as far as the record needs it.
-func (a apps) lookUp(ctx context.Context, r *Record) (installations, error) {
+// findInstallations finds out where the Apps are installed, as far as the record needs it.
+func (a apps) findInstallations(ctx context.Context, r *Record) (installations, error) {
 	if len(r.Repositories) == 0 || r.Destroying {
 		return installations{}, nil
 	}
 	if a.pool != nil {
-		return a.lookUpAll(ctx, r)
+		return a.findAllInstallations(ctx, r)
 	}
 	if a.installed != nil {
 		installed, err := a.installed(ctx)
@@ -63,9 +63,9 @@ func (a apps) lookUp(ctx context.Context, r *Record) (installations, error) {
 	return only.findMissing(ctx, r, installed)
 }
 
-// lookUpAll is lookUp for a pool. It asks GitHub about owners that are in no App's
+// findAllInstallations is findInstallations for a pool. It asks GitHub about owners that are in no App's
 // entries.
-func (a apps) lookUpAll(ctx context.Context, r *Record) (installations, error) {
+func (a apps) findAllInstallations(ctx context.Context, r *Record) (installations, error) {
 	var k installations
 	for _, m := range a.minters {
 		installed, err := m.stored(ctx)
@@ -194,7 +194,7 @@ func (m minter) find(ctx context.Context, owner string) (mint.Installation, erro
 	if err := l.failed[owner]; err != nil {
 		return mint.Installation{}, err
 	}
-	if found, ok := l.asked[owner]; ok {
+	if found, ok := l.foundOwners[owner]; ok {
 		return found, nil
 	}
 	found, err := m.App.InstallationOf(ctx, owner)
@@ -202,10 +202,10 @@ func (m minter) find(ctx context.Context, owner string) (mint.Installation, erro
 		l.remember(owner, err, m.clock.now())
 		return found, err
 	}
-	if l.asked == nil {
-		l.asked = map[string]mint.Installation{}
+	if l.foundOwners == nil {
+		l.foundOwners = map[string]mint.Installation{}
 	}
-	l.asked[owner] = found
+	l.foundOwners[owner] = found
 	return found, nil
 }
 

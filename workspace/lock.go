@@ -19,12 +19,12 @@ const (
 )
 
 // Several runs may find an expired lock, and each overwrites it. A run does so within
-// takeTime of reading it, and reads it again after settleTime: by then the last of them
+// acquireTime of reading it, and reads it again after confirmTime: by then the last of them
 // has written, and has the lock. The lock exists the whole time, so that no other run
 // creates one.
 const (
-	takeTime   = 2 * time.Second
-	settleTime = 3 * time.Second
+	acquireTime = 2 * time.Second
+	confirmTime = 3 * time.Second
 )
 
 // cleanUpWait limits the cleaning up after the caller has given up.
@@ -32,10 +32,10 @@ const cleanUpWait = 10 * time.Second
 
 // locks give each workspace to one run at a time.
 type locks struct {
-	store    store.Store
-	clock    ledgerClock
-	patience time.Duration   // how long to wait for another run
-	waiting  func(id string) // called once when the wait begins; may be nil
+	store   store.Store
+	clock   ledgerClock
+	maxWait time.Duration   // how long to wait for another run
+	onWait  func(id string) // called once when the wait begins; may be nil
 }
 
 // lease is the content of a lock.
@@ -68,13 +68,13 @@ const pollTime = time.Second
 
 // wait acquires the lock. It waits up to patience for another run.
 func (l locks) wait(ctx context.Context, id string, name store.Name) (tookOver bool, err error) {
-	for left := l.patience; ; left -= pollTime {
+	for left := l.maxWait; ; left -= pollTime {
 		tookOver, err = l.acquire(ctx, id, name)
 		if !errors.Is(err, ErrBusy) || left <= 0 {
 			return tookOver, err
 		}
-		if left == l.patience && l.waiting != nil {
-			l.waiting(id)
+		if left == l.maxWait && l.onWait != nil {
+			l.onWait(id)
 		}
 		select {
 		case <-time.After(pollTime):
@@ -103,7 +103,7 @@ func (l locks) acquire(ctx context.Context, id string, name store.Name) (tookOve
 		case err != nil:
 			return false, err
 		case left == 0:
-			return true, l.takeOver(ctx, id, name, string(own), looked.Add(takeTime))
+			return true, l.takeOver(ctx, id, name, string(own), looked.Add(acquireTime))
 		}
 		return false, busy(id, left)
 	}
@@ -121,7 +121,7 @@ func (l locks) takeOver(ctx context.Context, id string, name store.Name, own str
 		return err
 	}
 	select {
-	case <-time.After(settleTime):
+	case <-time.After(confirmTime):
 	case <-ctx.Done():
 		return ctx.Err()
 	}

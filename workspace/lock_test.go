@@ -143,7 +143,7 @@ func TestWithoutTheLockNothingIsDone(t *testing.T) {
 		{name: "it cannot be taken over", left: true, puts: []error{store.ErrExists, away}, want: away},
 		{name: "nobody can tell who took it over", left: true, gets: []error{nil, away}, want: away, replaced: 1},
 		{name: "who took it over is done already", left: true, gets: []error{nil, store.ErrNotFound}, want: ErrBusy, replaced: 1},
-		{name: "the look took too long", left: true, slow: takeTime, want: ErrBusy},
+		{name: "the look took too long", left: true, slow: acquireTime, want: ErrBusy},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &scripted{Store: &storetest.Memory{Now: time.Now}, slow: c.slow}
@@ -181,7 +181,7 @@ func TestABusyWorkspaceSaysUntilWhen(t *testing.T) {
 		}
 		i.LockWait = time.Minute
 		leaveLock(t, i.Store)
-		ctx, cancel := context.WithTimeout(t.Context(), settleTime/2)
+		ctx, cancel := context.WithTimeout(t.Context(), confirmTime/2)
 		defer cancel()
 		if err := i.Unlock(ctx, "sb-1"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Unlock = %v, want the caller's deadline", err)

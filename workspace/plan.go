@@ -77,7 +77,7 @@ type Want struct {
 // workspace is being destroyed. It depends only on its arguments: after a crash
 // anywhere, the next run plans anew. If nothing is left to do, it returns no steps.
 func Plan(r *Record, held Held, want Want) []Step {
-	p := planner{held: held, want: want, grants: map[string]string{}, live: map[string]bool{}, given: map[string]bool{}, left: map[string]bool{}, isEnding: r.Destroying}
+	p := planner{held: held, want: want, grants: map[string]string{}, live: map[string]bool{}, knownOwners: map[string]bool{}, left: map[string]bool{}, isEnding: r.Destroying}
 	if !r.Destroying {
 		for _, owner := range want.Owners {
 			p.grants[owner] = grantOf(r.Access, owner)
@@ -87,7 +87,7 @@ func Plan(r *Record, held Held, want Want) []Step {
 	for _, t := range r.Tokens {
 		known[t.Hash] = true
 		if t.Hash != "" {
-			p.given[strings.ToLower(t.Owner)] = true
+			p.knownOwners[strings.ToLower(t.Owner)] = true
 		}
 		p.token(t)
 	}
@@ -109,10 +109,10 @@ type planner struct {
 	want  Want
 	steps []Step
 
-	grants map[string]string // what an owner's token is for, by owners that need one
-	live   map[string]bool   // owners with a token that stays
-	given  map[string]bool   // owners of tokens that the ledger knows
-	left   map[string]bool   // owners with another system's token in their place
+	grants      map[string]string // what an owner's token is for, by owners that need one
+	live        map[string]bool   // owners with a token that stays
+	knownOwners map[string]bool   // owners of tokens that the ledger knows
+	left        map[string]bool   // owners with another system's token in their place
 
 	isEnding bool // the workspace is being destroyed
 }
@@ -159,10 +159,10 @@ func (p *planner) isForeign(hash string) bool {
 // gatepass never gave one. It stays until another token replaces it.
 func (p *planner) isInherited(owner string) bool {
 	if owner == "" {
-		return len(p.given) == 0 && len(p.grants) > 0
+		return len(p.knownOwners) == 0 && len(p.grants) > 0
 	}
 	_, isWanted := p.grants[owner]
-	return isWanted && !p.given[owner]
+	return isWanted && !p.knownOwners[owner]
 }
 
 // revoke adds this step only once: several entries may hold the token.
@@ -183,13 +183,13 @@ func (p *planner) token(t Token) {
 		p.add(Forget, owner, t.Hash, "it was revoked and is still in the store")
 	case t.State == Revoked:
 	case !isRead && !isKept:
-		p.lost(t, owner)
+		p.planLost(t, owner)
 	case p.hasEnded(t):
 		p.add(Forget, owner, t.Hash, "it has run out")
 	case !isWanted:
 		p.add(Revoke, owner, t.Hash, "the workspace is not to have it any more")
 	case isRead:
-		p.keep(t, owner, grant)
+		p.keepToken(t, owner, grant)
 	case t.State != Superseded:
 		p.add(Supersede, owner, t.Hash, "a run ended after another took its place")
 	case t.isFor(grant) && t.Changed.Add(p.want.Grace).After(p.want.Now):
@@ -224,8 +224,8 @@ func grantOf(a profile.Access, owner string) string {
 // recorded grant.
 func (t Token) isFor(grant string) bool { return t.Grant == "" || t.Grant == grant }
 
-// lost plans for a token whose value is lost: it cannot be revoked any more.
-func (p *planner) lost(t Token, owner string) {
+// planLost plans for a token whose value is lost: it cannot be revoked any more.
+func (p *planner) planLost(t Token, owner string) {
 	why := "a run ended before GitHub was asked for it"
 	switch {
 	case t.Hash != "" && p.hasEnded(t):
@@ -240,10 +240,10 @@ func (p *planner) lost(t Token, owner string) {
 	p.add(Abandon, owner, t.Hash, why)
 }
 
-// keep plans for a live token that the workspace reads and may have. A token that
+// keepToken plans for a live token that the workspace reads and may have. A token that
 // expires soon, or no longer matches what the workspace may do, stays until the next
 // one replaces it.
-func (p *planner) keep(t Token, owner, grant string) {
+func (p *planner) keepToken(t Token, owner, grant string) {
 	if t.State != Delivered {
 		p.add(Adopt, owner, t.Hash, "a run ended after it was delivered")
 	}

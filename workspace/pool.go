@@ -343,15 +343,15 @@ const maxOutages = 5
 // a request for every workspace, and an outage of GitHub a minute for each. A nil
 // roundCache records nothing.
 type roundCache struct {
-	mu       sync.Mutex // guards the rest; held while asking the store or GitHub about installations
-	isLoaded bool
-	known    []mint.Installation          // in the store
-	changed  time.Time                    // when the latest of them was written
-	asked    map[string]mint.Installation // owners, in lower case, found by asking GitHub
-	failed   map[string]error             // owners that are not worth asking about again
-	failing  error                        // why GitHub mints no token of this App
-	until    time.Time                    // failing applies until then; zero means for the whole round
-	outages  int                          // consecutive requests without an answer
+	mu          sync.Mutex // guards the rest; held while asking the store or GitHub about installations
+	isLoaded    bool
+	known       []mint.Installation          // in the store
+	changed     time.Time                    // when the latest of them was written
+	foundOwners map[string]mint.Installation // owners, in lower case, found by asking GitHub
+	failed      map[string]error             // owners that are not worth asking about again
+	failing     error                        // why GitHub mints no token of this App
+	until       time.Time                    // failing applies until then; zero means for the whole round
+	outages     int                          // consecutive requests without an answer
 }
 
 // has reports whether the store has the installation, as far as it was read.

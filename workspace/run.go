@@ -29,12 +29,12 @@ type run struct {
 	held   *heldTokens
 	known  installations
 
-	isNew        bool     // this run made the record
-	isForced     bool     // this run replaces every token
-	isUnrecorded bool     // record replaces one that does not exist or cannot be read
-	expects      bool     // this run noted in LastError that the store will keep a token that the record does not know
-	keepsUnknown bool     // the store has such a token, to be revoked
-	failed       []string // owners whose token this run could not mint
+	isNew         bool     // this run made the record
+	isForced      bool     // this run replaces every token
+	isUnrecorded  bool     // record replaces one that does not exist or cannot be read
+	expects       bool     // this run noted in LastError that the store will keep a token that the record does not know
+	storesUnknown bool     // the store has such a token, to be revoked
+	failed        []string // owners whose token this run could not mint
 }
 
 // maxPlans limits how often a run plans: after what one plan mints, the next may have
@@ -45,11 +45,11 @@ const maxPlans = 3
 // is in the state of its record. If one owner's token cannot be minted, the others
 // still get theirs.
 func (r *run) reconcile(ctx context.Context, since time.Time) error {
-	r.keepsUnknown = r.record.LastError != nil && r.record.LastError.Foreign
+	r.storesUnknown = r.record.LastError != nil && r.record.LastError.Foreign
 	r.isForced = !since.IsZero()
 	want := r.ledger.want(r.record, nil)
 	r.record.prune(want.Now.Add(-want.Uncertainty), r.apps.pool != nil)
-	known, err := r.apps.lookUp(ctx, r.record)
+	known, err := r.apps.findInstallations(ctx, r.record)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (r *run) converge(ctx context.Context, want Want) (err error) {
 			break
 		}
 	}
-	r.keepsUnknown = r.held.keepsUnknown(r.record)
+	r.storesUnknown = r.held.storesUnknown(r.record)
 	if ctx.Err() != nil || r.ledger.tenure.check() != nil || errors.Is(err, ErrBusy) {
 		return err
 	}
@@ -170,7 +170,7 @@ func (r *run) step(ctx context.Context, s Step) error {
 // run that was cut short or deferred says nothing about the workspace and is not
 // written.
 func (r *run) recordOutcome(ctx context.Context, why error) error {
-	if errors.Is(why, ErrDeferred) || errors.Is(why, ErrBusy) || errors.Is(why, context.Canceled) || why == nil && (r.record.LastError == nil || r.keepsUnknown) {
+	if errors.Is(why, ErrDeferred) || errors.Is(why, ErrBusy) || errors.Is(why, context.Canceled) || why == nil && (r.record.LastError == nil || r.storesUnknown) {
 		return why
 	}
 	r.record.LastError = nil
@@ -178,7 +178,7 @@ func (r *run) recordOutcome(ctx context.Context, why error) error {
 		slices.Sort(r.failed)
 		r.record.LastError = &LastError{
 			At: r.ledger.clock.now(), Why: redact.Text(usererr.Escape(why.Error()), maxWhy),
-			Foreign: errors.Is(why, ErrForeign) || r.keepsUnknown, Owners: slices.Compact(r.failed),
+			Foreign: errors.Is(why, ErrForeign) || r.storesUnknown, Owners: slices.Compact(r.failed),
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpWait)

@@ -164,7 +164,7 @@ func (r *run) deliver(ctx context.Context, t *Token, token credential.Token) err
 		return err
 	}
 	if isThere {
-		if err := r.held.keep(ctx, old); err != nil {
+		if err := r.held.storeForRevoke(ctx, old); err != nil {
 			return err
 		}
 	}
@@ -265,7 +265,7 @@ func (r *run) replaceOnlyToken(ctx context.Context, hash string) error {
 			return err
 		}
 	}
-	if err := r.held.keep(ctx, only); err != nil {
+	if err := r.held.storeForRevoke(ctx, only); err != nil {
 		return err
 	}
 	return r.held.syncOnlyToken(ctx)
@@ -286,7 +286,7 @@ func (r *run) recordExpected(token credential.Token) bool {
 // clearExpected removes the note of expect once the token is revoked. A run that ends with
 // conclude need not call it.
 func (r *run) clearExpected(ctx context.Context) error {
-	if !r.expects || r.held.keepsUnknown(r.record) {
+	if !r.expects || r.held.storesUnknown(r.record) {
 		return nil
 	}
 	r.record.LastError, r.expects = nil, false

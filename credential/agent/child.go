@@ -91,12 +91,12 @@ func (c *child) call(call Call, deadline time.Time) (Reply, error) {
 		}
 		if err != nil || buf.Len() > MaxMessage {
 			_ = c.process.Kill()
-			return Reply{}, lostChild(err)
+			return Reply{}, childError(err)
 		}
 	}
 }
 
-func lostChild(err error) error {
+func childError(err error) error {
 	if os.IsTimeout(err) {
 		return ErrDeadline
 	}

@@ -33,7 +33,7 @@ func ask(socket string, c Call, deadline time.Time) (Reply, error) {
 	defer syscall.Close(fd)
 	c.Timeout = timeToAnswer(deadline)
 	if err := writeAll(fd, AppendCall(make([]byte, 0, 512+len(c.Payload)), c), deadline); err != nil {
-		return Reply{}, lost(err)
+		return Reply{}, connectionError(err)
 	}
 	return readReply(fd, deadline)
 }
@@ -87,13 +87,13 @@ func connect(fd int, socket string) error {
 		case syscall.EPERM, syscall.EACCES:
 			return errNoSocket
 		default:
-			return lost(err)
+			return connectionError(err)
 		}
 	}
 }
 
-// lost translates the kernel's errors for a timeout and a closed connection.
-func lost(err error) error {
+// connectionError translates the kernel's errors for a timeout and a closed connection.
+func connectionError(err error) error {
 	switch err {
 	case syscall.EAGAIN, syscall.EINPROGRESS:
 		return ErrDeadline
@@ -137,7 +137,7 @@ func readReply(fd int, deadline time.Time) (Reply, error) {
 			continue
 		}
 		if err != nil {
-			return Reply{}, lost(err)
+			return Reply{}, connectionError(err)
 		}
 		if n == 0 {
 			return Reply{}, errNoReply

@@ -88,7 +88,7 @@ func Notify(c Call, getenv func(string) string, deadline time.Time) error {
 		}
 		n, err := syscall.Write(fd, data)
 		if err != nil && err != syscall.EINTR {
-			return lost(err)
+			return connectionError(err)
 		}
 		data = data[max(n, 0):]
 	}

@@ -96,12 +96,12 @@ func (s *Source) callWith(ctx context.Context, method, path string, header http.
 	}
 	response, err := s.client.Do(request)
 	if err != nil {
-		return nil, nil, s.lost(ctx, err)
+		return nil, nil, s.connectionError(ctx, err)
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, api.MaxAnswer+1))
 	if err != nil {
-		return nil, nil, s.lost(ctx, err)
+		return nil, nil, s.connectionError(ctx, err)
 	}
 	if len(answer) > api.MaxAnswer {
 		return nil, nil, s.unexpectedAnswer("its answer is over 64 KiB")
@@ -233,9 +233,9 @@ func reasonText(p api.Problem) string {
 	return ": " + redact.Text(text, maxShown)
 }
 
-// lost turns a failed connection into one line. Only errors that cannot go away by
+// connectionError turns a failed connection into one line. Only errors that cannot go away by
 // themselves are final.
-func (s *Source) lost(ctx context.Context, err error) error {
+func (s *Source) connectionError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		why := "it did not answer in time"
 		if errors.Is(ctx.Err(), context.Canceled) {

@@ -66,9 +66,9 @@ func (l *link) unexpectedAnswer(what, why string) error {
 	return usererr.New(what, why, "check that addr in the URL, or VAULT_ADDR, names a Vault")
 }
 
-// lost turns a failed connection into one line. Only errors that cannot go away by
+// connectionError turns a failed connection into one line. Only errors that cannot go away by
 // themselves are final.
-func (l *link) lost(ctx context.Context, what string, err error) error {
+func (l *link) connectionError(ctx context.Context, what string, err error) error {
 	const do = "check that Vault runs and can be reached from here"
 	if ctx.Err() != nil {
 		why := "Vault did not answer in time"

@@ -133,12 +133,12 @@ func (l *link) attempt(ctx context.Context, what string, r request) (*Answer, er
 	}
 	response, err := l.client.Do(request)
 	if err != nil {
-		return nil, l.lost(ctx, what, err)
+		return nil, l.connectionError(ctx, what, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	if err != nil {
-		return nil, l.lost(ctx, what, err)
+		return nil, l.connectionError(ctx, what, err)
 	}
 	if len(body) > maxAnswer {
 		return nil, l.unexpectedAnswer(what, "its answer is over 1 MiB")

@@ -41,7 +41,7 @@ func (g Guard) Check(ctx context.Context, updates []RefUpdate) []*DeniedError {
 		}
 		denials[i] = g.deny(matching, u, verb, "")
 	}
-	for n, relation := range g.ask(ctx, open.changes) {
+	for n, relation := range g.checkAncestry(ctx, open.changes) {
 		i, verb := open.index[n], Force
 		if relation.FastForward {
 			verb = Update
@@ -89,7 +89,7 @@ func (g Guard) deny(matching []*Rule, u RefUpdate, verb Verb, note string) *Deni
 	return denied
 }
 
-func (g Guard) ask(ctx context.Context, changes []Change) []Relation {
+func (g Guard) checkAncestry(ctx context.Context, changes []Change) []Relation {
 	if len(changes) == 0 {
 		return nil
 	}

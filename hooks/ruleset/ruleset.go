@@ -174,7 +174,7 @@ func notExpressible(r *refs.Rule) []string {
 		notes = append(notes, "rule "+r.Ref+": "+fmt.Sprintf(format, args...))
 	}
 	switch {
-	case lost(r.Full):
+	case cannotConvert(r.Full):
 		note("a ** that is only some of the first part cannot be said; the server refuses refs that the guard lets through")
 	case len(branches)+len(tags) == 0:
 		note("it names neither branches nor tags; nothing is exported for it")
@@ -187,12 +187,12 @@ func notExpressible(r *refs.Rule) []string {
 	return notes
 }
 
-// lost reports whether within cannot convert the pattern, or one of the patterns that
+// cannotConvert reports whether within cannot convert the pattern, or one of the patterns that
 // it includes.
-func lost(full string) bool {
+func cannotConvert(full string) bool {
 	first, rest, more := strings.Cut(strings.TrimPrefix(full, "refs/"), "/")
 	if first == "**" {
-		return more && lost("refs/"+rest)
+		return more && cannotConvert("refs/"+rest)
 	}
 	return strings.Contains(first, "**")
 }

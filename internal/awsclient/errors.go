@@ -47,7 +47,7 @@ func (c Call) Unconfigured(ctx context.Context, err error) error {
 		return usererr.New(c.What, "there is no AWS profile "+profile.Profile, "correct profile in the URL, AWS_PROFILE or ~/.aws/config")
 	}
 	if ctx.Err() != nil {
-		return c.late(ctx.Err())
+		return c.timeoutError(ctx.Err())
 	}
 	return usererr.New(c.What, "the AWS configuration cannot be read: "+redact.Text(err.Error(), maxShown), "correct ~/.aws/config or the AWS_ variables")
 }
@@ -61,15 +61,15 @@ func (c Call) Failed(ctx context.Context, err error) error {
 		return c.refused(api)
 	}
 	if ctx.Err() != nil {
-		return c.late(ctx.Err())
+		return c.timeoutError(ctx.Err())
 	}
 	if _, ok := errors.AsType[*smithy.DeserializationError](err); ok {
 		return usererr.New(c.What, "the answer is cut off or is not from "+c.Service, "check the network, and the endpoint that the URL or AWS_ENDPOINT_URL names")
 	}
-	return c.lost(err)
+	return c.noAnswerError(err)
 }
 
-func (c Call) late(err error) error {
+func (c Call) timeoutError(err error) error {
 	why := "AWS did not answer in time"
 	if errors.Is(err, context.Canceled) {
 		why = "the request was given up"
@@ -79,7 +79,7 @@ func (c Call) late(err error) error {
 
 func (c Call) unauthenticated(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return c.late(ctx.Err())
+		return c.timeoutError(ctx.Err())
 	}
 	const do = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role"
 	operation, ok := errors.AsType[*smithy.OperationError](err)
@@ -167,7 +167,7 @@ func isStale(err error) bool {
 	return ok && (expiredCodes[api.ErrorCode()] || rejectedCodes[api.ErrorCode()])
 }
 
-func (c Call) lost(err error) error {
+func (c Call) noAnswerError(err error) error {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return usererr.New(c.What, "the host "+dns.Name+" cannot be found", "check region "+c.Region+", the endpoint and this machine's DNS")
 	}

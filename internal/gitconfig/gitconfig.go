@@ -26,11 +26,11 @@ const (
 
 // A Setting is one variable with one value.
 type Setting struct {
-	Scope  string // one of the scopes above
-	Origin string // "file:/etc/gitconfig", "command line:"
-	Key    string // section and name in lower case, the subsection as written
-	Value  string
-	Bare   bool // written without "=", which means true
+	Scope   string // one of the scopes above
+	Origin  string // "file:/etc/gitconfig", "command line:"
+	Key     string // section and name in lower case, the subsection as written
+	Value   string
+	NoValue bool // written without "=", which means true
 }
 
 var errList = errors.New("git's list of settings is not understood")
@@ -52,7 +52,7 @@ func Parse(out []byte) ([]Setting, error) {
 		if fields[i] == "" || !strings.Contains(key, ".") {
 			return nil, errList
 		}
-		list = append(list, Setting{Scope: fields[i], Origin: fields[i+1], Key: key, Value: value, Bare: !assigned})
+		list = append(list, Setting{Scope: fields[i], Origin: fields[i+1], Key: key, Value: value, NoValue: !assigned})
 	}
 	return list, nil
 }
@@ -74,7 +74,7 @@ func (s Setting) Parts() (section, subsection, name string) {
 // True reports whether git reads the value as true. A value that git would refuse
 // counts as false.
 func (s Setting) True() bool {
-	if s.Bare {
+	if s.NoValue {
 		return true
 	}
 	switch strings.ToLower(s.Value) {

@@ -11,7 +11,7 @@ import (
 func TestParseReadsWhatGitLists(t *testing.T) {
 	list := gitList(t, "[http]\n\temptyAuth\n\tProxy = a=b\n[url \"https://A/\"]\n\tinsteadOf = x\\ny\n[core]\n\tbare = false\n")
 	want := []Setting{
-		{Scope: Command, Key: "http.emptyauth", Bare: true},
+		{Scope: Command, Key: "http.emptyauth", NoValue: true},
 		{Scope: Command, Key: "http.proxy", Value: "a=b"},
 		{Scope: Command, Key: "url.https://A/.insteadof", Value: "x\ny"},
 		{Scope: Command, Key: "core.bare", Value: "false"},
@@ -83,7 +83,7 @@ func TestTrue(t *testing.T) {
 			t.Errorf("True(%q) = %v, want %v", value, got, want)
 		}
 	}
-	if !(Setting{Bare: true}).True() {
+	if !(Setting{NoValue: true}).True() {
 		t.Error("True of a key without a value = false, want true")
 	}
 }
@@ -153,7 +153,7 @@ func FuzzParse(f *testing.F) {
 		for _, s := range list {
 			s.Parts()
 			back.WriteString(s.Scope + "\x00" + s.Origin + "\x00" + s.Key)
-			if !s.Bare {
+			if !s.NoValue {
 				back.WriteString("\n" + s.Value)
 			}
 			back.WriteString("\x00")

@@ -51,7 +51,7 @@ func (h Hazard) String() string {
 		return h.Setting.Key + " (environment)"
 	}
 	s := redact.Text(h.Setting.Key, 200)
-	if !h.Setting.Bare {
+	if !h.Setting.NoValue {
 		s += "=" + h.value()
 	}
 	return fmt.Sprintf("%s (%s scope)", s, h.Setting.Scope)
@@ -249,7 +249,7 @@ func rewrittenBy(list []gitconfig.Setting, url, variable string) (string, *gitco
 	best, to := -1, url
 	for i, s := range list {
 		section, base, name := s.Parts()
-		if section != "url" || name != variable || s.Bare {
+		if section != "url" || name != variable || s.NoValue {
 			continue
 		}
 		if _, known := order[base]; !known {

@@ -16,7 +16,7 @@ func settings(lines ...string) []gitconfig.Setting {
 	for _, line := range lines {
 		scope, rest, _ := strings.Cut(line, " ")
 		key, value, assigned := strings.Cut(rest, "=")
-		list = append(list, gitconfig.Setting{Scope: scope, Key: key, Value: value, Bare: !assigned})
+		list = append(list, gitconfig.Setting{Scope: scope, Key: key, Value: value, NoValue: !assigned})
 	}
 	return list
 }

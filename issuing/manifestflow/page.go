@@ -127,7 +127,7 @@ func (o Outcome) page() page {
 	name := usererr.Escape(o.App)
 	p := page{Title: name + " is ready", Command: o.Command}
 	if o.Problem != "" {
-		p.Bad, p.Title, p.Text, p.Then = true, o.trouble(name), []string{usererr.Escape(o.Problem)}, "When that is fixed, run:"
+		p.Bad, p.Title, p.Text, p.Then = true, o.title(name), []string{usererr.Escape(o.Problem)}, "When that is fixed, run:"
 		return p
 	}
 	p.Text = []string{"Its key is stored in " + usererr.Escape(o.KeptIn) + ".", "Install the App on the accounts whose repositories it may reach."}
@@ -138,8 +138,8 @@ func (o Outcome) page() page {
 	return p
 }
 
-// trouble returns a title that says how far the setup came.
-func (o Outcome) trouble(name string) string {
+// title returns a title that says how far the setup came.
+func (o Outcome) title(name string) string {
 	switch {
 	case name == "":
 		return "The App is not set up"

@@ -68,13 +68,13 @@ func (l *link) attempt(ctx context.Context, c call) ([]byte, error) {
 	}
 	response, err := l.client.Do(request)
 	if err != nil {
-		return nil, l.lost(ctx, c, err)
+		return nil, l.connectionError(ctx, c, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return nil, l.lost(ctx, c, err)
+		return nil, l.connectionError(ctx, c, err)
 	case len(body) > maxAnswer:
 		return nil, usererr.New(c.what, "the answer is over 16 MiB", "")
 	case response.StatusCode/100 != 2:
@@ -249,9 +249,9 @@ func (s status) fields() string {
 	return ": " + redact.Text(strings.Join(parts, ", "), maxShown)
 }
 
-// lost turns a failed connection into one line. The error is final only if waiting
+// connectionError turns a failed connection into one line. The error is final only if waiting
 // cannot help.
-func (l *link) lost(ctx context.Context, c call, err error) error {
+func (l *link) connectionError(ctx context.Context, c call, err error) error {
 	const do = "check that the API server can be reached from here"
 	if ctx.Err() != nil {
 		why := "the API server did not answer in time"

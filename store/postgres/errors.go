@@ -66,7 +66,7 @@ func (s *Store) failed(ctx context.Context, what string, err error) error {
 	if _, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return refused(what, err)
 	}
-	return lost(what, err)
+	return connectionError(what, err)
 }
 
 // refused explains an error that the server reports.
@@ -88,9 +88,9 @@ func refused(what string, err error) error {
 	return usererr.New(what, "PostgreSQL refuses: "+said, "")
 }
 
-// lost explains why there is no connection. If several servers were tried, each may
+// connectionError explains why there is no connection. If several servers were tried, each may
 // have another reason.
-func lost(what string, err error) error {
+func connectionError(what string, err error) error {
 	text := redact.Text(words(err), maxShown)
 	do := "check that the server can be reached from here"
 	_, unreached := errors.AsType[*net.OpError](err)
