@@ -164,7 +164,7 @@ func (b gatewayBench) gatewayCPU(w *gatewaySetup) ([]row, error) {
 	var why error
 	for _, p := range proxies {
 		var proxy *nginx
-		if proxy, why = (remoteBench{b.bench}).startNginx(w.up.URL, p.settings); why != nil {
+		if proxy, why = remoteBench(b).startNginx(w.up.URL, p.settings); why != nil {
 			break
 		}
 		defer proxy.stop()
