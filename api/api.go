@@ -68,22 +68,22 @@ const MaxMinTTL = 50 * 60
 // [gitname.Host], repositories in that of [ParseRepo].
 func (r TokenRequest) Check() error {
 	if host, ok := gitname.Host(r.Host); !ok || host != r.Host {
-		return errors.New(`"host" is a lower-case host name with an optional port`)
+		return errors.New(`"host" must be a lower-case host name with an optional port`)
 	}
 	if !r.Repo.IsValid() {
-		return errors.New(`"repo" is owner/name`)
+		return errors.New(`"repo" must be owner/name`)
 	}
 	if r.Operation != Read && r.Operation != Write {
-		return errors.New(`"operation" is "read" or "write"`)
+		return errors.New(`"operation" must be "read" or "write"`)
 	}
 	if r.RepositoryID < 0 || r.RepositoryID > maxID {
-		return errors.New(`"repository_id" is the id that GitHub gave the repository`)
+		return errors.New(`"repository_id" must be the repository's ID at GitHub`)
 	}
 	if r.MinTTL < 0 || r.MinTTL > MaxMinTTL {
-		return fmt.Errorf(`"min_ttl" is from 0 to %d seconds`, MaxMinTTL)
+		return fmt.Errorf(`"min_ttl" must be from 0 to %d seconds`, MaxMinTTL)
 	}
 	if r.Permissions != nil && len(r.Permissions) == 0 {
-		return errors.New(`"permissions" is empty; leave it out for what the operation needs`)
+		return errors.New(`"permissions" must not be empty; leave it out for what the operation needs`)
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ const AWSDate = "20060102T150405Z"
 // CheckAWSRegion returns an error unless region has the form of an AWS region.
 func CheckAWSRegion(region string) error {
 	if !awsRegion.MatchString(region) || len(region) > 32 {
-		return fmt.Errorf("%q is no AWS region", region)
+		return fmt.Errorf("%q is not an AWS region", region)
 	}
 	return nil
 }
@@ -69,7 +69,7 @@ func CheckAWSRegion(region string) error {
 // CheckServerID returns an error unless id can name a broker in a proof.
 func CheckServerID(id string) error {
 	if !awsServerForm.MatchString(id) || len(id) > maxAWSServerID {
-		return fmt.Errorf("%q is no server id: up to %d letters, digits, dots, colons, hyphens and underscores", id, maxAWSServerID)
+		return fmt.Errorf("server ID %q must be up to %d letters, digits, dots, colons, hyphens and underscores", id, maxAWSServerID)
 	}
 	return nil
 }
@@ -79,17 +79,17 @@ func CheckServerID(id string) error {
 func (p AWSProof) Check() error {
 	switch {
 	case CheckAWSRegion(p.Region) != nil:
-		return errors.New(`"region" is no AWS region`)
+		return errors.New(`"region" is not an AWS region`)
 	case !awsAccessKey.MatchString(p.AccessKey):
-		return errors.New(`"access_key" is no access key id`)
+		return errors.New(`"access_key" is not an access key ID`)
 	case !awsDateForm.MatchString(p.Date):
-		return errors.New(`"date" is not of the form ` + AWSDate)
+		return errors.New(`"date" must be of the form ` + AWSDate)
 	case !awsTokenForm.MatchString(p.SecurityToken):
-		return errors.New(`"security_token" is no security token`)
+		return errors.New(`"security_token" is not a security token`)
 	case !isPlain(p.Nonce, MaxNonce):
-		return errors.New(`"nonce" is no nonce`)
+		return errors.New(`"nonce" is not a nonce`)
 	case !awsSignature.MatchString(p.Signature):
-		return errors.New(`"signature" is no signature`)
+		return errors.New(`"signature" is not a signature`)
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func AWSCall(ctx context.Context, region, serverID, nonce string) (r *http.Reque
 		return nil, "", err
 	}
 	if !isPlain(nonce, MaxNonce) {
-		return nil, "", errors.New("the nonce is none")
+		return nil, "", errors.New("the answer's nonce is malformed")
 	}
 	host, signingRegion := awsHost(region)
 	r, err = http.NewRequestWithContext(ctx, http.MethodPost, "https://"+host+"/", strings.NewReader(awsBody))

@@ -38,7 +38,7 @@ func DecodeExchange(data []byte) (ExchangeRequest, error) {
 		}
 		text, err := decodeString(key, dec)
 		if err == nil && text == "" {
-			err = errors.New(`"join_token" is empty; leave it out to renew a session`)
+			err = errors.New(`"join_token" must not be empty; leave it out to renew a session`)
 		}
 		r.JoinToken = NewSecret(text)
 		return err

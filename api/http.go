@@ -24,10 +24,10 @@ type Call[T any] struct {
 
 // The calls of workspaces.
 var (
-	TokenCall       = Call[TokenRequest]{MaxRequest, "a token is asked for with POST", DecodeRequest}
-	ExchangeCall    = Call[ExchangeRequest]{MaxRequest, "a session is asked for with POST", DecodeExchange}
-	SessionCall     = Call[SessionRequest]{MaxRequest, "a gateway session is asked for with POST", DecodeSessionRequest}
-	RefusedPushCall = Call[RefusedPush]{MaxRefusedPush, "a refused push is reported with POST", DecodeRefusedPush}
+	TokenCall       = Call[TokenRequest]{MaxRequest, "ask for a token with POST", DecodeRequest}
+	ExchangeCall    = Call[ExchangeRequest]{MaxRequest, "ask for a session with POST", DecodeExchange}
+	SessionCall     = Call[SessionRequest]{MaxRequest, "ask for a gateway session with POST", DecodeSessionRequest}
+	RefusedPushCall = Call[RefusedPush]{MaxRefusedPush, "report a refused push with POST", DecodeRefusedPush}
 )
 
 // Read reads the request from r. Its error is a [Problem] with the status to answer.
@@ -38,10 +38,10 @@ func (c Call[T]) Read(w http.ResponseWriter, r *http.Request) (T, error) {
 		return none, NewProblem(http.StatusMethodNotAllowed, c.usage)
 	}
 	if !isMedia(r.Header.Get("Content-Type"), MediaType) {
-		return none, NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type is "+MediaType)
+		return none, NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type must be "+MediaType)
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return none, NewProblem(http.StatusUnsupportedMediaType, "the request has a Content-Encoding; send it as it is")
+		return none, NewProblem(http.StatusUnsupportedMediaType, "the request has a Content-Encoding; send it without one")
 	}
 	body, err := ReadBody(w, r, c.MaxSize)
 	if err != nil {
@@ -57,7 +57,7 @@ func (c Call[T]) Read(w http.ResponseWriter, r *http.Request) (T, error) {
 // ReadBody reads the body of r, up to limit bytes. Its error is a [Problem] with the
 // status to answer.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	tooLarge := NewProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", limit))
+	tooLarge := NewProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("the request is over %d bytes", limit))
 	if r.ContentLength > limit {
 		return nil, tooLarge // refused before its body is read
 	}
@@ -69,7 +69,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, tooLarge
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, NewProblem(http.StatusRequestTimeout, "the request came too slowly")
+		return nil, NewProblem(http.StatusRequestTimeout, "the request arrived too slowly")
 	}
 	return nil, NewProblem(http.StatusBadRequest, "the request ended early")
 }

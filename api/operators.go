@@ -130,14 +130,14 @@ type GitHubView struct {
 // bytes, without unknown or repeated keys. Its error is a [Problem].
 func ReadJSON(w http.ResponseWriter, r *http.Request, maxBytes int64, into any) error {
 	if !isMedia(r.Header.Get("Content-Type"), MediaType) {
-		return NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type is "+MediaType)
+		return NewProblem(http.StatusUnsupportedMediaType, "the request's Content-Type must be "+MediaType)
 	}
 	body, err := ReadBody(w, r, maxBytes)
 	if err != nil {
 		return err
 	}
 	if err := decodeStrict(body, into); err != nil {
-		return NewProblem(http.StatusBadRequest, "the request is not the JSON object that is wanted here: "+describe(err))
+		return NewProblem(http.StatusBadRequest, "the request is not the JSON object that this call takes: "+describe(err))
 	}
 	return nil
 }
@@ -146,7 +146,7 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, maxBytes int64, into any) 
 // encoding/json.
 func describe(err error) string {
 	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return "a value is of another type"
+		return "a value has the wrong type"
 	}
 	return err.Error()
 }

@@ -62,11 +62,11 @@ func (p RefusedPush) Check() error {
 func (u RefusedUpdate) check() error {
 	switch {
 	case !strings.HasPrefix(u.Ref, "refs/") || len(u.Ref) > MaxPushRef || !isText(u.Ref):
-		return fmt.Errorf(`"ref" begins with refs/ and has up to %d bytes, none of them a control character`, MaxPushRef)
+		return fmt.Errorf(`"ref" must begin with refs/ and have up to %d bytes without control characters`, MaxPushRef)
 	case !slices.Contains(PushActions, u.Action):
-		return errors.New(`"action" is one of ` + strings.Join(PushActions, ", "))
+		return errors.New(`"action" must be one of ` + strings.Join(PushActions, ", "))
 	case u.Reason == "" || len(u.Reason) > MaxPushReason || !isText(u.Reason):
-		return fmt.Errorf(`"reason" is a text of up to %d bytes without control characters`, MaxPushReason)
+		return fmt.Errorf(`"reason" must be a string of up to %d bytes without control characters`, MaxPushReason)
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func EncodeRefusedPush(p RefusedPush) ([]byte, error) {
 
 var (
 	errNotPush = errors.New("the request is not the JSON object " + refusedPushUsage)
-	errUpdates = fmt.Errorf(`"updates" are from 1 to %d`, MaxPushUpdates)
+	errUpdates = fmt.Errorf(`"updates" must have from 1 to %d entries`, MaxPushUpdates)
 )
 
 // DecodeRefusedPush reads and checks a report. It is as strict as DecodeRequest.
@@ -121,7 +121,7 @@ func (p *RefusedPush) set(key string, dec *json.Decoder) (err error) {
 
 func decodeUpdates(dec *json.Decoder) ([]RefusedUpdate, error) {
 	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return nil, errors.New(`the value of "updates" is no list`)
+		return nil, errors.New(`the value of "updates" is not a list`)
 	}
 	var updates []RefusedUpdate
 	for dec.More() {

@@ -41,7 +41,7 @@ func decodeObject(data []byte, limit int, isNone error, set func(key string, dec
 		return err
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the request")
+		return errors.New("the request has text after its JSON")
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func decodeString(key string, dec *json.Decoder) (string, error) {
 	}
 	value, ok := v.(string)
 	if !ok {
-		return "", fmt.Errorf("the value of %.*q is no string", shownKey, key)
+		return "", fmt.Errorf("the value of %.*q is not a string", shownKey, key)
 	}
 	return value, nil
 }
@@ -121,7 +121,7 @@ func decodeID(key string, dec *json.Decoder) (int64, error) {
 	}
 	id, ok := v.(float64)
 	if !ok || id != math.Trunc(id) || id < 1 || id > maxID {
-		return 0, fmt.Errorf("the value of %q is no id", key)
+		return 0, fmt.Errorf("the value of %q is not an ID", key)
 	}
 	return int64(id), nil
 }
@@ -133,7 +133,7 @@ func decodeSeconds(key string, dec *json.Decoder) (int, error) {
 	}
 	seconds, ok := v.(float64)
 	if !ok || seconds != math.Trunc(seconds) || math.Abs(seconds) > MaxMinTTL {
-		return 0, fmt.Errorf("the value of %q is no number of seconds up to %d", key, MaxMinTTL)
+		return 0, fmt.Errorf("the value of %q must be a number of seconds up to %d", key, MaxMinTTL)
 	}
 	return int(seconds), nil
 }
@@ -141,7 +141,7 @@ func decodeSeconds(key string, dec *json.Decoder) (int, error) {
 // decodeLevels reads an object of strings, each key once.
 func decodeLevels(key string, dec *json.Decoder) (map[string]string, error) {
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, fmt.Errorf("the value of %q is no object", key)
+		return nil, fmt.Errorf("the value of %q is not an object", key)
 	}
 	levels := map[string]string{}
 	for dec.More() {
@@ -213,7 +213,7 @@ func CheckJSON(data []byte, fold bool) error {
 		return err
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows it")
+		return errors.New("it has text after its JSON")
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func DecodeSessionRequest(data []byte) (SessionRequest, error) {
 		}
 		r.Repo, err = decodeRepo(key, dec)
 		if err == nil && !r.Repo.IsValid() {
-			err = errors.New(`"repo" is owner/name; leave it out for every repository of the profile`)
+			err = errors.New(`"repo" must be owner/name; leave it out for every repository of the profile`)
 		}
 		return err
 	})

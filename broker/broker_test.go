@@ -69,9 +69,9 @@ func TestWhatIsRefusedAndHow(t *testing.T) {
 		{"a write where the profile clones", "x", `{"host":"github.com","repo":"acme/widgets","operation":"write"}`, 403, "does not allow contents: write"},
 		{"a permission that the profile lacks", "ci", `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{"checks":"write"}}`, 403, "does not allow checks: write"},
 		{"a level that is none", "ci", `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{"contents":"all"}}`, 400, "the level"},
-		{"an identity that makes no id", "../x", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`, 403, "gives no valid workspace id"},
-		{"a malformed request", "ci", `{"host":"github.com"}`, 400, `repo\" is owner/name`},
-		{"a large request", "ci", strings.Repeat(" ", 5000), 413, "at most 4096 bytes"},
+		{"an identity that makes no id", "../x", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`, 403, "this identity does not give a valid workspace ID"},
+		{"a malformed request", "ci", `{"host":"github.com"}`, 400, `repo\" must be owner/name`},
+		{"a large request", "ci", strings.Repeat(" ", 5000), 413, "over 4096 bytes"},
 		{"a repository that GitHub does not have", "ci", `{"host":"github.com","repo":"octo/nothing","operation":"read"}`, 403, "octo/nothing"},
 	} {
 		got := b.ask(c.caller, "/v1/token", "application/json", c.body)

@@ -58,7 +58,7 @@ func (b *Budget) Allow(workspace string, hasToken bool) error {
 	}
 	wait := r.Reset.Sub(now)
 	if hasToken && r.Remaining*reservePart < r.Limit {
-		return scarce(wait, "GitHub's rate limit is nearly used up; the rest is for requests without a token")
+		return scarce(wait, "GitHub's rate limit is nearly used up; the rest is reserved for first tokens")
 	}
 	if share := max(1, b.pool/len(b.active)); b.used[workspace] >= share {
 		return scarce(wait, fmt.Sprintf("workspace %s has used up its share of GitHub's rate limit", workspace))

@@ -35,7 +35,7 @@ func NewCaller(method string, claims map[string]any) (Caller, error) {
 	c := Caller{Method: method, Claims: claims}
 	c.Subject = c.subject()
 	if len(c.Subject) > MaxSubject {
-		return Caller{}, fmt.Errorf("the subject of this identity is %d bytes long; at most %d are accepted", len(c.Subject), MaxSubject)
+		return Caller{}, fmt.Errorf("the subject of this identity has %d bytes, more than %d", len(c.Subject), MaxSubject)
 	}
 	return c, nil
 }
@@ -83,7 +83,7 @@ func KeepProofs(ctx context.Context) context.Context {
 }
 
 // ErrNoProof reports that a request has no proof of an identifier's kind.
-var ErrNoProof = errors.New("the request carries no such proof")
+var ErrNoProof = errors.New("the request has no proof of this method")
 
 // Claim returns the claim at path: a name, or names separated by slashes for claims within
 // objects ("kubernetes.io/namespace"). Names may contain slashes; the whole path as one name
@@ -141,17 +141,17 @@ func (t Template) Parts() ([]Part, error) {
 	for {
 		text, after, found := strings.Cut(rest, placeBegin)
 		if strings.ContainsAny(text, "{}") {
-			return nil, errors.New("a workspace's id has {claim.NAME} and no other braces")
+			return nil, errors.New("the template of a workspace's ID must have no braces except {claim.NAME}")
 		}
 		if !found {
 			return append(parts, Part{Text: text}), nil
 		}
 		claim, after, closed := strings.Cut(after, placeEnd)
 		if !closed || claim == "" || strings.Contains(claim, "{") {
-			return nil, errors.New("a workspace's id has {claim.NAME}, which is not closed here")
+			return nil, errors.New("the template of a workspace's ID has a {claim.NAME} without }")
 		}
 		if text == "" && len(parts) > 0 {
-			return nil, fmt.Errorf("the claims %s and %s run together in a workspace's id; write a separator between them", parts[len(parts)-1].Claim, claim)
+			return nil, fmt.Errorf("the claims %s and %s are adjacent in the template of a workspace's ID; write a separator between them", parts[len(parts)-1].Claim, claim)
 		}
 		parts, rest = append(parts, Part{text, claim}), after
 	}
@@ -188,10 +188,10 @@ func (t Template) ID(c Caller) (string, error) {
 		}
 		value, ok := c.Claim(p.Claim)
 		if !ok {
-			return "", errors.New("the claim " + p.Claim + " is missing or is no text")
+			return "", errors.New("the claim " + p.Claim + " is missing or not a string")
 		}
 		if next := parts[i+1]; next.Claim != "" && !Separates(next.Text, value) {
-			return "", fmt.Errorf("the claim %s contains the separator %q, so that others could have the same id", p.Claim, next.Text)
+			return "", fmt.Errorf("the claim %s contains the separator %q, so another caller could have the same ID", p.Claim, next.Text)
 		}
 		b.WriteString(value)
 	}

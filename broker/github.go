@@ -76,7 +76,7 @@ func mintedBy(ctx context.Context, app Minter, s Scope, isChecked bool) (mint.Mi
 	grant.Owner, grant.Installation = i.Account.Login, i.ID
 	m, err := app.Mint(ctx, grant)
 	if err == nil && len(m.Narrower) > 0 {
-		err = &mint.Error{Kind: mint.NotGranted, Op: "mint a token", Message: "GitHub granted less than was asked: " + strings.Join(m.Narrower, ", ")}
+		err = &mint.Error{Kind: mint.NotGranted, Op: "mint a token", Message: "GitHub granted less than the broker requested: " + strings.Join(m.Narrower, ", ")}
 	}
 	if err != nil {
 		return m, githubRefusal(err)
@@ -92,7 +92,7 @@ func installation(ctx context.Context, app Minter, s Scope) (mint.Installation, 
 	}
 	i, err := app.InstallationForID(ctx, s.RepositoryID())
 	if err == nil && gitname.Fold(i.Account.Login) != s.Repo.Owner {
-		err = &mint.Error{Kind: mint.Renamed, Op: "find " + s.Repo.String(), Message: "it belongs to another account by now: the account was renamed, or the repository transferred"}
+		err = &mint.Error{Kind: mint.Renamed, Op: "find " + s.Repo.String(), Message: "it belongs to another account now: the account was renamed, or the repository transferred"}
 	}
 	return i, err
 }
@@ -228,7 +228,7 @@ func mintedByAny(ctx context.Context, github Pooled, members []Member, s Scope) 
 		done(err)
 		m.Unconfirmed += unseen
 		if first != nil && err == nil {
-			m.FallbackReason = "an App before it cannot mint: " + first.Error()
+			m.FallbackReason = "an earlier App cannot mint: " + first.Error()
 		}
 		isMade := !m.Token.IsZero() // it opens less than requested and must be revoked
 		if isMade || !mint.IsAppSpecific(err) || s.writesChecks() && isBlocked(err) {

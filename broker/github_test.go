@@ -62,7 +62,7 @@ func TestATokenThatOpensLessIsRefused(t *testing.T) {
 	a := &answers{installation: mint.Installation{ID: 1, Account: mint.Account{Login: "Acme"}}, minted: mint.Minted{Token: token, Narrower: []string{"contents: write"}}}
 	m, err := minted(a)(t.Context(), widgets)
 	r, ok := errors.AsType[*Refusal](err)
-	if !ok || r.Status != http.StatusForbidden || !strings.Contains(r.Detail, "less than was asked: contents: write") || m.Token.Secret() != "ghs_x" {
+	if !ok || r.Status != http.StatusForbidden || !strings.Contains(r.Detail, "less than the broker requested: contents: write") || m.Token.Secret() != "ghs_x" {
 		t.Errorf("Minted = %v, %v, want 403 that says what is lacking, and the token", m.Token, err)
 	}
 	a.minted.Narrower = nil
@@ -118,7 +118,7 @@ func TestWhatBecomesOfGitHubsRefusals(t *testing.T) {
 // A token that must not be given, and cannot be revoked yet because not all of GitHub's
 // servers know it, is known only to this broker. It is not forgotten.
 func TestWhatCannotBeTakenBackIsTriedAgain(t *testing.T) {
-	now, away := time.Now(), errors.New("GitHub answers 401")
+	now, away := time.Now(), errors.New("GitHub answered 401")
 	var asked, revoked []string
 	b := &UnusedRevoker{
 		Now: func() time.Time { return now },

@@ -72,14 +72,14 @@ func (b *bucket) refusal(workspace string, limits Limits) error {
 	if limits.Requests > 0 && b.running >= limits.Requests {
 		return &Refusal{
 			Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: time.Second,
-			Detail: fmt.Sprintf("workspace %s has %d requests running already", workspace, b.running),
+			Detail: fmt.Sprintf("workspace %s has %d running requests already", workspace, b.running),
 		}
 	}
 	if limits.Rate > 0 && b.left < 1 {
 		wait := time.Duration((1 - b.left) / limits.Rate * float64(time.Second))
 		return &Refusal{
 			Status: http.StatusTooManyRequests, Reason: ReasonLimit, RetryAfter: max(wait, time.Second),
-			Detail: fmt.Sprintf("workspace %s asks more often than %g times a second", workspace, limits.Rate),
+			Detail: fmt.Sprintf("workspace %s sends more than %g requests a second", workspace, limits.Rate),
 		}
 	}
 	return nil
@@ -196,7 +196,7 @@ func Gated(limit func() int, refused func(), next http.Handler) http.Handler {
 				refused()
 			}
 			w.Header().Set("Retry-After", "1")
-			_ = api.WriteProblem(w, api.NewProblem(http.StatusTooManyRequests, "the broker is at its limit of concurrent requests")) // fails only if the client has gone
+			_ = api.WriteProblem(w, api.NewProblem(http.StatusTooManyRequests, "the broker is at its limit of concurrent requests")) // fails only if the client closed the connection
 			return
 		}
 		defer leave()
@@ -238,7 +238,7 @@ func (b *Broker) UnauthExceeded(r *http.Request) error {
 func (b *Broker) limitUnauth(r *http.Request, judge func(*Limiter, string) error) error {
 	if err := judge(b.unauth, fairshare.Address(r.RemoteAddr)); err != nil {
 		refusal := RefusalOf(err)
-		return &Refusal{Status: refusal.Status, Reason: ReasonLimit, RetryAfter: refusal.RetryAfter, Detail: "too many requests without an identity come from this address"}
+		return &Refusal{Status: refusal.Status, Reason: ReasonLimit, RetryAfter: refusal.RetryAfter, Detail: "this address sends too many requests without an identity"}
 	}
 	return nil
 }

@@ -197,7 +197,7 @@ func (p *Policy) apply(rule Rule, c Caller) (Workspace, bool, error) {
 	}
 	id, err := rule.Workspace.ID(c)
 	if err != nil {
-		return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "this identity gives no valid workspace id: " + usererr.Escape(usererr.Cut(err.Error(), maxDetail))}
+		return Workspace{}, false, &Refusal{Status: http.StatusForbidden, Reason: ReasonRule, Detail: "this identity does not give a valid workspace ID: " + usererr.Escape(usererr.Cut(err.Error(), maxDetail))}
 	}
 	return Workspace{ID: id, Profile: rule.Profile, Rule: rule.Name, RuleHash: rule.Hash, Tokens: rule.Tokens, Sleep: rule.Sleep, Caller: c, Claims: rule.loggedClaims(c), Policy: p}, true, nil
 }
@@ -253,7 +253,7 @@ func (p *Policy) Explain(method string, claims map[string]any) (Workspace, []Rul
 			continue
 		}
 		if issuer, _ := c.Claim("iss"); rule.Issuer != "" && issuer != rule.Issuer {
-			said = append(said, RuleResult{Rule: rule.Name, Note: "it is for the issuer " + rule.Issuer + ", which the claim iss has to say"})
+			said = append(said, RuleResult{Rule: rule.Name, Note: "it is for the issuer " + rule.Issuer + "; the claim iss must name it"})
 			continue
 		}
 		w, ok, err := p.apply(rule, c)
@@ -291,7 +291,7 @@ type Operator struct {
 // [*Refusal].
 func (p *Policy) Operator(ctx context.Context, r *http.Request) (Operator, error) {
 	if len(p.Operators) == 0 {
-		return Operator{}, forbid(ReasonRule, "this broker has no operators; its configuration names none")
+		return Operator{}, forbid(ReasonRule, "this broker has no operators; add operators to its configuration")
 	}
 	proofs := map[Identifier]proof{}
 	var invalid error

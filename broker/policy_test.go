@@ -227,11 +227,11 @@ func TestWhoIsAnOperator(t *testing.T) {
 		{"everybody that is proved", []OperatorRule{{Name: "a", Key: "k", By: proved}}, Operator{"a", "k", "test", "who"}, 0},
 		{"who the second rule is for", []OperatorRule{{Name: "a", By: proved, Match: not}, {Name: "b", Key: "k", By: proved, Match: Exactly{"id": "7"}}}, Operator{"b", "k", "test", "who"}, 0},
 		{"who has another proof", []OperatorRule{{Name: "a", By: silent}, {Name: "b", By: forged}, {Name: "c", By: proved}}, Operator{"c", "", "test", "who"}, 0},
-		{"nobody that no rule is for", []OperatorRule{{Name: "a", By: proved, Match: not}}, Operator{}, 403},
-		{"nobody whom a rule cannot tell", []OperatorRule{{Name: "a", By: proved, Match: unsure{}}, {Name: "b", By: proved}}, Operator{}, 403},
-		{"nobody without a proof", []OperatorRule{{Name: "a", By: silent}}, Operator{}, 401},
-		{"nobody whose proof does not hold", []OperatorRule{{Name: "a", By: silent}, {Name: "b", By: forged}}, Operator{}, 401},
-		{"nobody whose proof cannot be looked at", []OperatorRule{{Name: "a", By: forged}, {Name: "b", By: later}}, Operator{}, 503},
+		{"an operator that no rule matches", []OperatorRule{{Name: "a", By: proved, Match: not}}, Operator{}, 403},
+		{"an operator whose rule cannot be evaluated", []OperatorRule{{Name: "a", By: proved, Match: unsure{}}, {Name: "b", By: proved}}, Operator{}, 403},
+		{"a request without a proof", []OperatorRule{{Name: "a", By: silent}}, Operator{}, 401},
+		{"an operator whose proof is not valid", []OperatorRule{{Name: "a", By: silent}, {Name: "b", By: forged}}, Operator{}, 401},
+		{"an operator whose proof cannot be checked", []OperatorRule{{Name: "a", By: forged}, {Name: "b", By: later}}, Operator{}, 503},
 	} {
 		proved.asked = 0
 		got, err := (&Policy{Operators: c.rules}).Operator(t.Context(), httptest.NewRequest(http.MethodGet, "/", nil))

@@ -145,7 +145,7 @@ func TestAnotherAppMintsWhereOneCannot(t *testing.T) {
 		{"suspended", func(_ *players, all []*answers, at int) { all[at].installation.SuspendedAt = time.Now() }, "suspended", false},
 		{"not granted enough", func(_ *players, all []*answers, at int) {
 			all[at].installation.Permissions = map[string]string{"metadata": "read"}
-		}, "not granted", true},
+		}, "lacks ", true},
 		{"uninstalled", func(_ *players, all []*answers, at int) {
 			all[at].refuse(mint.NotInstalled)
 		}, "mint", true},

@@ -86,7 +86,7 @@ func BadRequest(detail string) *Refusal {
 // NotAllowed refuses a method that a path does not support, and sets the Allow header.
 func NotAllowed(w http.ResponseWriter, methods ...string) *Refusal {
 	w.Header().Set("Allow", strings.Join(methods, ", "))
-	return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "this path is for " + strings.Join(methods, " and ")}
+	return &Refusal{Status: http.StatusMethodNotAllowed, Reason: ReasonRequest, Detail: "this path accepts " + strings.Join(methods, " and ") + " only"}
 }
 
 // AuditUnavailable returns the refusal for when the audit log cannot be written.

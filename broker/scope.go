@@ -135,7 +135,7 @@ func repositoryFor(w Workspace, r api.TokenRequest) (int64, error) {
 		return 0, forbid(ReasonRepository, "the profile of workspace "+w.ID+" does not allow "+r.Repo.String())
 	}
 	if id != 0 && r.RepositoryID != 0 && r.RepositoryID != id {
-		return 0, forbid(ReasonRepository, fmt.Sprintf("the profile of workspace %s allows %s with the id %d, not %d", w.ID, r.Repo.String(), id, r.RepositoryID))
+		return 0, forbid(ReasonRepository, fmt.Sprintf("the profile of workspace %s allows %s with the ID %d, not %d", w.ID, r.Repo.String(), id, r.RepositoryID))
 	}
 	return cmp.Or(id, r.RepositoryID), nil
 }
@@ -208,7 +208,7 @@ func hideName(w Workspace, r api.TokenRequest, err error) error {
 	if _, ok := mint.Allowed(w.Profile.Repositories, now.Owner, now.Name); ok {
 		return err
 	}
-	return &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: fmt.Sprintf("%s does not have the id %d", r.Repo.String(), r.RepositoryID), Err: err}
+	return &Refusal{Status: http.StatusForbidden, Reason: ReasonGitHub, Detail: fmt.Sprintf("%s does not have the ID %d", r.Repo.String(), r.RepositoryID), Err: err}
 }
 
 // blocklistRetry is the Retry-After while the block list cannot be read.
@@ -217,10 +217,10 @@ const blocklistRetry = 2 * time.Second
 func checkBlocked(ctx context.Context, block Blocker, w Workspace, s Scope) error {
 	blocked, err := block.BlockedFor(ctx, w.ID, s.Repo.Owner)
 	if err != nil {
-		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: blocklistRetry, Detail: "the broker cannot read its block list, and vends no token until it can", Err: err}
+		return &Refusal{Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: blocklistRetry, Detail: "the broker cannot read its block list; until it can, it vends no token", Err: err}
 	}
 	if blocked {
-		return forbid(ReasonBlocked, "workspace "+w.ID+" was revoked, or everything of "+s.Repo.Owner+" was")
+		return forbid(ReasonBlocked, "workspace "+w.ID+" is blocked, or owner "+s.Repo.Owner+" is")
 	}
 	return nil
 }
@@ -276,7 +276,7 @@ func readsOnly(permissions map[string]string) bool {
 
 func (l TokenLimit) refusal(rule string) string {
 	if l == TokensRead {
-		return "the rule " + rule + " gives tokens that read only; push through the git gateway"
+		return "the rule " + rule + " gives read tokens only; push through the git gateway"
 	}
 	return "the rule " + rule + " gives no tokens; use the git gateway"
 }

@@ -151,7 +151,7 @@ func TestAnIDIsAskedFor(t *testing.T) {
 	}
 	b.forget()
 	refused := b.pinned("ci", id)
-	if refused.Code != 403 || !strings.Contains(refused.Body.String(), fmt.Sprintf("does not have the id %d", id)) {
+	if refused.Code != 403 || !strings.Contains(refused.Body.String(), fmt.Sprintf("does not have the ID %d", id)) {
 		t.Errorf("after the name was taken: %d %s, want 403", refused.Code, refused.Body)
 	}
 	if got := repositoryID(t, b.token("ci", "acme/widgets", "read")); got == id {
@@ -167,7 +167,7 @@ func TestAProfilePinsAnID(t *testing.T) {
 		t.Errorf("a token opens %d, want %d", got, id)
 	}
 	refused := b.pinned("ci", id+1000)
-	if refused.Code != 403 || !strings.Contains(refused.Body.String(), fmt.Sprintf("allows acme/widgets with the id %d, not %d", id, id+1000)) {
+	if refused.Code != 403 || !strings.Contains(refused.Body.String(), fmt.Sprintf("allows acme/widgets with the ID %d, not %d", id, id+1000)) {
 		t.Errorf("another id: %d %s, want 403", refused.Code, refused.Body)
 	}
 	before := len(b.Tokens())
@@ -191,7 +191,7 @@ func TestAnIDThatIsGuessedTellsNoName(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.policy.Rules[0].Profile = b.profile("[acme/widgets]", "[push]")
-	want := fmt.Sprintf("acme/widgets does not have the id %d", secret.ID)
+	want := fmt.Sprintf("acme/widgets does not have the ID %d", secret.ID)
 	if got := b.pinned("ci", secret.ID); got.Code != 403 || !strings.Contains(got.Body.String(), want) || strings.Contains(got.Body.String(), secret.Name) {
 		t.Errorf("a guessed id: %d %s, want 403 with %q", got.Code, got.Body, want)
 	}
@@ -208,7 +208,7 @@ func TestAFormerNameOpensNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := b.token("ci", "acme/widgets", "read")
-	if got.Code != 403 || !strings.Contains(got.Body.String(), "another name by now") {
+	if got.Code != 403 || !strings.Contains(got.Body.String(), "it has another name now") {
 		t.Errorf("a former name: %d %s, want 403", got.Code, got.Body)
 	}
 }
@@ -231,8 +231,8 @@ func TestTokenLimits(t *testing.T) {
 		{TokensWrite, write, http.StatusOK, ""},
 		{TokensRead, read, http.StatusOK, ""},
 		{TokensRead, narrow, http.StatusOK, ""},
-		{TokensRead, write, http.StatusForbidden, "the rule ci gives tokens that read only; push through the git gateway"},
-		{TokensRead, permission, http.StatusForbidden, "read only"},
+		{TokensRead, write, http.StatusForbidden, "the rule ci gives read tokens only; push through the git gateway"},
+		{TokensRead, permission, http.StatusForbidden, "read tokens only"},
 		{TokensNone, read, http.StatusForbidden, "the rule ci gives no tokens; use the git gateway"},
 		{TokensNone, narrow, http.StatusForbidden, "no tokens"},
 		{TokensNone, write, http.StatusForbidden, "no tokens"},

@@ -100,7 +100,7 @@ func (b *Broker) refuse(c *call, r *Refusal) {
 	}
 	p := r.Problem()
 	p.Instance = "urn:gatepass:request:" + c.id
-	_ = api.WriteProblem(c.w, p) // fails only if the client has gone
+	_ = api.WriteProblem(c.w, p) // fails only if the client closed the connection
 }
 
 // token answers POST /v1/token.
@@ -155,7 +155,7 @@ const GatewaySessionPrefix = "gpg_"
 // an identity.
 func (b *Broker) identify(c *call) (Workspace, error) {
 	var w Workspace
-	var err error = &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: "a session of the gateway is for git and GitHub's API through the gateway only"}
+	var err error = &Refusal{Status: http.StatusUnauthorized, Reason: ReasonIdentity, Detail: "a gateway session is valid only for git and GitHub's API through the gateway"}
 	if !strings.HasPrefix(api.Bearer(c.r), GatewaySessionPrefix) {
 		w, err = b.Policy().Resolve(c.r.Context(), c.r)
 	}
@@ -247,7 +247,7 @@ func credentialRequest(body []byte) (api.TokenRequest, error) {
 	var repo gitname.Repo
 	repo.Owner, repo.Name, ok = request.Repository()
 	if !ok {
-		return api.TokenRequest{}, BadRequest("the request names no repository; set credential.useHttpPath")
+		return api.TokenRequest{}, BadRequest("the request has no repository; set credential.useHttpPath")
 	}
 	return api.TokenRequest{Host: host, Repo: repo, Operation: api.Write}, nil
 }
@@ -307,7 +307,7 @@ func withProblems(mux *http.ServeMux) http.Handler {
 		if handler, pattern := mux.Handler(r); pattern == "" {
 			mute := &statusOnly{ResponseWriter: w}
 			handler.ServeHTTP(mute, r)
-			_ = api.WriteProblem(w, api.NewProblem(mute.status, "this broker serves no such path, or not by that method")) // fails only if the client has gone
+			_ = api.WriteProblem(w, api.NewProblem(mute.status, "this broker serves no such path, or not by that method")) // fails only if the client closed the connection
 			return
 		}
 		mux.ServeHTTP(w, r)

@@ -47,7 +47,7 @@ func (k *VendLog) Record(ctx context.Context, w Workspace, t credential.Token) e
 	if err := k.write(ctx, name, w, t); err != nil {
 		return &Refusal{
 			Status: http.StatusServiceUnavailable, Reason: ReasonStore, RetryAfter: RetryAfter, Err: err,
-			Detail: "the broker's store cannot be written; a token is vended only after it is recorded there",
+			Detail: "the broker cannot write to its store; it vends a token only after it has recorded it there",
 		}
 	}
 	k.mu.Lock()

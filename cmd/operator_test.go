@@ -31,11 +31,11 @@ func TestTheOperatorsCommandLine(t *testing.T) {
 		{"-h", nil, 0, "usage: gatepass-operator [options]", ""},
 		{"--leader", nil, 2, "", "flag provided but not defined: -leader"},
 		{"", nil, 2, "", "the operator does not know its own namespace; set POD_NAMESPACE or --namespace"},
-		{"--namespace n run", nil, 2, "", "there is no argument run"},
-		{"--namespace n --webhook-failure-policy ignore", nil, 2, "", "neither Ignore nor Fail"},
-		{"--namespace n --mints-per-minute -1", nil, 2, "", "--mints-per-minute is negative"},
+		{"--namespace n run", nil, 2, "", "unexpected argument run"},
+		{"--namespace n --webhook-failure-policy ignore", nil, 2, "", "must be Ignore or Fail"},
+		{"--namespace n --mints-per-minute -1", nil, 2, "", "--mints-per-minute must not be negative"},
 		// The namespace comes from the pod too; then the next error is reported.
-		{"--mints-per-minute=-1", []string{"POD_NAMESPACE=gatepass"}, 2, "", "--mints-per-minute is negative"},
+		{"--mints-per-minute=-1", []string{"POD_NAMESPACE=gatepass"}, 2, "", "--mints-per-minute must not be negative"},
 		{"--namespace n --kubeconfig " + nowhere, nil, 1, "", "no such file"},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -25,7 +25,7 @@ func ParseGateway(text string) (Gateway, error) {
 		return Gateway{}, errors.New("gateway: want https://HOST[:PORT], the address of the broker")
 	}
 	if strings.Contains(rest, "@") {
-		return Gateway{}, errors.New("gateway: it has a user or password; leave them out, gatepass shows sessions")
+		return Gateway{}, errors.New("gateway: it must not have a user or password; gatepass sends sessions")
 	}
 	rest = strings.TrimSuffix(rest, "/")
 	host, ok := gitname.Host(rest)
@@ -33,7 +33,7 @@ func ParseGateway(text string) (Gateway, error) {
 		return Gateway{}, fmt.Errorf("gateway %q: want https://HOST[:PORT] without path, query or wildcard", text)
 	}
 	if scheme == "http" && (!gitname.IsLoopback(host) || strings.HasSuffix(rest, ":443")) {
-		return Gateway{}, fmt.Errorf("gateway %q: http is for a loopback address such as http://127.0.0.1:8080; write https", text)
+		return Gateway{}, fmt.Errorf("gateway %q: http is only for a loopback address such as http://127.0.0.1:8080; write https", text)
 	}
 	return Gateway{scheme, host}, nil
 }
@@ -89,7 +89,7 @@ func (w *Workspace) checkGateway(node yaml.Node) (err error) {
 		return nil
 	}
 	if node.Kind != yaml.ScalarNode || node.Tag != "!!str" {
-		return errors.New("gateway is the address of the broker, https://HOST[:PORT]; leave it out for none")
+		return errors.New("gateway must be the broker's address, https://HOST[:PORT]; leave it out to use none")
 	}
 	if w.Gateway, err = ParseGateway(node.Value); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (w *Workspace) Through(g Gateway) (*Workspace, error) {
 	through := *w
 	through.Gateway = g
 	if !w.Gateway.IsZero() && w.Gateway != g {
-		return nil, fmt.Errorf("gateway %q: git was told of %q; run gatepass install", w.Gateway, g)
+		return nil, fmt.Errorf("gateway %q: git is configured for %q; run gatepass install", w.Gateway, g)
 	}
 	if err := through.checkWithGateway(); err != nil {
 		return nil, err
@@ -115,14 +115,14 @@ func (w *Workspace) Through(g Gateway) (*Workspace, error) {
 func (w *Workspace) checkWithGateway() error {
 	for _, host := range w.Hosts {
 		if host == w.Gateway.host {
-			return fmt.Errorf("gateway %q: hosts lists it too; hosts are those whose repositories the gateway serves, such as %s", w.Gateway, DefaultHost)
+			return fmt.Errorf("gateway %q: remove it from hosts, which lists GitHub's hosts, such as %s", w.Gateway, DefaultHost)
 		}
 	}
 	if w.Cache == CacheKeyring {
 		return errors.New("cache: keyring: sessions of a gateway are cached in memory only; leave cache out")
 	}
 	if w.Strict && w.Gateway.scheme != "https" {
-		return errors.New("strict: it looks at how git connects over TLS; write an https gateway, or take strict out")
+		return errors.New("strict: it needs a gateway with https; write an https gateway, or remove strict")
 	}
 	return w.CheckGatewaySource()
 }
@@ -133,6 +133,6 @@ func (w *Workspace) CheckGatewaySource() error {
 	if w.Source == nil || w.Source.Scheme == "broker+https" || w.Source.Scheme == "broker+unix" {
 		return nil
 	}
-	return fmt.Errorf("source %s://: with gateway the source is the broker, which gives sessions instead of tokens; "+
+	return fmt.Errorf("source %s://: with a gateway, the source must be the broker; "+
 		"write source: broker+https://HOST?identity_file=PATH or broker+unix:///PATH.sock", w.Source.Scheme)
 }

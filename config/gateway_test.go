@@ -47,13 +47,13 @@ func TestParseReadsTheGateway(t *testing.T) {
 	}
 	for _, c := range []struct{ name, text, want string }{
 		// A user who wrote the key meant that no token is here.
-		{"left empty", "gateway:\n", "line 1 column 1: gateway is the address"},
+		{"left empty", "gateway:\n", "line 1 column 1: gateway must be the broker's address"},
 		{"an empty text", "gateway: ''\n", "want https://HOST"},
-		{"a list", "gateway: [https://broker.example]\n", "gateway is the address"},
+		{"a list", "gateway: [https://broker.example]\n", "gateway must be the broker's address, https://HOST[:PORT]; leave it out to use none"},
 		{"with a path", "gateway: https://broker.example/git\n", "without path"},
-		{"in the open", "gateway: http://broker.example\n", "http is for a loopback address"},
-		{"with a password", "gateway: https://me:hunter2@broker.example\n", "leave them out"},
-		{"one of the hosts", "gateway: https://GitHub.com\n", "hosts lists it too"},
+		{"in the open", "gateway: http://broker.example\n", "http is only for a loopback address such as http://127.0.0.1:8080; write https"},
+		{"with a password", "gateway: https://me:hunter2@broker.example\n", "gateway: it must not have a user or password; gatepass sends sessions"},
+		{"one of the hosts", "gateway: https://GitHub.com\n", "remove it from hosts"},
 		{"a source of tokens", "source: ssm:///x\ngateway: https://broker.example\n", "write source: broker+https://"},
 		{"a file of tokens", "source: file:///x\ngateway: https://broker.example\n", "write source: broker+https://"},
 		{"strict and in the open", "strict: true\ngateway: http://127.0.0.1:8080\n", "write an https gateway"},
@@ -117,9 +117,9 @@ func TestThroughAGatewayThatTheFileDoesNotName(t *testing.T) {
 	for text, want := range map[string]string{
 		"source: broker+unix:///b.sock\n":                                   "",
 		"source: broker+unix:///b.sock\ngateway: https://broker.example/\n": "",
-		"source: broker+unix:///b.sock\ngateway: https://other.example\n":   `git was told of "https://broker.example"`,
+		"source: broker+unix:///b.sock\ngateway: https://other.example\n":   `git is configured for "https://broker.example"`,
 		"source: ssm:///x\n": "write source: broker+https://",
-		"source: broker+unix:///b.sock\nhosts: [broker.example]\n": "hosts lists it too",
+		"source: broker+unix:///b.sock\nhosts: [broker.example]\n": "remove it from hosts",
 		"source: broker+unix:///b.sock\ncache: keyring\n":          "in memory only",
 	} {
 		w, err := Parse([]byte(text))

@@ -84,7 +84,7 @@ type refList []refs.Entry
 
 func (r *refList) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind != yaml.SequenceNode {
-		return yamlfile.At(node, "refs is a list")
+		return yamlfile.At(node, "refs must be a list")
 	}
 	for _, item := range node.Content {
 		var e refs.Entry
@@ -136,7 +136,7 @@ func load(path string, open func(string) (*os.File, error)) (*Workspace, error) 
 	f, err := open(path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return nil, unread(path, err, "have it made readable to you, or name another with "+PathVariable)
+		return nil, unread(path, err, "make it readable for this user, or name another with "+PathVariable)
 	case err != nil:
 		return nil, unread(path, err, "create it or name another with "+PathVariable)
 	}
@@ -194,7 +194,7 @@ func parse(data []byte) (*Workspace, error) {
 func (f *file) check() (*Workspace, error) {
 	w := &Workspace{ID: f.Workspace, Refs: f.Refs, Cache: f.Cache, Elsewhere: f.Elsewhere, Strict: f.Strict}
 	if w.ID != "" && !isWorkspaceID(w.ID) {
-		return nil, yamlfile.Key("workspace", fmt.Errorf("workspace %q: an id is letters, digits, dots, hyphens and underscores", w.ID))
+		return nil, yamlfile.Key("workspace", fmt.Errorf("workspace %q: an ID must consist of letters, digits, dots, hyphens and underscores", w.ID))
 	}
 	var err error
 	if w.Hosts, err = checkHosts(f.Hosts); err != nil {
@@ -234,7 +234,7 @@ func checkHosts(hosts []string) ([]string, error) {
 		return []string{DefaultHost}, nil
 	}
 	if len(hosts) == 0 {
-		return nil, errors.New("hosts is empty; leave it out for " + DefaultHost)
+		return nil, errors.New("hosts must not be empty; leave it out for " + DefaultHost)
 	}
 	canonical := make([]string, len(hosts))
 	for i, h := range hosts {
@@ -264,11 +264,11 @@ func checkRepositories(node yaml.Node) (credential.Repositories, error) {
 		return credential.AnyRepository(), nil
 	}
 	if node.Kind != yaml.SequenceNode {
-		return credential.Repositories{}, errors.New("repos is a list; [] allows none, leaving it out allows any")
+		return credential.Repositories{}, errors.New("repos must be a list; [] allows none, and without repos any is allowed")
 	}
 	var patterns []string
 	if err := node.Decode(&patterns); err != nil {
-		return credential.Repositories{}, errors.New("repos is a list of texts")
+		return credential.Repositories{}, errors.New("repos must be a list of strings")
 	}
 	return credential.ParseRepositories(patterns)
 }
@@ -296,7 +296,7 @@ func checkAuthor(node yaml.Node) (a Author, err error) {
 		return a, nil
 	}
 	if node.Kind != yaml.ScalarNode || node.Tag != "!!str" {
-		return a, errors.New("author is NAME <EMAIL>")
+		return a, errors.New("author must be NAME <EMAIL>")
 	}
 	a.Name, a.Email, err = ParseAuthor(node.Value)
 	return a, err

@@ -61,24 +61,24 @@ func TestParseDefaults(t *testing.T) {
 func TestParseRefusesWhatItDoesNotUnderstand(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"an unknown key", "source: file:///x\nrefz: [main]\n", `line 2 column 1: unknown key "refz": did you mean "refs"?`},
-		{"a repeated key", "cache: none\ncache: memory\n", "is given twice, first in line 1"},
+		{"a repeated key", "cache: none\ncache: memory\n", "is given twice, first on line 1"},
 		{"two documents", "cache: none\n---\ncache: none\n", "more than one"},
 		{"a wildcard host", "hosts: ['*.github.com']\n", "exact host"},
 		{"a host with a scheme", "hosts: ['https://github.com']\n", "exact host"},
-		{"no hosts at all", "hosts: []\n", "hosts is empty"},
-		{"repos left empty", "repos:\n", "repos is a list"},
-		{"repos as one text", "repos: acme/x\n", "repos is a list"},
+		{"no hosts at all", "hosts: []\n", "hosts must not be empty; leave it out for"},
+		{"repos left empty", "repos:\n", "repos must be a list"},
+		{"repos as one text", "repos: acme/x\n", "repos must be a list"},
 		{"a bad repository", "repos: ['*/x']\n", `"*/x"`},
 		{"a repository with dots", "repos: ['acme/../x']\n", "want owner/repo"},
 		{"an unknown verb", "refs: [{ref: main, allow: [push]}]\n", `line 1 column 28: unknown verb "push"`},
-		{"no verbs", "refs: [{ref: main, allow: []}]\n", "not empty"},
+		{"no verbs", "refs: [{ref: main, allow: []}]\n", "one or more verbs"},
 		{"an unknown ref key", "refs: [{reff: main}]\n", `unknown key "reff"`},
-		{"an entry without ref", "refs: [{allow: [create]}]\n", "without ref"},
+		{"this entry has no ref", "refs: [{allow: [create]}]\n", "has no ref"},
 		{"a null ref", "refs: [~]\n", "not empty"},
 		{"a source that is no URL", "source: token\n", "want a URL"},
 		{"an unknown cache", "cache: disk\n", "memory, keyring or none"},
 		{"a strictness of another kind", "strict: very\n", "want true or false"},
-		{"an id that climbs", "workspace: ../x\n", "an id is"},
+		{"an id that climbs", "workspace: ../x\n", "an ID must"},
 		{"not YAML", "refs: [", "line"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestLoadSaysThatAFileIsNotReadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Load(path)
-	if err == nil || !strings.HasSuffix(err.Error(), path+": permission denied; have it made readable to you, or name another with GATEPASS_CONFIG") {
+	if err == nil || !strings.HasSuffix(err.Error(), path+": permission denied; make it readable for this user, or name another with GATEPASS_CONFIG") {
 		t.Errorf("Load = %v, want what to do", err)
 	}
 }
@@ -196,7 +196,7 @@ func TestParseAuthor(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"author:\n", "author: [a]\n", "author: 1\n"} {
-		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), "author is NAME <EMAIL>") {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), "author must be NAME <EMAIL>") {
 			t.Errorf("Parse(%q) = %v, want an error", text, err)
 		}
 	}

@@ -123,11 +123,11 @@ func checkLogin(tok Token, req Request) error {
 	name := login(tok, req)
 	for i := 0; i < len(name); i++ {
 		if name[i] < ' ' || name[i] > '~' {
-			return usererr.New("answer git", "the user name "+strconv.Quote(name)+" has letters outside ASCII", "take it out of the URL")
+			return usererr.New("answer git", "the user name "+strconv.Quote(name)+" has characters outside ASCII", "remove it from the URL")
 		}
 	}
 	if strings.Contains(name, ":") && req.AuthType {
-		return usererr.New("answer git", "the user name "+strconv.Quote(name)+" has a colon", "take it out of the URL")
+		return usererr.New("answer git", "the user name "+strconv.Quote(name)+" has a colon", "remove it from the URL")
 	}
 	return nil
 }
@@ -161,8 +161,8 @@ func format(tok Token, req Request, canRetry bool) []byte {
 func explain(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &usererr.Error{
-			Op: "get a token", Reason: "no answer from the source in time", Err: err,
-			Hint: "try again, or give it longer with GATEPASS_TIMEOUT",
+			Op: "get a token", Reason: "the source did not answer in time", Err: err,
+			Hint: "try again, or set a longer GATEPASS_TIMEOUT",
 		}
 	}
 	return err

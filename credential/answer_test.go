@@ -279,7 +279,7 @@ func TestASourceThatTakesTooLongIsNamed(t *testing.T) {
 	r := Responder{Source: SourceFunc(func(context.Context, Request) (Token, error) {
 		return Token{}, context.DeadlineExceeded
 	})}
-	want := "gatepass: get a token: no answer from the source in time; try again, or give it longer with GATEPASS_TIMEOUT\n"
+	want := "gatepass: get a token: the source did not answer in time; try again, or set a longer GATEPASS_TIMEOUT\n"
 	if a := r.Get(t.Context(), widgets); a.Stderr != want {
 		t.Errorf("Get says %q, want %q", a.Stderr, want)
 	}

@@ -66,7 +66,7 @@ func CheckSecret(s string) error {
 	case "":
 		return notToken("it is empty")
 	case "null", "none", "nil", "undefined": // what shells and SDKs print for an empty value
-		return notToken("it is the word for no value")
+		return notToken("it is a word for an empty value, such as null")
 	}
 	if len(s) > MaxToken {
 		return notToken("it is longer than 8 KiB")
@@ -79,12 +79,12 @@ func CheckSecret(s string) error {
 	}
 	for i := 0; i < len(s); i++ {
 		if s[i] <= ' ' || s[i] > '~' {
-			return notToken("it has blanks, control characters or letters outside ASCII")
+			return notToken("it has spaces, control characters or characters outside ASCII")
 		}
 	}
 	return nil
 }
 
 func notToken(why string) error {
-	return usererr.New("what the source answered is no token", why, "look at what was stored there")
+	return usererr.New("the source's answer is not a token", why, "check the value that is stored there")
 }

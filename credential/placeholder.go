@@ -39,7 +39,7 @@ func ParseTemplate(text, workspace string) (Template, error) {
 	for rest := text; rest != ""; {
 		literal, after, found := strings.Cut(rest, "{")
 		if strings.Contains(literal, "}") {
-			return Template{}, badTemplate(text, "a } without its {", "use "+placeholderList)
+			return Template{}, badTemplate(text, "a } has no {", "use "+placeholderList)
 		}
 		t.add(piece{text: literal})
 		if !found {
@@ -47,7 +47,7 @@ func ParseTemplate(text, workspace string) (Template, error) {
 		}
 		name, after, closed := strings.Cut(after, "}")
 		if !closed {
-			return Template{}, badTemplate(text, "a { without its }", "use "+placeholderList)
+			return Template{}, badTemplate(text, "a { has no }", "use "+placeholderList)
 		}
 		p, err := parsePlaceholder(text, name, workspace)
 		if err != nil {
@@ -63,7 +63,7 @@ func parsePlaceholder(text, name, workspace string) (piece, error) {
 	switch name {
 	case PlaceholderWorkspace:
 		if workspace == "" {
-			return piece{}, badTemplate(text, "it uses {workspace} and the workspace file names none", "add the key workspace to that file")
+			return piece{}, badTemplate(text, "it uses {workspace}, but the workspace file has no workspace", "add workspace: ID to that file")
 		}
 		return piece{text: workspace}, nil
 	case PlaceholderHost, PlaceholderOwner, PlaceholderRepo:
@@ -143,8 +143,8 @@ func placeholderValue(name string, req Request) (string, error) {
 func hostValue(req Request) (string, error) {
 	host, ok := gitname.Host(req.Host)
 	if !ok || strings.HasPrefix(host, "[") {
-		return "", usererr.New("token for https://"+req.Host, "the source uses {host} and this is no host name",
-			"write a source without {host}")
+		return "", usererr.New("token for https://"+req.Host, "the source uses {host}, but this host is not a plain host name",
+			"remove {host} from the source")
 	}
 	return strings.ReplaceAll(strings.ReplaceAll(host, "_", "__"), ":", "_"), nil
 }
@@ -154,12 +154,12 @@ func hostValue(req Request) (string, error) {
 // an unusual one, it returns an error that repeats because and says what to do.
 func RequireRepository(req Request, because string) (owner, name string, err error) {
 	if req.Path == "" {
-		return "", "", usererr.New("token for https://"+req.Host, because+" and git sent no path",
+		return "", "", usererr.New("token for https://"+req.Host, because+", but git sent no path",
 			"run git config --global credential.useHttpPath true, or gatepass install")
 	}
 	owner, name, ok := req.Repository()
 	if !ok {
-		return "", "", usererr.New("token for https://"+req.Host+"/"+req.Path, because+" and the path is not owner/repository",
+		return "", "", usererr.New("token for https://"+req.Host+"/"+req.Path, because+", but the path is not owner/repository",
 			"use a URL of the form https://"+req.Host+"/owner/repository")
 	}
 	return owner, name, nil

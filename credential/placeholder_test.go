@@ -43,10 +43,10 @@ func TestParseTemplateRefuses(t *testing.T) {
 		{"an unknown name", "/a/{organisation}", "sb-1", "unknown placeholder {organisation}"},
 		{"another case", "/a/{Owner}", "sb-1", "unknown placeholder {Owner}"},
 		{"no name", "/a/{}", "sb-1", "unknown placeholder {}"},
-		{"an open brace", "/a/{owner", "sb-1", "a { without its }"},
-		{"a closing brace", "/a/owner}", "sb-1", "a } without its {"},
+		{"an open brace", "/a/{owner", "sb-1", "a { has no }"},
+		{"a closing brace", "/a/owner}", "sb-1", "a } has no {"},
 		{"a nested brace", "/a/{{owner}}", "sb-1", "unknown placeholder {{owner}"},
-		{"no workspace id", "/a/{workspace}", "", "add the key workspace"},
+		{"no workspace id", "/a/{workspace}", "", "add workspace: ID to that file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := ParseTemplate(c.text, c.workspace)
@@ -65,8 +65,8 @@ func TestExpandSaysWhatToDo(t *testing.T) {
 	}{
 		{"no path", "/t/{owner}", Request{Host: "github.com"}, "credential.useHttpPath"},
 		{"not owner/repository", "/t/{repo}", Request{Host: "github.com", Path: "../etc/passwd"}, "https://github.com/owner/repository"},
-		{"an IPv6 host", "/t/{host}", Request{Host: "[::1]:8443"}, "without {host}"},
-		{"no host", "/t/{host}", Request{}, "without {host}"},
+		{"an IPv6 host", "/t/{host}", Request{Host: "[::1]:8443"}, "remove {host} from the source"},
+		{"no host", "/t/{host}", Request{}, "remove {host} from the source"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			template, err := ParseTemplate(c.text, "")

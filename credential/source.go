@@ -99,7 +99,7 @@ func (r Repositories) check(req Request) error {
 	}
 	what := "token for https://" + req.Host + "/" + req.Path
 	if req.Path == "" {
-		return usererr.New("token for https://"+req.Host, "the workspace file lists repositories and git sent no path",
+		return usererr.New("token for https://"+req.Host, "the workspace file lists repositories, but git sent no path",
 			"run git config --global credential.useHttpPath true, or gatepass install")
 	}
 	owner, name, ok := req.Repository()

@@ -97,11 +97,11 @@ func isAncestor(ctx context.Context, c refs.Change) refs.Relation {
 	case exit.ExitCode() == 1:
 		return refs.Relation{}
 	default:
-		return refs.Relation{Unknown: "counted as forced: what the remote has, " + short(c.Old) + ", is not in this repository; fetch it first"}
+		return refs.Relation{Unknown: "counted as forced: this repository does not have the remote's commit " + short(c.Old) + "; fetch it first"}
 	}
 }
 
-const tooLong = "counted as forced: git took too long to tell"
+const tooLong = "counted as forced: git did not answer in time"
 
 func short(oid string) string { return oid[:min(12, len(oid))] }
 

@@ -43,7 +43,7 @@ func parentOf(pid int) (int, error) {
 	}
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 2 {
-		return 0, fmt.Errorf("/proc/%d/stat is not understood", pid)
+		return 0, fmt.Errorf("/proc/%d/stat has an unknown form", pid)
 	}
 	return strconv.Atoi(fields[1])
 }

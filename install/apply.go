@@ -83,7 +83,7 @@ func (p *Plan) removeDirectories() {
 	for _, dir := range p.directories {
 		dir.removeIfEmpty()
 		if _, err := dir.stat(); err == nil && slices.Contains(p.noted, dir.path()) {
-			p.Notes = append(p.Notes, dir.shown+" stays: it holds files of others")
+			p.Notes = append(p.Notes, dir.shown+" is kept: it has files of others")
 		}
 	}
 }
@@ -102,7 +102,7 @@ func (u *rollback) run() {
 
 var (
 	errLocked   = errors.New("it is locked by another program")
-	errChanged  = errors.New("it changed in the meantime")
+	errChanged  = errors.New("another program changed it")
 	errReadOnly = errors.New("it is read-only")
 	errForeign  = errors.New("it belongs to another user")
 )
@@ -110,7 +110,7 @@ var (
 // hintFor returns what to do about an error of Apply.
 func hintFor(err error) string {
 	if _, foreign := errors.AsType[*foreignLink](err); foreign {
-		return "run the command as that user, or replace the link by what it leads to"
+		return "run the command as that user, or replace the link by its target"
 	}
 	switch {
 	case errors.Is(err, errLocked):

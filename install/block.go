@@ -294,7 +294,7 @@ func (g git) remove(ctx context.Context, content []byte, ourDir func(string) boo
 			return nil, false, err
 		}
 		if bytes.Equal(next, content) {
-			return nil, false, errors.New("a section of gatepass's cannot be taken out")
+			return nil, false, errors.New("a section of gatepass cannot be removed")
 		}
 		content = next
 	}

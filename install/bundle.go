@@ -51,7 +51,7 @@ func (b *bundle) checkOptions() error {
 		return nil
 	}
 	if b.Scope == Global {
-		return usererr.New("install from "+b.From, "the programs of one user stay where they are", "use --system, or --root DIR for an image")
+		return usererr.New("install from "+b.From, "the programs of one user cannot be moved", "use --system, or --root DIR for an image")
 	}
 	if b.Prefix == "" {
 		b.Prefix = DefaultPrefix
@@ -65,7 +65,7 @@ func (b *bundle) checkOptions() error {
 	b.BinDir = path.Join(b.Prefix, "bin")
 	for _, name := range programs {
 		if info, err := os.Stat(filepath.Join(b.From, name)); err != nil || !info.Mode().IsRegular() {
-			return usererr.New("find "+name, "it is not in "+b.From, "name the folder of the programs with --from DIR")
+			return usererr.New("find "+name, "it is not in "+b.From, "name the directory of the programs with --from DIR")
 		}
 	}
 	return nil
@@ -177,14 +177,14 @@ func (b *bundle) addWorkspaceFile(next *receipt) error {
 	case exists && !next.has(config.DefaultPath) && string(there) == string(b.workspaceText):
 		return nil
 	case exists && !next.has(config.DefaultPath):
-		return usererr.New("write "+p.shown, "another one is there", "move it away or leave --workspace-file out")
+		return usererr.New("write "+p.shown, "another file exists there", "move it away or leave --workspace-file out")
 	}
 	next.files = append(next.files, config.DefaultPath)
 	return b.addCopy(Copy{inside: config.DefaultPath, mode: 0o644, text: b.workspaceText})
 }
 
 func (b *bundle) addProfile(next *receipt) error {
-	text := "# Written by gatepass install; gatepass uninstall takes it out again.\n" +
+	text := "# Written by gatepass install; gatepass uninstall removes it.\n" +
 		"GIT_ASKPASS=" + shellQuote(path.Join(b.BinDir, "gatepass-askpass")) + "\n" +
 		"GIT_TERMINAL_PROMPT=0\nexport GIT_ASKPASS GIT_TERMINAL_PROMPT\n"
 	if !b.gateway.IsZero() {
@@ -297,7 +297,7 @@ func (b *bundle) addCopy(c Copy) error {
 	info, err := p.stat()
 	switch {
 	case err == nil && !info.Mode().IsRegular():
-		return usererr.New("write "+p.shown, "what is in its place is not a regular file", "move it away")
+		return usererr.New("write "+p.shown, "it exists and is not a regular file", "move it away")
 	case err == nil:
 		c.Change = replace
 	case !errors.Is(err, fs.ErrNotExist):
@@ -321,7 +321,7 @@ func (b *bundle) addRemoval(seen string) error {
 	case err != nil:
 		return wrapError("remove ", p.shown, err)
 	case !info.Mode().IsRegular():
-		b.plan.Notes = append(b.plan.Notes, p.shown+" stays: it is not a regular file")
+		b.plan.Notes = append(b.plan.Notes, p.shown+" is kept: it is not a regular file")
 		return nil
 	}
 	b.plan.Copies = append(b.plan.Copies, Copy{Path: p.shown, Change: remove, place: p, inside: seen})

@@ -61,7 +61,7 @@ func (pl *planner) noteBypasses(ctx context.Context) {
 	}
 	list = pl.withRewrites(list)
 	for _, s := range BypassingRemotes(list, pl.gateway.Gateway, pl.plan.Hosts) {
-		text := "the remote " + s.Name + " of this repository goes past the gateway"
+		text := "the remote " + s.Name + " of this repository bypasses the gateway"
 		if s.HasPassword {
 			text += ", with a password in its URL"
 		}
@@ -69,7 +69,7 @@ func (pl *planner) noteBypasses(ctx context.Context) {
 	}
 	for _, d := range Bypasses(list, pl.gateway.Gateway, pl.plan.Hosts) {
 		if d.By != nil {
-			pl.plan.Notes = append(pl.plan.Notes, d.By.Key+"="+d.By.Value+" ("+d.By.Scope+" scope) leads git past the gateway; remove that setting")
+			pl.plan.Notes = append(pl.plan.Notes, d.By.Key+"="+d.By.Value+" ("+d.By.Scope+" scope) makes git bypass the gateway; remove that setting")
 		}
 	}
 }

@@ -161,7 +161,7 @@ func TestImageInWhichTheGuardCannotWork(t *testing.T) {
 	defer sh.must(t, "--uninstall")
 	sh.env = append(sh.env, "GIT_CONFIG_NOSYSTEM=1")
 	_, stderr, code := sh.run(t, "--policy-later")
-	if want := "/usr/bin/git: a push went through that the policy refuses; "; code != 1 || !strings.Contains(stderr, want) {
+	if want := "/usr/bin/git: git made a push that the policy refuses; "; code != 1 || !strings.Contains(stderr, want) {
 		t.Errorf("install.sh = %d, %q, want 1, %q", code, stderr, want)
 	}
 }

@@ -43,13 +43,13 @@ func (pl *planner) findGateway(w *config.Workspace) error {
 			return usererr.Wrap("use --gateway", err, "")
 		}
 		if !fromFile.IsZero() && named != fromFile {
-			return usererr.New("use --gateway "+named.String(), w.Path+" says gateway: "+fromFile.String(), "leave --gateway out, or correct the file")
+			return usererr.New("use --gateway "+named.String(), w.Path+" has gateway: "+fromFile.String(), "leave --gateway out, or correct the file")
 		}
 		pl.gateway.Gateway, pl.gateway.isOption = named, fromFile.IsZero()
 	}
 	if pl.gateway.IsZero() {
 		if pl.GatewayCA != "" {
-			return usererr.New("use --gateway-ca", "there is no gateway", "name it with --gateway URL, or with gateway: URL in the workspace file")
+			return usererr.New("use --gateway-ca", "there is no gateway", "set it with --gateway URL, or with gateway: URL in the workspace file")
 		}
 		return nil
 	}
@@ -76,7 +76,7 @@ func (g *gateway) findCA(w *config.Workspace) {
 // serves.
 func (pl *planner) checkGateway() error {
 	if slices.Contains(pl.plan.Hosts, pl.gateway.Host()) {
-		return usererr.New("use the gateway "+pl.gateway.String(), "it is one of the hosts too", "name with --host those whose repositories it serves")
+		return usererr.New("use the gateway "+pl.gateway.String(), "it is also one of the hosts", "name with --host only the hosts whose repositories it serves")
 	}
 	return nil
 }
@@ -274,7 +274,7 @@ func (pl *planner) findAuthor(ctx context.Context, list []setting) {
 	if why == "" {
 		why = "the gateway does not name one"
 	}
-	pl.plan.Notes = append(pl.plan.Notes, "git has no author of commits ("+why+"): write author: NAME <EMAIL> into the workspace file, or run gatepass install in the workspace")
+	pl.plan.Notes = append(pl.plan.Notes, "git has no author for commits ("+why+"): write author: NAME <EMAIL> into the workspace file, or run gatepass install in the workspace")
 }
 
 // askAuthor returns the gateway's author, or why it could not be asked.
@@ -284,7 +284,7 @@ func (pl *planner) askAuthor(ctx context.Context) (author, why string) {
 		w, err = w.Through(pl.gateway.Gateway)
 	}
 	if err != nil || w == nil || pl.Options.Author == nil {
-		return "", "the gateway is not asked"
+		return "", "gatepass did not ask the gateway"
 	}
 	if author, err = pl.Options.Author(ctx, w); err != nil {
 		return "", usererr.Escape(err.Error())
@@ -394,7 +394,7 @@ func (pl *planner) noteOwnHeaders(ctx context.Context) {
 	}
 	for _, host := range pl.plan.Hosts {
 		if s := (gitsafety.Target{Host: host}).OwnHeader(list); s != nil {
-			pl.plan.Notes = append(pl.plan.Notes, "git sends an Authorization header of its own to "+host+" and not gatepass's token: "+
+			pl.plan.Notes = append(pl.plan.Notes, "git sends another Authorization header to "+host+" instead of gatepass's token: "+
 				s.Key+" ("+s.Scope+" scope); remove that setting (with actions/checkout: persist-credentials: false)")
 		}
 	}

@@ -90,7 +90,7 @@ func CheckPath(path string) error {
 	}
 	for i := 0; i < len(path); i++ {
 		if path[i] < ' ' || path[i] == 0x7f {
-			return usererr.New("use "+path, "the path holds a control character", "choose another directory")
+			return usererr.New("use "+path, "the path has a control character", "choose another directory")
 		}
 	}
 	return nil
@@ -341,11 +341,11 @@ func checkWithGoGit(base, text []byte, want []setting) error {
 	}
 	cfg, err := decode(text)
 	if err != nil {
-		return fmt.Errorf("go-git could not read what is to be written: %w", err)
+		return fmt.Errorf("go-git could not read the new file: %w", err)
 	}
 	for _, s := range want {
 		if !slices.Contains(optionAll(cfg, s.key), s.value) {
-			return fmt.Errorf("go-git would not find %s in what is to be written", s.key)
+			return fmt.Errorf("go-git would not find %s in the new file", s.key)
 		}
 	}
 	return nil

@@ -35,7 +35,7 @@ func (pl *planner) chooseGuard(t target) Choice {
 	if pl.Scope == Image {
 		v, where := pl.imageGit()
 		if where == "" {
-			return Choice{Kind: GuardBoth, Why: "the version of git inside is not known"}
+			return Choice{Kind: GuardBoth, Why: "the version of git in the image is unknown"}
 		}
 		return chooseByVersions([]version{v}, "git "+v.String()+" inside ("+where+")")
 	}
@@ -53,7 +53,7 @@ func chooseByVersions(versions []version, seen string) Choice {
 	old := func(v version) bool { return v.known() && v.before(configuredHooks) }
 	switch {
 	case len(versions) == 0 || slices.ContainsFunc(versions, func(v version) bool { return !v.known() }):
-		return Choice{Kind: GuardBoth, Why: seen + ": not all versions are known"}
+		return Choice{Kind: GuardBoth, Why: seen + ": some versions are unknown"}
 	case !slices.ContainsFunc(versions, old):
 		return Choice{Kind: GuardHook, Why: seen + " has configured hooks"}
 	case !slices.ContainsFunc(versions, modern):
@@ -135,7 +135,7 @@ func planShims(dir place, seenAs string, want map[string]program) (Shims, error)
 		wanted, isWanted := want[name]
 		switch {
 		case !ours && isWanted:
-			return s, usererr.New("write the shim "+dir.child(name).shown, "a file of that name is not gatepass's",
+			return s, usererr.New("write the shim "+dir.child(name).shown, "a file of that name does not belong to gatepass",
 				"move it away")
 		case !ours:
 			s.Keep = append(s.Keep, name)

@@ -169,7 +169,7 @@ func parseReceipt(text string) (*receipt, error) {
 			bad = true
 		}
 		if bad || r.prefix == "" {
-			return nil, fmt.Errorf("line %d is not one that install writes: %s", n+1, usererr.Quote(line))
+			return nil, fmt.Errorf("line %d is not a line that install writes: %s", n+1, usererr.Quote(line))
 		}
 	}
 	return r, nil
@@ -207,7 +207,7 @@ func (b *bundle) readReceipt() error {
 	return nil
 }
 
-const receiptHint = "nothing was changed: see who wrote that file, and remove it"
+const receiptHint = "nothing was changed: find out which program wrote that file, and remove it"
 
 // checkReceipt refuses a directory in the receipt that cannot contain a file of ours.
 func (b *bundle) checkReceipt() error {
@@ -217,7 +217,7 @@ func (b *bundle) checkReceipt() error {
 	ends := b.neededDirs(b.receipt)
 	for _, dir := range b.receipt.dirs {
 		if !slices.ContainsFunc(ends, func(end place) bool { return b.isAbove(dir, end) }) {
-			return usererr.New("read the receipt "+b.receiptPlace.shown, "install makes no directory "+dir, receiptHint)
+			return usererr.New("read the receipt "+b.receiptPlace.shown, "install does not create the directory "+dir, receiptHint)
 		}
 	}
 	return nil

@@ -186,7 +186,7 @@ func newPlanner(ctx context.Context, o Options, action string) (*planner, error)
 	pl.bundle = bundle{layout: &pl.layout, Options: &pl.Options, plan: pl.plan, gateway: &pl.gateway}
 	pl.gits = findGits(ctx, o.Getenv)
 	if len(pl.gits) == 0 {
-		return nil, usererr.New(action, "there is no git on PATH", "install git")
+		return nil, usererr.New(action, "git is not on PATH", "install git")
 	}
 	pl.git = pl.gits[0]
 	return pl, pl.prepare(ctx)
@@ -264,7 +264,7 @@ func (pl *planner) sharedShims() (map[string]program, error) {
 		return pl.shims(pl.guard, chains[0]), nil
 	}
 	return nil, usererr.New("install the hooks", fmt.Sprintf("the gits on PATH have different values of core.hooksPath: %q", chains),
-		"give the system configuration of each git the same value, or none")
+		"set the same value, or none, in the system configuration of each git")
 }
 
 // The programs that git runs.
@@ -312,7 +312,7 @@ func (pl *planner) find(name string) (string, error) {
 	if pl.Scope == Image {
 		where += " of " + pl.Root
 	}
-	return "", usererr.New("find "+name, "it is not there ("+where+")",
+	return "", usererr.New("find "+name, "there is no such program ("+where+")",
 		"put the gatepass binaries into one directory and name it with --bin-dir DIR")
 }
 

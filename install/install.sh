@@ -86,7 +86,7 @@ gatepass=$from/gatepass
 if [ ! -f "$gatepass" ] && [ "$verb" = uninstall ]; then
 	gatepass=$(command -v gatepass) || gatepass=$from/gatepass
 fi
-[ -f "$gatepass" ] || die 1 "there is no gatepass in $from; name the folder of the programs with --from DIR"
+[ -f "$gatepass" ] || die 1 "there is no gatepass in $from; name the directory of the programs with --from DIR"
 "$gatepass" version >/dev/null 2>&1 ||
 	die 1 "$gatepass does not start here ($(uname -m)); take the build for this machine, from where programs may run"
 

@@ -197,7 +197,7 @@ func (pl *planner) findHosts() ([]string, error) {
 	case w == nil && !pl.PolicyLater:
 		return nil, pl.noWorkspace()
 	case w == nil:
-		pl.plan.Notes = append(pl.plan.Notes, "there is no workspace file "+pl.workspacePath+" yet: until it is there, git gets no token and the guard denies every push")
+		pl.plan.Notes = append(pl.plan.Notes, "there is no workspace file "+pl.workspacePath+" yet: until it exists, git gets no token and the guard denies every push")
 	}
 	if err := pl.findGateway(w); err != nil {
 		return nil, err
@@ -219,7 +219,7 @@ func (pl *planner) findHosts() ([]string, error) {
 func (pl *planner) noWorkspace() error {
 	do := `write at least "source: URL" and "refs: [PATTERN, ...]" into it (the README has an example), or use --policy-later if it is mounted later`
 	if pl.From != "" {
-		do = "name yours with --workspace-file FILE, or use --policy-later if it is mounted later"
+		do = "name another with --workspace-file FILE, or use --policy-later if it is mounted later"
 	}
 	return usererr.New("install", "there is no workspace file "+pl.workspacePath+": the guard would deny every push", do)
 }

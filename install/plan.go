@@ -215,7 +215,7 @@ func (pl *planner) check(ctx context.Context, base, text []byte, added []setting
 		return err
 	}
 	if !slices.EqualFunc(is, append(was, added...), setting.same) {
-		return errors.New("git would not read back what is to be written; see whether its last line is complete")
+		return errors.New("git could not read the new file; check that its last line is complete")
 	}
 	return checkWithGoGit(base, text, added)
 }
@@ -295,7 +295,7 @@ func (pl *planner) addShims(dir place, seenAs string, want map[string]program) e
 		return err
 	}
 	if len(s.Keep) > 0 && pl.plan.Action == "uninstall" {
-		pl.plan.Notes = append(pl.plan.Notes, dir.shown+" stays: it holds files that are not gatepass's")
+		pl.plan.Notes = append(pl.plan.Notes, dir.shown+" is kept: it has files that do not belong to gatepass")
 	}
 	if s.changes() {
 		pl.plan.Hooks = append(pl.plan.Hooks, s)
@@ -325,7 +325,7 @@ func (p *Plan) WriteDiff(w io.Writer) error {
 		fmt.Fprintf(&b, "%s %s\n", c.Change, usererr.Escape(c.Path))
 	}
 	for _, dir := range p.directories {
-		fmt.Fprintf(&b, "remove %s when nothing else is in it\n", usererr.Escape(dir.path()))
+		fmt.Fprintf(&b, "remove %s if it is then empty\n", usererr.Escape(dir.path()))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -29,7 +29,7 @@ func TestScriptIntoARoot(t *testing.T) {
 		before := manifest(t, root)
 
 		out := sh.must(t, "--policy-later", "--root", root)
-		if !strings.Contains(out, "an allowed push goes through, another is refused") {
+		if !strings.Contains(out, "an allowed push succeeds, another push is refused\n") {
 			t.Errorf("install said %q, want that it is verified", out)
 		}
 		installed := manifest(t, root)
@@ -61,7 +61,7 @@ func TestScriptVerifiesInAnyEnvironment(t *testing.T) {
 	sh := shells(t)[0]
 	sh.env = append(sh.env, "GIT_ALLOW_PROTOCOL=https", "GIT_PROTOCOL_FROM_USER=0", "GIT_DIR=/nowhere", "GATEPASS_CONFIG=/nowhere",
 		"GIT_CONFIG_GLOBAL=/nowhere")
-	if out := sh.must(t, "--policy-later", "--root", newRoot(t)); !strings.Contains(out, "an allowed push goes through, another is refused") {
+	if out := sh.must(t, "--policy-later", "--root", newRoot(t)); !strings.Contains(out, "an allowed push succeeds, another push is refused\n") {
 		t.Errorf("install said %q, want that it is verified", out)
 	}
 }
@@ -145,7 +145,7 @@ func TestScriptUninstallKeepsWhatOthersAdded(t *testing.T) {
 	write(t, config, string(text)+"[user]\n\tname = later\n", 0o644)
 	write(t, filepath.Join(root, "usr/local/share/gatepass/note"), "mine\n", 0o644)
 	out := sh.must(t, "--uninstall", "--root", root)
-	if !strings.Contains(out, "/usr/local/share/gatepass stays: it holds files of others") {
+	if !strings.Contains(out, "/usr/local/share/gatepass is kept: it has files of others") {
 		t.Errorf("uninstall said %q, want which folder stays", out)
 	}
 	contains(t, config, "name = later")
@@ -180,22 +180,22 @@ func TestScriptRefuses(t *testing.T) {
 		code int
 		want string // a regular expression for the one line
 	}{
-		"an unknown option":        {args: []string{"--frobnicate"}, code: 2, want: `install: there is no option --frobnicate; see gatepass install --help`},
+		"an unknown option":        {args: []string{"--frobnicate"}, code: 2, want: `install: unknown option --frobnicate; see gatepass install --help`},
 		"a missing value":          {args: []string{"--from"}, code: 2, want: `install\.sh: --from needs a value; `},
 		"an empty value":           {args: []string{"--from="}, code: 2, want: `install\.sh: --from needs a value; `},
 		"a relative prefix":        {args: []string{"--prefix", "usr"}, code: 1, want: `use usr: the path is not absolute`},
 		"a prefix with dots":       {args: []string{"--prefix", "/usr/../x"}, code: 1, want: `use the prefix /usr/\.\./x: it is not a plain path`},
 		"a host with a path":       {args: []string{"--host", "github.com/acme"}, code: 1, want: `use the host github\.com/acme: `},
-		"a control character":      {args: []string{"--prefix", "/a\nb"}, code: 1, want: `the path holds a control character; `},
+		"a control character":      {args: []string{"--prefix", "/a\nb"}, code: 1, want: `the path has a control character; `},
 		"an odd time":              {env: "SOURCE_DATE_EPOCH=now", code: 1, want: `SOURCE_DATE_EPOCH: it is not a number of seconds; `},
 		"no programs":              {args: []string{"--from", empty}, code: 1, want: `install\.sh: there is no gatepass in .*; name .* with --from DIR`},
 		"no root":                  {args: []string{"--root", "/nowhere"}, code: 1, want: `open the image root /nowhere: `},
-		"to run another's git":     {args: []string{"--run-gits"}, code: 2, want: `--run-gits goes with --system: `},
-		"without a workspace file": {code: 1, want: `install: there is no workspace file .*/etc/gatepass/workspace\.yaml: the guard would deny every push; name yours with --workspace-file FILE, or use --policy-later if it is mounted later`},
+		"to run another's git":     {args: []string{"--run-gits"}, code: 2, want: `--run-gits needs --system: gatepass runs no program of an image`},
+		"without a workspace file": {code: 1, want: `install: there is no workspace file .*/etc/gatepass/workspace\.yaml: the guard would deny every push; name another with --workspace-file FILE, or use --policy-later if it is mounted later`},
 		"no workspace file":        {args: []string{"--workspace-file", "/nowhere"}, code: 1, want: `read the workspace file /nowhere: `},
 		"an unknown key in it":     {args: []string{"--workspace-file", bad}, code: 1, want: `use the workspace file .*/bad\.yaml: .*\bref\b.*; correct it`},
 		"a bad pattern in it":      {args: []string{"--workspace-file", pattern}, code: 1, want: `use the workspace file .*/pattern\.yaml: .*; correct it`},
-		"no git":                   {env: "PATH=" + withoutGit(t), code: 1, want: `install: there is no git on PATH; install git`},
+		"no git":                   {env: "PATH=" + withoutGit(t), code: 1, want: `install: git is not on PATH; install git`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sh := shells(t)[0]
@@ -265,7 +265,7 @@ func TestScriptKeepsAnotherWorkspaceFile(t *testing.T) {
 	before := manifest(t, root)
 	mine := write(t, filepath.Join(t.TempDir(), "mine.yaml"), "refs: ['**']\n", 0o644)
 	_, stderr, code := sh.run(t, "--root", root, "--workspace-file", mine)
-	if code != 1 || !strings.Contains(stderr, "another one is there; move it away") {
+	if code != 1 || !strings.Contains(stderr, "another file exists there; move it away") {
 		t.Errorf("install.sh = %d, %q, want it refused", code, stderr)
 	}
 	same(t, "afterwards", manifest(t, root), before)

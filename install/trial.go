@@ -131,17 +131,17 @@ func (t trial) run(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return usererr.Wrap(what, err, "see whether this git works, or leave it out with --no-verify-install")
+		return usererr.Wrap(what, err, "check that this git works, or skip the check with --no-verify-install")
 	}
 	push := append([]string{"-C", work}, TrialOptions("https://"+t.host+"/gatepass/trial", remote)...)
 	push = append(push, "push", "-q", TrialRemote)
 	if _, err := t.do(ctx, append(push, "HEAD:"+trialAllowed)...); err != nil {
-		return usererr.Wrap(what, err, "see what stops a push that is allowed")
+		return usererr.Wrap(what, err, "find out what stops an allowed push")
 	}
 	said, err := t.do(ctx, append(push, "HEAD:"+trialRefused)...)
 	switch {
 	case err == nil:
-		return usererr.New(what, "a push went through that the policy refuses", "see what this git reads: git config --list --show-origin")
+		return usererr.New(what, "git made a push that the policy refuses", "check this git's configuration: git config --list --show-origin")
 	case !strings.Contains(said, "gatepass: push to "+trialRefused+" denied"):
 		return usererr.Wrap(what, err, "the push was refused, but not by the guard")
 	}

@@ -60,7 +60,7 @@ func NewApp(id string, key Signer, github string) (*App, error) {
 func LoadID(ctx context.Context, s store.Store) (string, error) {
 	id, err := Text(ctx, s, store.AppClientID())
 	if errors.Is(err, store.ErrNotFound) {
-		return "", &usererr.Error{Op: "load the GitHub App", Reason: "none is set up in this store", Hint: notSetUp, Err: err}
+		return "", &usererr.Error{Op: "load the GitHub App", Reason: "this store has no App", Hint: notSetUp, Err: err}
 	}
 	return id, err
 }
@@ -96,7 +96,7 @@ func LoadKey(ctx context.Context, s store.Store) (Signer, error) {
 	}
 	key, err := mint.ParseKey([]byte(entry.Value.Reveal()))
 	if err != nil {
-		return nil, usererr.Wrap("read "+store.PrivateKey().String(), err, "set the App's key anew: gatepass app rotate-key")
+		return nil, usererr.Wrap("read "+store.PrivateKey().String(), err, "set the App's key again: gatepass app rotate-key")
 	}
 	return key, nil
 }
@@ -118,7 +118,7 @@ func Text(ctx context.Context, s store.Store, name store.Name) (string, error) {
 	}
 	text := strings.TrimSpace(entry.Value.Reveal())
 	if text == "" || strings.ContainsAny(text, "\r\n") {
-		return "", usererr.New("read "+name.String(), "it is not one line of text", "set the App up anew: gatepass app add --force")
+		return "", usererr.New("read "+name.String(), "it is not one line of text", "set the App up again: gatepass app add --force")
 	}
 	return text, nil
 }

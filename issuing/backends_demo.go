@@ -20,5 +20,5 @@ func openKubernetes(*url.URL) (store.Store, error) { return nil, notInDemo("stor
 func openPostgres(*url.URL) (store.Store, error)   { return nil, notInDemo("store", "PostgreSQL") }
 
 func notInDemo(what, part string) error {
-	return usererr.New("open the "+what, "the demo's gatepass was built without "+part, "run make build, and use bin/gatepass")
+	return usererr.New("open the "+what, "the demo's gatepass was built without "+part, "run make build and use bin/gatepass")
 }

@@ -58,7 +58,7 @@ func CheckFree(ctx context.Context, s store.Store) error {
 	}
 	return &usererr.Error{
 		Op: "save the App", Reason: "the store has " + strings.Join(names, ", ") + " already",
-		Hint: "add --force to replace the App, or see what is there: gatepass app status", Err: store.ErrExists,
+		Hint: "add --force to replace the App, or list it: gatepass app status", Err: store.ErrExists,
 	}
 }
 
@@ -67,7 +67,7 @@ func CheckFree(ctx context.Context, s store.Store) error {
 // the earlier entries.
 func Save(ctx context.Context, s store.Store, c Credentials, mode store.Mode) error {
 	if (c.PrivateKey.Reveal() == "") == (c.Signer == "") || c.ID == "" {
-		return errors.New("save the App: want an ID and either a private key or a signer")
+		return errors.New("save the App: it needs an ID and either a private key or a signer")
 	}
 	if mode == store.CreateOnly {
 		if err := CheckFree(ctx, s); err != nil {

@@ -144,7 +144,7 @@ func standing(i mint.Installation, entries map[store.Name]Stored) AccountState {
 	s := AccountState{Account: i.Account.Login, Type: i.TargetType, ID: i.ID, Selection: i.Selection, Since: i.SuspendedAt}
 	var err error
 	if s.name, err = store.Installation(i.Account.Login); err != nil {
-		s.State, s.Note = Unusable, "it is on no account that has repositories"
+		s.State, s.Note = Unusable, "its account cannot have repositories"
 		return s
 	}
 	entry, present := entries[s.name]
@@ -182,9 +182,9 @@ func stale(e Stored, byID map[int64]string) AccountState {
 	now, isElsewhere := byID[e.ID]
 	switch {
 	case isElsewhere && strings.EqualFold(now, login):
-		s.Note, s.otherCase = "written "+strings.ToLower(login)+" by now", true
+		s.Note, s.otherCase = "it is written "+strings.ToLower(login)+" now", true
 	case isElsewhere:
-		s.Note, s.movedTo = "the installation is on "+now+" by now", now
+		s.Note, s.movedTo = "the installation is on "+now+" now", now
 	}
 	return s
 }
@@ -198,7 +198,7 @@ func idText(id int64) string {
 
 // Changes says what ApplyChanges may do besides adding new entries.
 type Changes struct {
-	Replace bool // replace ids that changed
+	Replace bool // replace changed IDs
 	Remove  bool // remove stale entries
 }
 
@@ -232,7 +232,7 @@ func ApplyChanges(ctx context.Context, s store.Store, all []AccountState, may Ch
 func (s *AccountState) put(ctx context.Context, into store.Store, mode store.Mode, done State) error {
 	err := into.Put(ctx, s.name, store.NewSecret(strconv.FormatInt(s.ID, 10)), mode)
 	if errors.Is(err, store.ErrExists) {
-		return &usererr.Error{Op: "add the installation on " + s.Account, Reason: "another run has just added one", Hint: "run gatepass app discover", Err: err}
+		return &usererr.Error{Op: "add the installation on " + s.Account, Reason: "another run has just added it", Hint: "run gatepass app discover", Err: err}
 	}
 	if err == nil {
 		s.State = done
@@ -260,7 +260,7 @@ func Discover(ctx context.Context, s store.Store, app *mint.App, may Changes) ([
 func CompareOne(ctx context.Context, s store.Store, i mint.Installation) (AccountState, error) {
 	name, err := store.Installation(i.Account.Login)
 	if err != nil {
-		return AccountState{}, usererr.New(fmt.Sprintf("add installation %d", i.ID), "it is on no account that has repositories", "")
+		return AccountState{}, usererr.New(fmt.Sprintf("add installation %d", i.ID), "its account cannot have repositories", "")
 	}
 	var stored []Stored
 	entry, err := s.Get(ctx, name)

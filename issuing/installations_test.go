@@ -54,7 +54,7 @@ func TestCompare(t *testing.T) {
 			"an account that was renamed",
 			[]mint.Installation{on("acme-corp", 1)},
 			[]Stored{stored(t, "acme", 1)},
-			[]string{"acme stale the installation is on acme-corp by now", "acme-corp new"},
+			[]string{"acme stale the installation is on acme-corp now", "acme-corp new"},
 		},
 		{
 			"two accounts that changed names",
@@ -66,7 +66,7 @@ func TestCompare(t *testing.T) {
 			"an entry of the first system, in GitHub's case",
 			[]mint.Installation{on("Acme", 1)},
 			[]Stored{stored(t, "Acme", 1)},
-			[]string{"Acme stale written acme by now", "Acme new"},
+			[]string{"Acme stale it is written acme now", "Acme new"},
 		},
 		{"a suspended one", []mint.Installation{suspended(on("acme", 1))}, nil, []string{"acme suspended since 2026-03-04"}},
 		{"a suspended one in the store", []mint.Installation{suspended(on("acme", 1))}, []Stored{stored(t, "acme", 1)}, []string{"acme suspended since 2026-03-04"}},
@@ -76,7 +76,7 @@ func TestCompare(t *testing.T) {
 			[]Stored{stored(t, "acme", 5)},
 			[]string{"acme suspended since 2026-03-04; the store has 5"},
 		},
-		{"an enterprise", []mint.Installation{on("", 1)}, nil, []string{" unusable it is on no account that has repositories"}},
+		{"an enterprise", []mint.Installation{on("", 1)}, nil, []string{" unusable its account cannot have repositories"}},
 		{
 			"many, in any order",
 			[]mint.Installation{on("c", 3), on("B", 2), on("a", 1)},

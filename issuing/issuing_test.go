@@ -40,12 +40,12 @@ func ofFile(id string) Credentials {
 
 func TestOpenStoreRefuses(t *testing.T) {
 	for _, c := range []struct{ url, want string }{
-		{"", "this is no URL"},
-		{"/var/lib/gatepass", "this is no URL"},
-		{"s3://bucket", "there is no store s3://; write one of ssm:///"},
+		{"", "this is not a URL"},
+		{"/var/lib/gatepass", "this is not a URL"},
+		{"s3://bucket", "unknown store s3://; write one of ssm:///"},
 		{"file://x", "absolute path"},
 		{"vault://", "names no mount"},
-		{"kubernetes://", "names no namespace"},
+		{"kubernetes://", "must name a namespace"},
 	} {
 		s, err := OpenStore(c.url)
 		if err == nil || s != nil || !strings.Contains(err.Error(), c.want) {

@@ -60,7 +60,7 @@ func members(ctx context.Context, s store.Store, open loadFunc) ([]Member, error
 		}
 		m.App, m.Err = open(ctx, name)
 		if m.Err == nil && first.App != nil && m.App.URL != first.App.URL {
-			m.App, m.Err = nil, usererr.New("use "+m.Title(), "it is of "+m.App.GitHub+", and the first one of "+first.App.GitHub, "set it up anew: gatepass app add --pool "+name+" --force")
+			m.App, m.Err = nil, usererr.New("use "+m.Title(), "it is of "+m.App.GitHub+", but the first App is of "+first.App.GitHub, "set it up again: gatepass app add --pool "+name+" --force")
 		}
 		all = append(all, m)
 	}
@@ -122,7 +122,7 @@ func CheckAddToPool(ctx context.Context, s store.Store, name string, c Credentia
 	}
 	if mode == store.CreateOnly {
 		if err := CheckFree(ctx, of); errors.Is(err, store.ErrExists) {
-			return &usererr.Error{Op: what, Reason: "it is set up already", Hint: "add --force to replace it, or see what is there: gatepass app status", Err: err}
+			return &usererr.Error{Op: what, Reason: "it is set up already", Hint: "add --force to replace it, or list it: gatepass app status", Err: err}
 		} else if err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func canAddToPool(ctx context.Context, s store.Store, name string, c Credentials
 		return err
 	}
 	if own, _ := mint.APIURL(github); c.api() != own {
-		return usererr.New(what, "the first App is of "+github, "name the same GitHub")
+		return usererr.New(what, "the first App is of "+github, "use the same GitHub")
 	}
 	names, err := store.PoolApps(ctx, s)
 	if err != nil {
@@ -158,7 +158,7 @@ func canAddToPool(ctx context.Context, s store.Store, name string, c Credentials
 		}
 	}
 	if whose := ids[c.ID]; whose != "" {
-		return usererr.New(what, whose+" this ID already, and its limit is the same", "name another App")
+		return usererr.New(what, whose+" this ID already, so it would share that App's limit", "name another App")
 	}
 	return nil
 }
@@ -213,7 +213,7 @@ func RemoveFromPool(ctx context.Context, s store.Store, name string) error {
 		kept = append(kept, installation)
 	}
 	if len(kept) == 0 {
-		return &usererr.Error{Op: "remove " + Member{Name: name}.Title(), Reason: "the store has none of that name", Hint: "see which there are: gatepass app status", Err: store.ErrNotFound}
+		return &usererr.Error{Op: "remove " + Member{Name: name}.Title(), Reason: "the store has no App of that name", Hint: "list the Apps: gatepass app status", Err: store.ErrNotFound}
 	}
 	for _, entry := range kept {
 		if err := of.Delete(ctx, entry); err != nil {
@@ -230,7 +230,7 @@ func RequireInPool(ctx context.Context, s store.Store, name string) error {
 	}
 	names, err := store.PoolApps(ctx, s)
 	if err == nil && !slices.Contains(names, name) {
-		err = &usererr.Error{Op: "load " + Member{Name: name}.Title(), Reason: "the store has none of that name", Hint: "run gatepass app add --pool " + name + ", or see which there are: gatepass app status", Err: store.ErrNotFound}
+		err = &usererr.Error{Op: "load " + Member{Name: name}.Title(), Reason: "the store has no App of that name", Hint: "run gatepass app add --pool " + name + ", or list the Apps: gatepass app status", Err: store.ErrNotFound}
 	}
 	return err
 }

@@ -100,8 +100,8 @@ func TestJoin(t *testing.T) {
 		{"c", ofFile("Iv23liA"), store.CreateOnly, "the first App has this ID already"},
 		{"c", ofFile("Iv23liB"), store.CreateOnly, "the App b has this ID already"},
 		{"c", enterprise, store.CreateOnly, "the first App is of https://github.com"},
-		{"C", ofFile("Iv23liC"), store.CreateOnly, "no name for an App"},
-		{"", ofFile("Iv23liC"), store.Replace, "no name for an App"},
+		{"C", ofFile("Iv23liC"), store.CreateOnly, "not a name for an App"},
+		{"", ofFile("Iv23liC"), store.Replace, "not a name for an App"},
 		{"c", ofFile("Iv23liC"), store.CreateOnly, ""},
 	} {
 		err := AddToPool(ctx, s, c.name, c.app, c.mode)

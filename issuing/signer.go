@@ -23,7 +23,7 @@ type Signer interface {
 func OpenSigner(rawURL string) (Signer, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, usererr.New("open the signer", "this is no URL", "write one of "+KnownSigners)
+		return nil, usererr.New("open the signer", "this is not a URL", "write one of "+KnownSigners)
 	}
 	switch u.Scheme {
 	case "file":
@@ -37,9 +37,9 @@ func OpenSigner(rawURL string) (Signer, error) {
 	case "vault+transit":
 		return checkedSigner(vaulttransit.Open(u))
 	case "":
-		return nil, usererr.New("open the signer", "this is no URL", "write one of "+KnownSigners)
+		return nil, usererr.New("open the signer", "this is not a URL", "write one of "+KnownSigners)
 	}
-	return nil, usererr.New("open the signer", "there is no signer "+u.Scheme+"://", "write one of "+KnownSigners)
+	return nil, usererr.New("open the signer", "unknown signer "+u.Scheme+"://", "write one of "+KnownSigners)
 }
 
 // checkedSigner prevents a nil pointer in a non-nil Signer.
@@ -54,9 +54,9 @@ func openFile(u *url.URL) (Signer, error) {
 	const form = "write file:///PATH, with three slashes"
 	switch {
 	case u.Host != "" || u.Opaque != "" || u.User != nil || u.Path == "" || u.Path == "/":
-		return nil, usererr.New("open the signer", "a key's file is an absolute path on this machine", form)
+		return nil, usererr.New("open the signer", "a key's file must be an absolute path on this machine", form)
 	case u.RawQuery != "" || u.Fragment != "":
-		return nil, usererr.New("signer file://"+u.Path, "a file has nothing but a path", "write %3F for a ? and %23 for a #")
+		return nil, usererr.New("signer file://"+u.Path, "a file signer must have only a path", "write %3F for a ? and %23 for a #")
 	}
 	return ReadKeyFile(u.Path)
 }

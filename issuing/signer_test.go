@@ -45,22 +45,22 @@ func TestOpen(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	for _, c := range []struct{ url, want string }{
-		{"", "this is no URL; write one of file:///PATH"},
-		{"/etc/key.pem", "this is no URL"},
-		{"%", "this is no URL"},
-		{"-----BEGIN RSA PRIVATE KEY-----", "this is no URL"},
-		{"gcpkms:///projects/x", "this is no key; write gcpkms://projects/"},
-		{"azurekeys://vault.example/app", "its host is no Key Vault"},
-		{"azurekms://x", "there is no signer azurekms://; write one of"},
-		{"vault://transit/key", "there is no signer vault://"},
-		{"env://KEY", "there is no signer env://"},
+		{"", "this is not a URL; write one of file:///PATH"},
+		{"/etc/key.pem", "this is not a URL"},
+		{"%", "this is not a URL"},
+		{"-----BEGIN RSA PRIVATE KEY-----", "this is not a URL"},
+		{"gcpkms:///projects/x", "this is not a key; write gcpkms://projects/"},
+		{"azurekeys://vault.example/app", "its host is not a Key Vault"},
+		{"azurekms://x", "unknown signer azurekms://; write one of"},
+		{"vault://transit/key", "unknown signer vault://"},
+		{"env://KEY", "unknown signer env://"},
 		{"file://key.pem", "an absolute path on this machine"},
 		{"file:key.pem", "an absolute path on this machine"},
-		{"file:///a?b", "a file has nothing but a path"},
+		{"file:///a?b", "a file signer must have only a path"},
 		{"file:///does/not/exist", "read the App's key: open /does/not/exist: no such file"},
 		{"file://" + writeSignerKey(t, 0o640), "run chmod 600 on it"},
-		{"awskms://alias/x", "a key follows three slashes"},
-		{"vault+transit://transit", "it names no key below a mount"},
+		{"awskms://alias/x", "a key must follow three slashes"},
+		{"vault+transit://transit", "it must name a mount and a key"},
 	} {
 		s, err := OpenSigner(c.url)
 		if err == nil || s != nil || !strings.Contains(err.Error(), c.want) {

@@ -12,7 +12,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// Unchecked is the state of an entry if GitHub could not be asked.
+// Unchecked is the state of an entry if the broker could not ask GitHub.
 const Unchecked State = "unchecked"
 
 // A Status is what GitHub and the store say about one App.
@@ -83,7 +83,7 @@ func Assess(github string, proof Proof, found []mint.Installation, stored []Stor
 	needs.Asked = self.Permissions
 	st.Needed = needs.All()
 	if lacking := mint.Lacking(st.Needed, self.Permissions); len(lacking) > 0 && !needs.IsPart {
-		st.addProblem("the App does not ask for "+mint.LevelsText(lacking), "add it in the App's settings, then have every account approve it: "+PermissionsURL(github, self))
+		st.addProblem("the App does not request "+mint.LevelsText(lacking), "add it in the App's settings, then ask every account to approve it: "+PermissionsURL(github, self))
 	}
 	byID := map[int64]mint.Installation{}
 	for _, i := range found {
@@ -96,14 +96,14 @@ func Assess(github string, proof Proof, found []mint.Installation, stored []Stor
 	}
 	for _, owner := range needs.Owners() {
 		if !isInstalled[owner] && !needs.IsPart {
-			st.addProblem("a profile names "+owner+", where the App is not installed", proof.publicHint(github, owner)+"install it there: "+InstallURL(self)+", then run gatepass app discover")
+			st.addProblem("a profile names "+owner+", but the App is not installed there", proof.publicHint(github, owner)+"install it there: "+InstallURL(self)+", then run gatepass app discover")
 		}
 	}
 	switch {
 	case len(found) == 0:
 		st.addProblem("the App is not installed on any account", "install it: "+InstallURL(self)+", then run gatepass app discover")
 	case len(stored) == 0 && needs.Everything():
-		st.addProblem("the store has no installation, so that * means nothing", "run gatepass app discover")
+		st.addProblem("the store has no installation, so * matches nothing", "run gatepass app discover")
 	}
 	return st
 }
@@ -128,7 +128,7 @@ func (st *Status) addAccount(i Installed, needs Needs) {
 	if reach != None {
 		st.addUnfit(i, reach)
 		if len(i.Lacking) > 0 && !needs.IsPart {
-			st.addProblem(i.Account+" has not granted "+mint.LevelsText(i.Lacking), "have an owner of "+i.Account+" approve it: "+i.Approve)
+			st.addProblem(i.Account+" has not granted "+mint.LevelsText(i.Lacking), "ask an owner of "+i.Account+" to approve it: "+i.Approve)
 		}
 	}
 }
@@ -146,7 +146,7 @@ func (st *Status) addUnfit(i Installed, reach Reach) {
 	case i.State == Stale:
 		st.addProblem(i.Account+": "+i.Note, "install the App there: "+InstallURL(st.Proof.App)+", or run gatepass app discover --prune --force")
 	case i.State == Suspended && (reach == Named || i.Stored != 0):
-		st.addProblem(i.Account+": the installation is suspended "+i.Note, "have it unsuspended: "+i.Settings)
+		st.addProblem(i.Account+": the installation is suspended "+i.Note, "ask its owner to unsuspend it: "+i.Settings)
 	}
 }
 
@@ -178,7 +178,7 @@ func (p Proof) publicHint(github, owner string) string {
 	if p.IsPublic == nil || *p.IsPublic || strings.EqualFold(owner, p.App.Owner.Login) {
 		return ""
 	}
-	return "make it public, since only " + p.App.Owner.Login + " can install a private App: " + PublicURL(github, p.App) + ", then "
+	return "make it public, because only " + p.App.Owner.Login + " can install a private App: " + PublicURL(github, p.App) + ", then "
 }
 
 // PublicURL returns the page on which the owner can make the App public.
@@ -219,8 +219,8 @@ func notTheAppsKey(id string, key *rsa.PublicKey, err error) error {
 		}
 	}
 	return &usererr.Error{
-		Op: what, Reason: "GitHub does not take the key " + mint.Fingerprint(key) + " for one of this App's: " + e.Message,
-		Hint: "compare it with those under Private keys in the App's settings", Err: err,
+		Op: what, Reason: "GitHub does not accept the key " + mint.Fingerprint(key) + " for this App: " + e.Message,
+		Hint: "compare it with the private keys in the App's settings", Err: err,
 	}
 }
 

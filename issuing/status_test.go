@@ -90,7 +90,7 @@ func TestExamine(t *testing.T) {
 			false,
 			map[string]string{"acme": "1"},
 			nil,
-			[]string{"acme has not granted contents: write, issues: write; have an owner of acme approve it: " + settings + "/permissions/update"},
+			[]string{"acme has not granted contents: write, issues: write; ask an owner of acme to approve it: " + settings + "/permissions/update"},
 		},
 		{"but all that the profile needs", fakegithub.Permissions{"contents": "read"}, false, map[string]string{"acme": "1"}, []string{`acme/x with [clone]`}, nil},
 		{"and nothing is needed there", fakegithub.Permissions{"contents": "read"}, true, map[string]string{"acme": "9"}, []string{` with [push]`}, nil},
@@ -99,28 +99,28 @@ func TestExamine(t *testing.T) {
 			map[string]string{"acme": "1"},
 			[]string{`acme/x with {checks: write, contents: read}`},
 			[]string{
-				"the App does not ask for checks: write; add it in the App's settings, then have every account approve it: " + permissions,
-				"acme has not granted checks: write; have an owner of acme approve it: " + settings,
+				"the App does not request checks: write; add it in the App's settings, then ask every account to approve it: " + permissions,
+				"acme has not granted checks: write; ask an owner of acme to approve it: " + settings,
 			},
 		},
 		{
 			"suspended", nil, true,
 			map[string]string{"acme": "1"},
 			nil,
-			[]string{"acme: the installation is suspended since 2026-03-04; have it unsuspended: " + settings},
+			[]string{"acme: the installation is suspended since 2026-03-04; ask its owner to unsuspend it: " + settings},
 		},
 		{"suspended, and nobody needs it", nil, true, map[string]string{"globex": "3"}, nil, []string{"globex: GitHub has no installation there; install the App there: " + install + ", or run gatepass app discover --prune --force"}},
 		{"another id", nil, false, map[string]string{"acme": "7"}, nil, []string{"acme: the store has 7, GitHub 1; run gatepass app discover --force"}},
 		{"not in the store, but looked up by name", nil, false, nil, []string{`acme/x with [clone]`}, nil},
 		{"not in the store, where all is needed", nil, false, nil, []string{`"*" with [clone]`}, []string{
-			"the store has no installation, so that * means nothing; run gatepass app discover",
+			"the store has no installation, so * matches nothing; run gatepass app discover",
 		}},
 		{"installed elsewhere only", nil, false, map[string]string{"acme": "1"}, []string{`"Initech/*" with [clone]`}, []string{
-			"a profile names initech, where the App is not installed; make it public, since only acme can install a private App: https://github.test/organizations/acme/settings/apps/sandbox-pass/advanced, then install it there: " + install + ", then run gatepass app discover",
+			"a profile names initech, but the App is not installed there; make it public, because only acme can install a private App: https://github.test/organizations/acme/settings/apps/sandbox-pass/advanced, then install it there: " + install + ", then run gatepass app discover",
 		}},
 		{"in GitHub's case, as the first system wrote it", nil, false, map[string]string{"Acme": "1"}, []string{`acme/x with [clone]`}, nil},
 		{"renamed", nil, false, map[string]string{"acme": "1", "before": "1"}, []string{`before/x with [clone]`}, []string{
-			"before: the installation is on acme by now; write acme in the profiles, and run gatepass app discover --prune --force",
+			"before: the installation is on acme now; write acme in the profiles, and run gatepass app discover --prune --force",
 		}},
 		{"a stale entry that nobody needs", nil, false, map[string]string{"acme": "1", "globex": "3"}, []string{`acme/x with [clone]`}, nil},
 		{"a stale entry of which all is needed", nil, false, map[string]string{"acme": "1", "globex": "3"}, []string{`"*" with [clone]`}, []string{
@@ -170,7 +170,7 @@ func TestExamineWithAKeyThatIsNotTheApps(t *testing.T) {
 	w.app.Key = keyOf(t, other)
 	w.app.Signer = w.app.Key
 	st, err := Examine(t.Context(), w.store, w.app, Needs{})
-	if err != nil || len(st.Problems) != 1 || !strings.Contains(st.Problems[0].Text, "GitHub does not take the key "+mint.Fingerprint(&other.PublicKey)) {
+	if err != nil || len(st.Problems) != 1 || !strings.Contains(st.Problems[0].Text, "GitHub does not accept the key "+mint.Fingerprint(&other.PublicKey)) {
 		t.Errorf("Examine = %v, %v, want the key refused", st.Problems, err)
 	}
 	if len(st.Installations) != 1 || st.Installations[0].State != Unchecked || st.Installations[0].Stored != 1 || st.Legacy != 1 {

@@ -40,7 +40,7 @@ const systemStore = "/var/lib/gatepass"
 func OpenStore(rawURL string) (store.Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, usererr.New("open the store", "this is no URL", "write one of "+KnownStores)
+		return nil, usererr.New("open the store", "this is not a URL", "write one of "+KnownStores)
 	}
 	switch u.Scheme {
 	case "file":
@@ -56,9 +56,9 @@ func OpenStore(rawURL string) (store.Store, error) {
 	case postgresScheme:
 		return openPostgres(u)
 	case "":
-		return nil, usererr.New("open the store", "this is no URL", "write one of "+KnownStores)
+		return nil, usererr.New("open the store", "this is not a URL", "write one of "+KnownStores)
 	}
-	return nil, usererr.New("open the store", "there is no store "+u.Scheme+"://", "write one of "+KnownStores)
+	return nil, usererr.New("open the store", "unknown store "+u.Scheme+"://", "write one of "+KnownStores)
 }
 
 // openSSM returns a store in Parameter Store. If the URL says so, it also makes a KMS
@@ -120,7 +120,7 @@ var readByBrokers = map[string]string{kubernetesScheme: "Kubernetes", dynamoDBSc
 func Source(storeURL string, isOnly bool) (string, error) {
 	u, err := url.Parse(storeURL)
 	if err != nil {
-		return "", usererr.New("name the source of a workspace", "the store is no URL", "")
+		return "", usererr.New("name the source of a workspace", "the store is not a URL", "")
 	}
 	tokens, _, err := splitTokensStore(u)
 	if err != nil {
@@ -130,7 +130,7 @@ func Source(storeURL string, isOnly bool) (string, error) {
 		u = tokens
 	}
 	if kind := readByBrokers[u.Scheme]; kind != "" {
-		return "", usererr.New("name the source of a workspace", "workspaces do not read a store in "+kind, "let them ask a broker: --source broker+https://HOST[:PORT]")
+		return "", usererr.New("name the source of a workspace", "workspaces cannot read a store in "+kind, "let them ask a broker: --source broker+https://HOST[:PORT]")
 	}
 	only, err := store.OnlyToken("x")
 	if err != nil {
@@ -171,13 +171,13 @@ func splitTokensStore(u *url.URL) (tokens, rest *url.URL, err error) {
 		return nil, u, nil
 	}
 	what := "store " + u.Scheme + "://" + u.Host
-	const form = "write tokens=ssm:///PREFIX, with what follows its question mark escaped: tokens=ssm:///PREFIX%3Fkms_key=KEY"
+	const form = "write tokens=ssm:///PREFIX, and escape its query: tokens=ssm:///PREFIX%3Fkms_key=KEY"
 	if len(given) != 1 {
 		return nil, nil, usererr.New(what, "tokens is given twice", form)
 	}
 	tokens, err = url.Parse(given[0])
 	if err != nil || tokens.Scheme != "ssm" {
-		return nil, nil, usererr.New(what, "tokens is no store in Parameter Store", form)
+		return nil, nil, usererr.New(what, "tokens must be a store in Parameter Store", form)
 	}
 	inner := tokens.Query()
 	for _, key := range []string{"region", "profile"} {
@@ -202,7 +202,7 @@ func withTokens(main split.Main, tokens *url.URL) (store.Store, error) {
 		return nil, err
 	}
 	if s.MakesKeys() {
-		return nil, usererr.New("store "+tokens.Scheme+"://"+tokens.Path, "keys are made only where the ledger records are in Parameter Store, too", "make the keys yourself, and write kms_key=alias/NAME-{workspace}; or use one key")
+		return nil, usererr.New("store "+tokens.Scheme+"://"+tokens.Path, "gatepass creates keys only if the ledger records are in Parameter Store too", "create the keys and write kms_key=alias/NAME-{workspace}, or use one key")
 	}
 	return split.New(main, s), nil
 }
@@ -232,7 +232,7 @@ func Probe(ctx context.Context, s store.Store) error {
 func canRead(ctx context.Context, s store.Store, text string) error {
 	entry, err := s.Get(ctx, store.Probe())
 	if err == nil && entry.Value.Reveal() != text {
-		err = usererr.New("read "+store.Probe().String(), "it is not what was written", "look for another gatepass that uses this store")
+		err = usererr.New("read "+store.Probe().String(), "it differs from what was written", "check whether another gatepass uses this store")
 	}
 	return err
 }

@@ -25,12 +25,12 @@ func TestOpenStoreInDynamoDB(t *testing.T) {
 		}
 	}
 	for _, test := range []struct{ raw, want string }{
-		{"dynamodb://gatepass/team", "a store is a whole table"},
-		{"dynamodb://gatepass?tokens=", "tokens is no store in Parameter Store; write tokens=ssm:///PREFIX"},
-		{"dynamodb://gatepass?tokens=file:///tmp", "tokens is no store in Parameter Store"},
+		{"dynamodb://gatepass/team", "a store uses the whole table"},
+		{"dynamodb://gatepass?tokens=", "tokens must be a store in Parameter Store; write tokens=ssm:///PREFIX"},
+		{"dynamodb://gatepass?tokens=file:///tmp", "tokens must be a store in Parameter Store"},
 		{"dynamodb://gatepass?tokens=ssm:///a&tokens=ssm:///b", "tokens is given twice"},
-		{"dynamodb://gatepass?tokens=ssm:///aws", "AWS keeps names"},
-		{"dynamodb://gatepass?tokens=ssm:///a%3Fkms_key=create:alias/gatepass-{workspace}", "keys are made only where"},
+		{"dynamodb://gatepass?tokens=ssm:///aws", "AWS reserves names that begin with aws or ssm"},
+		{"dynamodb://gatepass?tokens=ssm:///a%3Fkms_key=create:alias/gatepass-{workspace}", "gatepass creates keys only if the ledger records are in Parameter Store too"},
 		{"dynamodb://gatepass?tokens=ssm:///a&kms_key=alias/x", "unknown key kms_key"},
 		{"file:///tmp?tokens=ssm:///a", ""},
 	} {
@@ -123,7 +123,7 @@ func TestProbeFindsWhatIsBroken(t *testing.T) {
 	}{
 		{"cannot write", broken{put: errors.New("no space")}, "no space", 0},
 		{"cannot delete", broken{delete: errors.New("denied")}, "delete config/github/probe by hand", 1},
-		{"forgets", broken{forget: true}, "not what was written", 0},
+		{"forgets", broken{forget: true}, "it differs from what was written", 0},
 	} {
 		c.broken.Store = newStore(t)
 		if err := Probe(t.Context(), c.broken); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -73,7 +73,7 @@ func APIURL(github string) (string, error) {
 	}
 	host, path := strings.ToLower(u.Host), strings.Trim(u.Path, "/")
 	if web := webHost(host, path); web != "" {
-		return "", fmt.Errorf("%s is the address of the API; write https://%s", redact.Text(github, maxShown), web)
+		return "", fmt.Errorf("%s is the API's address; write https://%s", redact.Text(github, maxShown), web)
 	}
 	if path != "" {
 		return "", errors.New("want https://HOST without a path, as in https://github.com")

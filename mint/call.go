@@ -271,7 +271,7 @@ func signFailed(ctx context.Context, doing string, err error) error {
 // being unavailable.
 func decode(doing string, body []byte, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
-		return &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer is not the JSON it should be")}
+		return &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer is not the expected JSON")}
 	}
 	return nil
 }

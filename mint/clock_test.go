@@ -97,7 +97,7 @@ func TestATokenThatHasEndedIsTakenBack(t *testing.T) {
 	}, transport)}
 	g.app.Signer = &counting{KeySigner: KeySigner{testKey}}
 	_, err := g.app.Mint(t.Context(), g.grant())
-	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Skewed || !strings.Contains(err.Error(), "the new token ends at") || e.Unconfirmed != 0 {
+	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Skewed || !strings.Contains(err.Error(), "the new token expires at") || e.Unconfirmed != 0 {
 		t.Errorf("Mint = %v, want that the token has ended", err)
 	}
 	if live := g.Tokens(); len(live) != 0 {

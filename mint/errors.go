@@ -39,19 +39,19 @@ const (
 
 // hints says what to do about each kind.
 var hints = map[Kind]string{
-	Refused:      "see what the App may do there: gatepass app status",
-	BadKey:       "check the App's id and key: gatepass app key check",
+	Refused:      "check the App's permissions there: gatepass app status",
+	BadKey:       "check the App's ID and key: gatepass app key check",
 	Skewed:       "set this machine's clock",
-	Suspended:    "have the installation unsuspended in the account's GitHub settings",
+	Suspended:    "ask the account's owner to unsuspend the installation in its GitHub settings",
 	NotInstalled: "install the App on that account, then run gatepass app discover",
-	NotGranted:   "grant it to the App, and have the owner approve it: gatepass app status",
+	NotGranted:   "grant it to the App, and ask the owner to approve it: gatepass app status",
 	RateLimited:  "try again later",
 	Unavailable:  "try again later; see https://www.githubstatus.com",
 	Renamed:      "write its new name in the profile",
-	Unsigned:     "see that the key can be reached: gatepass app status",
-	Replaced:     "find out what became of the one that is meant, and then write the id of the one you mean",
-	NotListed:    "have an owner of the account add this machine's public address to its IP allow list",
-	CodeSpent:    "a code is good once, within an hour",
+	Unsigned:     "check that the key can be reached: gatepass app status",
+	Replaced:     "check what happened to the old repository, and write the ID of the right one",
+	NotListed:    "ask an owner of the account to add this machine's public address to its IP allow list",
+	CodeSpent:    "a code works once, within an hour",
 	BadToken:     "try again in a minute: GitHub may not know a new token yet",
 }
 
@@ -85,7 +85,7 @@ func (e *Error) Reason() string {
 		why = redact.Text(e.Err.Error(), maxShown)
 	}
 	if e.Status != 0 {
-		why = fmt.Sprintf("GitHub answers %d: %s", e.Status, why)
+		why = fmt.Sprintf("GitHub answered %d: %s", e.Status, why)
 	}
 	return why
 }
@@ -230,12 +230,12 @@ func (a *App) notApproved(ctx context.Context, i Installation, lacking map[strin
 	if i.Account.Type == "User" || i.TargetType == "User" {
 		owner = "the user " + i.Account.Login
 	}
-	do := "have " + owner + " approve it: " + i.HTMLURL
+	do := "ask " + owner + " to approve it: " + i.HTMLURL
 	if self, err := a.Self(ctx); err == nil && len(Lacking(lacking, self.Permissions)) > 0 {
-		do = "the App does not ask for it: add it to the permissions of the App " + self.Name + ", then " + do
+		do = "the App does not request it: add it to the permissions of the App " + self.Name + ", then " + do
 	}
 	return &Error{
-		Kind: NotGranted, Op: "ask for the permissions", hint: do,
+		Kind: NotGranted, Op: "check the permissions", hint: do,
 		Err: fmt.Errorf("the installation on %s lacks %s", i.Account.Login, strings.Join(texts, ", ")),
 	}
 }
@@ -245,7 +245,7 @@ func isSame(one, other string) bool { return gitname.Fold(one) == gitname.Fold(o
 
 func renamedAccount(was, now string) error {
 	return &Error{
-		Kind: Renamed, Op: "find the account " + was, Err: fmt.Errorf("it is called %s now", now),
+		Kind: Renamed, Op: "find the account " + was, Err: fmt.Errorf("its name is %s now", now),
 		hint: "write " + now + " in the profile, and run gatepass app discover",
 	}
 }

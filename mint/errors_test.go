@@ -21,10 +21,10 @@ func TestAPermissionThatIsNotGranted(t *testing.T) {
 		want        []string
 	}{
 		{map[string]string{"contents": "write"}, []string{
-			"the installation on Acme lacks contents: write (granted: read); have an owner of the organization Acme approve it: https://", "/settings/installations/",
+			"the installation on Acme lacks contents: write (granted: read); ask an owner of the organization Acme to approve it: https://", "/settings/installations/",
 		}},
 		{map[string]string{"workflows": "write", "contents": "write"}, []string{
-			"lacks contents: write (granted: read), workflows: write (granted: none); the App does not ask for it: add it to the permissions of the App ", ", then have an owner",
+			"lacks contents: write (granted: read), workflows: write (granted: none); the App does not request it: add it to the permissions of the App ", ", then ask an owner",
 		}},
 	} {
 		_, err := w.app.Mint(t.Context(), Grant{Installation: w.acme.ID, Repositories: RepositoryNames("widgets"), Permissions: PermissionLevels(c.permissions), Owner: "Acme"})
@@ -72,7 +72,7 @@ func TestARenamedOrganizationIsNamed(t *testing.T) {
 	_, err = w.app.Resolve(t.Context(), parse(t, "acme/*"), contents("read"), was)
 	isNamed("Resolve of a wildcard", err)
 	_, err = w.app.Mint(t.Context(), Grant{Installation: w.acme.ID, Repositories: RepositoryNames("nothing"), Permissions: contents("read"), Owner: "Acme"})
-	isNamed("Mint of what is not there", err)
+	isNamed("Mint of what does not exist", err)
 	m, err := w.app.Mint(t.Context(), Grant{Installation: w.acme.ID, Repositories: RepositoryNames("widgets"), Permissions: contents("read"), Owner: "Acme"})
 	if err != nil || m.RenamedTo("acme") != "newcorp" || m.RenamedTo("NewCorp") != "" {
 		t.Errorf("Mint = %v, %v, want a token that says newcorp", m, err)
@@ -87,7 +87,7 @@ func TestARenamedRepositoryKeepsItsOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := w.app.InstallationFor(t.Context(), "acme", "widgets")
-	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Renamed || !strings.Contains(err.Error(), "it has another name by now") {
+	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Renamed || !strings.Contains(err.Error(), "it has another name now") {
 		t.Errorf("InstallationFor = %v, want that it has another name", err)
 	}
 }

@@ -109,7 +109,7 @@ func ExampleGrant_Validate() {
 	g.Repositories = mint.AllRepositories()
 	fmt.Println(g.Validate())
 	// Output:
-	// no repositories are decided, which GitHub would read as all of them
+	// the repositories are not decided, and GitHub would read that as all of them
 	// <nil>
 }
 

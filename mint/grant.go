@@ -64,11 +64,11 @@ func (r Repositories) IDs() []int64 {
 func (r Repositories) validate() error {
 	switch n := len(r.names) + len(r.pins); {
 	case r.all && n > 0 || len(r.names) > 0 && len(r.pins) > 0:
-		return errors.New("repositories are given in more than one way")
+		return errors.New("repositories must be given in one way only")
 	case r.all:
 		return nil
 	case n == 0:
-		return errors.New("no repositories are decided, which GitHub would read as all of them")
+		return errors.New("the repositories are not decided, and GitHub would read that as all of them")
 	case n > MaxRepositories:
 		return fmt.Errorf("%d repositories are more than the %d that one token may name", n, MaxRepositories)
 	}
@@ -79,7 +79,7 @@ func checkNames(names []string) error {
 	seen := map[string]bool{}
 	for _, name := range names {
 		if name == "" || len(name) > 100 || strings.ContainsFunc(name, notInName) || strings.Trim(name, ".") == "" {
-			return fmt.Errorf("%q is no repository name; it is given without its owner", name)
+			return fmt.Errorf("%q is not a repository name; write it without its owner", name)
 		}
 		lower := strings.ToLower(name)
 		if seen[lower] {
@@ -99,10 +99,10 @@ func checkPins(pins []Pin) error {
 	var names []string
 	for _, p := range pins {
 		if p.ID <= 0 {
-			return fmt.Errorf("%d is no repository id", p.ID)
+			return fmt.Errorf("%d is not a repository ID", p.ID)
 		}
 		if seen[p.ID] {
-			return fmt.Errorf("repository id %d is given twice", p.ID)
+			return fmt.Errorf("repository ID %d is given twice", p.ID)
 		}
 		seen[p.ID] = true
 		if p.Name != "" {
@@ -131,7 +131,7 @@ type Grant struct {
 func (g Grant) Validate() error {
 	var installation error
 	if g.Installation <= 0 {
-		installation = errors.New("no installation is decided")
+		installation = errors.New("the installation is not decided")
 	}
 	return errors.Join(installation, g.Repositories.validate(), g.Permissions.validate())
 }
@@ -161,11 +161,11 @@ var rank = map[string]int{"read": 1, "write": 2, "admin": 3}
 func (p Permissions) validate() error {
 	switch {
 	case p.all && len(p.levels) > 0:
-		return errors.New("permissions are given in more than one way")
+		return errors.New("permissions must be given in one way only")
 	case p.all:
 		return nil
 	case len(p.levels) == 0:
-		return errors.New("no permissions are decided, which GitHub would read as all of them")
+		return errors.New("the permissions are not decided, and GitHub would read that as all of them")
 	}
 	var bad []error
 	for _, name := range slices.Sorted(maps.Keys(p.levels)) {
@@ -176,7 +176,7 @@ func (p Permissions) validate() error {
 
 func checkPermission(name, level string) error {
 	if name == "" || len(name) > 100 || strings.ContainsFunc(name, func(r rune) bool { return !('a' <= r && r <= 'z' || r == '_') }) {
-		return fmt.Errorf("%q is no permission name", name)
+		return fmt.Errorf("%q is not a permission name", name)
 	}
 	if rank[level] == 0 {
 		return fmt.Errorf("permission %s has the level %q; known are read, write and admin", name, level)
@@ -213,7 +213,7 @@ func Verbs(names ...string) (Permissions, error) {
 		}
 	}
 	if len(names) == 0 {
-		bad = append(bad, errors.New("no permission verbs"))
+		bad = append(bad, errors.New("the list of permission verbs must not be empty"))
 	}
 	if err := errors.Join(bad...); err != nil {
 		return Permissions{}, err
@@ -273,7 +273,7 @@ func (p Permissions) IsZero() bool { return !p.all && len(p.levels) == 0 }
 // which have none, it returns an error.
 func (p Permissions) MarshalJSON() ([]byte, error) {
 	if p.all {
-		return nil, errors.New("all permissions have no names to write")
+		return nil, errors.New("all permissions cannot be written as names")
 	}
 	return json.Marshal(p.levels)
 }

@@ -102,7 +102,7 @@ func (a *App) InstallationOf(ctx context.Context, owner string) (Installation, e
 		return Installation{}, err
 	}
 	if !strings.EqualFold(found.Account.Login, owner) {
-		return Installation{}, fmt.Errorf("%s: GitHub answers with the one on %s; use the account's new name", doing, found.Account.Login)
+		return Installation{}, fmt.Errorf("%s: GitHub returns the installation on %s; use the account's new name", doing, found.Account.Login)
 	}
 	return found, nil
 }
@@ -116,7 +116,7 @@ func (a *App) InstallationFor(ctx context.Context, owner, name string) (Installa
 	if err != nil || movedTo == "" {
 		return found, err
 	}
-	e := &Error{Kind: Renamed, Op: doing, Status: http.StatusMovedPermanently, Message: "it has another name by now"}
+	e := &Error{Kind: Renamed, Op: doing, Status: http.StatusMovedPermanently, Message: "it has another name now"}
 	if now, _, err := a.rest().findMoved(ctx, doing, movedTo); err == nil && now.ID > 0 && !isSame(now.Account.Login, owner) {
 		e.Message = "it belongs to " + now.Account.Login + " now: the account was renamed, or the repository transferred"
 		e.hint = "write " + now.Account.Login + "/" + name + " in the profile, and in the remotes of clones"
@@ -137,7 +137,7 @@ func repositoryPath(owner, name string) string {
 func (cl client) find(ctx context.Context, doing, path string) (Installation, error) {
 	found, movedTo, err := cl.findMoved(ctx, doing, path)
 	if err == nil && movedTo != "" {
-		err = &Error{Kind: Renamed, Op: doing, Status: http.StatusMovedPermanently, Message: "it has another name by now"}
+		err = &Error{Kind: Renamed, Op: doing, Status: http.StatusMovedPermanently, Message: "it has another name now"}
 	}
 	return found, err
 }
@@ -162,7 +162,7 @@ func (cl client) findMoved(ctx context.Context, doing, at string) (found Install
 	case cl.isOurs(said.URL):
 		return Installation{}, said.URL, nil
 	}
-	return Installation{}, "", &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer holds no installation")}
+	return Installation{}, "", &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer has no installation")}
 }
 
 // A reader has a token that can read the names of an installation's repositories and
@@ -258,7 +258,7 @@ func (r reader) explain(ctx context.Context, fullName string, id int64) error {
 	failure, ok := errors.AsType[*Error](err)
 	switch {
 	case ok && failure.Status == http.StatusNotFound:
-		return &Error{Kind: NotGranted, Op: doing, Err: errors.New("there is none, or the installation does not reach it")}
+		return &Error{Kind: NotGranted, Op: doing, Err: errors.New("it does not exist, or the installation cannot reach it")}
 	case err != nil:
 		return err
 	case gitname.Fold(found.FullName) != gitname.Fold(fullName):
@@ -266,7 +266,7 @@ func (r reader) explain(ctx context.Context, fullName string, id int64) error {
 	case id != 0 && found.ID != id:
 		return replaced(fullName, id, found.ID)
 	}
-	return &Error{Kind: NotGranted, Op: doing, Err: errors.New("the installation does not reach it")}
+	return &Error{Kind: NotGranted, Op: doing, Err: errors.New("the installation cannot reach it")}
 }
 
 // lookUp returns the current name of a repository, following GitHub's redirect from a
@@ -291,7 +291,7 @@ func (r reader) lookUp(ctx context.Context, doing, fullName string) (repository,
 			break
 		}
 	}
-	return repository{}, &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer names no repository")}
+	return repository{}, &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer has no repository")}
 }
 
 // isOurs reports whether a URL is at the same host, because the token is sent along.

@@ -37,16 +37,16 @@ type Manifest struct {
 func (m Manifest) Validate() error {
 	errs := []error{m.Permissions.validate(), checkWebURL("homepage", m.Homepage)}
 	if m.Permissions.all {
-		errs = append(errs, errors.New("an App asks for each permission by name"))
+		errs = append(errs, errors.New("an App must request each permission by name"))
 	}
 	if m.RedirectURL != "" {
 		errs = append(errs, checkWebURL("redirect URL", m.RedirectURL))
 	}
 	if n := utf8.RuneCountInString(m.Name); n > MaxAppName {
-		errs = append(errs, fmt.Errorf("the name has %d characters; GitHub takes up to %d", n, MaxAppName))
+		errs = append(errs, fmt.Errorf("the name has %d characters; GitHub accepts up to %d", n, MaxAppName))
 	}
 	if m.Name != "" && strings.TrimSpace(m.Name) == "" || strings.ContainsFunc(m.Name, unicode.IsControl) || !utf8.ValidString(m.Name) {
-		errs = append(errs, fmt.Errorf("%q is no name", m.Name))
+		errs = append(errs, fmt.Errorf("%q is not a name", m.Name))
 	}
 	return errors.Join(errs...)
 }
@@ -99,7 +99,7 @@ func SettingsURL(github, org string) (string, error) {
 func checkOwner(login string) error {
 	owner, _, ok := gitname.Path(login + "/x")
 	if !ok || owner != gitname.Fold(login) {
-		return fmt.Errorf("%q is no account of GitHub", login)
+		return fmt.Errorf("%q is not a name of a GitHub account", login)
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func CheckCode(text string) error {
 	if text == "" || len(text) > 128 || strings.ContainsFunc(text, func(r rune) bool {
 		return !('0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r == '-' || r == '_')
 	}) {
-		return errors.New("this is no code of GitHub's")
+		return errors.New("this is not a code of GitHub")
 	}
 	return nil
 }
@@ -168,7 +168,7 @@ func parseNewApp(doing string, body []byte) (NewApp, error) {
 		return NewApp{}, err
 	}
 	if m.ID <= 0 || m.PrivateKey.Reveal() == "" {
-		return NewApp{}, &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer holds no App or no key")}
+		return NewApp{}, &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer has no App or no key")}
 	}
 	return m, nil
 }

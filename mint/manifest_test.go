@@ -44,15 +44,15 @@ func TestManifestIsRefused(t *testing.T) {
 		edit func(*Manifest)
 		want string
 	}{
-		{"the zero Manifest", func(m *Manifest) { *m = Manifest{} }, "no permissions are decided"},
+		{"the zero Manifest", func(m *Manifest) { *m = Manifest{} }, "the permissions are not decided, and GitHub would read that as all of them"},
 		{"every permission", func(m *Manifest) { m.Permissions = AllPermissions() }, "each permission by name"},
 		{"an unknown level", func(m *Manifest) { m.Permissions = contents("all") }, `level "all"`},
 		{"no homepage", func(m *Manifest) { m.Homepage = "" }, "homepage is"},
 		{"a homepage that is a script", func(m *Manifest) { m.Homepage = "javascript:alert(1)" }, "want https://"},
 		{"a redirect to nowhere", func(m *Manifest) { m.RedirectURL = "/callback" }, "redirect URL is"},
-		{"a name of blanks", func(m *Manifest) { m.Name = "  " }, "is no name"},
-		{"a name of two lines", func(m *Manifest) { m.Name = "a\nb" }, "is no name"},
-		{"a long name", func(m *Manifest) { m.Name = strings.Repeat("é", 35) }, "35 characters; GitHub takes up to 34"},
+		{"a name of blanks", func(m *Manifest) { m.Name = "  " }, "is not a name"},
+		{"a name of two lines", func(m *Manifest) { m.Name = "a\nb" }, "is not a name"},
+		{"a long name", func(m *Manifest) { m.Name = strings.Repeat("é", 35) }, "35 characters; GitHub accepts up to 34"},
 	} {
 		m := goodManifest()
 		c.edit(&m)
@@ -169,9 +169,9 @@ func TestConvertManifestFails(t *testing.T) {
 		kind    Kind
 		says    string
 	}{
-		{name: "used", code: used, kind: CodeSpent, says: "good once, within an hour"},
+		{name: "used", code: used, kind: CodeSpent, says: "a code works once, within an hour"},
 		{name: "made up", code: strings.Repeat("0", 40), kind: CodeSpent},
-		{name: "no code", code: "../app", kind: Refused, says: "no code of GitHub's"},
+		{name: "no code", code: "../app", kind: Refused, says: "this is not a code of GitHub"},
 		{name: "empty", code: "", kind: Refused},
 		{name: "GitHub is down", fault: new(fakegithub.Status(http.StatusBadGateway)), kind: Unavailable, says: "502"},
 		{name: "GitHub is busy", fault: new(fakegithub.RateLimited(time.Minute)), kind: RateLimited, says: "wait 1m"},

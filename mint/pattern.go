@@ -30,7 +30,7 @@ func ParsePattern(text string) (Pattern, error) {
 	}
 	p.id, err = strconv.ParseInt(after, 10, 64)
 	if err != nil || p.id <= 0 || p.star || strconv.FormatInt(p.id, 10) != after {
-		return Pattern{}, fmt.Errorf("repository pattern %q: behind the # is the id of the one repository, a number; see https://docs.github.com/rest/repos/repos#get-a-repository", text)
+		return Pattern{}, fmt.Errorf("repository pattern %q: the part after # must be the repository's ID, a number; see https://docs.github.com/rest/repos/repos#get-a-repository", text)
 	}
 	return p, nil
 }
@@ -101,7 +101,7 @@ func (p Pattern) Match(owner, name string) bool {
 	return p.owner == gitname.Fold(owner) && (p.name == name || p.star && strings.HasPrefix(name, p.name))
 }
 
-var errNoPatterns = errors.New("no repositories are named, so there is nothing to mint a token for")
+var errNoPatterns = errors.New("no repositories are named, so no token can be minted")
 
 // A Pin is a repository by its id. GitHub never reuses an id, but it may reuse a name
 // after a repository was renamed or deleted.
@@ -175,9 +175,9 @@ func pinned(patterns []Pattern, repo repository) (pin Pin, ok bool, err error) {
 }
 
 func renamed(doing, now string) error {
-	return &Error{Kind: Renamed, Op: doing, Now: now, Err: fmt.Errorf("it is called %s now", now)}
+	return &Error{Kind: Renamed, Op: doing, Now: now, Err: fmt.Errorf("its name is %s now", now)}
 }
 
 func replaced(fullName string, meant, now int64) error {
-	return &Error{Kind: Replaced, Op: fmt.Sprintf("find %s#%d", fullName, meant), Err: fmt.Errorf("the repository of that name is another one, with the id %d", now)}
+	return &Error{Kind: Replaced, Op: fmt.Sprintf("find %s#%d", fullName, meant), Err: fmt.Errorf("the repository of that name has another ID, %d", now)}
 }

@@ -144,7 +144,7 @@ func TestANameThatWasTakenOpensNothing(t *testing.T) {
 		w.refuse(Renamed, "Acme/gadgets now; write its new name in the profile", append(beside, pinned)...)
 	}
 	w.add("Acme/widgets")
-	w.refuse(Renamed, "find widgets#"+fmt.Sprint(id)+": it is called Acme/gadgets now", pinned)
+	w.refuse(Renamed, "find widgets#"+fmt.Sprint(id)+": its name is Acme/gadgets now", pinned)
 	for _, beside := range [][]string{{"Acme/shared"}, {"Acme/*"}} {
 		w.refuse(-1, "find ", append(beside, pinned)...)
 	}
@@ -156,11 +156,11 @@ func TestAnIDThatIsNotThere(t *testing.T) { synctest.Test(t, inAnIDThatIsNotTher
 
 func inAnIDThatIsNotThere(t *testing.T) {
 	w := newWorld(t)
-	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name is another one, with the id ", "Acme/widgets#999999")
-	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name is another one, with the id ", "Acme/widgets#999999", "Acme/api-*")
-	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name is another one, with the id ", "Acme/widgets#999999", "Acme/*")
-	w.refuse(NotGranted, "find Acme/nothing: there is none", "Acme/nothing#999999")
-	w.refuse(NotGranted, "find Acme/nothing: there is none", "Acme/nothing#999999", "Acme/widgets")
+	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name has another ID", "Acme/widgets#999999")
+	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name has another ID", "Acme/widgets#999999", "Acme/api-*")
+	w.refuse(Replaced, "find Acme/widgets#999999: the repository of that name has another ID", "Acme/widgets#999999", "Acme/*")
+	w.refuse(NotGranted, "find Acme/nothing: it does not exist, or the installation cannot reach it", "Acme/nothing#999999")
+	w.refuse(NotGranted, "find Acme/nothing: it does not exist, or the installation cannot reach it", "Acme/nothing#999999", "Acme/widgets")
 }
 
 func TestPinsAreChecked(t *testing.T) {

@@ -101,7 +101,7 @@ func weight(key string, s Candidate) []byte {
 
 func (p *Pool) choose(seats []Candidate, pick func(usable []Candidate) Candidate) (Candidate, func(error), error) {
 	if len(seats) == 0 {
-		return Candidate{}, nil, &Error{Kind: NotInstalled, Op: "choose an App", Err: errors.New("none of the Apps is installed there")}
+		return Candidate{}, nil, &Error{Kind: NotInstalled, Op: "choose an App", Err: errors.New("no App of the pool is installed there")}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,7 +148,7 @@ func (p *Pool) unusable(s Candidate) error {
 	if left, _ := p.left(s); left > 0 {
 		return nil
 	}
-	e := &Error{Kind: RateLimited, Op: "mint a token", Message: "the requests that GitHub leaves the App are used up or under way"}
+	e := &Error{Kind: RateLimited, Op: "mint a token", Message: "the App has used all requests that GitHub allows it for now"}
 	if r, ok := s.App.RateOf(s.Installation); ok {
 		e.RetryAfter = max(r.Reset.Sub(s.App.Time()), time.Second)
 	}
@@ -287,7 +287,7 @@ func CheckInstallation(i Installation, needed map[string]string) error {
 		return &Error{Kind: Suspended, Op: doing, Message: "it has been suspended since " + i.SuspendedAt.UTC().Format(time.DateOnly)}
 	}
 	if lacking := Lacking(needed, i.Permissions); len(lacking) > 0 {
-		return &Error{Kind: NotGranted, Op: doing, Message: "it was not granted " + LevelsText(lacking)}
+		return &Error{Kind: NotGranted, Op: doing, Message: "it lacks " + LevelsText(lacking)}
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func grantsForAll(permissions Permissions, installed []Installation) ([]Grant, e
 		}
 		grants = append(grants, Grant{
 			Owner: i.Account.Login, Installation: i.ID, Repositories: AllRepositories(), Permissions: permissions,
-			Notes: []string{"* means every repository that the App may reach on " + i.Account.Login},
+			Notes: []string{"* means every repository that the App can reach on " + i.Account.Login},
 		})
 	}
 	if len(grants) == 0 {
@@ -84,13 +84,13 @@ func grantsForAll(permissions Permissions, installed []Installation) ([]Grant, e
 		if len(out) > 0 {
 			why = "every installation of the App is suspended: " + strings.Join(out, ", ")
 		}
-		return nil, &Error{Kind: NotInstalled, Op: "find what * means", Err: errors.New(why)}
+		return nil, &Error{Kind: NotInstalled, Op: "find the repositories of *", Err: errors.New(why)}
 	}
 	slices.SortFunc(grants, func(g, h Grant) int {
 		return strings.Compare(gitname.Fold(g.Owner), gitname.Fold(h.Owner))
 	})
 	if len(out) > 0 {
-		grants[0].Notes = append(grants[0].Notes, "left out, because suspended: "+strings.Join(out, ", "))
+		grants[0].Notes = append(grants[0].Notes, "left out because suspended: "+strings.Join(out, ", "))
 	}
 	return grants, nil
 }
@@ -186,7 +186,7 @@ func (r resolver) expand(ctx context.Context, i Installation, patterns []Pattern
 		return nil, err
 	}
 	if len(pins) == 0 {
-		return nil, fmt.Errorf("nothing that the installation reaches matches %s; grant it to the App, or correct the pattern", list(patterns))
+		return nil, fmt.Errorf("no repository that the installation can reach matches %s; grant it to the App, or correct the pattern", list(patterns))
 	}
 	slices.SortFunc(pins, func(p, q Pin) int { return cmp.Compare(p.ID, q.ID) })
 	return slices.Compact(pins), nil

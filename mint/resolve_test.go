@@ -177,7 +177,7 @@ func inResolveRefuses(t *testing.T) {
 	w.refuse(NotInstalled, "not installed on elsewhere", "elsewhere/shared")
 	w.refuse(NotInstalled, "not installed on elsewhere", "Acme/widgets", "elsewhere/*")
 	w.refuse(NotInstalled, " / find the installation on faraway", "elsewhere/a", "faraway/b") // all of them at once
-	w.refuse(-1, "nothing that the installation reaches matches Acme/zzz-*", "Acme/zzz-*")
+	w.refuse(-1, "no repository that the installation can reach matches Acme/zzz-*", "Acme/zzz-*")
 	w.refuse(NotGranted, "find Acme/zzz: ", "Acme/api-*", "Acme/zzz")
 	w.refuse(NotGranted, "find Acme/zzz: ", "Acme/zzz", "Acme/widgets")
 	if grants, err := w.app.Resolve(t.Context(), nil, contents("read"), w.installed()); err == nil {
@@ -235,8 +235,8 @@ func TestAPublicRepositoryIsNotTakenForGranted(t *testing.T) {
 	if err := w.SetRepositories(w.octo.ID, "selected", "other"); err != nil {
 		t.Fatal(err)
 	}
-	w.refuse(NotGranted, "find octo/open: the installation does not reach it", "octo/o*", "octo/open")
-	w.refuse(NotGranted, "find octo/open: the installation does not reach it", "octo/open")
+	w.refuse(NotGranted, "find octo/open: the installation cannot reach it", "octo/o*", "octo/open")
+	w.refuse(NotGranted, "find octo/open: the installation cannot reach it", "octo/open")
 }
 
 func TestWildcardsReadEveryPageAndStopAtTheLimit(t *testing.T) {

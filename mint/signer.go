@@ -42,7 +42,7 @@ type KeySigner struct{ key *rsa.PrivateKey }
 func ParseKey(text []byte) (*KeySigner, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return nil, errors.New("it holds no PEM block")
+		return nil, errors.New("it has no PEM block")
 	}
 	key, err := parseBlock(block)
 	if err != nil {
@@ -69,11 +69,11 @@ func parseBlock(block *pem.Block) (*rsa.PrivateKey, error) {
 		}
 		key, ok := parsed.(*rsa.PrivateKey)
 		if !ok {
-			return nil, errors.New("its key is not RSA, the only kind GitHub Apps have")
+			return nil, errors.New("it must be an RSA key, as all keys of GitHub Apps")
 		}
 		return key, nil
 	}
-	return nil, fmt.Errorf("its PEM block is a %q, not a private key", block.Type)
+	return nil, fmt.Errorf("its PEM block is %q, not a private key", block.Type)
 }
 
 // maxKeyFile is the largest key file, in bytes; a 4096-bit key in PEM takes 3.2 KiB.
@@ -90,7 +90,7 @@ func ReadKey(path string) (*KeySigner, error) {
 func ReadPEM(path string) (*KeySigner, []byte, error) {
 	// Opening it, or naming it in an error, would repeat the key.
 	if strings.Contains(path, "-----BEGIN") {
-		return nil, nil, errors.New("this is the key itself and not the path of its file; clear it from your shell's history, and name the file")
+		return nil, nil, errors.New("this is the key itself, not the path of its file; delete it from the shell's history, and name the file")
 	}
 	text, err := readPrivate(path)
 	if err != nil {
@@ -117,12 +117,12 @@ func readPrivate(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s must be a regular file that only its owner can use (mode %04o); run chmod 600 on it", path, info.Mode().Perm())
+		return nil, fmt.Errorf("%s must be a regular file that only its owner can use, not of mode %04o; run chmod 600 on it", path, info.Mode().Perm())
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err == nil && len(text) > maxKeyFile {
 		clear(text)
-		return nil, fmt.Errorf("%s is longer than %d bytes; a key has about four thousand", path, maxKeyFile)
+		return nil, fmt.Errorf("%s is longer than %d bytes; name the file of the key", path, maxKeyFile)
 	}
 	return text, err
 }
@@ -160,7 +160,7 @@ func ParsePublicKey(der []byte) (*rsa.PublicKey, error) {
 	}
 	key, ok := parsed.(*rsa.PublicKey)
 	if !ok {
-		return nil, errors.New("its key is not RSA, the only kind GitHub Apps have")
+		return nil, errors.New("it must be an RSA key, as all keys of GitHub Apps")
 	}
 	if key.N.BitLen() < minKeyBits {
 		return nil, fmt.Errorf("the key has %d bits, fewer than %d", key.N.BitLen(), minKeyBits)
@@ -172,7 +172,7 @@ func ParsePublicKey(der []byte) (*rsa.PublicKey, error) {
 // [Signer] with that key. For a nil key it always returns an error.
 func CheckSignature(key *rsa.PublicKey, digest [sha256.Size]byte, signature []byte) error {
 	if key == nil || rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], signature) != nil {
-		return errors.New("the signature is not the key's for what was to be signed")
+		return errors.New("the signature does not fit the key and the signed data")
 	}
 	return nil
 }

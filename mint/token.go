@@ -21,7 +21,7 @@ import (
 
 // ErrWider reports that GitHub granted more than was requested. The token has been
 // revoked.
-var ErrWider = errors.New("GitHub granted more than was asked")
+var ErrWider = errors.New("GitHub granted more than gatepass requested")
 
 // Minted is a token and how it differs from the request.
 type Minted struct {
@@ -114,7 +114,7 @@ func (a *App) accept(ctx context.Context, doing string, g Grant, body []byte) (M
 		return Minted{Unconfirmed: 1}, err
 	}
 	if err := credential.CheckSecret(granted.Token); err != nil || granted.ExpiresAt.IsZero() {
-		return Minted{Unconfirmed: 1}, &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer holds no token or no expiry")}
+		return Minted{Unconfirmed: 1}, &Error{Kind: Unavailable, Op: doing, Err: errors.New("the answer has no token or no expiry")}
 	}
 	token := credential.NewToken(granted.Token, granted.ExpiresAt)
 	if left := granted.ExpiresAt.Sub(a.Time()); left < minLife {
@@ -141,7 +141,7 @@ func (a *App) refuse(ctx context.Context, token credential.Token, why error) (Mi
 
 // expiresTooSoon returns the error for a new token that is about to expire.
 func expiresTooSoon(doing string, end time.Time, left time.Duration) error {
-	return &Error{Kind: Skewed, Op: doing, Message: fmt.Sprintf("the new token ends at %s, %s from now by GitHub's clock", end.UTC().Format(time.RFC3339), left.Round(time.Second))}
+	return &Error{Kind: Skewed, Op: doing, Message: fmt.Sprintf("the new token expires at %s, %s from now by GitHub's clock", end.UTC().Format(time.RFC3339), left.Round(time.Second))}
 }
 
 // minLife is less than the remaining life of any new token. A token with less is
@@ -171,7 +171,7 @@ type difference struct{ wider, narrower []string }
 func compare(g Grant, granted tokenAnswer) difference {
 	var d difference
 	if granted.Permissions == nil && !g.Permissions.all {
-		d.wider = append(d.wider, "permissions that it does not name")
+		d.wider = append(d.wider, "permissions without names")
 	}
 	d.permissions(g.Permissions, granted.Permissions)
 	d.repositories(g.Repositories, granted)
@@ -203,7 +203,7 @@ func (d *difference) repositories(asked Repositories, granted tokenAnswer) {
 		return
 	}
 	if granted.Repositories == nil {
-		d.wider = append(d.wider, "repositories that it does not name")
+		d.wider = append(d.wider, "repositories without names")
 		return
 	}
 	wanted := map[string]bool{}

@@ -119,7 +119,7 @@ func TestExactNamesAskNobody(t *testing.T) {
 		{"two ids", []string{"acme/widgets#7", "acme/gadgets#8"}, "[] [widgets#7 gadgets#8]"},
 		{"500 names", many[:MaxRepositories], "[r0 r1 "},
 		{"501 names", many, "501 repositories are more than the 500"},
-		{"an id twice", []string{"acme/widgets#7", "acme/gadgets#7"}, "id 7 is given twice"},
+		{"an id twice", []string{"acme/widgets#7", "acme/gadgets#7"}, "ID 7 is given twice"},
 	} {
 		grants, err := app.Resolve(t.Context(), parse(t, c.patterns...), contents("read"), installations("Acme"))
 		got := fmt.Sprint(err)
@@ -135,14 +135,14 @@ func TestExactNamesAskNobody(t *testing.T) {
 func TestEverythingIsSaidOutLoud(t *testing.T) {
 	app := &App{Client: &http.Client{Transport: silent{t}}}
 	suspended := Installation{ID: 9, Account: Account{Login: "idle"}, SuspendedAt: time.Now()}
-	const note = "* means every repository that the App may reach on "
+	const note = "* means every repository that the App can reach on "
 	for _, c := range []struct {
 		name      string
 		installed []Installation
 		want      string
 	}{
 		{"two accounts", installations("zeta", "Beta"), "Beta [" + note + "Beta]; zeta [" + note + "zeta]; "},
-		{"one suspended", append(installations("Beta"), suspended), "Beta [" + note + "Beta left out, because suspended: idle]; "},
+		{"one suspended", append(installations("Beta"), suspended), "Beta [" + note + "Beta left out because suspended: idle]; "},
 		{"all suspended", []Installation{suspended}, "every installation of the App is suspended: idle"},
 		{"none", nil, "not installed on any account"},
 	} {

@@ -105,7 +105,7 @@ func (r *AppReconciler) check(ctx context.Context, ref apps.Ref) (appView, error
 		return appView{}, err
 	}
 	if !app.ValidateKey {
-		return appView{ready: condition(metav1.ConditionTrue, v1.ReasonReady, "the App can be used; its key was not proved to GitHub (validateKey)")}, nil
+		return appView{ready: condition(metav1.ConditionTrue, v1.ReasonReady, "the App can be used; its key was not checked at GitHub (validateKey)")}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, appTimeout)
 	defer cancel()
@@ -115,7 +115,7 @@ func (r *AppReconciler) check(ctx context.Context, ref apps.Ref) (appView, error
 	}
 	return appView{
 		ready:    condition(metav1.ConditionTrue, v1.ReasonReady, "the App can be used"),
-		keyValid: condition(metav1.ConditionTrue, v1.ReasonReady, "GitHub takes the key for one of the App "+self.Slug),
+		keyValid: condition(metav1.ConditionTrue, v1.ReasonReady, "GitHub accepts the key for the App "+self.Slug),
 		slug:     self.Slug,
 	}, nil
 }
@@ -252,7 +252,7 @@ func (r *AppReconciler) appsOf(ctx context.Context, o client.Object) []ctrl.Requ
 	}
 	var list v1.AppList
 	if err := r.Client.List(ctx, &list, within...); err != nil {
-		log.FromContext(ctx).Error(err, "list the Apps that a change concerns")
+		log.FromContext(ctx).Error(err, "list the Apps that a change affects")
 		return nil // each is checked within a minute anyway
 	}
 	var all []ctrl.Request
@@ -273,7 +273,7 @@ func (r *AppReconciler) upkeep(ctx context.Context) error {
 		case <-time.After(upkeepEvery):
 		}
 		if err := r.Apps.Upkeep(ctx); err != nil && ctx.Err() == nil {
-			log.FromContext(ctx).Info("tokens that were not wanted are not revoked yet", "error", err.Error())
+			log.FromContext(ctx).Info("unwanted tokens are not revoked yet", "error", err.Error())
 		}
 	}
 }
@@ -311,5 +311,5 @@ func (r *AppReconciler) prove(ctx context.Context, app *apps.App) (text string, 
 	if err != nil {
 		return app.Explain(err), false
 	}
-	return "GitHub takes the key of the operator's own App, " + self.Slug, true
+	return "GitHub accepts the key of the operator's own App, " + self.Slug, true
 }

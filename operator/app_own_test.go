@@ -68,9 +68,9 @@ func TestTheOperatorsOwnAppIsProved(t *testing.T) {
 		}
 		check("private.key: no such file or directory")
 		put("private.key", "/etc/passwd")
-		check("private.key: it holds no PEM block")
+		check("private.key: it has no PEM block")
 		put("private.key", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)})))
-		check("GitHub takes the key of the operator's own App, gatepass")
+		check("GitHub accepts the key of the operator's own App, gatepass")
 		if n := gh.Count(func(fakegithub.Request) bool { return true }); n != 1 {
 			t.Errorf("GitHub is asked %d times, want once for each key", n)
 		}

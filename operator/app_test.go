@@ -209,7 +209,7 @@ func TestApps(t *testing.T) {
 func inASecret(w *appWorld) {
 	w.secret("one", map[string][]byte{"private-key.pem": pkcs1(appKeys[0])})
 	w.newApp("one", w.withKey("one"))
-	w.wait("one", v1.ConditionKeyValid, metav1.ConditionTrue, v1.ReasonReady, "GitHub takes the key for one of the App gatepass")
+	w.wait("one", v1.ConditionKeyValid, metav1.ConditionTrue, v1.ReasonReady, "GitHub accepts the key for the App gatepass")
 	app := w.wait("one", v1.ConditionReady, metav1.ConditionTrue, v1.ReasonReady, "the App can be used")
 	if app.Status.Slug != "gatepass" || app.Status.ObservedGeneration != app.Generation || len(app.Status.Conditions) != 2 {
 		w.t.Errorf("status = %+v", app.Status)
@@ -239,7 +239,7 @@ func inASecret(w *appWorld) {
 	}
 	kubernetestest.Wait(w.t, 10*time.Second, "the App to be gone", func() (bool, any) {
 		_, err := w.reconciler.Apps.Get(w.t.Context(), w.ref("one"))
-		return err != nil && strings.Contains(err.Error(), "there is none; create it, or correct appRef"), err
+		return err != nil && strings.Contains(err.Error(), "there is no such App; create it, or correct appRef"), err
 	})
 }
 
@@ -253,7 +253,7 @@ func fluxSecret(w *appWorld) {
 		"githubAppBaseURL":        []byte(w.gh.URL() + "/api/v3"),
 	})
 	w.newApp("flux", v1.AppSpec{Provider: v1.ProviderSecret, KeyRef: &v1.KeyReference{Name: "flux"}})
-	w.wait("flux", v1.ConditionReady, metav1.ConditionTrue, v1.ReasonReady, "its key was not proved")
+	w.wait("flux", v1.ConditionReady, metav1.ConditionTrue, v1.ReasonReady, "the App can be used; its key was not checked at GitHub (validateKey)")
 	app, err := w.mint("flux")
 	if err != nil || app.InstallationID != w.installation || app.GitHub != w.gh.URL() {
 		w.t.Errorf("Mint = %v with %+v", err, app)
@@ -267,12 +267,12 @@ func wrongSecrets(w *appWorld) {
 		key  string
 		want string
 	}{
-		{"absent", nil, "", "which keyRef names, is not there; create it with the App's private key in private-key.pem or githubAppPrivateKey"},
+		{"absent", nil, "", "of keyRef does not exist; create it with the App's private key in private-key.pem or githubAppPrivateKey"},
 		{"empty", map[string][]byte{"x": []byte("y")}, "", "has no key private-key.pem or githubAppPrivateKey; put the App's private key there, or name its key in keyRef.key"},
 		{"other", map[string][]byte{"private-key.pem": pkcs1(appKeys[0])}, "tls.key", "has no key tls.key"},
 		// With such a Secret, github-token-manager read its own files.
-		{"path", map[string][]byte{"private-key.pem": []byte("/var/run/secrets/kubernetes.io/serviceaccount/token")}, "", "key private-key.pem of the Secret " + w.namespace + "/path: it holds no PEM block; put the private key there as GitHub hands it out"},
-		{"url", map[string][]byte{"private-key.pem": []byte("file:///etc/passwd")}, "", "it holds no PEM block"},
+		{"path", map[string][]byte{"private-key.pem": []byte("/var/run/secrets/kubernetes.io/serviceaccount/token")}, "", "key private-key.pem of the Secret " + w.namespace + "/path: it has no PEM block; write the private key there as GitHub gives it out"},
+		{"url", map[string][]byte{"private-key.pem": []byte("file:///etc/passwd")}, "", "it has no PEM block"},
 	} {
 		if c.data != nil {
 			w.secret(c.name, c.data)
@@ -291,7 +291,7 @@ func wrongSecrets(w *appWorld) {
 func refusedKey(w *appWorld) {
 	s := w.secret("two", map[string][]byte{"private-key.pem": pkcs1(appKeys[1])})
 	w.newApp("two", w.withKey("two"))
-	const want = "ask GitHub which App this is: GitHub answers 401: A JSON web token could not be decoded; correct the App's id (appID or clientID), or give it a private key of that App"
+	const want = "ask GitHub which App this is: GitHub answered 401: A JSON web token could not be decoded; correct the App's ID (appID or clientID), or give it a private key of that App"
 	w.wait("two", v1.ConditionKeyValid, metav1.ConditionFalse, v1.ReasonKeyInvalid, want)
 	app := w.wait("two", v1.ConditionReady, metav1.ConditionFalse, v1.ReasonKeyInvalid, want)
 	if !meta.IsStatusConditionTrue(app.Status.Conditions, v1.ConditionStalled) {
@@ -312,7 +312,7 @@ func refusedKey(w *appWorld) {
 // key.
 func inAKMS(w *appWorld) {
 	w.newApp("kms", v1.AppSpec{ClientID: "Iv1.x", Provider: v1.ProviderAWS, Key: "alias/app"})
-	w.wait("kms", v1.ConditionReady, metav1.ConditionFalse, v1.ReasonNotPermitted, `have a TenantPolicy that selects the namespace list "aws:alias/app" in keys, or set provider: secret`)
+	w.wait("kms", v1.ConditionReady, metav1.ConditionFalse, v1.ReasonNotPermitted, `add "aws:alias/app" to keys in a TenantPolicy that selects the namespace, or set provider: secret`)
 	policy := &v1.TenantPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: w.namespace},
 		Spec: v1.TenantPolicySpec{
@@ -353,7 +353,7 @@ func outage(w *appWorld) {
 	w.gh.Fail(fakegithub.To("GET", "/app"), fakegithub.Status(502), 1)
 	w.secret("three", map[string][]byte{"private-key.pem": pkcs1(appKeys[0])})
 	w.newApp("three", w.withKey("three"))
-	app := w.wait("three", v1.ConditionReady, metav1.ConditionUnknown, v1.ReasonFailed, "GitHub answers 502: Bad Gateway; the operator tries again by itself")
+	app := w.wait("three", v1.ConditionReady, metav1.ConditionUnknown, v1.ReasonFailed, "GitHub answered 502: Bad Gateway; the operator tries again by itself")
 	if !meta.IsStatusConditionTrue(app.Status.Conditions, v1.ConditionReconciling) {
 		w.t.Errorf("conditions = %+v, want Reconciling", app.Status.Conditions)
 	}

@@ -259,7 +259,7 @@ func (r *Reconciler) findInstallation(ctx context.Context, v *view) error {
 	return err
 }
 
-var errNoInstallation = errors.New("neither the token nor its App names an installation: set owner or installationID")
+var errNoInstallation = errors.New("neither the token nor its App has an installation: set owner or installationID")
 
 // refusal returns an error of GitHub as a condition shows it.
 func (v *view) refusal(err error) plan.Refusal {

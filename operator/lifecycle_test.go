@@ -158,7 +158,7 @@ func testOutage(w *world) {
 		w.t.Errorf("the condition says %q", c.Message)
 	}
 	got = w.until(good, "failed", hasReason(v1.ReasonFailed))
-	if c := meta.FindStatusCondition(got.Status.Conditions, v1.ConditionReady); !strings.Contains(c.Message, "the token in the Secret is good until") {
+	if c := meta.FindStatusCondition(got.Status.Conditions, v1.ConditionReady); !strings.Contains(c.Message, "the token in the Secret is valid until") {
 		w.t.Errorf("the condition says %q", c.Message)
 	}
 	if w.text(good) != text || !w.lives(text) {

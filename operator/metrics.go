@@ -130,8 +130,8 @@ var expiryDescriptions, activeDescriptions = describeExpiry()
 
 func describeExpiry() (ends, active [2]*prometheus.Desc) {
 	for i, p := range []string{"", prefix} {
-		ends[i] = prometheus.NewDesc(p+"token_expiry_timestamp_seconds", "When the token in the Secret ends, as a Unix time.", []string{"controller", "namespace", "name"}, nil)
-		active[i] = prometheus.NewDesc(p+"tokens_active", "Objects whose Secret holds a token that works.", []string{"controller"}, nil)
+		ends[i] = prometheus.NewDesc(p+"token_expiry_timestamp_seconds", "When the token in the Secret expires, as a Unix time.", []string{"controller", "namespace", "name"}, nil)
+		active[i] = prometheus.NewDesc(p+"tokens_active", "Objects whose Secret has a valid token.", []string{"controller"}, nil)
 	}
 	return ends, active
 }

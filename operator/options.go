@@ -59,8 +59,8 @@ func WriteUsage(w io.Writer) {
 	f := o.flags(&watched, func(string) string { return "" })
 	fmt.Fprint(w, `usage: gatepass-operator [options]
 
-Keeps GitHub tokens in Secrets, as the Tokens, ClusterTokens and GitHubApps of a
-cluster say. It has no ports that must be open but those of its webhook and probes.
+Keeps GitHub tokens in Secrets, as the Tokens, ClusterTokens and Apps of a
+cluster say. It needs open ports only for its webhook and its probes.
 
 `)
 	f.VisitAll(func(option *flag.Flag) {
@@ -77,33 +77,33 @@ func (o *Options) flags(watched *string, getenv func(string) string) *flag.FlagS
 	f := flag.NewFlagSet("gatepass-operator", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
-	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "the cluster to work on; default: KUBECONFIG, else the cluster that the operator runs in")
+	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "the cluster to use; default: KUBECONFIG, else the cluster in which the operator runs")
 	f.StringVar(&o.Config, "config", "", "`FILE` with the operator's own GitHub App; default: /config/gatepass.yaml, else /config/gtm.yaml, else none")
 	f.StringVar(&o.Namespace, "namespace", getenv("POD_NAMESPACE"), "the operator's own namespace, where it keeps its records (POD_NAMESPACE)")
-	f.StringVar(&o.GitHub, "github-url", getenv("GATEPASS_GITHUB_URL"), "the GitHub to ask (GATEPASS_GITHUB_URL); default: https://github.com")
-	f.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "where to serve metrics, as in :8443; 0 serves none")
-	f.BoolVar(&o.MetricsSecure, "metrics-secure", true, "serve metrics by https, to accounts that may get /metrics")
+	f.StringVar(&o.GitHub, "github-url", getenv("GATEPASS_GITHUB_URL"), "the GitHub to use (GATEPASS_GITHUB_URL); default: https://github.com")
+	f.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "where to serve metrics, such as :8443; 0 serves none")
+	f.BoolVar(&o.MetricsSecure, "metrics-secure", true, "serve metrics over https, to accounts that may get /metrics")
 	f.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "where to serve /healthz and /readyz")
-	f.StringVar(&o.WebhookAddress, "webhook-bind-address", "", "where to serve the admission webhook, as in :10250; empty serves none")
-	f.StringVar(&o.WebhookService, "webhook-service", "gatepass-operator-webhook", "the Service in the operator's namespace that leads to the webhook")
+	f.StringVar(&o.WebhookAddress, "webhook-bind-address", "", "where to serve the admission webhook, such as :10250; empty serves none")
+	f.StringVar(&o.WebhookService, "webhook-service", "gatepass-operator-webhook", "the webhook's Service in the operator's namespace")
 	f.StringVar(&o.WebhookURL, "webhook-url", "", "`URL` by which an API server outside of the cluster's network reaches the webhook, instead of the Service")
 	f.StringVar(&o.WebhookFailurePolicy, "webhook-failure-policy", "Ignore", "what the API server does while the webhook cannot be reached: Ignore or Fail")
 	f.BoolVar(&o.LeaderElect, "leader-elect", false, "run with other replicas: one works, the others wait")
 	f.IntVar(&o.MintsPerMinute, "mints-per-minute", 150, "how many tokens one App mints in a minute; 0 is no limit")
-	f.StringVar(watched, "watch-namespaces", "", "the only namespaces to look after, separated by commas; default: all")
+	f.StringVar(watched, "watch-namespaces", "", "the only namespaces to watch, separated by commas; default: all")
 	return f
 }
 
 func (o *Options) check(rest []string) error {
 	switch {
 	case len(rest) > 0:
-		return usererr.New("read the command line", "there is no argument "+rest[0], "see gatepass-operator -h")
+		return usererr.New("read the command line", "unexpected argument "+rest[0], "see gatepass-operator -h")
 	case o.Namespace == "":
 		return usererr.New("read the command line", "the operator does not know its own namespace", "set POD_NAMESPACE or --namespace")
 	case o.WebhookFailurePolicy != "Ignore" && o.WebhookFailurePolicy != "Fail":
-		return usererr.New("read the command line", "--webhook-failure-policy is neither Ignore nor Fail", "write one of them")
+		return usererr.New("read the command line", "--webhook-failure-policy must be Ignore or Fail", "")
 	case o.MintsPerMinute < 0:
-		return usererr.New("read the command line", "--mints-per-minute is negative", "write 0 for no limit")
+		return usererr.New("read the command line", "--mints-per-minute must not be negative", "write 0 for no limit")
 	}
 	if o.GitHub == "" {
 		o.GitHub = "https://github.com"

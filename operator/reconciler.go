@@ -153,7 +153,7 @@ func (r *Reconciler) execute(ctx context.Context, v *view) (plan.Decision, error
 		}
 		v.in.Now = v.now()
 	}
-	return plan.Decision{}, fmt.Errorf("reconcile %s %s/%s: it does not settle", v.kind, v.object.GetNamespace(), v.object.GetName())
+	return plan.Decision{}, fmt.Errorf("reconcile %s %s/%s: the object keeps changing", v.kind, v.object.GetNamespace(), v.object.GetName())
 }
 
 // policies returns the TenantPolicies, and a text that changes when they change.

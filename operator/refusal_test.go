@@ -49,11 +49,11 @@ func testConditionNamesTheFix(w *world) {
 	}{
 		"a-repository": {
 			func(t *v1.Token) { t.Spec.Repositories = []string{"gizmos"} },
-			"find acme/gizmos: there is none, or the installation does not reach it; grant it to the App, and have an owner of the account approve it",
+			"find acme/gizmos: it does not exist, or the installation cannot reach it; grant it to the App, and ask an owner of the account to approve it",
 		},
 		"a-permission": {
 			func(t *v1.Token) { t.Spec.Permissions = map[string]v1.PermissionLevel{"issues": "write"} },
-			"ask for the permissions: the installation on acme lacks issues: write (granted: read); have ",
+			"check the permissions: the installation on acme lacks issues: write (granted: read); ask ",
 		},
 	} {
 		got := token(namespace, name, c.change)

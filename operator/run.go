@@ -254,7 +254,7 @@ func (r *Reconciler) reload(own *apps.ConfigFile, log *slog.Logger) manager.Runn
 			}
 			switch changed, err := own.Reload(); {
 			case err != nil:
-				log.Error("the configuration is not taken; the one before holds", "error", err.Error())
+				log.Error("the configuration is rejected; the last good one stays in use", "error", err.Error())
 			case changed:
 				log.Info("the configuration has changed")
 				if err := r.triggers.wakeDefault(ctx); err != nil {

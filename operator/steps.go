@@ -28,7 +28,7 @@ const callTimeout = 20 * time.Second
 var errQueued = errors.New("the mint waits for its turn")
 
 // errRecorded reports a failure that is recorded for the next plan.
-var errRecorded = errors.New("the failure is noted")
+var errRecorded = errors.New("the failure is recorded")
 
 // doStep does one step. It records a failure of the step itself for the next plan; a
 // returned error ends the reconcile.
@@ -194,7 +194,7 @@ func (r *Reconciler) deliver(ctx context.Context, v *view, step plan.Step) error
 // dropUnreadable removes a token from the record if its text cannot be decrypted because the
 // key of the records was lost. Another token is minted.
 func (r *Reconciler) dropUnreadable(ctx context.Context, v *view, id string) error {
-	r.events().warn(v, "TokenLost", "Deliver", "a recorded token cannot be opened: the key of the records was replaced; a new token is minted")
+	r.events().warn(v, "TokenLost", "Deliver", "a recorded token cannot be decrypted because the key of the records was replaced; a new token is minted")
 	return r.Ledger.Drop(ctx, v.object.GetUID(), id, v.now())
 }
 

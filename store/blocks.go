@@ -254,7 +254,7 @@ func Announce(ctx context.Context, s Store, set ...Name) error {
 			return err
 		}
 	}
-	return usererr.New("announce what is blocked", "other brokers write it all the time", "block again")
+	return usererr.New("announce a block", "other brokers keep changing the list of blocks", "block again")
 }
 
 // writeBlockLog writes a log, and reports whether its last step is in the store. If the

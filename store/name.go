@@ -152,7 +152,7 @@ func SessionKey(day int64) Name {
 // refs at GitHub, by the push's request ID.
 func Quarantine(requestID string) (Name, error) {
 	if !isSegment(requestID) {
-		return Name{}, fmt.Errorf("%q is no request ID", requestID)
+		return Name{}, fmt.Errorf("%q is not a request ID", requestID)
 	}
 	return Name{quarantineFolder + "/" + requestID}, nil
 }
@@ -170,7 +170,7 @@ func name(err error, segments ...string) (Name, error) {
 func ParseName(text string) (Name, error) {
 	for segment := range strings.SplitSeq(text, "/") {
 		if !isSegment(segment) {
-			return Name{}, fmt.Errorf("%q is no name in a store", text)
+			return Name{}, fmt.Errorf("%q is not a name of a store entry", text)
 		}
 	}
 	return Name{text}, nil
@@ -223,12 +223,12 @@ func (p Prefix) Has(n Name) bool {
 // CheckWorkspace returns an error unless id is fit for a workspace: letters,
 // digits, dots, hyphens and underscores, beginning with a letter or digit.
 func CheckWorkspace(id string) error {
-	const form = "letters, digits, dots, hyphens and underscores, and begins with a letter or digit"
+	const form = "letters, digits, dots, hyphens and underscores, and begin with a letter or digit"
 	if len(id) > maxSegment {
-		return fmt.Errorf("workspace %.40q…: an id of %d bytes is too long; it is up to %d %s", id, len(id), maxSegment, form)
+		return fmt.Errorf("workspace %.40q…: an ID of %d bytes is too long; it must have up to %d %s", id, len(id), maxSegment, form)
 	}
 	if !isSegment(id) {
-		return fmt.Errorf("workspace %q: an id is up to %d %s", id, maxSegment, form)
+		return fmt.Errorf("workspace %q: an ID must have up to %d %s", id, maxSegment, form)
 	}
 	return nil
 }
@@ -237,7 +237,7 @@ func CheckWorkspace(id string) error {
 // letters, digits and hyphens, and the underscore of enterprise-managed users.
 func checkLogin(login string) (string, error) {
 	if !isSegment(login) || len(login) > 39 || strings.Contains(login, ".") {
-		return "", fmt.Errorf("%q is no account of GitHub", login)
+		return "", fmt.Errorf("%q is not a name of a GitHub account", login)
 	}
 	return strings.ToLower(login), nil
 }

@@ -28,10 +28,10 @@ func Pool() Name { return Name{configFolder + "/pool"} }
 func CheckApp(name string) error {
 	isOdd := func(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-') }
 	if name == "" || len(name) > maxAppName || name[0] == '-' || strings.ContainsFunc(name, isOdd) {
-		return fmt.Errorf("%.40q is no name for an App: it has up to %d lower-case letters, digits and hyphens, and begins with a letter or digit", name, maxAppName)
+		return fmt.Errorf("%.40q is not a name for an App: it must have up to %d lower-case letters, digits and hyphens, and begin with a letter or digit", name, maxAppName)
 	}
 	if name == FirstApp {
-		return fmt.Errorf("%q is the App that was set up without a name; choose another name", name)
+		return fmt.Errorf("%q is reserved for the App without a name; choose another name", name)
 	}
 	return nil
 }

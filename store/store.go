@@ -28,7 +28,7 @@ const MaxValue = 8 << 10
 // Outcomes that callers branch on. Errors of a Store wrap them.
 var (
 	ErrNotFound = errors.New("there is no such entry")
-	ErrExists   = errors.New("there is an entry of that name already")
+	ErrExists   = errors.New("an entry of that name exists already")
 	// ErrDamaged reports an entry whose content no Put wrote: another program wrote it,
 	// or a part of it is lost. It can be replaced and deleted.
 	ErrDamaged = errors.New("the entry is damaged")
@@ -133,7 +133,7 @@ func (s Secret) Check() error {
 	case text == "":
 		return errors.New("the value is empty")
 	case len(text) > MaxValue:
-		return fmt.Errorf("the value is %d bytes long, more than the %d that every store takes", len(text), MaxValue)
+		return fmt.Errorf("the value has %d bytes, more than the %d that every store accepts", len(text), MaxValue)
 	case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
 		return errors.New("the value is not text")
 	}
@@ -141,7 +141,7 @@ func (s Secret) Check() error {
 }
 
 // ErrChanged reports that an entry was written, created or deleted after it was read.
-var ErrChanged = errors.New("the entry was changed meanwhile")
+var ErrChanged = errors.New("another writer has changed the entry")
 
 // The interfaces below are optional. A store implements one if it needs only one call
 // where other stores need many. The functions of this package use it if they can.

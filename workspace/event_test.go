@@ -53,7 +53,7 @@ func TestTheRecordKeepsTheLatestEvents(t *testing.T) {
 	if e := r.History[2]; !strings.Contains(e.Why, "403") || c.Now().Sub(e.At) > 2*time.Minute {
 		t.Errorf("the failure is %+v, want why, and when it was last", e)
 	}
-	if first, last := r.History[0], r.History[5]; first.Hash != last.Hash || first.Hash == "" || last.Why != "another took its place" {
+	if first, last := r.History[0], r.History[5]; first.Hash != last.Hash || first.Hash == "" || last.Why != "another token replaced it" {
 		t.Errorf("the revoked token is %+v, want that of %+v and why", last, first)
 	}
 	if data, err := r.Encode(); err != nil || strings.Contains(string(data), "ghs_") {

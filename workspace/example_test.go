@@ -94,6 +94,6 @@ func ExamplePlan() {
 		fmt.Printf("%s %s %q: %s\n", s.Do, s.Owner, s.Hash, s.Why)
 	}
 	// Output:
-	// revoke acme "old": another took its place
-	// mint acme "": there is no token that lasts
+	// revoke acme "old": another token replaced it
+	// mint acme "": no token is valid for long enough
 }

@@ -195,7 +195,7 @@ func TestATokenOfTheFirstSystemStaysUntilItIsReplaced(t *testing.T) {
 			t.Fatal("Create = nil, want GitHub's refusal")
 		}
 		if !c.isLive(old) {
-			t.Fatal("the token is gone, and there is no other")
+			t.Fatal("the token is revoked, and there is no other")
 		}
 		c.checkNames("github-token", "workspace")
 	}
@@ -204,7 +204,7 @@ func TestATokenOfTheFirstSystemStaysUntilItIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.isLive(old) {
-		t.Error("the token is alive, although another took its place")
+		t.Error("the token is alive, although another token replaced it")
 	}
 	c.checkNames("github-token", "github-tokens/acme", "workspace")
 	c.checkLive(1, 0)
@@ -233,7 +233,7 @@ func TestDestroyWithoutAReadableRecord(t *testing.T) {
 			city.checkLive(1, 0)
 			lost, err := i.Destroy(t.Context(), "sb-1")
 			if !c.isDestroyed {
-				if err == nil || !strings.Contains(err.Error(), "use the gatepass that wrote it") {
+				if err == nil || !strings.Contains(err.Error(), "use the version of gatepass that wrote it") {
 					t.Errorf("Destroy = %v, want it left to a later gatepass", err)
 				}
 				city.checkLive(1, 0)

@@ -16,7 +16,7 @@ import (
 // installations says where Apps are installed, as far as a record needs it.
 type installations struct {
 	installed []mint.Installation // one for each account, of the first App that is installed there
-	failed    map[string]error    // owners, in lower case, that GitHub could not be asked about
+	failed    map[string]error    // owners, in lower case, that the broker could not ask GitHub about
 	members   []member            // the Apps of a pool; nil if there is one App
 }
 
@@ -230,7 +230,7 @@ func (m minter) renamed(ctx context.Context, r *Record, owner string, err error)
 func installation(name store.Name, entry store.Entry) (mint.Installation, error) {
 	id, err := strconv.ParseInt(strings.TrimSpace(entry.Value.Reveal()), 10, 64)
 	if err != nil || id <= 0 {
-		return mint.Installation{}, usererr.New("read "+name.String(), "it is no installation's id", "run gatepass app discover --force")
+		return mint.Installation{}, usererr.New("read "+name.String(), "it is not an installation's ID", "run gatepass app discover --force")
 	}
 	login, _ := name.Owner()
 	return mint.Installation{ID: id, Account: mint.Account{Login: login}}, nil

@@ -310,7 +310,7 @@ func TestAnUndeliverableTokenThatIsTooNewIsKept(t *testing.T) {
 }
 
 // If a workspace is destroyed, or its token replaced, in the first seconds of the
-// token, GitHub's 401 does not prove that the token is gone (octokit/auth-app.js#65).
+// token, GitHub's 401 does not prove that the token is revoked (octokit/auth-app.js#65).
 func TestANewTokenIsNotTakenForRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCity(t)

@@ -199,7 +199,7 @@ func (i *Issuer) Destroy(ctx context.Context, id string) (lost []Token, err erro
 }
 
 // ErrInUse reports that a workspace is in the ledger and must stay.
-var ErrInUse = errors.New("it is in the ledger, and its destruction has not begun")
+var ErrInUse = errors.New("it is in the ledger, and destroy has not begun")
 
 // FinishDestroy is like Destroy, for a workspace whose destruction has begun or that the ledger
 // does not know. It does not touch any other workspace, even one that was just created,
@@ -278,7 +278,7 @@ func removeAll(ctx context.Context, s store.Store, id string) error {
 	for _, name := range names {
 		switch {
 		case name.IsToken() || name.IsSuperseded() || name.IsVended():
-			return usererr.New("destroy workspace "+id, "another system delivers tokens to it at the same time", "stop that system for it, and destroy it again")
+			return usererr.New("destroy workspace "+id, "another system delivers tokens to it at the same time", "stop that system for this workspace, and destroy it again")
 		case name.IsRecord() || name.IsLock():
 			continue
 		}

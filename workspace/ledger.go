@@ -50,13 +50,13 @@ func readRecord(id string, entry store.Entry, err error) (*Record, error) {
 		r, err = ParseRecord([]byte(entry.Value.Reveal()))
 	}
 	if err == nil && r.ID != id {
-		err = fmt.Errorf("the ledger record is of workspace %s", r.ID)
+		err = fmt.Errorf("the ledger record belongs to workspace %s", r.ID)
 	}
 	if _, isLater := errors.AsType[laterError](err); isLater {
-		return nil, usererr.Wrap("read workspace "+id, err, "use the gatepass that wrote it")
+		return nil, usererr.Wrap("read workspace "+id, err, "use the version of gatepass that wrote it")
 	}
 	if err != nil {
-		return nil, &usererr.Error{Op: "read workspace " + id, Err: damagedError{err}, Hint: "end it, and make it again: gatepass workspace destroy " + id}
+		return nil, &usererr.Error{Op: "read workspace " + id, Err: damagedError{err}, Hint: "destroy it and create it again: gatepass workspace destroy " + id}
 	}
 	r.version.stored = entry.Version
 	return r, nil
@@ -257,7 +257,7 @@ func unpack(data []byte) ([]byte, error) {
 type laterError struct{ version int }
 
 func (e laterError) Error() string {
-	return fmt.Sprintf("the ledger record is of version %d, and this gatepass knows %d", e.version, schema)
+	return fmt.Sprintf("the ledger record has version %d, but this gatepass knows version %d", e.version, schema)
 }
 
 // ParseRecord reads the output of Encode.
@@ -270,13 +270,13 @@ func ParseRecord(data []byte) (*Record, error) {
 		Schema int `json:"schema"`
 	}
 	if err := json.Unmarshal(data, &version); err != nil {
-		return nil, errors.New("the ledger record is no JSON")
+		return nil, errors.New("the ledger record is not JSON")
 	}
 	if version.Schema > schema {
 		return nil, laterError{version.Schema}
 	}
 	if version.Schema != schema {
-		return nil, fmt.Errorf("the ledger record is of version %d, and this gatepass knows %d", version.Schema, schema)
+		return nil, fmt.Errorf("the ledger record has version %d, but this gatepass knows version %d", version.Schema, schema)
 	}
 	var f file
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -304,7 +304,7 @@ func (t Token) check() error {
 	known := t.State == Minted || t.State == Delivered || t.State == Superseded
 	switch {
 	case !slices.Contains(states, t.State):
-		return fmt.Errorf("a token is in the unknown state %q", t.State)
+		return fmt.Errorf("a token has the unknown state %q", t.State)
 	case t.Owner == "" || t.Changed.IsZero():
 		return errors.New("a token has no owner or no date")
 	case t.State == Minting && t.Installation <= 0, known && (t.Hash == "" || t.Expires.IsZero() || t.Installation <= 0):
@@ -316,7 +316,7 @@ func (t Token) check() error {
 // CheckMargin returns an error for a margin that is impossible for tokens of an hour.
 func CheckMargin(d time.Duration) error {
 	if d < time.Minute || d > MaxMargin || d%time.Second != 0 {
-		return fmt.Errorf("a margin is from 1m to %s in whole seconds, not %s", MaxMargin, d)
+		return fmt.Errorf("a margin must be from 1m to %s in whole seconds, not %s", MaxMargin, d)
 	}
 	return nil
 }

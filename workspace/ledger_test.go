@@ -68,12 +68,12 @@ func TestRecordRefuses(t *testing.T) {
 
 func TestParseRecordRefuses(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{"", "no JSON"},
+		{"", "not JSON"},
 		{"{}", "version 0"},
 		{`{"schema":2,"id":"sb-1","new":1}`, "version 2"},
 		{`{"schema":1,"id":"sb-1","unknown":1}`, "unknown"},
 		{`{"schema":1,"id":"sb-1","repositories":["a/*b"]}`, "repository pattern"},
-		{`{"schema":1,"id":"sb-1","repositories":["a/b"]}`, "no permissions"},
+		{`{"schema":1,"id":"sb-1","repositories":["a/b"]}`, "the permissions are not decided"},
 		{`{"schema":1,"id":"sb-1","tokens":[{"owner":"a","state":"minted","changed":"2026-01-01T00:00:00Z"}]}`, "no hash"},
 	} {
 		if r, err := ParseRecord([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {

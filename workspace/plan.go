@@ -94,7 +94,7 @@ func Plan(r *Record, held Held, want Want) []Step {
 	p.unknown(known)
 	for _, owner := range slices.Sorted(maps.Keys(p.grants)) {
 		if !p.live[owner] && !p.left[owner] {
-			p.add(Mint, owner, "", "there is no token that lasts")
+			p.add(Mint, owner, "", "no token is valid for long enough")
 		}
 	}
 	slices.SortStableFunc(p.steps, func(a, b Step) int {
@@ -123,7 +123,7 @@ func (p *planner) add(do Action, owner, hash, why string) {
 
 // unknown plans for tokens in the store that the ledger does not know.
 func (p *planner) unknown(known map[string]bool) {
-	const why = "the ledger does not know the token in the store"
+	const why = "the ledger does not have the token in the store"
 	for owner, hash := range p.held.Current {
 		switch {
 		case known[hash]:
@@ -185,16 +185,16 @@ func (p *planner) token(t Token) {
 	case !isRead && !isKept:
 		p.planLost(t, owner)
 	case p.hasEnded(t):
-		p.add(Forget, owner, t.Hash, "it has run out")
+		p.add(Forget, owner, t.Hash, "it has expired")
 	case !isWanted:
-		p.add(Revoke, owner, t.Hash, "the workspace is not to have it any more")
+		p.add(Revoke, owner, t.Hash, "the workspace must no longer have it")
 	case isRead:
 		p.keepToken(t, owner, grant)
 	case t.State != Superseded:
-		p.add(Supersede, owner, t.Hash, "a run ended after another took its place")
+		p.add(Supersede, owner, t.Hash, "a run ended after another token replaced it")
 	case t.isFor(grant) && t.Changed.Add(p.want.Grace).After(p.want.Now):
 	default:
-		p.add(Revoke, owner, t.Hash, "another took its place")
+		p.add(Revoke, owner, t.Hash, "another token replaced it")
 	}
 }
 
@@ -226,16 +226,16 @@ func (t Token) isFor(grant string) bool { return t.Grant == "" || t.Grant == gra
 
 // planLost plans for a token whose value is lost: it cannot be revoked any more.
 func (p *planner) planLost(t Token, owner string) {
-	why := "a run ended before GitHub was asked for it"
+	why := "a run ended before it asked GitHub for the token"
 	switch {
 	case t.Hash != "" && p.hasEnded(t):
-		why = "it has run out"
+		why = "it has expired"
 	case t.State == Minting:
-		why = "a run ended while GitHub was asked for it"
+		why = "a run ended while it asked GitHub for the token"
 	case t.State == Minted:
 		why = "a run ended before it was delivered"
 	case t.State != Planned:
-		why = "it is not in the store any more"
+		why = "it is no longer in the store"
 	}
 	p.add(Abandon, owner, t.Hash, why)
 }

@@ -44,7 +44,7 @@ func TestPlan(t *testing.T) {
 		{"one of two owners is done", tokens{token("acme", Delivered, "h", lasts), token("octo", Minting, "", 0)}, false, reads("acme h"), "acme octo", "abandon octo, mint octo"},
 
 		{"it ends soon", tokens{token("acme", Delivered, "h", soon)}, false, reads("acme h"), "acme", "mint acme"},
-		{"it has run out", tokens{token("acme", Delivered, "h", past)}, false, reads("acme h"), "acme", "forget acme h, mint acme"},
+		{"it has expired", tokens{token("acme", Delivered, "h", past)}, false, reads("acme h"), "acme", "forget acme h, mint acme"},
 		{"it was deleted", tokens{token("acme", Delivered, "h", lasts)}, false, Held{}, "acme", "abandon acme h, mint acme"},
 		{"somebody replaced it", tokens{token("acme", Delivered, "h", lasts)}, false, reads("acme x"), "acme", "abandon acme h, revoke acme x, mint acme"},
 		{"the refresh ended before its delivery", tokens{token("acme", Delivered, "h", soon), token("acme", Minted, "n", lasts)}, false, reads("acme h"), "acme", "abandon acme n, mint acme"},
@@ -54,7 +54,7 @@ func TestPlan(t *testing.T) {
 		{"a token of the first system", nil, false, reads("acme x"), "acme", "mint acme"},
 		{"the only token, of the first system", nil, false, reads(" x"), "acme", "mint acme"},
 		{"a token of the first system, and no other could be had", tokens{token("acme", Revoked, "", 0)}, false, reads("acme x"), "acme", "mint acme"},
-		{"the only token of the first system, and another took its place", tokens{token("acme", Delivered, "h", lasts)}, false, reads("acme h", " x"), "acme", "revoke  x"},
+		{"the only token of the first system, and another token replaced it", tokens{token("acme", Delivered, "h", lasts)}, false, reads("acme h", " x"), "acme", "revoke  x"},
 		{"a token of the first system for somebody else", nil, false, reads("octo x"), "acme", "revoke octo x, mint acme"},
 		{"a token of the first system, and no access", nil, false, reads(" x"), "", "revoke  x"},
 		{"destroy what the first system made", nil, true, reads(" x"), "acme", "revoke  x"},
@@ -125,7 +125,7 @@ func TestPlanLeavesAnotherSystemsTokens(t *testing.T) {
 		{"of an owner that is not wanted", []Token{ours}, reads("acme h", "octo x"), "acme", "leave octo x"},
 		{"no access", nil, reads(" x"), "", "leave  x"},
 		{"it lives", []Token{ours}, Held{Current: map[string]string{"acme": "h", "": "x"}, Ends: live.Ends}, "acme", "leave  x"},
-		{"it has run out", []Token{ours}, Held{Current: map[string]string{"acme": "h", "": "x"}, Ends: dead.Ends}, "acme", "revoke  x"},
+		{"it has expired", []Token{ours}, Held{Current: map[string]string{"acme": "h", "": "x"}, Ends: dead.Ends}, "acme", "revoke  x"},
 		{"it has run out before gatepass gave any", nil, dead, "acme", "mint acme"},
 		{"a run that adopted it was killed", nil, reads("octo x", "- x"), "acme", "revoke octo x, mint acme"},
 	} {
@@ -159,13 +159,13 @@ func TestPlanSaysHowATokenWasLost(t *testing.T) {
 		left  time.Duration
 		want  string
 	}{
-		{Planned, "", 0, "a run ended before GitHub was asked for it"},
-		{Minting, "", 0, "a run ended while GitHub was asked for it"},
+		{Planned, "", 0, "a run ended before it asked GitHub for the token"},
+		{Minting, "", 0, "a run ended while it asked GitHub for the token"},
 		{Minted, "h", time.Hour, "a run ended before it was delivered"},
-		{Delivered, "h", time.Hour, "it is not in the store any more"},
-		{Superseded, "h", time.Hour, "it is not in the store any more"},
-		{Delivered, "h", 0, "it has run out"},
-		{Minted, "h", -time.Minute, "it has run out"},
+		{Delivered, "h", time.Hour, "it is no longer in the store"},
+		{Superseded, "h", time.Hour, "it is no longer in the store"},
+		{Delivered, "h", 0, "it has expired"},
+		{Minted, "h", -time.Minute, "it has expired"},
 	} {
 		steps := Plan(&Record{Tokens: []Token{token("acme", c.state, c.hash, c.left)}}, Held{}, Want{Now: noon})
 		if len(steps) != 1 || steps[0].Do != Abandon || steps[0].Why != c.want {

@@ -101,7 +101,7 @@ func (a apps) mint(ctx context.Context, q tokenRequest) error {
 		return a.mintWithAny(ctx, q, places, "")
 	}
 	own, rest := a.ownInstallation(ctx, q, places, was)
-	why := fmt.Errorf("no App has installation %d any more", was)
+	why := fmt.Errorf("no App has installation %d now", was)
 	if own != nil {
 		if why = a.mintWith(ctx, q, *own); !isAppSpecific(why) {
 			return why
@@ -121,7 +121,7 @@ func (a apps) mint(ctx context.Context, q tokenRequest) error {
 func cannotMoveError(id, owner string, why error) error {
 	failure := &usererr.Error{
 		Op: "renew the token for " + owner, Err: why,
-		Hint: "with checks: write the workspace stays with the App that made its checks, since GitHub lets no other App update them; see gatepass app status, and where that App is gone for good: gatepass workspace refresh " + id + " --force",
+		Hint: "with checks: write, the workspace must keep the App that created its checks, because GitHub lets no other App update them; check that App with gatepass app status; if it is gone for good: gatepass workspace refresh " + id + " --force",
 	}
 	return unresolved{failure}
 }
@@ -204,7 +204,7 @@ func (a apps) choose(places []appInstallation) (at int, done func(error), err er
 }
 
 // errAppRefusal marks errors of one App after which another App may succeed.
-var errAppRefusal = errors.New("another App may")
+var errAppRefusal = errors.New("another App can")
 
 type appRefusal struct{ error }
 
@@ -288,7 +288,7 @@ type tokenRequest struct {
 }
 
 // errUnresolved marks the errors of one owner's repositories.
-var errUnresolved = errors.New("no grant")
+var errUnresolved = errors.New("there is no grant")
 
 // unresolved is an error that occurred before GitHub was asked for a token.
 type unresolved struct{ error }
@@ -329,7 +329,7 @@ func (m minter) resolve(ctx context.Context, q tokenRequest, installed []mint.In
 	}
 	at := slices.IndexFunc(grants, func(g mint.Grant) bool { return strings.EqualFold(g.Owner, q.owner) })
 	if at < 0 {
-		return unresolved{errors.New("repositories of " + q.owner + ": nothing was resolved for them")}
+		return unresolved{errors.New("repositories of " + q.owner + ": no grant was found for them")}
 	}
 	return q.mint(ctx, m, grants[at], moved)
 }
@@ -418,7 +418,7 @@ func (l *roundCache) remember(owner string, err error, now time.Time) {
 	case mint.BadKey, mint.Unsigned:
 		l.failing, l.until = err, time.Time{}
 	case mint.RateLimited:
-		l.failing = &usererr.Error{Op: "refresh", Reason: "left to the next round: " + failure.Message, Err: ErrDeferred}
+		l.failing = &usererr.Error{Op: "refresh", Reason: "deferred to the next round: " + failure.Message, Err: ErrDeferred}
 		l.until = now.Add(max(failure.RetryAfter, time.Minute))
 	case mint.Unavailable:
 		if l.outages++; l.outages >= maxOutages {

@@ -29,7 +29,7 @@ const (
 type Round struct {
 	Issuer  *Issuer          // configured as for one workspace
 	Only    string           // the one workspace to refresh, due or not; "" means all
-	New     *profile.Profile // with Only: creates that workspace if the ledger does not know it; may be nil
+	New     *profile.Profile // with Only: creates that workspace if the ledger does not have it; may be nil
 	Workers int              // number of workspaces refreshed at the same time; 0 means 20
 	Force   bool             // replace every token, due or not
 	Each    func(Result)     // called for each workspace that was due, one at a time; may be nil
@@ -76,7 +76,7 @@ type item struct {
 
 	installation int64 // of the token that expires first
 
-	isUnknown bool // the ledger does not know it
+	isUnknown bool // the ledger does not have it
 }
 
 // Run makes the round. The error is about the ledger as a whole, or reports that ctx
@@ -282,7 +282,7 @@ func (w *worker) run(ctx context.Context, it item) (*Record, error) {
 	return w.issuer.Refresh(ctx, it.id, w.round.Force)
 }
 
-const outOfTime = "the time of this round is over"
+const outOfTime = "the time limit of this round has passed"
 
 func (w *worker) isStopped() bool {
 	select {
@@ -301,10 +301,10 @@ func (w *worker) canWait(it item) bool {
 }
 
 // ErrDeferred reports that a workspace was left to a later round.
-var ErrDeferred = errors.New("left to the next round")
+var ErrDeferred = errors.New("deferred to the next round")
 
 func deferred(why string) error {
-	return &usererr.Error{Op: "refresh", Reason: "left to the next round: " + why, Err: ErrDeferred}
+	return &usererr.Error{Op: "refresh", Reason: "deferred to the next round: " + why, Err: ErrDeferred}
 }
 
 func (w *worker) finish(r Result, ends time.Time) {

@@ -99,7 +99,7 @@ func TestPassLearns(t *testing.T) {
 		most   int // requests to GitHub
 		want   string
 	}{
-		{"the App was removed from the account", func(c crowd) { c.removeFrom("acme") }, 8, "GitHub answers 404"},
+		{"the App was removed from the account", func(c crowd) { c.removeFrom("acme") }, 8, "GitHub answered 404"},
 		{"the installation is suspended", func(c crowd) { c.suspend("acme") }, 4, "suspended"},
 		{"the key is no longer the App's", func(c crowd) { c.RemoveKey(c.app.ID, &testKey.PublicKey) }, 4, "gatepass app key check"},
 		{"GitHub is down", func(c crowd) { c.Fail(fakegithub.To("", ""), fakegithub.Status(http.StatusBadGateway), -1) }, 4 * (maxOutages + 4), "times in a row"},

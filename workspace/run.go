@@ -231,7 +231,7 @@ func (r *run) requireAnyOwner(ctx context.Context) error {
 
 // ErrForeign reports that a workspace's entry for a token holds a live one that
 // gatepass did not write. It was left alone, and the other steps were done.
-var ErrForeign = errors.New("the store holds a live token that gatepass did not write")
+var ErrForeign = errors.New("the store has a live token that gatepass did not write")
 
 // foreign returns the error for tokens that were left alone; nil for none.
 func foreign(id string, left []Step) error {
@@ -249,7 +249,7 @@ func foreign(id string, left []Step) error {
 	return &usererr.Error{
 		Op: "workspace " + id, Err: ErrForeign,
 		Reason: ErrForeign.Error() + ", and left it alone: " + strings.Join(places, ", ") + "; another system delivers to the workspace",
-		Hint:   "stop that system for it, then: gatepass workspace refresh " + id + " --adopt",
+		Hint:   "stop that system for this workspace, then: gatepass workspace refresh " + id + " --adopt",
 	}
 }
 
@@ -274,7 +274,7 @@ func (r *run) deleteDamaged(ctx context.Context) error {
 			continue
 		}
 		if name.IsVended() || len(r.record.Tokens) == 0 { // or it is the first system's
-			r.recordUnknown("what the store has of a token is damaged")
+			r.recordUnknown("the store's entry for a token is damaged")
 			if err := r.ledger.save(ctx, r.record); err != nil {
 				return err
 			}

@@ -111,7 +111,7 @@ func (r *run) recordMint(t *Token, m minter, made mint.Minted, moved string) {
 func notes(owner string, made mint.Minted) string {
 	texts := made.Narrower
 	if now := made.RenamedTo(owner); now != "" {
-		texts = append(slices.Clip(texts), owner+" is called "+now+" now; write that in the profile, and run gatepass app discover")
+		texts = append(slices.Clip(texts), owner+" is now called "+now+"; write "+now+" in the profile, and run gatepass app discover")
 	}
 	return strings.Join(texts, ", ")
 }
@@ -123,7 +123,7 @@ func (r *run) recordFailedMint(ctx context.Context, t *Token, g mint.Grant, unco
 	isWider := errors.Is(why, mint.ErrWider)
 	note := unanswered
 	if isWider {
-		note = "GitHub granted more than was asked, and did not revoke it"
+		note = "GitHub granted more than gatepass requested, and did not revoke it"
 	}
 	switch {
 	case !ok && !isWider:

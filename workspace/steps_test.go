@@ -209,7 +209,7 @@ func TestARenamedOrganizationIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := i.Refresh(t.Context(), "sb-1", true)
-	if err != nil || !strings.Contains(r.Tokens[len(r.Tokens)-1].Note, "octo is called newcorp now; write that in the profile") {
+	if err != nil || !strings.Contains(r.Tokens[len(r.Tokens)-1].Note, "octo is now called newcorp; write newcorp in the profile") {
 		t.Errorf("Refresh = %+v, %v, want a token and the new name", r, err)
 	}
 	name, err := store.Installation("octo")

@@ -129,7 +129,7 @@ func (l *Log) repair(f *os.File, end end) error {
 	if _, err := f.Seek(end.size, io.SeekStart); err != nil {
 		return err
 	}
-	detail := fmt.Sprintf("a line of %d bytes was cut off after number %d", len(end.torn), end.seq)
+	detail := fmt.Sprintf("an incomplete line of %d bytes was removed after number %d", len(end.torn), end.seq)
 	kind := KindTruncated
 	if end.seq == 0 {
 		kind = KindHead // every file starts with a head
@@ -179,7 +179,7 @@ func (l *Log) Write(_ context.Context, e broker.Entry, durable bool) error {
 		err = l.sync(seq)
 	}
 	if err != nil {
-		return usererr.Wrap("write the audit log "+l.path, withoutPath(err), "make room, or correct its rights")
+		return usererr.Wrap("write the audit log "+l.path, withoutPath(err), "free disk space, or correct its permissions")
 	}
 	return nil
 }

@@ -72,13 +72,13 @@ func checkFile(path string, info fs.FileInfo) error {
 	case mode&fs.ModeSymlink != 0:
 		return errLink
 	case !mode.IsRegular():
-		return errors.New("it is no ordinary file")
+		return errors.New("it is not a regular file")
 	case isKnown && stat.Uid != 0 && int(stat.Uid) != os.Geteuid():
-		return fmt.Errorf("it belongs to user %d, who is neither root nor you; run chown to the broker's user %s", stat.Uid, usererr.Quote(path))
+		return fmt.Errorf("it belongs to user %d, who is neither root nor this user; give it to the broker's user: chown USER %s", stat.Uid, usererr.Quote(path))
 	case mode.Perm()&writing != 0:
-		return fmt.Errorf("others may write it (mode %04o); run chmod 0600 %s", mode.Perm(), usererr.Quote(path))
+		return fmt.Errorf("other users can write to it (mode %04o); run chmod 0600 %s", mode.Perm(), usererr.Quote(path))
 	case mode.Perm()&reading != 0:
-		return fmt.Errorf("others may read it, and lock it (mode %04o); run chmod o= %s", mode.Perm(), usererr.Quote(path))
+		return fmt.Errorf("other users can read and lock it (mode %04o); run chmod o= %s", mode.Perm(), usererr.Quote(path))
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func openFile(path string) (*os.File, error) {
 func lock(f *os.File) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return errors.New("another process writes it; each broker has a log of its own")
+		return errors.New("another process writes it; give each broker its own log")
 	}
 	return err
 }
@@ -160,14 +160,14 @@ func readEnd(f *os.File) (end, error) {
 	if from > 0 { // the first line in it is cut off
 		_, rest, found := bytes.Cut(data, []byte{'\n'})
 		if !found {
-			return end{}, errors.New("it ends in no line of an audit log; move it away")
+			return end{}, errors.New("its last line is not a line of an audit log; move the file away")
 		}
 		data = rest
 	}
 	whole := bytes.LastIndexByte(data, '\n') + 1
 	e := end{size: info.Size() - int64(len(data)-whole), hash: noHash, torn: data[whole:]}
 	if len(e.torn) >= maxLine/2 {
-		return end{}, errors.New("what follows its last line is none of its lines; move it away")
+		return end{}, errors.New("the text after its last line is not a line of the log; move the file away")
 	}
 	return e, e.verify(data[:whole], from == 0)
 }
@@ -178,13 +178,13 @@ func (e *end) verify(data []byte, isAll bool) error {
 	for text := range bytes.Lines(data) {
 		r, err := parse(text[:len(text)-1])
 		if err == nil && isFirst && isAll && r.Kind != KindHead {
-			err = errors.New("it does not begin with a head")
+			err = errors.New("it does not begin with the head of an audit log")
 		}
 		if err == nil && !isFirst {
 			err = r.follows(e.seq, e.hash)
 		}
 		if err != nil {
-			return fmt.Errorf("its end does not hold after number %d (%w); see gatepass audit verify, and move it away", e.seq, err)
+			return fmt.Errorf("its end is damaged after number %d (%w); check it with gatepass audit verify, and move it away", e.seq, err)
 		}
 		e.seq, e.hash, isFirst = r.Seq, r.Hash, false
 	}

@@ -132,7 +132,7 @@ func TestRotationWritesOverNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Write(t.Context(), broker.Entry{Kind: broker.KindIntent}, true); err == nil || !strings.Contains(err.Error(), "is there already") {
+	if err := l.Write(t.Context(), broker.Entry{Kind: broker.KindIntent}, true); err == nil || !strings.Contains(err.Error(), "exists already") {
 		t.Errorf("Write = %v, want that a file is there already", err)
 	}
 	files, err := filepath.Glob(path + ".*")

@@ -104,7 +104,7 @@ func encode(seq uint64, prev string, c content) (text []byte, hash string, err e
 	text = append(text, hash...)
 	text = append(text, lineEnd...)
 	if len(text) >= maxLine {
-		return nil, "", fmt.Errorf("an entry of %d bytes is longer than a line may be", len(text))
+		return nil, "", fmt.Errorf("an entry of %d bytes is too long for a line", len(text))
 	}
 	return append(text, '\n'), hash, nil
 }
@@ -117,7 +117,7 @@ func sum(text []byte) string {
 // The errors of a single line.
 var (
 	errForm = errors.New("it is not a line of an audit log")
-	errHash = errors.New("its hash does not hold: it was changed")
+	errHash = errors.New("its hash is wrong: the line was changed")
 )
 
 // parse reads a line, without its line break, and checks its hash.
@@ -147,7 +147,7 @@ func (r Record) follows(seq uint64, hash string) error {
 	case r.Seq == seq+1 && r.Prev == hash:
 		return nil
 	case r.Seq == seq+1:
-		return fmt.Errorf("line %d was replaced: the next does not know it", seq)
+		return fmt.Errorf("line %d was replaced: its hash is not the one in the next line", seq)
 	case r.Seq <= seq:
 		return fmt.Errorf("it is number %d after number %d: lines are repeated or in another order", r.Seq, seq)
 	}

@@ -41,7 +41,7 @@ type Report struct {
 func (r Report) IsWhole() bool { return r.Prev == noHash }
 
 // ErrTorn is the error of a last line that was cut off.
-var ErrTorn = errors.New("it is cut off: the broker ended while it wrote, and repairs it when it starts again")
+var ErrTorn = errors.New("it is incomplete: the broker stopped while it wrote the line, and repairs it at its next start")
 
 // Verify checks that the files, in this order, are one chain. It finds every line that
 // was changed, dropped, repeated or moved, except lines missing at the end: compare the
@@ -98,11 +98,11 @@ func (v *verifier) line(n int, text []byte) error {
 	case n > 1 && r.Kind == KindHead:
 		return errors.New("it is the head of a file: files were joined")
 	case v.Lines > 0 && r.Prev == noHash:
-		return fmt.Errorf("another chain begins here, after number %d: verify its files by themselves", v.Last)
+		return fmt.Errorf("another chain begins here, after number %d: verify its files separately", v.Last)
 	case v.Lines == 0:
 		v.First, v.Prev = r.Seq, r.Prev
 		if (r.Prev == noHash) != (r.Seq == 1) {
-			return errors.New("it begins a chain and does not")
+			return errors.New("it says both that it begins a chain and that it does not")
 		}
 	default:
 		if err := r.follows(v.Last, v.Head); err != nil {

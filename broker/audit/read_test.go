@@ -113,8 +113,8 @@ func TestVerifySaysWhere(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"nothing", "", "line 1: the file is empty"},
 		{"no lines of ours", "{}\n", "line 1: it is not a line of an audit log"},
-		{"a line that was changed", strings.Replace(string(data), "sb-1", "sb-7", 1), "line 3: its hash does not hold"},
-		{"a line that was cut off", string(data[:len(data)-1]), "line 4: it is cut off"},
+		{"a line that was changed", strings.Replace(string(data), "sb-1", "sb-7", 1), "line 3: its hash is wrong: the line was changed"},
+		{"a line that was cut off", string(data[:len(data)-1]), "line 4: it is incomplete: the broker stopped while it wrote the line, and repairs it at its next start"},
 		{"a second log behind it", string(data) + string(data), "line 5: it is the head of a file"},
 		{"a line that is too long", strings.Repeat("x", 2*maxLine), "line 1: it is not a line"},
 	} {

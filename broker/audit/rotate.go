@@ -47,7 +47,7 @@ func (l *Log) rotateAt(size int64) error {
 func (l *Log) setAside(detail string) error {
 	name := fmt.Sprintf("%s.%s-%d", l.path, time.Now().UTC().Format("20060102T150405Z"), l.seq)
 	if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s is there already", name)
+		return fmt.Errorf("%s exists already", name)
 	}
 	if err := os.Rename(l.path, name); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (l *Log) beginNext(oldName, detail string) error {
 	}
 	info, err := next.Stat()
 	if err == nil && info.Size() > 0 {
-		err = errors.New("a file that is not empty has taken its place")
+		err = errors.New("another file, which is not empty, has its name now")
 	}
 	if err != nil {
 		return errors.Join(err, next.Close())
@@ -92,7 +92,7 @@ func (l *Log) beginNext(oldName, detail string) error {
 var errEmptied = errors.New("another program truncated the file while it was written; rotate it by renaming it")
 
 // continued is the detail in the next file's head.
-const continued = "the log goes on from another file"
+const continued = "the log continues another file"
 
 // checkPlace checks, before a line is written, whether the file is still in its place and has
 // its expected size. Rotation by copytruncate empties the file; its next line is then a

@@ -145,7 +145,7 @@ func (t Target) Check() error {
 		}
 	}
 	if said != 1 {
-		return errors.New(`say exactly one of "workspace", "owner" and "app": true`)
+		return errors.New(`the request must have exactly one of "workspace", "owner" and "app": true`)
 	}
 	_, err := t.Name()
 	return err

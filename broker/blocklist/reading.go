@@ -80,7 +80,7 @@ func (b *List) current(ctx context.Context) (store.Blocks, error) {
 	}
 }
 
-var errLate = errors.New("the store does not answer in time")
+var errLate = errors.New("the store did not answer in time")
 
 // begin starts a reading if one is due. It returns the reading, and how long the caller
 // may wait.

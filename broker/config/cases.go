@@ -68,7 +68,7 @@ func (c *Claims) UnmarshalYAML(node *yaml.Node) error {
 	}
 	object, ok := v.(map[string]any)
 	if !ok {
-		return yamlfile.At(node, "claims are names with values")
+		return yamlfile.At(node, "claims must be a mapping of names to values")
 	}
 	*c = object
 	return nil
@@ -81,7 +81,7 @@ func claimOf(node *yaml.Node) (any, error) {
 		for i := 0; i+1 < len(node.Content); i += 2 {
 			name := node.Content[i]
 			if _, isThere := object[name.Value]; isThere || name.Kind != yaml.ScalarNode {
-				return nil, yamlfile.At(name, "a claim's name is a text, and there once")
+				return nil, yamlfile.At(name, "a claim's name must be a string and be given once")
 			}
 			v, err := claimOf(node.Content[i+1])
 			if err != nil {
@@ -102,7 +102,7 @@ func claimOf(node *yaml.Node) (any, error) {
 	case yaml.ScalarNode:
 		return scalarOf(node)
 	}
-	return nil, yamlfile.At(node, "a claim is written out, without an alias")
+	return nil, yamlfile.At(node, "a claim must not have an alias; write its value")
 }
 
 func scalarOf(node *yaml.Node) (any, error) {
@@ -113,7 +113,7 @@ func scalarOf(node *yaml.Node) (any, error) {
 		return strconv.ParseBool(strings.ToLower(node.Value))
 	case "!!int", "!!float":
 		if !json.Valid([]byte(node.Value)) {
-			return nil, yamlfile.At(node, "%s is no number of JSON; put a text into quotes", node.Value)
+			return nil, yamlfile.At(node, "%s is not a JSON number; quote a string", node.Value)
 		}
 		return json.Number(node.Value), nil
 	}
@@ -150,15 +150,15 @@ var reasons = []string{broker.ReasonHost, broker.ReasonIdentity, broker.ReasonRu
 func (c Case) check() error {
 	switch {
 	case (c.Want == nil) == (c.Refused == ""):
-		return errors.New("want one of want and refused")
+		return errors.New("a case needs either want or refused")
 	case c.Refused != "" && !slices.Contains(reasons, c.Refused):
-		return fmt.Errorf("refused: %q is none of %s", c.Refused, strings.Join(reasons, ", "))
+		return fmt.Errorf("refused: %q must be one of %s", c.Refused, strings.Join(reasons, ", "))
 	case c.Want != nil && *c.Want == Want{}:
-		return errors.New("want: say one of workspace, profile and rule")
+		return errors.New("want: write at least one of workspace, profile and rule")
 	case c.Given.Method == "":
 		return errors.New("given: method is missing")
 	case (c.Given.Method == "oidc") != (c.Given.Issuer != ""):
-		return errors.New("given: the method oidc has an issuer, and no other has")
+		return errors.New("given: issuer is required for the method oidc, and not allowed for others")
 	case c.Asks != nil:
 		return c.Asks.check()
 	}
@@ -236,7 +236,7 @@ func (b assumedIdentity) Identify(context.Context, *http.Request) (broker.Caller
 		return c, err
 	}
 	if c.Subject != "" {
-		return broker.Caller{}, fmt.Errorf("the case gives the subject %q, and its claims make %q; leave subject out", g.Subject, c.Subject)
+		return broker.Caller{}, fmt.Errorf("the case has the subject %q, but its claims give %q; remove subject", g.Subject, c.Subject)
 	}
 	c.Subject = g.Subject
 	return c, nil

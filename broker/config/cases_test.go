@@ -37,20 +37,20 @@ func TestParseCasesRefuses(t *testing.T) {
 	for _, c := range []struct{ name, old, changed, want string }{
 		{"nothing to say", good, "", "no cases"},
 		{"an unknown key", "asks:", "ask:", `line 2 column 3: unknown key "ask"`},
-		{"both outcomes", "want:", "refused: rule\n  want:", "one of want and refused"},
-		{"no outcome", "  want: {workspace: a}\n", "", "one of want and refused"},
-		{"an empty want", "{workspace: a}", "{}", "say one of"},
-		{"a reason nobody has", "want: {workspace: a}", "refused: no", `"no" is none of host`},
+		{"both outcomes", "want:", "refused: rule\n  want:", "a case needs either want or refused"},
+		{"no outcome", "  want: {workspace: a}\n", "", "a case needs either want or refused"},
+		{"an empty want", "{workspace: a}", "{}", "write at least one of"},
+		{"a reason nobody has", "want: {workspace: a}", "refused: no", `"no" must be one of host`},
 		{"no method", "method: socket, ", "", "method is missing"},
-		{"an issuer of a socket", "socket,", "socket, issuer: a,", "no other has"},
-		{"no issuer", "method: socket", "method: oidc", "has an issuer"},
+		{"an issuer of a socket", "socket,", "socket, issuer: a,", "given: issuer is required for the method oidc, and not allowed for others"},
+		{"no issuer", "method: socket", "method: oidc", "given: issuer is required for the method oidc, and not allowed for others"},
 		{"a bad repository", "acme/widgets", "widgets", "want OWNER/NAME"},
 		{"a bad operation", "read", "push", "want read or write"},
-		{"hexadecimal", "uid: 1", "uid: 0x1", "no number of JSON"},
-		{"a claim twice", "uid: 1", "uid: 1, uid: 2", "there once"},
-		{"claims in a list", "{uid: 1}", "[uid]", "names with values"},
+		{"hexadecimal", "uid: 1", "uid: 0x1", "is not a JSON number; quote a string"},
+		{"a claim twice", "uid: 1", "uid: 1, uid: 2", "be given once"},
+		{"claims in a list", "{uid: 1}", "[uid]", "claims must be a mapping of names to values"},
 		{"no list", good, "cases: []\n", "line 1 column 1: want a list of cases"},
-		{"an alias", "{uid: 1}", "{uid: &a 1, gid: *a}", "without an alias"},
+		{"an alias", "{uid: 1}", "{uid: &a 1, gid: *a}", "a claim must not have an alias; write its value"},
 		{"two documents", good, good + "---\n" + good, "more than one YAML document"},
 	} {
 		cases, err := ParseCases([]byte(strings.Replace(good, c.old, c.changed, 1)))
@@ -93,7 +93,7 @@ func TestTry(t *testing.T) {
 		{"for a third", strings.Replace(token, "one", "three", 1) + "\n  refused: identity", true, "another audience"},
 		{"another issuer", strings.Replace(token, "i.example", "j.example", 1) + "\n  refused: identity", true, "refused: identity"},
 		{"a condition that fails", strings.Replace(token, "n: 7, ", "", 1) + "\n  refused: rule", true, "cannot be applied"},
-		{"no id", strings.Replace(token, "sub: x", "sub: a:b", 1) + "\n  want: {profile: ci}", false, "gives no valid workspace id"},
+		{"no id", strings.Replace(token, "sub: x", "sub: a:b", 1) + "\n  want: {profile: ci}", false, "this identity does not give a valid workspace ID"},
 	} {
 		cases, err := ParseCases([]byte("- " + c.text))
 		if err != nil {

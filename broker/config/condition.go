@@ -66,7 +66,7 @@ func Compile(text string) (*Condition, error) {
 		return nil, compileErrors(issues)
 	}
 	if !ast.OutputType().IsExactType(cel.BoolType) {
-		return nil, fmt.Errorf("the expression is of type %s, want bool: compare it with something", ast.OutputType())
+		return nil, fmt.Errorf("the expression has the type %s; it must be bool, such as a comparison", ast.OutputType())
 	}
 	program, err := env.Program(ast, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
@@ -104,7 +104,7 @@ func (c *Condition) Match(caller broker.Caller) (bool, error) {
 	}
 	is, ok := value.Value().(bool)
 	if !ok {
-		return false, errors.New("evaluate the condition: it is neither true nor false")
+		return false, errors.New("evaluate the condition: its result is neither true nor false")
 	}
 	return is, nil
 }

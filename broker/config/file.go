@@ -99,7 +99,7 @@ func (c *Claim) UnmarshalYAML(node *yaml.Node) error {
 		Pattern string `yaml:"pattern"`
 	}
 	if node.Kind != yaml.MappingNode || len(node.Content) != 2 || node.Decode(&p) != nil || p.Pattern == "" {
-		return yamlfile.At(node, "a claim is a text or {pattern: EXPRESSION}")
+		return yamlfile.At(node, "a claim must be a string or {pattern: EXPRESSION}")
 	}
 	c.Pattern = p.Pattern
 	return nil
@@ -116,7 +116,7 @@ func (t *Texts) UnmarshalYAML(node *yaml.Node) error {
 	}
 	var list []string
 	if err := node.Decode(&list); err != nil {
-		return yamlfile.At(node, "want a text or a list of texts")
+		return yamlfile.At(node, "want a string or a list of strings")
 	}
 	*t = list
 	return nil
@@ -155,7 +155,7 @@ func loadBy(open opener, path string) (*File, error) {
 	what := "read the broker's configuration " + path
 	data, err := open.read("the broker's configuration", path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usererr.Wrap(what, err, "write it, or name another with --config")
+		return nil, usererr.Wrap(what, err, "create it, or name another with --config")
 	}
 	if err != nil {
 		return nil, usererr.Wrap(what, err, "")
@@ -232,7 +232,7 @@ func (f *File) loadProfiles(data []byte, open opener) error {
 	for _, pattern := range f.Profiles {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
-			return fmt.Errorf("profiles: nothing is at %s", pattern)
+			return fmt.Errorf("profiles: no file matches %s", pattern)
 		}
 		paths = append(paths, found...)
 	}
@@ -247,7 +247,7 @@ func (f *File) loadProfiles(data []byte, open opener) error {
 			return fmt.Errorf("profile %s: %w", path, err)
 		}
 		if p.Name == "" || f.ByName[p.Name] != nil {
-			return fmt.Errorf("profile %s: its metadata.name is empty or taken by another", path)
+			return fmt.Errorf("profile %s: its metadata.name is empty, or another profile has it", path)
 		}
 		fmt.Fprintf(sum, "\n%s %d\n%s", p.Name, len(text), text)
 		f.ByName[p.Name] = p

@@ -67,13 +67,13 @@ func TestLoadRefuses(t *testing.T) {
 		{"no listener", "listen: unix:///run/gatepass/broker.sock\n", "", "listen is missing"},
 		{"no audit", "audit: /var/log/gatepass/audit.jsonl\n", "", "audit is missing"},
 		{"no such profile", "profile: agent", "profile: ci", `callers[0]: there is no profile "ci"`},
-		{"a glob that finds nothing", "*.yaml", "*.yml", "nothing is at"},
+		{"a glob that finds nothing", "*.yaml", "*.yml", "profiles: no file matches"},
 		{"no method", "- socket: {uid: 1000}\n    claims", "- claims", "exactly one of"},
-		{"an unbalanced pattern", `"[0-9]+"`, `"a)|(b"`, "the pattern is no expression"},
-		{"a claim that is a list", `{pattern: "[0-9]+"}`, `[a, b]`, "a claim is a text or {pattern: EXPRESSION}"},
-		{"an empty claim", `{pattern: "[0-9]+"}`, `""`, "a claim is a text or {pattern: EXPRESSION}"},
+		{"an unbalanced pattern", `"[0-9]+"`, `"a)|(b"`, "the pattern is not a regular expression"},
+		{"a claim that is a list", `{pattern: "[0-9]+"}`, `[a, b]`, "a claim must be a string or {pattern: EXPRESSION}"},
+		{"an empty claim", `{pattern: "[0-9]+"}`, `""`, "a claim must be a string or {pattern: EXPRESSION}"},
 		{"an id that climbs", `"sb-{claim.uid}"`, `"../{claim.uid}"`, "callers[0]: workspace"},
-		{"a template that is not closed", `"sb-{claim.uid}"`, `"sb-{claim.uid"`, "not closed"},
+		{"a template that is not closed", `"sb-{claim.uid}"`, `"sb-{claim.uid"`, "without }"},
 		{"a bad host", "audit:", "hosts: ['*']\naudit:", "want an exact host"},
 	} {
 		f, err := loadFile(t, strings.Replace(whole, c.old, c.replacement, 1))
@@ -106,7 +106,7 @@ func TestWarningsOfProfiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := &File{ByName: map[string]*profile.Profile{"b": p, "a": {}}}
-	if got, want := f.Warnings(), []string{`profile b: ignored, since only spec.sourceAccess is read: spec.run\u202etime`}; !slices.Equal(got, want) {
+	if got, want := f.Warnings(), []string{`profile b: ignored, because gatepass reads only spec.sourceAccess: spec.run\u202etime`}; !slices.Equal(got, want) {
 		t.Errorf("Warnings = %q, want %q", got, want)
 	}
 }

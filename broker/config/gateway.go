@@ -35,7 +35,7 @@ func (g *Gateway) OffersHTTP2() bool { return g == nil || g.HTTP2 == nil || *g.H
 // the defaults; "gateway:" without a value is no gateway.
 func (g *Gateway) UnmarshalYAML(node *yaml.Node) error {
 	if err := onlyKeys(node, "max_pack", "idle_timeout", "transfers", "transfer_rate", "api_requests", "storage_hosts", "http2"); err != nil {
-		return errors.New(strings.Replace(err.Error(), "a text or a mapping", "a mapping: gateway: {}", 1))
+		return errors.New(strings.Replace(err.Error(), "a string or a mapping", "a mapping: gateway: {}", 1))
 	}
 	type plain Gateway
 	return node.Decode((*plain)(g))
@@ -62,11 +62,11 @@ func (g *Gateway) check() error {
 		return nil
 	}
 	if g.IdleTimeout < 0 || g.Transfers < 0 || g.APIRequests < 0 {
-		return fmt.Errorf("gateway: none of its numbers is below 0")
+		return fmt.Errorf("gateway: its numbers must not be below 0")
 	}
 	for i, host := range g.StorageHosts {
 		if host != "*" && !isHostPattern(host) {
-			return fmt.Errorf("gateway.storage_hosts[%d]: %q is no host in lower case, nor *. before one, nor *", i, host)
+			return fmt.Errorf("gateway.storage_hosts[%d]: %q must be a host in lower case, *.HOST or *", i, host)
 		}
 	}
 	return nil
@@ -89,7 +89,7 @@ func (u Upstream) IsZero() bool {
 func (u Upstream) check(github string) error {
 	if u.Proxy == "" {
 		if u.LoginFile != "" || len(u.NoProxy) > 0 {
-			return errors.New("upstream_proxy is missing, and upstream_proxy_login_file and no_proxy are about it")
+			return errors.New("upstream_proxy is missing; upstream_proxy_login_file and no_proxy need it")
 		}
 		return nil
 	}
@@ -98,13 +98,13 @@ func (u Upstream) check(github string) error {
 	case err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Hostname() == "" || strings.Trim(at.Path, "/") != "" || at.RawQuery != "" || at.Fragment != "":
 		return errors.New("upstream_proxy: want http://HOST:PORT or https://HOST:PORT")
 	case at.User != nil:
-		return errors.New("upstream_proxy: it has a login in it; write USER:PASSWORD into a file of mode 0600, and its path into upstream_proxy_login_file")
+		return errors.New("upstream_proxy: it must not contain a login; write USER:PASSWORD into a file of mode 0600, and its path into upstream_proxy_login_file")
 	case strings.HasPrefix(github, "http://"):
-		return errors.New("upstream_proxy: github_url is not https, and would not go through it")
+		return errors.New("upstream_proxy: github_url must be an https URL to go through it")
 	}
 	for i, host := range u.NoProxy {
 		if !isHostPattern(host) {
-			return fmt.Errorf("no_proxy[%d]: %q is no host in lower case, nor *. before one", i, host)
+			return fmt.Errorf("no_proxy[%d]: %q must be a host in lower case or *.HOST", i, host)
 		}
 	}
 	return nil

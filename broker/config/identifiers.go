@@ -52,7 +52,7 @@ func (c Caller) checkAccount() error {
 	if c.CEL != "" {
 		return nil
 	}
-	return errors.New("aws: the rule is for everybody who has an AWS account; match account, arn or user_id in claims")
+	return errors.New("aws: the rule matches everyone who has an AWS account; match account, arn or user_id in claims")
 }
 
 // proofMethod returns the method of the rule's callers; "" for other methods than

@@ -84,15 +84,15 @@ func TestProofs(t *testing.T) {
 
 func TestProofsRefused(t *testing.T) {
 	for _, c := range []struct{ name, old, replacement, want string }{
-		{"a join rule without a name", "  - name: agents\n    join", "  - join", "has a name"},
+		{"a join rule without a name", "  - name: agents\n    join", "  - join", "must have a name"},
 		{"two methods", "join: {}", "join: {}\n    socket: {}", "exactly one of"},
-		{"too long a sleep", "join: {}", "join: {sleep: 24h1s}", "sleep is from 0 to 24h0m0s"},
+		{"too long a sleep", "join: {}", "join: {sleep: 24h1s}", "sleep must be from 0 to 24h0m0s"},
 		{"settings of join", "join: {}", "join: {ttl: 5m}", `unknown key "ttl"`},
 		{"no server id", "server_id: broker.example, ", "", "server_id"},
-		{"a region that is a pattern", "[eu-west-1]", "['*']", "no AWS region"},
-		{"a rule for every AWS account", `claims: {account: "123456789012"}`, `claims: {role: agents}`, "everybody who has an AWS account"},
-		{"a bundle of no trust domain", "trust_domain: prod.example, id: spiffe://prod.example/sb-1", "id: spiffe://prod.example/sb-1", "name it"},
-		{"an id of another trust domain", "id: spiffe://prod", "id: spiffe://other", "not of the trust domain"},
+		{"a region that is a pattern", "[eu-west-1]", "['*']", "not an AWS region"},
+		{"a rule for every AWS account", `claims: {account: "123456789012"}`, `claims: {role: agents}`, "aws: the rule matches everyone who has an AWS account; match account, arn or user_id in claims"},
+		{"a bundle of no trust domain", "trust_domain: prod.example, id: spiffe://prod.example/sb-1", "id: spiffe://prod.example/sb-1", "needs trust_domain"},
+		{"an id of another trust domain", "id: spiffe://prod", "id: spiffe://other", "is not in the trust domain"},
 	} {
 		f, err := loadFile(t, strings.Replace(proved, c.old, c.replacement, 1))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
@@ -164,7 +164,7 @@ func TestOIDCRuleRefuses(t *testing.T) {
 		{"ES256", "HS256", `algorithm "HS256"`},
 		{"10m", "soon", "line 11"},
 		{"cel: claims", "cel: clams", "callers[1]: cel: line 1, column 1 of the expression: undeclared reference"},
-		{"oidc: {", "socket: {}\n    oidc: {", "exactly one of: socket, oidc"},
+		{"oidc: {", "socket: {}\n    oidc: {", "a rule must have exactly one of socket, oidc, aws, mtls and join"},
 	} {
 		_, err := loadFile(t, whole+strings.Replace(oidcRule, c.old, c.changed, 1))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {

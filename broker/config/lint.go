@@ -57,10 +57,10 @@ func (l *linter) add(level, check, format string, args ...any) {
 // reach finds rules that no caller reaches.
 func (l *linter) reach(f *File, i int) {
 	if why := contradiction(f.Callers[i]); why != "" {
-		l.add(Failure, "never", "no caller matches it: %s; correct one of them", why)
+		l.add(Failure, "never", "no caller can match it: %s; correct one of them", why)
 	}
 	if earlier, found := shadowedBy(f, i); found {
-		l.add(Failure, "shadowed", "no caller comes to it: rule %s is for all of them, and the first that matches decides; put the narrower rule first", earlier)
+		l.add(Failure, "shadowed", "no caller reaches it: rule %s matches all its callers first; put the narrower rule first", earlier)
 	}
 }
 
@@ -73,17 +73,17 @@ func (l *linter) patterns(c Caller) {
 		}
 		s := shapeOf(pattern)
 		if s.anchors {
-			l.add(Warning, "anchor", "claim %s: ^ and $ say nothing in %q: a pattern matches whole texts anyway; leave them out", path, pattern)
+			l.add(Warning, "anchor", "claim %s: ^ and $ have no effect in %q: a pattern always matches the whole value; remove them", path, pattern)
 		}
 		if s.anyOne {
-			l.add(Warning, "dot", "claim %s: a . in %q is any character; write \\. for a dot", path, pattern)
+			l.add(Warning, "dot", "claim %s: a . in %q matches any character; write \\. for a dot", path, pattern)
 		}
 		if path == "sub" && s.crossing {
-			l.add(Warning, "colon", "claim sub: a wildcard in %q goes over colons, into parts that the caller may choose; write [^:]+, or match the claims that sub is made of", pattern)
+			l.add(Warning, "colon", "claim sub: a wildcard in %q crosses colons, into parts that the caller can choose; write [^:]+, or match the claims that sub consists of", pattern)
 		}
 	}
 	for _, pattern := range conditionOf(c).LoosePatterns() {
-		l.add(Warning, "anchor", "cel: matches(%q) is content with a part of the text; write ^ and $ around it", pattern)
+		l.add(Warning, "anchor", "cel: matches(%q) also matches a part of the value; write ^ and $ around it", pattern)
 	}
 }
 
@@ -95,9 +95,9 @@ func (l *linter) issuer(c Caller) {
 	}
 	switch {
 	case known.public && !has(known.ids):
-		l.add(Failure, "open", "everybody has tokens of %s, and names are given anew: match one of %s", known.title, strings.Join(known.ids, ", "))
+		l.add(Failure, "open", "everyone can have tokens of %s, and names can be given to another account: match one of %s", known.title, strings.Join(known.ids, ", "))
 	case len(asked) == 0:
-		l.add(Warning, "open", "it is for every token of %s for this audience; match a claim", c.OIDC.Issuer)
+		l.add(Warning, "open", "it matches every token of %s for this audience; match a claim", c.OIDC.Issuer)
 	}
 	for _, name := range sortedKeys(known.names) {
 		if ids := known.names[name]; asked[name] && !has(ids) && !has(known.ids) {
@@ -113,7 +113,7 @@ func (l *linter) audience(c Caller, known issuer) {
 	case known.usual(audience, c.OIDC.Issuer):
 		l.add(Failure, "audience", "audience %q is this issuer's default: a token made for another service would be accepted here too; choose an audience for this broker", audience)
 	case slices.Contains(others, audience):
-		l.add(Warning, "audience", "audience %q is another service's: tokens for it are taken here, too; choose one for this broker", audience)
+		l.add(Warning, "audience", "audience %q belongs to another service, whose tokens would be accepted here too; choose an audience for this broker", audience)
 	}
 }
 
@@ -142,11 +142,11 @@ func conditionOf(c Caller) *Condition {
 func (l *linter) profiles(f *File) {
 	for _, name := range sortedKeys(f.ByName) {
 		if !slices.ContainsFunc(f.Callers, func(c Caller) bool { return c.Profile == name }) {
-			l.add(Warning, "profile", "no rule gives profile %q; take its file out of profiles, or write a rule", name)
+			l.add(Warning, "profile", "no rule uses profile %q; remove its file from profiles, or add a rule", name)
 		}
 	}
 	if len(f.Callers) == 0 {
-		l.add(Warning, "empty", "there are no callers: everybody is refused")
+		l.add(Warning, "empty", "there are no callers: every request is refused")
 	}
 }
 
@@ -235,7 +235,7 @@ func contradiction(c Caller) string {
 	}
 	for _, path := range sortedKeys(asked) {
 		if claim, isAsked := c.Claims[path]; isAsked && !implies(claim, Claim{Text: asked[path]}) {
-			return fmt.Sprintf("its claim %s is not %q, which %s says", path, asked[path], methodKey(c))
+			return fmt.Sprintf("its claim %s is not %q, as %s requires", path, asked[path], methodKey(c))
 		}
 	}
 	return ""

@@ -28,7 +28,7 @@ func (l *linter) template(c Caller) {
 		}
 	}
 	if len(chosen) > 0 {
-		l.add(Warning, "template", "workspace %q is of claim %s, which callers of %s choose; put an id into it, or match the claim exactly", c.Workspace, strings.Join(chosen, " and "), known.title)
+		l.add(Warning, "template", "workspace %q contains claim %s, which callers of %s choose; add the claim of an ID, or match the claim exactly", c.Workspace, strings.Join(chosen, " and "), known.title)
 	}
 }
 
@@ -45,7 +45,7 @@ func (l *linter) separators(c Caller) {
 			continue
 		}
 		if strings.ContainsRune(alphabetOf(c, p.Claim), rune(separator[0])) {
-			l.add(Failure, Separator, "workspace %q: claim %s may contain %q, so that two callers could share an id; those are refused: write a separator that the claim cannot contain, or match the claim with a pattern without it", c.Workspace, p.Claim, separator)
+			l.add(Failure, Separator, "workspace %q: claim %s may contain %q, so two callers could share an ID; such callers are refused: write a separator that the claim cannot contain, or match the claim with a pattern without it", c.Workspace, p.Claim, separator)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func (l *linter) collisions(f *File, i int) {
 			continue
 		}
 		if overlap(elementsOf(c), elementsOf(other)) {
-			l.add(Failure, "collision", "workspace %q can be the id that rule %s makes of other claims (%q): the two would be revoked and counted together; begin one of them in another way", c.Workspace, f.RuleName(j), other.Workspace)
+			l.add(Failure, "collision", "workspace %q can equal the ID that rule %s builds from other claims (%q): both would be blocked and counted together; begin one of them with another text", c.Workspace, f.RuleName(j), other.Workspace)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func (w Webhook) Secret() (string, error) {
 	what := "read the webhook's secret " + w.SecretFile
 	data, err := trustedfile.Read("the webhook's secret", w.SecretFile, trustedfile.ReadingAndWriting, maxSecret)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", usererr.Wrap(what, withoutPath(err), "write the secret that the App's settings have")
+		return "", usererr.Wrap(what, withoutPath(err), "write the secret of the App's settings there")
 	}
 	if err != nil {
 		return "", usererr.Wrap(what, withoutPath(err), "")
@@ -52,25 +52,25 @@ func (o Operator) check() error {
 	}
 	switch {
 	case methods != 1:
-		return errors.New("an operator has exactly one method of proof: token_sha256, or one that callers have")
+		return errors.New("an operator must have exactly one method of proof: token_sha256, or a method of callers")
 	case o.Workspace != "" || o.Profile != "" || o.Tokens != "":
-		return errors.New("an operator has no workspace, no profile and no tokens")
+		return errors.New("an operator must not have workspace, profile or tokens")
 	}
 	if o.TokenSHA256 != "" {
 		if len(o.Claims) > 0 {
-			return errors.New("a token has no claims")
+			return errors.New("token_sha256 must not have claims")
 		}
 		_, err := identity.ParseBearer(o.TokenSHA256)
 		return err
 	}
 	if o.Join != nil {
-		return errors.New("sessions are for workspaces")
+		return errors.New("operators cannot use sessions")
 	}
 	if err := o.checkProof(); err != nil {
 		return err
 	}
 	if len(o.Claims)+len(o.RequiredClaims()) == 0 {
-		return errors.New("it is for everybody who proves anything; write claims, or the uid of a socket")
+		return errors.New("it matches every caller with a valid proof; write claims, or the uid of a socket")
 	}
 	return o.checkRequirements()
 }

@@ -66,15 +66,15 @@ func TestOperatorsRefused(t *testing.T) {
 		{"no method", "[{name: a}]", "exactly one method"},
 		{"two methods", "[{socket: {uid: 0}, token_sha256: " + operatorHash + "}]", "exactly one method"},
 		{"a token", "[{token_sha256: " + operatorToken + "}]", "operators[0]: want the SHA-256"},
-		{"a token with claims", "[{token_sha256: " + operatorHash + ", claims: {a: b}}]", "a token has no claims"},
-		{"everybody on the socket", "[{socket: {}}]", "it is for everybody"},
-		{"everybody of an issuer", "[{oidc: {issuer: 'https://issuer.example', audience: gatepass}}]", "it is for everybody"},
-		{"everybody at AWS", "[{aws: {server_id: broker.example, regions: [us-east-1]}}]", "everybody who has an AWS account"},
-		{"a session", "[{name: x, join: {}}]", "sessions are for workspaces"},
-		{"a workspace", "[{socket: {uid: 0}, workspace: x}]", "no workspace, no profile"},
+		{"a token with claims", "[{token_sha256: " + operatorHash + ", claims: {a: b}}]", "token_sha256 must not have claims"},
+		{"everybody on the socket", "[{socket: {}}]", "it matches every caller with a valid proof; write claims, or the uid of a socket"},
+		{"everybody of an issuer", "[{oidc: {issuer: 'https://issuer.example', audience: gatepass}}]", "it matches every caller with a valid proof; write claims, or the uid of a socket"},
+		{"everybody at AWS", "[{aws: {server_id: broker.example, regions: [us-east-1]}}]", "aws: the rule matches everyone who has an AWS account; match account, arn or user_id in claims"},
+		{"a session", "[{name: x, join: {}}]", "operators cannot use sessions"},
+		{"a workspace", "[{socket: {uid: 0}, workspace: x}]", "an operator must not have workspace, profile or tokens"},
 		{"an unknown key", "[{token: x}]", `unknown key "token"`},
-		{"a limit of tokens", "[{socket: {uid: 0}, tokens: none}]", "no tokens"},
-		{"an unbalanced pattern", "[{socket: {uid: 0}, claims: {pid: {pattern: 'a)|(b'}}}]", "no expression"},
+		{"a limit of tokens", "[{socket: {uid: 0}, tokens: none}]", "profile or tokens"},
+		{"an unbalanced pattern", "[{socket: {uid: 0}, claims: {pid: {pattern: 'a)|(b'}}}]", "the pattern is not a regular expression"},
 	} {
 		if f, err := loadFile(t, whole+"operators: "+c.operators+"\n"); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: Load = %v, %v, want an error with %q", c.name, f, err, c.want)

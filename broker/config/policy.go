@@ -39,7 +39,7 @@ func (c Caller) issuer() string {
 
 func (c Caller) check(f *File) error {
 	if c.methods() != 1 {
-		return errors.New("a rule has exactly one of: socket, oidc, aws, mtls, join")
+		return errors.New("a rule must have exactly one of socket, oidc, aws, mtls and join")
 	}
 	if err := c.checkProof(); err != nil {
 		return err
@@ -103,7 +103,9 @@ func (c Caller) match() (broker.All, error) {
 	return all, nil
 }
 
-func patternError(err error) error { return errors.New("the pattern is no expression: " + err.Error()) }
+func patternError(err error) error {
+	return errors.New("the pattern is not a regular expression: " + err.Error())
+}
 
 // Identifiers makes the identifier of each method once and keeps it across reloads, so
 // that keys and nonces are not lost.

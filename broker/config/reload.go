@@ -45,7 +45,7 @@ func (a *Audit) UnmarshalYAML(node *yaml.Node) error {
 // has no effect.
 func onlyKeys(node *yaml.Node, known ...string) error {
 	if node.Kind != yaml.MappingNode {
-		return yamlfile.At(node, "want a text or a mapping")
+		return yamlfile.At(node, "want a string or a mapping")
 	}
 	for i := 0; i < len(node.Content); i += 2 {
 		if key := node.Content[i]; !slices.Contains(known, key.Value) {
@@ -64,7 +64,7 @@ func (a Audit) check() error {
 	}
 	for _, to := range []string{a.CloudEvents, a.OTLP} {
 		if u, err := url.Parse(to); to != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil) {
-			return errors.New("audit: a copy goes to https://HOST/PATH")
+			return errors.New("audit: a copy must go to https://HOST/PATH")
 		}
 	}
 	return nil
@@ -92,7 +92,7 @@ func (s *Size) UnmarshalYAML(node *yaml.Node) error {
 		*s = Size(n * unit.bytes)
 		return nil
 	}
-	return yamlfile.At(node, "want a size, as 4096, 64KiB or 100MB")
+	return yamlfile.At(node, "want a size such as 4096, 64KiB or 100MB")
 }
 
 // A Mode is a file's permission bits, in octal: 0660.
@@ -102,7 +102,7 @@ type Mode os.FileMode
 func (m *Mode) UnmarshalYAML(node *yaml.Node) error {
 	n, err := strconv.ParseUint(strings.TrimPrefix(node.Value, "0o"), 8, 16)
 	if err != nil || n > 0o777 || node.Kind != yaml.ScalarNode {
-		return yamlfile.At(node, "want a mode, as 0660")
+		return yamlfile.At(node, "want a mode such as 0660")
 	}
 	*m = Mode(n)
 	return nil
@@ -116,10 +116,10 @@ type Log struct {
 
 func (l Log) check() error {
 	if !slices.Contains([]string{"", "text", "json"}, l.Format) {
-		return errors.New("log: format is text or json")
+		return errors.New("log: format must be text or json")
 	}
 	if !slices.Contains([]string{"", "debug", "info", "warn", "error"}, l.Level) {
-		return errors.New("log: level is debug, info, warn or error")
+		return errors.New("log: level must be debug, info, warn or error")
 	}
 	return nil
 }
@@ -176,7 +176,7 @@ func (l Limits) withDefaults(drain time.Duration) Limits {
 
 func (l Limits) check() error {
 	if min(l.Requests, l.WorkspaceRequests, l.WorkspaceBurst, l.UnauthBurst, l.Connections) < 0 || min(l.WorkspaceRate, l.UnauthRate) < 0 || l.HeaderSize < 0 || min(l.ReadHeader, l.Read, l.Write, l.Idle, l.Drain) < 0 {
-		return errors.New("limits: none is below 0")
+		return errors.New("limits: they must not be below 0")
 	}
 	return nil
 }
@@ -187,13 +187,13 @@ func CheckListen(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "":
-		return fmt.Errorf("listen: %q is no address; write https://HOST:PORT or unix:///PATH", address)
+		return fmt.Errorf("listen: %q is not an address; write https://HOST:PORT or unix:///PATH", address)
 	case u.Scheme == "unix":
 		return checkSocket(u)
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		return fmt.Errorf("listen: %s would send tokens in the clear; write https:// or unix://, or http:// with a loopback address", address)
 	case u.Scheme != "https" && u.Scheme != "http" || u.Port() == "" || strings.Trim(u.Path, "/") != "":
-		return fmt.Errorf("listen: %q is no address; write https://HOST:PORT or unix:///PATH", address)
+		return fmt.Errorf("listen: %q is not an address; write https://HOST:PORT or unix:///PATH", address)
 	}
 	return nil
 }
@@ -207,7 +207,7 @@ func isLoopback(host string) bool {
 
 func checkSocket(u *url.URL) error {
 	if u.Host != "" || u.Path == "/" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) != u.Path || len(u.Path) > 107 {
-		return fmt.Errorf("listen: %q is no socket; write unix:///PATH of up to 107 bytes", u.String())
+		return fmt.Errorf("listen: %q is not a socket; write unix:///PATH of up to 107 bytes", u.String())
 	}
 	return nil
 }
@@ -249,7 +249,7 @@ func (f *File) checkPprof() error {
 	}
 	u, err := url.Parse(f.Pprof)
 	if err != nil || u.Scheme != "unix" {
-		return errors.New("pprof: it is served on a socket only, unix:///PATH")
+		return errors.New("pprof: it must be a socket, unix:///PATH")
 	}
 	return checkSocket(u)
 }

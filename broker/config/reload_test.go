@@ -33,15 +33,15 @@ func TestHowTheBrokerDoesNotRun(t *testing.T) {
 		{"a size that is none", "audit: {file: /a, max_size: big}", "want a size"},
 		{"a size below nothing", "audit: {file: /a, max_size: -1}", "want a size"},
 		{"an audit log somewhere", "audit: audit.jsonl", "is not absolute"},
-		{"copies to a file", "audit: {file: /a, otlp: file:///x}", "a copy goes to https://"},
-		{"a list of audit logs", "audit: [/a, /b]", "want a text or a mapping"},
+		{"copies to a file", "audit: {file: /a, otlp: file:///x}", "audit: a copy must go to https://HOST/PATH"},
+		{"a list of audit logs", "audit: [/a, /b]", "want a string or a mapping"},
 		{"a mode that is none", "audit: /a\nsocket_mode: rw", "want a mode"},
 		{"a mode beyond rights", "audit: /a\nsocket_mode: 07777", "want a mode"},
-		{"an unknown level", "audit: /a\nlog: {level: loud}", "level is debug"},
-		{"a limit below nothing", "audit: /a\nlimits: {requests: -1}", "none is below 0"},
+		{"an unknown level", "audit: /a\nlog: {level: loud}", "log: level must be debug, info, warn or error"},
+		{"a limit below nothing", "audit: /a\nlimits: {requests: -1}", "limits: they must not be below 0"},
 		{"a time that is none", "audit: /a\nlimits: {read_timeout: soon}", "line"},
 		{"a limit that there is not", "audit: /a\nlimits: {tokens: 1}", `unknown key "tokens"`},
-		{"metrics below a path", "audit: /a\nmetrics: unix://metrics.sock", "is no socket"},
+		{"metrics below a path", "audit: /a\nmetrics: unix://metrics.sock", "is not a socket; write unix:///PATH of up to 107 bytes"},
 	} {
 		f, err := loadFile(t, strings.Replace(whole, "audit: /var/log/gatepass/audit.jsonl", c.line, 1))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {

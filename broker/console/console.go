@@ -148,7 +148,7 @@ func (c *Console) refuseUnauth(r *http.Request, id string, err error) error {
 
 // crossOrigin refuses requests that a page of another site made the browser send.
 func crossOrigin(http.ResponseWriter, *http.Request, string) error {
-	return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser says that this request is of another site's page"}
+	return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser says that this request comes from another site"}
 }
 
 // queryOf reads the query of a request. It refuses unknown and repeated keys: a filter
@@ -156,7 +156,7 @@ func crossOrigin(http.ResponseWriter, *http.Request, string) error {
 func queryOf(r *http.Request, known ...string) (url.Values, error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, broker.BadRequest("the query cannot be read")
+		return nil, broker.BadRequest("the query is malformed")
 	}
 	for key, values := range q {
 		switch {
@@ -233,6 +233,6 @@ func (c *Console) serveOpenAPI(w http.ResponseWriter, r *http.Request, _ string)
 	}
 	_ = c.documents.Write(w, fairshare.Address(r.RemoteAddr), int64(len(document)), func() error {
 		return api.WriteJSON(w, http.StatusOK, document)
-	}) // fails only if the client has gone
+	}) // fails only if the client closed the connection
 	return nil
 }

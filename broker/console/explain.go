@@ -89,7 +89,7 @@ func idIn(q url.Values) (int64, error) {
 	}
 	id, err := strconv.ParseInt(q.Get("repository_id"), 10, 64)
 	if err != nil || id < 1 {
-		return 0, broker.BadRequest(`"repository_id" is the id that GitHub gave the repository`)
+		return 0, broker.BadRequest(`"repository_id" must be the repository's ID at GitHub`)
 	}
 	return id, nil
 }
@@ -106,9 +106,9 @@ func verdictsOf(verdicts []broker.RuleResult) []api.RuleResult {
 const (
 	unknownProof   = "whether the caller could prove these claims"
 	unknownRules   = "whether rulesets, branch protection or an IP allow list of GitHub refuse what the token allows"
-	unknownID      = "whether the repository of that name has that id"
-	unknownGitHub  = "what GitHub grants: it could not be asked"
-	unknownRevoked = "whether the workspace is blocked: the store could not be read"
+	unknownID      = "whether the repository of that name has that ID"
+	unknownGitHub  = "what GitHub grants: the broker could not ask it"
+	unknownRevoked = "whether the workspace is blocked: the broker could not read the store"
 )
 
 // explanation returns what the policy, the block list and GitHub say, in the order in
@@ -130,7 +130,7 @@ func (c *Console) explanation(ctx context.Context, w broker.Workspace, r api.Tok
 		e.Untold = append(e.Untold, unknownRevoked)
 	}
 	if blocked {
-		e.Reason, e.Detail = broker.ReasonBlocked, "workspace "+w.ID+" was revoked, or everything of "+scope.Repo.Owner+" was"
+		e.Reason, e.Detail = broker.ReasonBlocked, "workspace "+w.ID+" is blocked, or owner "+scope.Repo.Owner+" is"
 		return e
 	}
 	c.github(ctx, scope, &e)
@@ -155,7 +155,7 @@ func (c *Console) github(ctx context.Context, s broker.Scope, e *api.Explanation
 	case found.Suspended():
 		e.Reason, e.Detail = broker.ReasonGitHub, "the App's installation on "+found.Account.Login+" is suspended"
 	case len(e.GitHub.Lacking) > 0:
-		e.Reason, e.Detail = broker.ReasonGitHub, "the installation on "+found.Account.Login+" was not granted "+mint.LevelsText(e.GitHub.Lacking)
+		e.Reason, e.Detail = broker.ReasonGitHub, "the installation on "+found.Account.Login+" lacks "+mint.LevelsText(e.GitHub.Lacking)
 	default:
 		e.Granted, e.Detail = true, "a token for "+s.Repo.String()+" with "+mint.LevelsText(s.Permissions())
 	}
@@ -167,11 +167,11 @@ func (c *Console) explainMissing(ctx context.Context, s broker.Scope, err error,
 	e.Reason = broker.ReasonGitHub
 	switch {
 	case ok && failure.Status == http.StatusMovedPermanently:
-		e.Detail = s.Repo.String() + " has another name by now; write that in the profile"
+		e.Detail = s.Repo.String() + " has another name now; write it in the profile"
 		return
 	case !ok || failure.Kind != mint.NotInstalled:
 		e.GitHub = nil
-		e.Detail, e.Untold = "GitHub could not be asked", append(e.Untold, unknownGitHub)
+		e.Detail, e.Untold = "the broker could not ask GitHub", append(e.Untold, unknownGitHub)
 		return
 	}
 	found, err := c.App.InstallationOf(ctx, s.Repo.Owner)
@@ -179,7 +179,7 @@ func (c *Console) explainMissing(ctx context.Context, s broker.Scope, err error,
 	switch {
 	case err == nil:
 		e.GitHub.Installation, e.GitHub.Account, e.GitHub.Suspended = found.ID, found.Account.Login, found.Suspended()
-		e.Detail = "the App is installed on " + found.Account.Login + ", but there is no " + s.Repo.String() + ", or the installation does not reach it"
+		e.Detail = "the App is installed on " + found.Account.Login + ", but " + s.Repo.String() + " does not exist, or the installation cannot reach it"
 	case ok && failure.Kind == mint.NotInstalled:
 		e.Detail = "the App is not installed on " + s.Repo.Owner
 	default:

@@ -34,8 +34,8 @@ func TestExplainOneself(t *testing.T) {
 		{"what is allowed", "ci", "Acme/widgets", "write", true, "", "a token for acme/widgets with contents: write"},
 		{"another profile's", "sb-1", "octo/widgets", "read", false, "repository", "does not allow octo/widgets"},
 		{"a write to clone only", "sb-1", "acme/widgets", "write", false, "permission", "does not allow contents: write"},
-		{"what the installation lacks", "ci", "octo/widgets", "write", false, "github", "the installation on octo was not granted contents: write"},
-		{"what there is not", "ci", "acme/nothing", "read", false, "github", "there is no acme/nothing"},
+		{"what the installation lacks", "ci", "octo/widgets", "write", false, "github", "the installation on octo lacks contents: write"},
+		{"what there is not", "ci", "acme/nothing", "read", false, "github", "acme/nothing does not exist"},
 	} {
 		e := b.explainSelf(c.caller, c.repo, c.operation)
 		if e.Granted != c.granted || e.Reason != c.reason || !strings.Contains(e.Detail, c.detail) {
@@ -67,7 +67,7 @@ func TestExplainSaysWhatGitHubSays(t *testing.T) {
 	}
 	cancel := b.Fail(fakegithub.To("GET", "/installation"), fakegithub.Status(418), 10)
 	defer cancel()
-	if e := b.explainSelf("ci", "acme/widgets", "read"); e.Granted || e.GitHub != nil || e.Detail != "GitHub could not be asked" || len(e.Untold) == 0 {
+	if e := b.explainSelf("ci", "acme/widgets", "read"); e.Granted || e.GitHub != nil || e.Detail != "the broker could not ask GitHub" || len(e.Untold) == 0 {
 		t.Errorf("without GitHub: %+v, want that it cannot be told", e)
 	}
 }

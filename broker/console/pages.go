@@ -89,7 +89,7 @@ func (p webPages) browser(name string, handle func(request) error) http.Handler 
 		h.Set("Cache-Control", "no-store")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		if r.Method == http.MethodPost && !sameOrigin(r) {
-			return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser does not say that this form is of this page"}
+			return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRequest, Detail: "the browser does not say that this form comes from this page"}
 		}
 		return handle(request{Request: r, w: w, id: id})
 	})))
@@ -124,7 +124,7 @@ func (p webPages) readForm(r *request) error {
 	}
 	r.Body = http.MaxBytesReader(r.w, r.Body, maxTarget)
 	if r.ParseForm() != nil {
-		return broker.BadRequest("the form cannot be read")
+		return broker.BadRequest("the form is malformed")
 	}
 	return nil
 }
@@ -174,7 +174,7 @@ func (p webPages) readLogin(r request) error {
 	r.Body = http.MaxBytesReader(r.w, r.Body, maxLogin)
 	return p.forms.Read(r.w, fairshare.Address(r.RemoteAddr), maxLogin, func() error {
 		if r.ParseForm() != nil {
-			return broker.BadRequest("the form cannot be read")
+			return broker.BadRequest("the form is malformed")
 		}
 		return nil
 	})
@@ -265,7 +265,7 @@ func (p webPages) askOthers(r request, t blocklist.Target, ask *askView) {
 	}
 	found, err := p.Revoker.List(r.Context())
 	if err != nil {
-		p.Server.Log.ErrorContext(r.Context(), "find who shares a token", "error", err)
+		p.Server.Log.ErrorContext(r.Context(), "find the workspaces that share a token", "error", err)
 		ask.Unknown = true
 		return
 	}

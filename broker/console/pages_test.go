@@ -311,7 +311,7 @@ func TestThePageWithoutGitHub(t *testing.T) {
 		tab := b.tab()
 		tab.signIn(brokertest.OperatorToken)
 		page := tab.send("GET", "/", nil)
-		wantText(t, "the page", page, 200, "GitHub cannot be asked", "No workspace has a token yet.")
+		wantText(t, "the page", page, 200, "The broker cannot ask GitHub where the App is installed.", "No workspace has a token yet.")
 		if strings.Contains(page.Body.String(), "not installed on any account") {
 			t.Error("the page says that the App is not installed, want that it does not know")
 		}

@@ -133,7 +133,7 @@ func (p webPages) showEntry(r request) error {
 	}
 	if v.Lines == nil {
 		return p.show(r, http.StatusNotFound, view{Title: "No entry", Who: r.who.Name, Problem: &api.Problem{
-			Title: "No entry", Detail: "This replica does not remember that request. The audit log has every one.",
+			Title: "No entry", Detail: "This replica does not remember that request. The audit log has every request.",
 		}})
 	}
 	return p.show(r, http.StatusOK, view{Title: "Audit entry", Who: r.who.Name, Entry: v})

@@ -234,7 +234,7 @@ func (p webPages) owners(ctx context.Context, v *statusView) {
 	installed, err := p.installed.of(ctx, p.App, p.Revoker.Now())
 	if err != nil {
 		p.Server.Log.ErrorContext(ctx, "show the installations", "error", err)
-		v.OwnersErr = "GitHub cannot be asked where the App is installed."
+		v.OwnersErr = "The broker cannot ask GitHub where the App is installed."
 	}
 	blocks, err := p.Revoker.Blocklist.All(ctx)
 	if err != nil {

@@ -65,7 +65,7 @@ func TestWhatGitHubDoesNotGrantIsNamed(t *testing.T) {
 		{"a renamed organization", func(g *brokertest.GitHub) error { return g.RenameAccount("acme", "newcorp") }, "it belongs to newcorp now"},
 		{"a permission", func(g *brokertest.GitHub) error {
 			return g.SetPermissions(g.Installations["acme"], fakegithub.Permissions{"contents": "read", "metadata": "read"})
-		}, "lacks contents: write (granted: read); have "},
+		}, "lacks contents: write (granted: read); ask "},
 		{"an IP allow list", func(g *brokertest.GitHub) error {
 			g.Fail(fakegithub.To("POST", "/access_tokens"), fakegithub.NotOnIPAllowList("acme"), -1)
 			return nil

@@ -41,13 +41,13 @@ func parseQuery(values url.Values) (query, error) {
 	if text := values.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > api.MaxPage {
-			return q, broker.BadRequest(`"limit" is from 1 to ` + strconv.Itoa(api.MaxPage))
+			return q, broker.BadRequest(`"limit" must be from 1 to ` + strconv.Itoa(api.MaxPage))
 		}
 		q.limit = n
 	}
 	for _, id := range []string{q.after, q.begin} {
 		if id != "" && store.CheckWorkspace(id) != nil {
-			return q, broker.BadRequest("what is asked for is no workspace's id")
+			return q, broker.BadRequest("the request does not name a workspace's ID")
 		}
 	}
 	return q, nil

@@ -50,7 +50,7 @@ func (rq *request) echo() (err error) {
 	half := 0
 	if between > 0 {
 		half = len(text) / 2
-		_, _ = rq.w.Write(text[:half]) // if the client has gone, the pause ends early
+		_, _ = rq.w.Write(text[:half]) // if the client closed the connection, the pause ends early
 		_ = http.NewResponseController(rq.w).Flush()
 		pause(ctx, between)
 	}
@@ -76,7 +76,7 @@ func (rq *request) echoed() ([]byte, error) {
 	case err != nil && n == 1, err != nil && !errors.Is(err, io.EOF):
 		return nil, brokenBody(err)
 	case e.Bytes > api.MaxEcho:
-		return nil, &broker.Refusal{Status: http.StatusRequestEntityTooLarge, Reason: broker.ReasonRequest, Detail: "an echo has at most " + strconv.Itoa(api.MaxEcho) + " bytes"}
+		return nil, &broker.Refusal{Status: http.StatusRequestEntityTooLarge, Reason: broker.ReasonRequest, Detail: "an echo must have at most " + strconv.Itoa(api.MaxEcho) + " bytes"}
 	}
 	e.BodyMilliseconds = time.Since(begun).Milliseconds()
 	return api.EncodeEcho(e)
@@ -93,7 +93,7 @@ func brokenBody(err error) error {
 func echoWaits(r *http.Request) (quiet, pause time.Duration, err error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return 0, 0, bad("the query cannot be read")
+		return 0, 0, bad("the query is malformed")
 	}
 	for name, to := range map[string]*time.Duration{"quiet": &quiet, "pause": &pause} {
 		text := query.Get(name)
@@ -102,7 +102,7 @@ func echoWaits(r *http.Request) (quiet, pause time.Duration, err error) {
 		}
 		seconds, err := strconv.Atoi(text)
 		if *to = time.Duration(seconds) * time.Second; err != nil || seconds < 0 || *to > api.MaxEchoWait {
-			return 0, 0, bad(name + " is a number of seconds up to " + strconv.Itoa(int(api.MaxEchoWait/time.Second)))
+			return 0, 0, bad(name + " must be a number of seconds up to " + strconv.Itoa(int(api.MaxEchoWait/time.Second)))
 		}
 	}
 	return quiet, pause, nil

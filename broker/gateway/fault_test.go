@@ -76,7 +76,7 @@ func TestGitHubFailsDuringAPush(t *testing.T) {
 			prints  string
 			outcome string
 		}{
-			{"an error", fakegithub.Status(500), "(gatepass: GitHub answers 500", ""},
+			{"an error", fakegithub.Status(500), "(gatepass: GitHub answered 500", ""},
 			{"a refusal", fakegithub.Status(403), "(gatepass: GitHub refuses", "failed"},
 			{"no answer", fakegithub.Reset(), "(gatepass: GitHub", ""},
 			{"half an answer", fakegithub.Truncate(20), "", "unknown"},

@@ -79,7 +79,7 @@ func (rq *request) writeAdvertisement(response *http.Response, deletes bool, dog
 	a := newAnswer(rq.w)
 	defer a.close()
 	rq.began = true
-	_, _ = a.Write(head) // copy reports whether the client has gone
+	_, _ = a.Write(head) // copy reports whether the client closed the connection
 	if err := a.copy(from, nil, dog); err != nil {
 		return broken(err)
 	}
@@ -97,17 +97,17 @@ func allowsDelete(policy *refs.Policy) bool {
 }
 
 func noPolicy(err error) *broker.Refusal {
-	return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRule, Detail: "the refs of the workspace's profile make no policy for it", Err: err}
+	return &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonRule, Detail: "the refs of the workspace's profile are not valid for it", Err: err}
 }
 
 func notGit() *broker.Refusal {
-	return &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub, Detail: "GitHub's answer is not one of git"}
+	return &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub, Detail: "GitHub's answer is not a git answer"}
 }
 
 // broken returns the refusal for an answer that broke off. The caller then cuts the
 // connection, so that no client takes the answer for complete.
 func broken(err error) *broker.Refusal {
-	return &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub, Detail: "the answer broke off", Err: err}
+	return &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub, Detail: "GitHub's answer is incomplete", Err: err}
 }
 
 func (rq *request) kind() string {
@@ -171,7 +171,7 @@ func (rq *request) written(err error) error {
 func (rq *request) checkRequest() error {
 	want := "application/x-" + string(rq.route.service) + "-request"
 	if got := rq.Header.Values("Content-Type"); len(got) != 1 || got[0] != want {
-		return &broker.Refusal{Status: http.StatusUnsupportedMediaType, Reason: broker.ReasonRequest, Detail: "the Content-Type of this request is " + want}
+		return &broker.Refusal{Status: http.StatusUnsupportedMediaType, Reason: broker.ReasonRequest, Detail: "the Content-Type of this request must be " + want}
 	}
 	return nil
 }

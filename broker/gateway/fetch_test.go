@@ -43,7 +43,7 @@ func TestFetch(t *testing.T) {
 }
 
 // GitHub may answer before it has read the whole request. The server then closed the
-// request, and the answer broke off.
+// request, and GitHub's answer is incomplete.
 func TestAnAnswerBeforeTheEndOfTheRequest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agents)
@@ -296,11 +296,11 @@ func TestGitHubRefuses(t *testing.T) {
 		fault fakegithub.Fault
 		want  string
 	}{
-		{fakegithub.Status(500), "gatepass: GitHub answers 500"},
-		{fakegithub.Status(503), "gatepass: GitHub answers 503"},
-		{fakegithub.RateLimited(7 * time.Second), "gatepass: GitHub answers 429"},
+		{fakegithub.Status(500), "gatepass: GitHub answered 500"},
+		{fakegithub.Status(503), "gatepass: GitHub answered 503"},
+		{fakegithub.RateLimited(7 * time.Second), "gatepass: GitHub answered 429"},
 		{fakegithub.Reset(), "gatepass: GitHub did not answer"},
-		{fakegithub.Truncate(10), "gatepass: GitHub's answer is not one of git"},
+		{fakegithub.Truncate(10), "gatepass: GitHub's answer is not a git answer"},
 	} {
 		cancel := w.Fail(isRefs, c.fault, 1)
 		if out, ok := w.git("fetch", "origin"); ok || !strings.Contains(out, c.want) {

@@ -151,16 +151,16 @@ func fromGitHub(response *http.Response) *broker.Refusal {
 	switch status := response.StatusCode; {
 	case status/100 == 3:
 		r.Status = http.StatusForbidden
-		r.Detail = "GitHub says that the repository has another name by now; write that name into the profile and into the remote's URL" + id
+		r.Detail = "GitHub says that the repository has another name now; write it in the profile and in the remote's URL" + id
 	case status == http.StatusNotFound || status == http.StatusUnauthorized:
 		r.Status, r.Detail = http.StatusNotFound, "GitHub does not show this repository to the App"+id
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
 		r.Status, r.RetryAfter = status, retryAfter(response.Header)
-		r.Detail = fmt.Sprintf("GitHub answers %d%s", status, id)
+		r.Detail = fmt.Sprintf("GitHub answered %d%s", status, id)
 	case status == http.StatusForbidden:
 		r.Status, r.Detail = status, "GitHub refuses: "+firstLine(response.Body)+id
 	default:
-		r.Detail = fmt.Sprintf("GitHub answers %d%s", status, id)
+		r.Detail = fmt.Sprintf("GitHub answered %d%s", status, id)
 	}
 	return r
 }

@@ -42,7 +42,7 @@ func (p *pushing) forward(ctx context.Context, token *credential.Token, intent [
 		}
 	}
 	if auditErr := p.record(true, intent...); auditErr != nil {
-		p.g.Access.Broker.Log.Error("the outcome of a push is not in the audit log", "request_id", p.id, "error", auditErr.Error())
+		p.g.Access.Broker.Log.Error("the broker cannot write the outcome of a push to the audit log", "request_id", p.id, "error", auditErr.Error())
 	}
 	if p.verified != nil && p.verdict.Allowed() {
 		return p.writeResults(outcomes, report.Note())
@@ -79,7 +79,7 @@ func (p *pushing) exchange(ctx context.Context, token *credential.Token, report 
 		}
 		if p.mayCome && p.verified == nil {
 			p.mayBeDone = true
-			refusal.Detail += "; it had the whole push, so see with git fetch whether it was carried out"
+			refusal.Detail += "; it has the whole push, so run git fetch to see whether it was accepted"
 		}
 		p.verdict = p.refusal(refusal.Detail)
 		return refusal
@@ -102,9 +102,9 @@ func (p *pushing) why(err error) string {
 	case errors.Is(p.from.err, errTooLong):
 		return p.tooLong()
 	case p.mayBeDone && p.verified != nil && len(p.verified.refs) == len(p.q.Commands):
-		return "GitHub had the whole push and did not answer; no branch was moved"
+		return "GitHub received the whole push and did not answer; no branch was moved"
 	case p.mayBeDone:
-		return "GitHub had the whole push and did not answer, so that it may have been carried out; see with git fetch"
+		return "GitHub received the whole push and did not answer, so it may have accepted it; run git fetch to see"
 	}
 	return broker.RefusalOf(err).Detail
 }

@@ -199,7 +199,7 @@ func (rq *request) refuse(r *broker.Refusal) {
 		header.Set("Allow", r.Detail[strings.LastIndexByte(r.Detail, ' ')+1:])
 	}
 	rq.w.WriteHeader(r.Status)
-	_, _ = rq.w.Write([]byte("gatepass: " + usererr.Escape(r.Detail) + "\n")) // fails only if the client has gone
+	_, _ = rq.w.Write([]byte("gatepass: " + usererr.Escape(r.Detail) + "\n")) // fails only if the client closed the connection
 }
 
 func (rq *request) log(r *broker.Refusal) {

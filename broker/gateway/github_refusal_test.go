@@ -75,7 +75,7 @@ func TestGitHubsRefusalsReachGit(t *testing.T) {
 		{name: "a large file", text: sizeText, reason: "pre-receive hook declined", check: "size"},
 		{
 			name: "a workflow file", reason: "refusing to allow a GitHub App to create or update workflow `.github/workflows/ci.yml` without `workflows` permission", check: "workflow",
-			note: "remote: gatepass: GitHub wants the permission workflows for this push. If you changed no file below .github/workflows, the branch lacks newer ones: rebase it on the default branch. Otherwise ask for the verb workflow in the workspace's profile\n",
+			note: "remote: gatepass: GitHub requires the permission workflows for this push. If you changed no file below .github/workflows, the branch has old workflow files: rebase it on the default branch. Otherwise ask for the verb workflow in the workspace's profile\n",
 		},
 		{name: "another check", text: "error: the freeze lasts until Monday\n", reason: "pre-receive hook declined"},
 	} {

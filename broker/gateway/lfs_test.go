@@ -157,7 +157,7 @@ func TestTransfersOfLargeFilesAreLimitedWithThoseOfGit(t *testing.T) {
 	for w.gateway.Running() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	if out, ok := w.gitIn("", "clone", "-q", w.repo("acme/widgets"), t.TempDir()); ok || !strings.Contains(out, "has 1 transfers running already") {
+	if out, ok := w.gitIn("", "clone", "-q", w.repo("acme/widgets"), t.TempDir()); ok || !strings.Contains(out, "has 1 running transfers already") {
 		t.Errorf("a clone beside an upload = %q, want it refused", out)
 	}
 }

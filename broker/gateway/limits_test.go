@@ -46,7 +46,7 @@ func TestTransfersAtOnce(t *testing.T) {
 	go func() { defer close(done); w.raw(pr, nil) }()
 	_, _ = io.WriteString(pw, head(zeros+" "+ones+" refs/heads/main\x00 report-status")+"PACK")
 	waitFor(t, func() bool { return w.gateway.Running() == 1 })
-	if out, ok := w.git("fetch", "origin"); ok || !strings.Contains(out, "remote: gatepass: workspace sb-agent has 1 transfers running already") {
+	if out, ok := w.git("fetch", "origin"); ok || !strings.Contains(out, "remote: gatepass: workspace sb-agent has 1 running transfers already") {
 		t.Errorf("git fetch beside another transfer prints (exit 0: %v) %s", ok, out)
 	}
 	_ = pw.Close()

@@ -55,7 +55,7 @@ func (p *pushing) move(ctx context.Context, token *credential.Token, c push.Comm
 			mayBeMoved = true // the answer does not say what happened
 		}
 		if !isLag && try >= len(moveWaits) {
-			return unanswered(mayBeMoved, "GitHub's API did not answer, so that it could not be verified")
+			return unanswered(mayBeMoved, "GitHub's API did not answer, so the push could not be verified")
 		}
 		pause(ctx, moveWaits[min(try, len(moveWaits)-1)])
 	}
@@ -64,7 +64,7 @@ func (p *pushing) move(ctx context.Context, token *credential.Token, c push.Comm
 // unanswered returns the outcome of a branch if GitHub did not say what happened.
 func unanswered(mayBeMoved bool, why string) (push.State, string) {
 	if mayBeMoved {
-		return push.Unknown, "gatepass: GitHub's API did not say whether it moved the branch; see with git fetch"
+		return push.Unknown, "gatepass: GitHub's API did not say whether it moved the branch; run git fetch to see"
 	}
 	return push.Failed, "gatepass: " + why + notMoved
 }
@@ -77,7 +77,7 @@ func whyEnded(ctx context.Context) string {
 	case errors.Is(cause, context.DeadlineExceeded):
 		return "GitHub's API is too slow"
 	}
-	return "the client has gone"
+	return "the client closed the connection"
 }
 
 // isDial reports whether the request failed before it was sent.
@@ -107,9 +107,9 @@ func (a refAnswer) reason() string {
 	message := redact.Text(strings.Join(strings.Fields(a.Message), " "), maxShown)
 	switch {
 	case strings.Contains(strings.ToLower(message), "not a fast forward"):
-		return "gatepass: not a fast-forward, as GitHub says; the rule does not allow force: fetch, and merge or rebase"
+		return "gatepass: GitHub says that it is not a fast-forward, and the rule does not allow force; fetch, then merge or rebase"
 	case message == "":
-		return fmt.Sprintf("GitHub's API answers %d", a.status)
+		return fmt.Sprintf("GitHub's API answered %d", a.status)
 	}
 	return message
 }

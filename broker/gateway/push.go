@@ -118,7 +118,7 @@ func (p *pushing) decide(ctx context.Context) (err error) {
 	for i := range intent {
 		p.of(&intent[i], token)
 		if p.verified != nil && p.verified.refs[i] != "" {
-			intent[i].Detail = "verified by way of " + p.verified.refs[i]
+			intent[i].Detail = "verified through " + p.verified.refs[i]
 		}
 	}
 	if err := p.record(true, intent...); err != nil {
@@ -130,7 +130,7 @@ func (p *pushing) decide(ctx context.Context) (err error) {
 // refuseWithoutReport refuses a push of a client that reads no report, because it would
 // take a refusal for success.
 func (p *pushing) refuseWithoutReport() error {
-	return p.written(denied(broker.ReasonRequest, "this client does not ask for a report on its push (report-status), and would not show a refusal"))
+	return p.written(denied(broker.ReasonRequest, "this client does not request report-status, so it would not show a refusal"))
 }
 
 // isTooLong reports whether the pack is known to exceed the limit.

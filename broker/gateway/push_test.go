@@ -29,7 +29,7 @@ func TestRefusedPush(t *testing.T) {
 	w.clone()
 	main := w.ref("refs/heads/main")
 	got, ok := w.git("push", "--no-verify", "origin", "HEAD:main", "HEAD:refs/heads/agent/sb-agent/x")
-	want := `remote: gatepass: this push is refused as a whole; nothing of it was forwarded
+	want := `remote: gatepass: the whole push is refused; nothing was forwarded
 remote: gatepass: allowed: agent/sb-agent/** (create, update, delete), refs/tags/v* (create)
 remote: gatepass: for example: git push origin HEAD:refs/heads/agent/sb-agent/work
 To ` + w.repo("acme/widgets") + `

@@ -89,7 +89,7 @@ func (g *Gateway) sweeps(ctx context.Context) {
 		}
 		last = time.Now()
 		if err := g.Sweep(ctx); err != nil && ctx.Err() == nil {
-			g.Access.Broker.Log.Warn("quarantine refs are left at GitHub, and are tried again", "error", err.Error())
+			g.Access.Broker.Log.Warn("quarantine refs are still at GitHub; the broker tries again to delete them", "error", err.Error())
 		}
 	}
 }
@@ -140,11 +140,11 @@ func (g *Gateway) sweepOne(ctx context.Context, name store.Name) error {
 	id, now := path.Base(name.String()), g.Access.Broker.Now()
 	switch {
 	case !ok:
-		return fmt.Errorf("%s in the store cannot be read; look for refs below %s at GitHub, and delete both", name, quarantineRefs)
+		return fmt.Errorf("%s in the store cannot be read; find its refs below %s at GitHub, and delete both", name, quarantineRefs)
 	case now.Before(q.Until):
 		return nil
 	case now.Sub(q.Begun) > recordTimeout:
-		g.Access.Broker.Log.Error("quarantine refs could not be deleted for a week; delete them by hand", "repository", q.Repository, "refs", q.Refs)
+		g.Access.Broker.Log.Error("the broker could not delete quarantine refs for a week; delete them by hand", "repository", q.Repository, "refs", q.Refs)
 		return g.forget(ctx, id)
 	}
 	return g.deleteRefs(ctx, id, repo, q)

@@ -54,7 +54,7 @@ func TestTwoReplicas(t *testing.T) {
 	}
 	time.Sleep(1100 * time.Millisecond) // the other replica looks once a second
 	for range 4 {
-		if out, ok := w.git("ls-remote", "origin"); ok || !strings.Contains(out, "sb-agent was revoked") {
+		if out, ok := w.git("ls-remote", "origin"); ok || !strings.Contains(out, "sb-agent is blocked") {
 			t.Errorf("git ls-remote of a blocked workspace (exit 0: %v): %s", ok, out)
 		}
 	}

@@ -58,7 +58,7 @@ var reserved = []string{"git", "v1", "api"}
 func parseRoute(method, target string, hosts []string) (route, error) {
 	path, query, hasQuery := strings.Cut(target, "?")
 	if !isPlain(path) {
-		return route{}, bad("the path has characters that no path of git has")
+		return route{}, bad("the path has characters that a git path must not have")
 	}
 	rest, ok := strings.CutPrefix(path, "/git/")
 	if ok {
@@ -101,11 +101,11 @@ func isPlain(path string) bool {
 func parseRepo(owner, name string) (route, error) {
 	bare := strings.TrimSuffix(gitname.Fold(name), ".git")
 	if strings.HasSuffix(bare, ".wiki") {
-		return route{}, denied(broker.ReasonRepository, "wikis are not served: a wiki can be written with the rights of its repository and has no branch rules")
+		return route{}, denied(broker.ReasonRepository, "wikis are not served: anyone who can push to the repository can push to its wiki, and a wiki has no branch rules")
 	}
 	repo, ok := gitname.Repository(gitname.Fold(owner) + "/" + bare)
 	if !ok {
-		return route{}, bad("the path names no repository; it is OWNER/REPO.git")
+		return route{}, bad("the path does not name a repository; write OWNER/REPO.git")
 	}
 	return route{repo: repo}, nil
 }
@@ -150,7 +150,7 @@ func (r route) ofAdvertisement(method, query string, hasQuery bool) (route, erro
 	case ok && name == "git-upload-archive":
 		return r, denied(broker.ReasonRequest, "archives are not served; clone the repository")
 	}
-	return r, bad("the query is service=git-upload-pack or service=git-receive-pack, and nothing else")
+	return r, bad("the query must be service=git-upload-pack or service=git-receive-pack")
 }
 
 func bad(detail string) *broker.Refusal { return broker.BadRequest(detail) }

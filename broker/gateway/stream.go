@@ -78,7 +78,7 @@ func (d *watchdog) stop() {
 }
 
 // errIdle is the error of a transfer that made no progress for too long.
-var errIdle = errors.New("nothing moved for too long")
+var errIdle = errors.New("no data moved for too long")
 
 // supervise replaces the server's read limit by a watchdog, once the head of a transfer
 // was read. The returned function ends it.
@@ -133,12 +133,12 @@ func newBody(r *http.Request, limit int64) (*body, error) {
 	case len(encoding) == 1 && (encoding[0] == "gzip" || encoding[0] == "x-gzip"):
 		decoder, err := gzip.NewReader(b.raw)
 		if err != nil {
-			return nil, &broker.Refusal{Status: http.StatusBadRequest, Reason: broker.ReasonRequest, Detail: "the body is not the gzip that its header says", Err: err}
+			return nil, &broker.Refusal{Status: http.StatusBadRequest, Reason: broker.ReasonRequest, Detail: "the body is not gzip, although its header says so", Err: err}
 		}
 		decoder.Multistream(false)
 		b.from = decoder
 	default:
-		return nil, &broker.Refusal{Status: http.StatusUnsupportedMediaType, Reason: broker.ReasonRequest, Detail: "the body has a Content-Encoding other than gzip"}
+		return nil, &broker.Refusal{Status: http.StatusUnsupportedMediaType, Reason: broker.ReasonRequest, Detail: "the body's Content-Encoding must be gzip or absent"}
 	}
 	return b, nil
 }
@@ -176,9 +176,9 @@ func (b *body) Read(p []byte) (int, error) {
 func brokenOff(err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &clientError{http.StatusRequestTimeout, "the request came too slowly", err}
+		return &clientError{http.StatusRequestTimeout, "the request arrived too slowly", err}
 	case errors.Is(err, gzip.ErrChecksum), errors.Is(err, gzip.ErrHeader):
-		return &clientError{http.StatusBadRequest, "the body is not the gzip that its header says", err}
+		return &clientError{http.StatusBadRequest, "the body is not gzip, although its header says so", err}
 	}
 	return &clientError{http.StatusBadRequest, "the request ended early", err}
 }
@@ -300,7 +300,7 @@ func (a *answer) copy(from io.Reader, also io.Writer, dog *watchdog) error {
 		}
 		isFull := chunkSize-end < recordSize
 		if sendErr := a.took(piece, isFull || err != nil); sendErr != nil {
-			return &clientError{http.StatusBadRequest, "the client has gone", sendErr}
+			return &clientError{http.StatusBadRequest, "the client closed the connection", sendErr}
 		}
 		if isFull {
 			end = 0

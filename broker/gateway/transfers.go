@@ -12,7 +12,7 @@ import (
 )
 
 // errCut ends a running transfer whose workspace was blocked, or whose policy changed.
-var errCut error = denied(broker.ReasonBlocked, "the workspace was blocked, or its policy was changed")
+var errCut error = denied(broker.ReasonBlocked, "the workspace is blocked, or its policy has changed")
 
 // transfers are the running transfers, and the bytes that workspaces have moved in the
 // last hour.
@@ -85,7 +85,7 @@ func (ts *transfers) add(t *transfer) {
 // caller holds mu.
 func (ts *transfers) refusal(workspace string, s Settings, now time.Time) error {
 	if n := ts.byID[workspace]; s.Transfers > 0 && n >= s.Transfers {
-		return tooMany(time.Second, fmt.Sprintf("workspace %s has %d transfers running already", workspace, n))
+		return tooMany(time.Second, fmt.Sprintf("workspace %s has %d running transfers already", workspace, n))
 	}
 	if s.Rate <= 0 {
 		return nil

@@ -44,16 +44,16 @@ func (p *pushing) plan() (refusal string) {
 		return ""
 	case profile.VerifyAncestry:
 	default:
-		return "the profile asks for a verification that this broker does not know"
+		return "the profile requires a verification that this broker does not know"
 	}
 	commands := p.verdict.FastForwardOnly()
 	switch {
 	case len(commands) == 0:
 		return ""
 	case len(commands) > maxVerified:
-		return fmt.Sprintf("it changes %d branches that are verified one by one; push at most %d at once", len(commands), maxVerified)
+		return fmt.Sprintf("it changes %d branches that need verification; push at most %d at once", len(commands), maxVerified)
 	case len(p.q.Commands) > 1 && p.q.Capabilities.Has(push.Atomic):
-		return "its branches are verified one by one, so that it cannot be atomic; push without --atomic, or one ref at a time"
+		return "its branches are verified one by one, so it cannot be atomic; push without --atomic, or one ref at a time"
 	}
 	v := &verification{refs: make(map[int]string, len(commands))}
 	for n, i := range commands {
@@ -83,7 +83,7 @@ func (p *pushing) open(ctx context.Context, token *credential.Token) error {
 		ctx, cancel := context.WithTimeout(lasting, renewEvery/2)
 		defer cancel()
 		if err := g.writeRecord(ctx, p.id, v.entry, lease); err != nil {
-			g.Access.Broker.Log.Warn("the store does not take that a push still runs; its branches may have to be pushed again", "request_id", p.id, "error", err.Error())
+			g.Access.Broker.Log.Warn("the store cannot record that a push is still running; its branches may have to be pushed again", "request_id", p.id, "error", err.Error())
 		}
 	})
 	return nil
@@ -143,9 +143,9 @@ func (p *pushing) completePush(ctx context.Context, token *credential.Token, out
 		case isVerified && o.State == push.OK:
 			o.State, o.Reason = p.move(moving, token, c)
 		case isVerified && o.State == push.Unknown:
-			o.State, o.Reason = push.Failed, "gatepass: GitHub did not say that it has the objects"+notMoved
+			o.State, o.Reason = push.Failed, "gatepass: GitHub did not confirm that it has the objects"+notMoved
 		case o.State == push.Unknown && o.Reason == "" && err == nil:
-			o.Reason = "gatepass: GitHub did not say what became of it; see with git fetch"
+			o.Reason = "gatepass: GitHub did not report the outcome; run git fetch to see"
 		}
 		if isVerified {
 			o.Reason = strings.ReplaceAll(o.Reason, ref, c.Ref)
@@ -186,7 +186,7 @@ func (p *pushing) clean(ctx context.Context, token *credential.Token, forwarded 
 		}
 	}
 	if err := p.g.leave(ctx, p.id, entry, errs); err != nil {
-		p.g.Access.Broker.Log.Warn("refs of a push are deleted later", "request_id", p.id, "repository", entry.Repository, "error", err.Error())
+		p.g.Access.Broker.Log.Warn("the refs of a push are deleted later", "request_id", p.id, "repository", entry.Repository, "error", err.Error())
 	}
 }
 
@@ -202,7 +202,7 @@ func (p *pushing) writeResults(outcomes []push.Outcome, note string) error {
 	}
 	text := bytes.NewBufferString(note)
 	if moved > 0 && moved < len(outcomes) {
-		fmt.Fprintf(text, "gatepass: %d of %d refs are as you asked, and the others are not; a verified push is not atomic\n", moved, len(outcomes))
+		fmt.Fprintf(text, "gatepass: %d of %d refs were updated, the others were not; a verified push is not atomic\n", moved, len(outcomes))
 	}
 	_, err := p.answer.Write(push.Results(p.q, outcomes, text.String()))
 	p.transfer.Out = p.answer.n

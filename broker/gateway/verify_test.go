@@ -106,7 +106,7 @@ func TestVerifiedPush(t *testing.T) {
 	w.mustGit("fetch", "-q")
 	entries := w.Journal.Of(broker.KindPush)
 	intent, outcome := entries[len(entries)-2], entries[len(entries)-1]
-	if intent.Ref != work || !strings.Contains(intent.Detail, "by way of refs/gatepass/") || outcome.Ref != work || outcome.Outcome != broker.OutcomeOK {
+	if intent.Ref != work || !strings.Contains(intent.Detail, "through refs/gatepass/") || outcome.Ref != work || outcome.Outcome != broker.OutcomeOK {
 		t.Errorf("the audit log has\n%+v\n%+v\nwant the intent with its quarantine ref, and ok", intent, outcome)
 	}
 }
@@ -119,7 +119,7 @@ func TestForcedPushIsRefused(t *testing.T) {
 	w.diverge("instead")
 	got, ok := w.git("push", "--force", "origin", "HEAD:"+work)
 	want := "To " + w.repo("acme/widgets") + `
- ! [remote rejected] HEAD -> agent/sb-agent/work (gatepass: not a fast-forward, as GitHub says; the rule does not allow force: fetch, and merge or rebase)
+ ! [remote rejected] HEAD -> agent/sb-agent/work (gatepass: GitHub says that it is not a fast-forward, and the rule does not allow force; fetch, then merge or rebase)
 error: failed to push some refs to '` + w.repo("acme/widgets") + "'"
 	if ok || got != want {
 		t.Errorf("git push --force printed (exit 0: %v)\n%s\nwant\n%s", ok, got, want)
@@ -130,7 +130,7 @@ error: failed to push some refs to '` + w.repo("acme/widgets") + "'"
 		t.Errorf("the audit log has\n%s\nwant that GitHub refused it", got)
 	}
 	for _, args := range []string{"push --porcelain -f origin HEAD:", "push --atomic -f origin HEAD:", "push --quiet -f origin HEAD:"} {
-		if out, ok := w.git(strings.Fields(args + work)...); ok || !strings.Contains(out, "(gatepass: not a fast-forward") {
+		if out, ok := w.git(strings.Fields(args + work)...); ok || !strings.Contains(out, "(gatepass: GitHub says that it is not a fast-forward") {
 			t.Errorf("git %s prints (exit 0: %v) %s, want the reason", args, ok, out)
 		}
 	}
@@ -176,8 +176,8 @@ func TestMixedPush(t *testing.T) {
 	head := w.commit("on top")
 	got, ok := w.git("push", "-f", "origin", "main:"+work, "ahead:refs/heads/agent/sb-agent/second", "ahead:refs/tags/v2")
 	for _, want := range []string{
-		"remote: gatepass: 2 of 3 refs are as you asked, and the others are not; a verified push is not atomic",
-		"..", "ahead -> agent/sb-agent/second", "[new tag]", " ! [remote rejected] main -> agent/sb-agent/work (gatepass: not a fast-forward",
+		"remote: gatepass: 2 of 3 refs were updated, the others were not; a verified push is not atomic",
+		"..", "ahead -> agent/sb-agent/second", "[new tag]", " ! [remote rejected] main -> agent/sb-agent/work (gatepass: GitHub says that it is not a fast-forward",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("git printed %s, want %q in it", got, want)
@@ -211,7 +211,7 @@ func TestVerifiedBranchesAreFew(t *testing.T) {
 	}
 	w.mustGit(append([]string{"push", "-q", "origin"}, create...)...)
 	pushes := w.pushes()
-	if out, ok := w.git(append([]string{"push", "origin"}, update...)...); ok || !strings.Contains(out, "(gatepass: it changes 21 branches that are verified one by one; push at most 20 at once)") || w.pushes() != pushes {
+	if out, ok := w.git(append([]string{"push", "origin"}, update...)...); ok || !strings.Contains(out, "(gatepass: it changes 21 branches that need verification; push at most 20 at once)") || w.pushes() != pushes {
 		t.Errorf("git push of 21 branches prints %s, want that it is refused and not forwarded", out)
 	}
 	w.mustGit(append([]string{"push", "-q", "origin"}, update[1:]...)...)
@@ -230,9 +230,9 @@ func TestWithoutTheAPINothingMoves(t *testing.T) {
 		want    string
 		outcome string
 	}{
-		{"no answer", fakegithub.Reset(), "GitHub's API did not say whether it moved the branch; see with git fetch", broker.OutcomeUnknown},
-		{"out of order", fakegithub.Status(500), "GitHub's API did not say whether it moved the branch; see with git fetch", broker.OutcomeUnknown},
-		{"unavailable", fakegithub.Status(503), "gatepass: GitHub's API did not answer, so that it could not be verified; the branch was not moved", broker.OutcomeFailed},
+		{"no answer", fakegithub.Reset(), "GitHub's API did not say whether it moved the branch; run git fetch to see", broker.OutcomeUnknown},
+		{"out of order", fakegithub.Status(500), "GitHub's API did not say whether it moved the branch; run git fetch to see", broker.OutcomeUnknown},
+		{"unavailable", fakegithub.Status(503), "gatepass: GitHub's API did not answer, so the push could not be verified; the branch was not moved", broker.OutcomeFailed},
 		{"forbidden", fakegithub.Status(403), "(Forbidden)", broker.OutcomeRefused},
 		{"a conflict", fakegithub.Status(409), "(Conflict)", broker.OutcomeRefused},
 		{"too fast", fakegithub.SecondaryRateLimited(time.Minute), "(You have exceeded a secondary rate limit.", broker.OutcomeRefused},
@@ -276,9 +276,9 @@ func TestVerifiedPushWithoutAReport(t *testing.T) {
 		want  string
 	}{
 		{"an answer that gets lost", fakegithub.Truncate(0), "gatepass: GitHub "},
-		{"half an answer", fakegithub.Truncate(30), "gatepass: GitHub did not say that it has the objects; the branch was not moved"},
-		{"no answer", fakegithub.Reset(), "gatepass: GitHub had the whole push and did not answer; no branch was moved"},
-		{"an error", fakegithub.Status(502), "gatepass: GitHub answers 502"},
+		{"half an answer", fakegithub.Truncate(30), "gatepass: GitHub did not confirm that it has the objects; the branch was not moved"},
+		{"no answer", fakegithub.Reset(), "gatepass: GitHub received the whole push and did not answer; no branch was moved"},
+		{"an error", fakegithub.Status(502), "gatepass: GitHub answered 502"},
 	} {
 		w.Fail(isPush, c.fault, 1)
 		if out, ok := w.git("push", "origin", "HEAD:"+work); ok || !strings.Contains(out, " ! [remote rejected] HEAD -> agent/sb-agent/work ("+c.want) {
@@ -392,7 +392,7 @@ type onIntent struct {
 }
 
 func (j onIntent) Write(ctx context.Context, e broker.Entry, durable bool) error {
-	if strings.Contains(e.Detail, "by way of") {
+	if strings.Contains(e.Detail, "verified through") {
 		j.then()
 	}
 	return j.Journal.Write(ctx, e, durable)

@@ -74,7 +74,7 @@ func (a *authorities) passedOver() error {
 func (s MTLSSettings) CheckFiles() error {
 	a := newAuthorities(s)
 	if _, err := a.read(); err != nil {
-		return usererr.Wrap("read the authorities of callers "+a.path, err, "write it, or correct it")
+		return usererr.Wrap("read the authorities of callers "+a.path, err, "create or correct it")
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 	for len(bytes.TrimSpace(data)) > 0 {
 		block, rest := pem.Decode(data)
 		if block == nil || block.Type != "CERTIFICATE" {
-			return nil, errors.New("it holds something else than certificates in PEM form")
+			return nil, errors.New("it must have only certificates in PEM form")
 		}
 		c, err := parseAuthority(block.Bytes)
 		if err != nil {
@@ -106,7 +106,7 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 		all, data = append(all, c), rest
 	}
 	if all == nil {
-		return nil, errors.New("it holds no certificate")
+		return nil, errors.New("it has no certificate")
 	}
 	return all, nil
 }
@@ -114,10 +114,10 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 func parseAuthority(der []byte) (*x509.Certificate, error) {
 	c, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, errors.New("it holds a certificate that cannot be read")
+		return nil, errors.New("it has a malformed certificate")
 	}
 	if !c.IsCA {
-		return nil, errors.New("it holds a certificate that is no authority's")
+		return nil, errors.New("it has a certificate that does not belong to an authority")
 	}
 	return c, nil
 }
@@ -144,7 +144,7 @@ func parseBundle(data []byte) ([]*x509.Certificate, error) {
 		} `json:"keys"`
 	}
 	if err := json.Unmarshal(data, &set); err != nil {
-		return nil, errors.New("it is no SPIFFE bundle")
+		return nil, errors.New("it is not a SPIFFE bundle")
 	}
 	var all []*x509.Certificate
 	var unusable []error
@@ -168,11 +168,11 @@ func parseBundle(data []byte) ([]*x509.Certificate, error) {
 // parseX5C parses the single certificate of a bundle's key.
 func parseX5C(x5c []string) (*x509.Certificate, error) {
 	if len(x5c) != 1 {
-		return nil, errors.New("it has not exactly one certificate")
+		return nil, errors.New("it must have exactly one certificate")
 	}
 	der, err := base64.StdEncoding.DecodeString(x5c[0])
 	if err != nil {
-		return nil, errors.New("it is no base64")
+		return nil, errors.New("it is not valid base64")
 	}
 	return parseAuthority(der)
 }

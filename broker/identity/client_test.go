@@ -141,7 +141,7 @@ func TestAWS(t *testing.T) {
 		w.check(s, "aws-123456789012")
 	}
 	w.check(w.open("auth=aws&region=eu-west-1&server_id=127.0.0.1"), "aws-123456789012")
-	w.checkRefused(w.open("auth=aws&region=us-east-1"), "the STS of region us-east-1 is not one of those")
+	w.checkRefused(w.open("auth=aws&region=us-east-1"), "does not ask the STS of region us-east-1")
 	w.checkRefused(w.open("auth=aws&server_id=another.example"), "AWS does not accept the signature")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "another")
 	w.checkRefused(w.open("auth=aws"), "AWS does not accept the signature")
@@ -169,7 +169,7 @@ func TestAWorkspaceWakesUp(t *testing.T) {
 	}
 	w.asleep.Add(int64(4 * time.Hour))
 	for range 2 {
-		w.checkRefused(s, "longer than the broker's rule lets a workspace sleep (3h0m0s); a new join token begins another; put a new join token into "+w.path("join"))
+		w.checkRefused(s, "the broker's rule lets a workspace sleep for at most 3h0m0s; begin another with a new join token; put a new join token into "+w.path("join"))
 	}
 	token, err = identity.IssueJoinToken(t.Context(), w.store, w.now(), "sb-7", "agents", time.Minute)
 	if err != nil {
@@ -202,7 +202,7 @@ func TestJoin(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.write("blocked", []byte(blocked.Reveal()))
-	w.checkRefused(w.open("join_token_file="+w.path("blocked")), "sb-8 was revoked")
+	w.checkRefused(w.open("join_token_file="+w.path("blocked")), "sb-8 is blocked")
 }
 
 // authority makes an authority and stores its certificate and key.
@@ -260,12 +260,12 @@ func TestClientCertificates(t *testing.T) {
 	w.check(s, "mtls-12")
 	w.write("leaf-key.pem", []byte("half of")) // the old pair is used while a new one is written
 	w.check(s, "mtls-12")
-	w.checkRefused(w.open("cert_file="+w.path("leaf.pem")+"&key_file="+w.path("leaf-key.pem")), "do not fit together")
+	w.checkRefused(w.open("cert_file="+w.path("leaf.pem")+"&key_file="+w.path("leaf-key.pem")), "the key belongs to another certificate")
 	w.checkRefused(w.open("cert_file="+w.path("none")+"&key_file="+w.path("none")), "no such file")
 	w.checkRefused(w.open(""), "this workspace has no identity")
 	stranger := newWorld(t)
 	stranger.workload("leaf", 0x14, "spiffe://prod.example/sb-1")
-	w.checkRefused(w.open("cert_file="+stranger.path("leaf.pem")+"&key_file="+stranger.path("leaf-key.pem")), "does not take the client certificate")
+	w.checkRefused(w.open("cert_file="+stranger.path("leaf.pem")+"&key_file="+stranger.path("leaf-key.pem")), "it does not accept the client certificate")
 	w.workload("other", 0x13, "spiffe://test.example/sb-1")
 	w.checkRefused(w.open("cert_file="+w.path("other.pem")+"&key_file="+w.path("other-key.pem")), "another trust domain")
 }

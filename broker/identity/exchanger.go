@@ -153,13 +153,13 @@ func (d *Exchanger) find(ctx context.Context, hash [32]byte) (record, error) {
 	left := kept.Expires.Sub(d.Sessions.now())
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return record{}, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token is not known here, or ran out long ago")
+		return record{}, refused(http.StatusUnauthorized, broker.ReasonIdentity, "this broker does not know the join token, or it expired long ago")
 	case err != nil:
 		return record{}, soon(broker.StoreUnavailable(err))
 	case left <= 0:
-		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token has run out; make another")
+		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token has expired; create another")
 	case left > MaxJoinTTL+time.Minute: // not from IssueJoinToken
-		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token lasts longer than one may")
+		return kept, refused(http.StatusUnauthorized, broker.ReasonIdentity, "the join token is valid for too long")
 	}
 	return kept, nil
 }
@@ -188,7 +188,7 @@ func (d *Exchanger) resolve(r *http.Request, e *broker.Entry) (broker.Workspace,
 		return broker.Workspace{}, err
 	}
 	if w.Caller.Method != JoinMethod {
-		return broker.Workspace{}, refused(http.StatusUnauthorized, broker.ReasonIdentity, "another rule of the broker is for this caller; only a session is exchanged for a session")
+		return broker.Workspace{}, refused(http.StatusUnauthorized, broker.ReasonIdentity, "another rule of the broker matches this caller; only a session can be exchanged for a session")
 	}
 	e.Workspace, e.Rule, e.Subject = w.ID, w.Rule, w.Caller.Subject
 	if from, ok := w.Caller.Claim("join"); ok {
@@ -199,7 +199,7 @@ func (d *Exchanger) resolve(r *http.Request, e *broker.Entry) (broker.Workspace,
 		return broker.Workspace{}, soon(broker.StoreUnavailable(err))
 	}
 	if blocked {
-		return broker.Workspace{}, refused(http.StatusForbidden, broker.ReasonBlocked, "workspace "+w.ID+" was revoked")
+		return broker.Workspace{}, refused(http.StatusForbidden, broker.ReasonBlocked, "workspace "+w.ID+" is blocked")
 	}
 	return w, nil
 }
@@ -214,7 +214,7 @@ func (d *Exchanger) markUsed(ctx context.Context, hash [32]byte, until time.Time
 			Detail: "the broker's store did not answer; the join token may be used up",
 		}
 	case !won:
-		return refused(http.StatusForbidden, broker.ReasonReplay, "the join token was used already; if not by this workspace, it was stolen")
+		return refused(http.StatusForbidden, broker.ReasonReplay, "the join token was used already; if this workspace did not use it, it was stolen")
 	}
 	return nil
 }
@@ -263,7 +263,7 @@ func slept(ago, atMost time.Duration) error {
 	case ago < 0 || ago < atMost:
 		return nil
 	case atMost == 0:
-		return refused(http.StatusUnauthorized, broker.ReasonIdentity, "the session has ended; a new join token begins another. For workspaces that sleep, set join: {sleep: 12h} in the broker's rule")
+		return refused(http.StatusUnauthorized, broker.ReasonIdentity, "the session has expired; begin another with a new join token. For workspaces that sleep, set join: {sleep: 12h} in the broker's rule")
 	}
-	return refused(http.StatusUnauthorized, broker.ReasonIdentity, "the session ended "+ago.Round(time.Second).String()+" ago, longer than the broker's rule lets a workspace sleep ("+atMost.String()+"); a new join token begins another")
+	return refused(http.StatusUnauthorized, broker.ReasonIdentity, "the session expired "+ago.Round(time.Second).String()+" ago; the broker's rule lets a workspace sleep for at most "+atMost.String()+"; begin another with a new join token")
 }

@@ -45,7 +45,7 @@ func TestTroubleSpendsNoToken(t *testing.T) {
 		{"a journal that is full", func(r *replica) { r.journal.full = func(broker.Entry) bool { return true } }, 503, "audit log cannot be written"},
 		{"a caller of another rule", func(r *replica) {
 			r.policy.Rules = slices.Insert(r.policy.Rules, 0, broker.Rule{Name: "machines", By: anybody{}, Match: broker.Exactly{}, Workspace: "other"})
-		}, 401, "only a session is exchanged for a session"},
+		}, 401, "another rule of the broker matches this caller; only a session can be exchanged for a session"},
 	} {
 		m, clock := &storetest.Memory{}, time.Now()
 		r := newReplica(t, m, func() time.Time { return clock })

@@ -166,7 +166,7 @@ func TestASessionIsTheWorkspaceAtEveryReplica(t *testing.T) {
 		t.Errorf("the journal has %q, want the intent and the outcome", decisions)
 	}
 	clock = clock.Add(SessionLife)
-	if _, err := b.identify(got.Session.Reveal()); err == nil || !strings.Contains(err.Error(), "has ended") {
+	if _, err := b.identify(got.Session.Reveal()); err == nil || !strings.Contains(err.Error(), "has expired") {
 		t.Errorf("Resolve after 15m = %v, want that the session has ended", err)
 	}
 }
@@ -212,21 +212,21 @@ func TestWhatIsNotExchanged(t *testing.T) {
 		want               string
 	}{
 		{"nothing to show", "", `{}`, 401, "has no identity"},
-		{"a typo", "", strings.Replace(join(token), "gpj_", "gpj_a", 1), 400, "cut or mistyped"},
-		{"a token of nobody", "", join(NewJoinToken()), 401, "not known here"},
-		{"a token that ran out", "", join(old), 401, "has run out"},
-		{"a token that lasts too long", "", join(early), 401, "longer than one may"},
+		{"a typo", "", strings.Replace(join(token), "gpj_", "gpj_a", 1), 400, "this is not a complete join token; copy it again"},
+		{"a token of nobody", "", join(NewJoinToken()), 401, "this broker does not know the join token, or it expired long ago"},
+		{"a token that ran out", "", join(old), 401, "the join token has expired; create another"},
+		{"a token that lasts too long", "", join(early), 401, "the join token is valid for too long"},
 		{"a rule that is gone", "", join(gone), 403, "no caller rule"},
-		{"a blocked workspace", "", join(blocked), 403, "sb-2 was revoked"},
-		{"a session of a blocked workspace", session, `{}`, 403, "sb-2 was revoked"},
+		{"a blocked workspace", "", join(blocked), 403, "sb-2 is blocked"},
+		{"a session of a blocked workspace", session, `{}`, 403, "sb-2 is blocked"},
 		{"a join token as a session", token.Reveal(), `{}`, 401, "has no identity"},
-		{"a session as a join token", "", `{"join_token":"` + session + `"}`, 400, "cut or mistyped"},
-		{"a session cut short", session[:len(session)-1], `{}`, 401, "has ended, or is of another broker"},
-		{"a session that is too long", SessionPrefix + strings.Repeat("a", maxSession), `{}`, 401, "this is no session"},
+		{"a session as a join token", "", `{"join_token":"` + session + `"}`, 400, "this is not a complete join token; copy it again"},
+		{"a session cut short", session[:len(session)-1], `{}`, 401, "the session has expired, or belongs to another broker; begin another with a new join token"},
+		{"a session that is too long", SessionPrefix + strings.Repeat("a", maxSession), `{}`, 401, "this is not a session"},
 		{"an unknown key", "", `{"token":"x"}`, 400, "unknown key"},
 		{"an empty token", "", `{"join_token":""}`, 400, "leave it out"},
 		{"no object", "", `[]`, 400, "not the JSON object"},
-		{"a large request", "", strings.Repeat(" ", 5000), 413, "at most 4096 bytes"},
+		{"a large request", "", strings.Repeat(" ", 5000), 413, "over 4096 bytes"},
 	} {
 		got := r.post(c.bearer, c.body)
 		if got.Code != c.status || !strings.Contains(got.Body.String(), c.want) {
@@ -254,7 +254,7 @@ func TestACopiedSessionIsNoticed(t *testing.T) {
 	for i, session := range []string{shared, renewed} {
 		name := []string{"the copy", "the other"}[i]
 		got := b.attempt("two", session)
-		if got.Code != 403 || !strings.Contains(got.Body.String(), "two sandboxes use one session") {
+		if got.Code != 403 || !strings.Contains(got.Body.String(), "two sandboxes use this session, as copies of one snapshot do, so neither can renew it; give each sandbox its own identity or join token") {
 			t.Errorf("%s: %d %s, want 403 and what it means", name, got.Code, got.Body)
 		}
 		e := b.journal.last()
@@ -274,9 +274,9 @@ func TestAWorkspaceThatSlept(t *testing.T) {
 	}{
 		{"as long as it may", 3 * time.Hour, 2 * time.Hour, ""},
 		{"a day", MaxSleep, MaxSleep - 2*time.Minute, ""},
-		{"longer", 3 * time.Hour, 3 * time.Hour, "the session ended 3h0m0s ago, longer than the broker's rule lets a workspace sleep (3h0m0s)"},
+		{"longer", 3 * time.Hour, 3 * time.Hour, "the session expired 3h0m0s ago; the broker's rule lets a workspace sleep for at most 3h0m0s"},
 		{"where the rule says nothing", 0, time.Second, "set join: {sleep: 12h} in the broker's rule"},
-		{"longer than keys live", 100 * time.Hour, 73 * time.Hour, "has ended, or is of another broker"},
+		{"longer than keys live", 100 * time.Hour, 73 * time.Hour, "the session has expired, or belongs to another broker; begin another with a new join token"},
 	} {
 		m, clock := &storetest.Memory{}, time.Now()
 		r := newReplica(t, m, func() time.Time { return clock })

@@ -118,7 +118,7 @@ func (g *GatewaySessions) seal(ctx context.Context, s gatewaySession) (text stri
 		return "", time.Time{}, noKeys(err)
 	}
 	if text = broker.GatewaySessionPrefix + sealed; len(text) > maxGatewaySession {
-		return "", time.Time{}, &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonIdentity, Detail: fmt.Sprintf("the identity is too long for a session: %d bytes, over %d", len(text), maxGatewaySession)}
+		return "", time.Time{}, &broker.Refusal{Status: http.StatusForbidden, Reason: broker.ReasonIdentity, Detail: fmt.Sprintf("the identity is too long for a session: it has %d bytes, more than %d", len(text), maxGatewaySession)}
 	}
 	return text, expires, nil
 }
@@ -132,12 +132,12 @@ func (g *GatewaySessions) Open(ctx context.Context, text string, policy *broker.
 	}
 	rule, ok := policy.FindRule(s.Rule, s.RuleHash)
 	if !ok {
-		return broker.Workspace{}, api.Repo{}, unsure("the broker's rule for this session was changed; ask for another session")
+		return broker.Workspace{}, api.Repo{}, unsure("the broker's rule for this session has changed; request another session")
 	}
 	var repo api.Repo
 	if s.Repo != "" {
 		if repo, ok = api.ParseRepo(s.Repo); !ok {
-			return broker.Workspace{}, api.Repo{}, unsure("this is no session")
+			return broker.Workspace{}, api.Repo{}, unsure("this is not a session")
 		}
 	}
 	return broker.Workspace{
@@ -149,20 +149,20 @@ func (g *GatewaySessions) Open(ctx context.Context, text string, policy *broker.
 func (g *GatewaySessions) read(ctx context.Context, text string) (s gatewaySession, err error) {
 	sealed, ok := strings.CutPrefix(text, broker.GatewaySessionPrefix)
 	if !ok || len(text) > maxGatewaySession {
-		return s, unsure("this is no session of the gateway")
+		return s, unsure("this is not a gateway session")
 	}
 	payload, err := g.Keys.Open(ctx, gatewayPurpose, sealed)
 	switch {
 	case errors.Is(err, ErrForged):
-		return s, unsure("the session has ended, or is of another broker; ask for another session")
+		return s, unsure("the session has expired, or belongs to another broker; request another session")
 	case err != nil:
 		return s, noKeys(err)
 	}
 	if json.Unmarshal(payload, &s) != nil {
-		return gatewaySession{}, unsure("this is no session of the gateway")
+		return gatewaySession{}, unsure("this is not a gateway session")
 	}
 	if !g.now().Before(time.Unix(s.Expires, 0)) {
-		return gatewaySession{}, unsure("the session has ended; ask for another session")
+		return gatewaySession{}, unsure("the session has expired; request another session")
 	}
 	return s, nil
 }

@@ -33,7 +33,7 @@ func ParseBearer(text string) (BearerIdentifier, error) {
 	}
 	i := BearerIdentifier{[sha256.Size]byte(data)}
 	if i == (BearerIdentifier{}) {
-		return BearerIdentifier{}, errors.New("this is the SHA-256 of no token")
+		return BearerIdentifier{}, errors.New("this is the SHA-256 of an empty token")
 	}
 	return i, nil
 }

@@ -34,7 +34,7 @@ const (
 )
 
 // ErrTypo reports text that cannot be a join token: it was truncated or mistyped.
-var ErrTypo = errors.New("this is no whole join token; it was cut or mistyped")
+var ErrTypo = errors.New("this is not a complete join token; copy it again")
 
 var letters = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
@@ -77,15 +77,15 @@ type record struct {
 // IssueJoinToken makes a token for a session of the workspace, by the rule of that name. It
 // can be used once within ttl. Tokens that expired long ago are deleted from the store.
 func IssueJoinToken(ctx context.Context, s store.Store, now time.Time, workspace, rule string, ttl time.Duration) (JoinToken, error) {
-	what := "make a join token for workspace " + workspace
+	what := "create a join token for workspace " + workspace
 	if err := CheckJoinRule(rule); err != nil {
 		return JoinToken{}, usererr.Wrap(what, err, "")
 	}
 	if err := store.CheckWorkspace(workspace); err != nil {
-		return JoinToken{}, usererr.Wrap("make a join token", err, "")
+		return JoinToken{}, usererr.Wrap("create a join token", err, "")
 	}
 	if ttl <= 0 || ttl > MaxJoinTTL {
-		return JoinToken{}, usererr.New(what, fmt.Sprintf("it lives for more than nothing and up to %v", MaxJoinTTL), "make it just before it is used")
+		return JoinToken{}, usererr.New(what, fmt.Sprintf("its lifetime must be above 0 and at most %v", MaxJoinTTL), "create it just before it is used")
 	}
 	text, err := json.Marshal(record{workspace, rule, now.Add(ttl).UTC()})
 	if err != nil {
@@ -102,7 +102,7 @@ func IssueJoinToken(ctx context.Context, s store.Store, now time.Time, workspace
 // CheckJoinRule returns an error unless name is a valid name of a rule for join tokens.
 func CheckJoinRule(name string) error {
 	if name == "" || len(name) > maxRule || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return fmt.Errorf("a rule that join tokens are for has a name of up to %d printable bytes", maxRule)
+		return fmt.Errorf("a rule for join tokens must have a name of up to %d printable bytes", maxRule)
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func load(ctx context.Context, s store.Store, hash [32]byte) (record, error) {
 	}
 	var r record
 	if err := json.Unmarshal([]byte(entry.Value.Reveal()), &r); err != nil || store.CheckWorkspace(r.Workspace) != nil || CheckJoinRule(r.Rule) != nil {
-		return record{}, usererr.New("read "+name.String(), "it is no record of a join token", "make another token")
+		return record{}, usererr.New("read "+name.String(), "it is not a record of a join token", "create another join token")
 	}
 	return r, nil
 }
@@ -169,7 +169,7 @@ type JoinSettings struct {
 // Check returns an error unless Sleep is from 0 to MaxSleep.
 func (s JoinSettings) Check() error {
 	if s.Sleep < 0 || s.Sleep > MaxSleep {
-		return errors.New("join: sleep is from 0 to " + MaxSleep.String())
+		return errors.New("join: sleep must be from 0 to " + MaxSleep.String())
 	}
 	return nil
 }

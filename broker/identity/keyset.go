@@ -21,7 +21,7 @@ import (
 )
 
 // ErrForged reports text that no valid key of the set has signed.
-var ErrForged = errors.New("its signature does not hold")
+var ErrForged = errors.New("its signature is not valid")
 
 // A Keyset signs texts with keys that all brokers of a store share. The zero Keyset signs
 // nothing and accepts nothing.
@@ -164,7 +164,7 @@ func (s *Keyset) read(ctx context.Context, of int64) ([]byte, error) {
 	}
 	bytes, err := encoding.DecodeString(entry.Value.Reveal())
 	if err != nil || len(bytes) != keySize {
-		return nil, usererr.New("read "+name.String(), "it is no key", "delete it; brokers make another, and what was signed with it ends")
+		return nil, usererr.New("read "+name.String(), "it is not a key", "delete it; the brokers create another, and sessions signed with it are no longer valid")
 	}
 	return bytes, nil
 }

@@ -25,18 +25,18 @@ type MTLSSettings struct {
 	CAFile      string `yaml:"ca_file"`      // certificate authorities in PEM
 	BundleFile  string `yaml:"bundle_file"`  // a trust domain's SPIFFE bundle, as JSON or PEM
 	TrustDomain string `yaml:"trust_domain"` // required with a bundle; "" means any that the authorities sign for
-	ID          string `yaml:"id"`           // one SPIFFE id; "" means all, to be limited by claims
+	ID          string `yaml:"id"`           // one SPIFFE ID; "" means all, to be limited by claims
 }
 
 // Check returns what is wrong with the settings. It reads no file.
 func (s MTLSSettings) Check() error {
 	switch {
 	case (s.CAFile == "") == (s.BundleFile == ""):
-		return errors.New("mtls has either ca_file, or bundle_file and trust_domain")
+		return errors.New("mtls must have either ca_file, or bundle_file and trust_domain")
 	case s.BundleFile != "" && s.TrustDomain == "":
-		return errors.New("mtls: a bundle_file is of one trust_domain; name it")
+		return errors.New("mtls: bundle_file needs trust_domain")
 	case s.TrustDomain != "" && !isTrustDomain(s.TrustDomain):
-		return fmt.Errorf("mtls: trust_domain %q is none: lower-case letters, digits, dots, hyphens and underscores", s.TrustDomain)
+		return fmt.Errorf("mtls: trust_domain %q must consist of lower-case letters, digits, dots, hyphens and underscores", s.TrustDomain)
 	}
 	if s.ID == "" {
 		return nil
@@ -46,7 +46,7 @@ func (s MTLSSettings) Check() error {
 		return fmt.Errorf("mtls: id %q: %w", s.ID, err)
 	}
 	if checkDomain(id, s.TrustDomain) != nil {
-		return fmt.Errorf("mtls: id %q is not of the trust domain %s", s.ID, s.TrustDomain)
+		return fmt.Errorf("mtls: id %q is not in the trust domain %s", s.ID, s.TrustDomain)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (i *MTLSIdentifier) Identify(_ context.Context, r *http.Request) (broker.Ca
 	leaf := r.TLS.PeerCertificates[0]
 	id, err := i.verify(leaf, r.TLS.PeerCertificates[1:])
 	if err != nil {
-		return broker.Caller{}, i.refused(fmt.Errorf("the client certificate does not hold: %w", err))
+		return broker.Caller{}, i.refused(fmt.Errorf("the client certificate is not valid: %w", err))
 	}
 	sum := sha256.Sum256(leaf.Raw)
 	claims := map[string]any{"serial": leaf.SerialNumber.Text(16), "fingerprint": hex.EncodeToString(sum[:])}
@@ -115,7 +115,7 @@ func CheckMTLSClaims(trustDomain string, claims map[string]any) error {
 	return err
 }
 
-var errDomain = errors.New("it is of another trust domain")
+var errDomain = errors.New("it is in another trust domain")
 
 // checkDomain returns an error unless the ID belongs to the trust domain; "" is any.
 func checkDomain(id spiffeid.ID, trustDomain string) error {
@@ -170,16 +170,16 @@ func (i *MTLSIdentifier) verify(leaf *x509.Certificate, rest []*x509.Certificate
 func svid(leaf *x509.Certificate) (spiffeid.ID, error) {
 	switch {
 	case leaf.IsCA || leaf.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0:
-		return spiffeid.ID{}, errors.New("it is one that signs others")
+		return spiffeid.ID{}, errors.New("it belongs to an authority")
 	case leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
-		return spiffeid.ID{}, errors.New("its key is not for digital signatures")
+		return spiffeid.ID{}, errors.New("its key usage is not digital signature")
 	}
 	uris, err := urisIn(leaf)
 	if err != nil {
 		return spiffeid.ID{}, err
 	}
 	if len(uris) != 1 {
-		return spiffeid.ID{}, fmt.Errorf("it has %d URIs, where one is right: the SPIFFE id", len(uris))
+		return spiffeid.ID{}, fmt.Errorf("it has %d URIs; it must have one, the SPIFFE ID", len(uris))
 	}
 	return ParseID(uris[0])
 }
@@ -244,17 +244,17 @@ const (
 // refuses the ID of a trust domain, which has no path.
 func ParseID(text string) (spiffeid.ID, error) {
 	if len(text) > maxID {
-		return spiffeid.ID{}, fmt.Errorf("the SPIFFE id is %d bytes long, and at most %d are taken", len(text), maxID)
+		return spiffeid.ID{}, fmt.Errorf("the SPIFFE ID has %d bytes, more than %d", len(text), maxID)
 	}
 	id, err := spiffeid.FromString(text)
 	if err != nil {
-		return spiffeid.ID{}, fmt.Errorf("this is no SPIFFE id: %w", err)
+		return spiffeid.ID{}, fmt.Errorf("this is not a SPIFFE ID: %w", err)
 	}
 	if n := len(id.TrustDomain().Name()); n > maxTrustDomain {
-		return spiffeid.ID{}, fmt.Errorf("its trust domain is %d bytes long, and at most %d are taken", n, maxTrustDomain)
+		return spiffeid.ID{}, fmt.Errorf("its trust domain has %d bytes, more than %d", n, maxTrustDomain)
 	}
 	if id.Path() == "" {
-		return spiffeid.ID{}, errors.New("it has no path, and so names no workload")
+		return spiffeid.ID{}, errors.New("it has no path, so it does not name a workload")
 	}
 	return id, nil
 }

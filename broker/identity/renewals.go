@@ -61,7 +61,7 @@ func (r Renewals) Next(ctx context.Context, l link, attempt string, now, until t
 	switch {
 	case isFirst:
 	case errors.Is(err, store.ErrNotFound):
-		return link{}, unsure("the broker does not know this session any more; prove the identity again")
+		return link{}, unsure("the broker no longer knows this session; prove the identity again")
 	case err != nil:
 		return link{}, storeTimeout(err)
 	default:
@@ -106,7 +106,7 @@ func (r Renewals) refuseCopied(ctx context.Context, name store.Name, now time.Ti
 		return storeTimeout(err)
 	}
 	return refused(http.StatusForbidden, broker.ReasonCopied,
-		"two sandboxes use one session, as copies of one snapshot do; neither can renew it any more: give each an identity or a join token of its own")
+		"two sandboxes use this session, as copies of one snapshot do, so neither can renew it; give each sandbox its own identity or join token")
 }
 
 func storeTimeout(err error) *broker.Refusal { return soon(broker.StoreUnavailable(err)) }

@@ -38,7 +38,7 @@ func (c *chain) must(l link, attempt string) link {
 
 func (c *chain) refused(l link, attempt string) {
 	c.t.Helper()
-	if next, err := c.renew(l, attempt); broker.RefusalOf(err).Reason != broker.ReasonCopied || !strings.Contains(err.Error(), "two sandboxes use one session") {
+	if next, err := c.renew(l, attempt); broker.RefusalOf(err).Reason != broker.ReasonCopied || !strings.Contains(err.Error(), "two sandboxes use this session, as copies of one snapshot do, so neither can renew it; give each sandbox its own identity or join token") {
 		c.t.Errorf("Next(%v, %q) = %v, %v, want that the session was copied", l, attempt, next, err)
 	}
 }

@@ -19,7 +19,7 @@ const (
 )
 
 // ErrUsed reports that a proof was used before.
-var ErrUsed = errors.New("it was shown before")
+var ErrUsed = errors.New("it was used before")
 
 // A ReplayCache detects reuse of single-use proofs across all brokers that share a store. The
 // store decides; its answers are remembered, so that repeated use causes no writes. Without a

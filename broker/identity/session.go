@@ -67,7 +67,7 @@ func (i *SessionIdentifier) Identify(ctx context.Context, r *http.Request) (brok
 func (i *SessionIdentifier) open(ctx context.Context, text string) (session, error) {
 	s, err := i.read(ctx, text)
 	if err == nil && !i.now().Before(time.Unix(s.Expires, 0)) {
-		return s, errors.New("the session has ended; a new join token begins another")
+		return s, errors.New("the session has expired; begin another with a new join token")
 	}
 	return s, err
 }
@@ -77,20 +77,20 @@ func (i *SessionIdentifier) read(ctx context.Context, text string) (session, err
 	var s session
 	sealed, ok := strings.CutPrefix(text, SessionPrefix)
 	if !ok {
-		return s, errors.New("this is no session")
+		return s, errors.New("this is not a session")
 	}
 	if len(text) > maxSession {
-		return s, fmt.Errorf("this is no session: it is %d bytes long, over %d", len(text), maxSession)
+		return s, fmt.Errorf("this is not a session: it has %d bytes, more than %d", len(text), maxSession)
 	}
 	payload, err := i.Keys.Open(ctx, purpose, sealed)
 	switch {
 	case errors.Is(err, ErrForged):
-		return s, errors.New("the session has ended, or is of another broker; a new join token begins another")
+		return s, errors.New("the session has expired, or belongs to another broker; begin another with a new join token")
 	case err != nil:
 		return s, &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonStore, RetryAfter: retryAfter, Detail: "the broker cannot read its session keys", Err: err}
 	}
 	if err := json.Unmarshal(payload, &s); err != nil {
-		return s, errors.New("this is no session")
+		return s, errors.New("this is not a session")
 	}
 	return s, nil
 }

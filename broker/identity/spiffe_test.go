@@ -61,8 +61,8 @@ func TestParseID(t *testing.T) {
 // valid.
 func TestParseIDSaysWhatIsTooLong(t *testing.T) {
 	for text, want := range map[string]string{
-		"spiffe://a/" + strings.Repeat("b", maxID):                 "SPIFFE id is 2059 bytes long",
-		"spiffe://" + strings.Repeat("a", maxTrustDomain+1) + "/x": "trust domain is 256 bytes long",
+		"spiffe://a/" + strings.Repeat("b", maxID):                 "SPIFFE ID has 2059 bytes",
+		"spiffe://" + strings.Repeat("a", maxTrustDomain+1) + "/x": "trust domain has 256 bytes",
 	} {
 		if _, err := ParseID(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("ParseID(%.40q) = %v, want that the %s", text, err, want)

@@ -39,7 +39,7 @@ type Result struct {
 }
 
 const (
-	unauthenticatedCase = "nobody is given anything"
+	unauthenticatedCase = "a caller without an identity is refused"
 	caseTime            = time.Minute
 	minLife             = time.Minute // how long a token must last
 )
@@ -103,7 +103,7 @@ func (c Case) request() credential.Request {
 // Any other error may have another reason, so it says nothing about the policy.
 func refused(c Case, t credential.Token, err error, status int) (State, string) {
 	if err == nil {
-		return Violated, "a token to " + c.Operation + " " + c.Repo + " was given: " + t.String()
+		return Violated, "a token to " + c.Operation + " " + c.Repo + " was vended: " + t.String()
 	}
 	problem, ok := errors.AsType[api.Problem](err)
 	if errors.Is(err, credential.ErrNoCredential) && status == http.StatusForbidden || ok && problem.Status == status {
@@ -118,7 +118,7 @@ func (p *Prober) granted(ctx context.Context, c Case, t credential.Token, err er
 		return Failed, err.Error()
 	}
 	if more := wider(c, t.Permissions); more != "" {
-		return Violated, "the token may do more than was asked: " + more
+		return Violated, "the token may do more than requested: " + more
 	}
 	if lacks := narrower(c, t.Permissions); lacks != "" {
 		return Failed, lacks
@@ -128,12 +128,12 @@ func (p *Prober) granted(ctx context.Context, c Case, t credential.Token, err er
 	}
 	opened, err := p.Opened(ctx, t)
 	if err != nil {
-		return Failed, "what the token opens cannot be told: " + err.Error()
+		return Failed, "the probe could not find out what the token opens: " + err.Error()
 	}
 	others := slices.DeleteFunc(slices.Clone(opened), func(repo string) bool { return gitname.Fold(repo) == gitname.Fold(c.Repo) })
 	switch {
 	case len(others) > 0:
-		return Violated, "the token opens others, " + others[0] + " among them"
+		return Violated, "the token opens other repositories, such as " + others[0]
 	case len(opened) == 0:
 		return Failed, "the token does not open " + c.Repo
 	}
@@ -193,7 +193,7 @@ func ParseCases(data []byte) ([]Case, error) {
 			return nil, fmt.Errorf("case %d: %w", i+1, err)
 		}
 		if names[cases[i].Name] {
-			return nil, fmt.Errorf("case %d: there is another one with the name %q", i+1, cases[i].Name)
+			return nil, fmt.Errorf("case %d: another case has the name %q", i+1, cases[i].Name)
 		}
 		names[cases[i].Name] = true
 		if cases[i].Refused {
@@ -201,7 +201,7 @@ func ParseCases(data []byte) ([]Case, error) {
 		}
 	}
 	if refused == 0 || refused == len(cases) {
-		return nil, errors.New("it needs a case that is granted and one with refused: true")
+		return nil, errors.New("it needs one case without refused and one with refused: true")
 	}
 	return cases, nil
 }

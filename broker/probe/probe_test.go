@@ -57,11 +57,11 @@ func TestWhatShouldBeGiven(t *testing.T) {
 		{"one that reads, to write", "write", answering{token: token(reading, time.Hour)}, []string{"acme/canary"}, nil, Failed, "may not write acme/canary"},
 		{"one that may do nothing", "read", answering{token: token(map[string]string{}, time.Hour)}, []string{"acme/canary"}, nil, Failed, "may not read acme/canary"},
 		{"one of which nothing is said", "read", answering{token: token(nil, time.Hour)}, []string{"acme/canary"}, nil, Failed, "does not say"},
-		{"one for others as well", "read", answering{token: token(reading, time.Hour)}, []string{"acme/canary", "acme/payroll"}, nil, Violated, "opens others, acme/payroll among them"},
+		{"one for others as well", "read", answering{token: token(reading, time.Hour)}, []string{"acme/canary", "acme/payroll"}, nil, Violated, "opens other repositories, such as acme/payroll"},
 		{"one for another", "read", answering{token: token(reading, time.Hour)}, []string{"acme/payroll"}, nil, Violated, "acme/payroll"},
 		{"one for nothing", "read", answering{token: token(reading, time.Hour)}, nil, nil, Failed, "does not open acme/canary"},
 		{"one that ends", "read", answering{token: token(reading, 10*time.Second)}, []string{"acme/canary"}, nil, Failed, "left"},
-		{"one that GitHub says nothing of", "read", answering{token: token(reading, time.Hour)}, nil, errLost, Failed, "cannot be told: it cannot be reached"},
+		{"one that GitHub says nothing of", "read", answering{token: token(reading, time.Hour)}, nil, errLost, Failed, "could not find out what the token opens: it cannot be reached"},
 		{"a refusal", "read", answering{err: problem(403)}, nil, nil, Failed, "ask the broker"},
 	} {
 		p := &Prober{Source: c.answer, Opened: func(context.Context, credential.Token) ([]string, error) { return c.opened, c.openedErr }}
@@ -111,14 +111,14 @@ func TestParseCases(t *testing.T) {
 		t.Errorf("ParseCases = %+v, %v", cases, err)
 	}
 	for name, c := range map[string]struct{ text, want string }{
-		"nothing":          {"", "a case that is granted and one"},
-		"only granted":     {"- {repo: a/b}", "a case that is granted and one"},
-		"only refused":     {"- {repo: a/b, refused: true}", "a case that is granted and one"},
+		"nothing":          {"", "it needs one case without refused and one with refused: true"},
+		"only granted":     {"- {repo: a/b}", "it needs one case without refused and one with refused: true"},
+		"only refused":     {"- {repo: a/b, refused: true}", "it needs one case without refused and one with refused: true"},
 		"an unknown key":   {good + "- {repo: a/b, allow: true}", `line 3 column 15: unknown key "allow"`},
-		"no repository":    {good + "- {operation: read}", `case 3: "repo" is owner/name`},
-		"no operation":     {good + "- {repo: a/b, operation: admin}", `"operation" is`},
-		"a host in a URL":  {good + "- {repo: a/b, host: 'https://github.com'}", `"host" is`},
-		"a name twice":     {good + "- {repo: acme/canary}", `another one with the name "read acme/canary"`},
+		"no repository":    {good + "- {operation: read}", `case 3: "repo" must be owner/name`},
+		"no operation":     {good + "- {repo: a/b, operation: admin}", `"operation" must be`},
+		"a host in a URL":  {good + "- {repo: a/b, host: 'https://github.com'}", `"host" must be`},
+		"a name twice":     {good + "- {repo: acme/canary}", `another case has the name "read acme/canary"`},
 		"a long name":      {good + "- {repo: a/b, name: " + strings.Repeat("x", 101) + "}", "longer than 100"},
 		"two documents":    {good + "---\n- {repo: a/b}", "more than one"},
 		"no list":          {"repo: a/b", "want a list, not a mapping"},

@@ -61,7 +61,7 @@ func (r *Revoker) Apply(ctx context.Context, requestID string, ch Change) error 
 		return broker.AuditUnavailable(s.auditErr)
 	}
 	if err != nil {
-		return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: broker.RetryAfter, Err: err, Detail: "not everything could be revoked; deliver it again"}
+		return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: broker.RetryAfter, Err: err, Detail: "the broker could not revoke every token; deliver the event again"}
 	}
 	return nil
 }

@@ -311,7 +311,7 @@ func (c *cleaner) readEnd(ctx context.Context, name store.Name, rest time.Durati
 		return time.Time{}, nil
 	}
 	if errors.Is(err, store.ErrDamaged) { // its age is unknown
-		c.Log.ErrorContext(ctx, "an entry is damaged; it is deleted when it would have run out, had it been written now", "error", err)
+		c.Log.ErrorContext(ctx, "an entry is damaged; it is deleted after the longest time that such an entry is valid", "error", err)
 		entry, err = store.Entry{Modified: c.Now()}, nil
 	}
 	if err != nil {

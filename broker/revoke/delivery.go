@@ -48,7 +48,7 @@ func (r *Revoker) deliver(ctx context.Context, id string, sum eventSum, ch Chang
 	defer cancelAfter()
 	if err != nil {
 		if lost := r.Store.Delete(after, name); lost != nil {
-			r.Log.ErrorContext(ctx, "a webhook delivery that failed can be delivered again after two minutes only", "error", lost)
+			r.Log.ErrorContext(ctx, "a webhook delivery failed and can be repeated only after two minutes", "error", lost)
 		}
 		return err
 	}
@@ -84,7 +84,7 @@ func (r *Revoker) claim(ctx context.Context, sum eventSum) (store.Name, error) {
 			return store.Name{}, conflict("this event is being handled")
 		}
 	}
-	return store.Name{}, conflict("too many brokers ended while they handled this event")
+	return store.Name{}, conflict("too many brokers stopped while they handled this event")
 }
 
 func (r *Revoker) claimName(ctx context.Context, name store.Name) error {

@@ -87,17 +87,17 @@ func checkForm(event string, body []byte) error {
 		return errNotJSON
 	}
 	if !slices.ContainsFunc(f.needs, func(key string) bool { return keys[key] != nil }) {
-		return fmt.Errorf("it is not of the event %s: it has no %s", event, strings.Join(f.needs, " or "))
+		return fmt.Errorf("it is not an event %s: it has no %s", event, strings.Join(f.needs, " or "))
 	}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		if !slices.Contains(slices.Concat(everyForm, f.needs, f.may), key) {
-			return fmt.Errorf("it is not of the event %s: it has the key %.60q", event, key)
+			return fmt.Errorf("it is not an event %s: it has the key %.60q", event, key)
 		}
 	}
 	return nil
 }
 
-var errNotJSON = errors.New("it is not the JSON that it should be")
+var errNotJSON = errors.New("it is not the expected JSON")
 
 // ParseEvent parses the body of a delivery with the given event name. GitHub's page of
 // deliveries shows its error.
@@ -199,7 +199,7 @@ func repositoryEvent(p payload) (Change, error) {
 func (a account) owner() (string, error) {
 	owner, _, ok := gitname.Path(a.Login + "/x")
 	if !ok {
-		return "", errors.New("it names no account")
+		return "", errors.New("it does not name an account")
 	}
 	return owner, nil
 }
@@ -210,7 +210,7 @@ func fullNames(repositories []repository) ([]string, error) {
 	for _, r := range repositories {
 		owner, name, ok := gitname.Path(r.FullName)
 		if !ok || len(r.FullName) != len(owner)+1+len(name) {
-			return nil, errors.New("it names no repository")
+			return nil, errors.New("it does not name a repository")
 		}
 		names[owner+"/"+name] = true
 	}

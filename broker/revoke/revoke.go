@@ -136,7 +136,7 @@ func (r *Revoker) Revoke(ctx context.Context, by Actor, t blocklist.Target) (api
 	unwritten := r.Journal.Write(ctx, r.entry(broker.KindBlocked, by, t), true)
 	s := &sweep{revoker: r, by: r.entry(broker.KindRevoked, by, t)}
 	if err := s.target(ctx, t); err != nil {
-		r.Log.ErrorContext(ctx, "what was blocked is not revoked yet", "error", err)
+		r.Log.ErrorContext(ctx, "the tokens of a block are not yet revoked", "error", err)
 	}
 	if t.Workspace != "" {
 		s.revokeSharersSoon(ctx)

@@ -66,7 +66,7 @@ func (s *sweep) revokeSharersSoon(ctx context.Context) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err := errors.Join(s.errs...); err != nil {
-			s.revoker.Log.ErrorContext(ctx, "what was blocked is not revoked yet, or not deleted", "error", err)
+			s.revoker.Log.ErrorContext(ctx, "the tokens of a block are not yet revoked or not yet deleted", "error", err)
 		}
 	})
 	select {
@@ -88,7 +88,7 @@ func (s *sweep) revokeSharers(ctx context.Context) {
 	}
 	found, err := s.revoker.List(store.WithPause(ctx, func(took time.Duration) error { return pause(ctx, least, took) }))
 	if err != nil {
-		s.revoker.Log.ErrorContext(ctx, "find who else had a token that is revoked", "error", err)
+		s.revoker.Log.ErrorContext(ctx, "find the other workspaces of a revoked token", "error", err)
 		return
 	}
 	var gone []store.Name

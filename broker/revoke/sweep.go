@@ -236,8 +236,8 @@ var errCounted = errors.New("the token is not revoked")
 func (s *sweep) recordDamaged(ctx context.Context, j job, damage error) error {
 	e := s.by
 	e.Time, e.Workspace, e.Decision, e.Reason = s.revoker.Now().UTC(), j.workspace, broker.Refused, broker.ReasonStore
-	e.Detail = "what the store has of a token is damaged: it cannot be revoked, and runs out within an hour"
-	s.revoker.Log.ErrorContext(ctx, "a token cannot be revoked, and runs out within an hour", "error", damage)
+	e.Detail = "the store's entry for a token is damaged: the token cannot be revoked, and expires within an hour"
+	s.revoker.Log.ErrorContext(ctx, "a token cannot be revoked, and expires within an hour", "error", damage)
 	if err := s.revoker.Journal.Write(context.WithoutCancel(ctx), e, false); err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func (r *Revoker) webhook(w http.ResponseWriter, req *http.Request, id string) e
 func (r *Revoker) webhookSecret() (string, error) {
 	secret, err := r.Secret()
 	if errors.Is(err, ErrNoWebhooks) {
-		return "", &broker.Refusal{Status: http.StatusNotFound, Reason: broker.ReasonRequest, Detail: "this broker takes no webhooks; its configuration names no secret"}
+		return "", &broker.Refusal{Status: http.StatusNotFound, Reason: broker.ReasonRequest, Detail: "this broker does not accept webhooks; set the webhook's secret in its configuration"}
 	}
 	if err == nil {
 		err = CheckSecret(secret)
@@ -128,11 +128,11 @@ func readHeaders(r *http.Request) (delivery, error) {
 	const longest = 100 // bytes of an event's name, or of an id
 	switch {
 	case d.event == "" || len(d.event) > longest:
-		return d, broker.BadRequest("the delivery names no event")
+		return d, broker.BadRequest("the delivery does not name an event")
 	case id == "" || len(id) > longest:
-		return d, broker.BadRequest("the delivery has no id")
+		return d, broker.BadRequest("the delivery has no ID")
 	case media != "" && !api.IsJSON(media):
-		return d, &broker.Refusal{Status: http.StatusUnsupportedMediaType, Reason: broker.ReasonRequest, Detail: fmt.Sprintf("the delivery's content type is %.60q; set that of the App's webhook to application/json", media)}
+		return d, &broker.Refusal{Status: http.StatusUnsupportedMediaType, Reason: broker.ReasonRequest, Detail: fmt.Sprintf("the delivery's content type is %.60q; set the content type of the App's webhook to application/json", media)}
 	case d.size < 0: // unknown
 		d.size = maxDelivery
 	case d.size > maxDelivery:
@@ -146,7 +146,7 @@ func readHeaders(r *http.Request) (delivery, error) {
 }
 
 func badSignature() error {
-	return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonIdentity, Detail: "the delivery's signature does not hold"}
+	return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonIdentity, Detail: "the delivery's signature is not valid"}
 }
 
 // macOf parses the signature header, of which there must be one.
@@ -179,7 +179,7 @@ func (d delivery) read(w http.ResponseWriter, r *http.Request, secret string) (C
 
 // waitForSlot waits until a signed delivery may be applied.
 func (r *Revoker) waitForSlot(ctx context.Context) (leave func(), err error) {
-	tooMany := &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonLimit, RetryAfter: broker.RetryAfter, Detail: "too many deliveries at once"}
+	tooMany := &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonLimit, RetryAfter: broker.RetryAfter, Detail: "too many deliveries at the same time"}
 	select {
 	case r.waitSlots <- struct{}{}:
 		defer func() { <-r.waitSlots }()

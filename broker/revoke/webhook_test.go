@@ -232,7 +232,7 @@ func TestAnEventUnderAnothersName(t *testing.T) {
 		`{"action":"renamed","repository_ruleset":{"id":1}` + of:             `the key "repository_ruleset"`,
 		`{"action":"deleted","Repository":{"full_name":"acme/widgets"}}`:     `no repository`,
 		`{"action":"removed","repositories_removed":[{"full_name":"a/b"}]}`:  `no repository`,
-		`{"action":"deleted","issue":{},"repository":{"full_name":"acme/b"}`: `not the JSON`,
+		`{"action":"deleted","issue":{},"repository":{"full_name":"acme/b"}`: `it is not the expected JSON`,
 	} {
 		got := b.tell("1", "repository", body)
 		wantCode(t, body, got, 400)

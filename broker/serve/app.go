@@ -63,7 +63,7 @@ func (a *app) get(ctx context.Context) (*issuing.App, error) {
 func noApp(why error) error {
 	return &broker.Refusal{
 		Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: loadAgain, Err: why,
-		Detail: "the broker has no GitHub App that it can use; its operator has to look",
+		Detail: "the broker has no usable GitHub App; its operator must check the broker's log",
 	}
 }
 
@@ -136,7 +136,7 @@ func tryKey(ctx context.Context, a *issuing.App) error {
 	if err != nil {
 		return err
 	}
-	digest := sha256.Sum256([]byte("gatepass-broker looks whether the App's key signs"))
+	digest := sha256.Sum256([]byte("gatepass-broker checks that the App's key can sign"))
 	signature, err := a.Signer.Sign(ctx, digest)
 	if err != nil {
 		return err
@@ -168,7 +168,7 @@ func (a *app) renew(ctx context.Context) {
 	case err == nil:
 		a.use(got)
 	case a.app != nil:
-		a.log.Error("the GitHub App cannot be read again, and stays as it was", "error", err.Error())
+		a.log.Error("the GitHub App cannot be read again; the broker keeps the one it has", "error", err.Error())
 	default:
 		a.tried = time.Time{}
 	}
@@ -313,7 +313,7 @@ func (d *daemon) watchClock(ctx context.Context) {
 		}
 		problem := d.app.clockProblem()
 		if problem != was && problem != "" {
-			d.log.Warn("the clock is off; tokens are read by GitHub's", "clock", problem)
+			d.log.Warn("the clock is wrong; the broker uses GitHub's clock for tokens", "clock", problem)
 		}
 		was = problem
 	})

@@ -87,7 +87,7 @@ func (a *apps) refresh(ctx context.Context) {
 	defer cancel()
 	names, err := store.PoolApps(ctx, a.store)
 	if err != nil {
-		a.log.Error("which Apps are in the pool cannot be read, and they stay as they were", "error", err.Error())
+		a.log.Error("the list of Apps in the pool cannot be read; the broker keeps the list it has", "error", err.Error())
 		return
 	}
 	var now []*app

@@ -119,7 +119,7 @@ func (b *bots) learnAuthor(ctx context.Context, id string, one *author, done cha
 	defer cancel()
 	known, err := b.fetchAuthor(ctx, id)
 	if err != nil {
-		b.log.Warn("GitHub does not say who the App's bot is, so sessions name no author of commits; name one with author in the workspace file", "error", err.Error())
+		b.log.Warn("GitHub does not name the App's bot, so sessions have no author for commits; set author in the workspace file", "error", err.Error())
 		return
 	}
 	b.authorMu.Lock()
@@ -173,7 +173,7 @@ func (b *bots) userID(ctx context.Context, login string) (int64, error) {
 	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusUnauthorized:
 		return 0, nil
 	case resp.StatusCode != http.StatusOK:
-		return 0, errors.New("ask GitHub for the user " + login + ": it answers " + strconv.Itoa(resp.StatusCode))
+		return 0, errors.New("ask GitHub for the user " + login + ": it answered " + strconv.Itoa(resp.StatusCode))
 	}
 	var user struct {
 		ID    int64

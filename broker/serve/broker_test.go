@@ -69,7 +69,7 @@ func TestAnAppThatComesLater(t *testing.T) {
 	if r := w.ready(); r.Ready || r.Parts["app"] == ok || r.Parts["audit"] != ok || r.Parts["store"] != ok {
 		t.Errorf("/readyz = %+v, want the App missing alone", r)
 	}
-	if got := w.token("acme/r0", "read"); got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "no GitHub App") {
+	if got := w.token("acme/r0", "read"); got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "the broker has no usable GitHub App; its operator must check the broker's log") {
 		t.Errorf("without an App: %d %s", got.status, got.body)
 	}
 	w.addApp(1)
@@ -124,7 +124,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// When its file is renamed, the audit log goes on in a new one by itself.
+// When its file is renamed, the audit log continues in a new one by itself.
 func TestTheAuditLogIsRotated(t *testing.T) {
 	w := newWorld(t)
 	w.addApp(1)
@@ -183,7 +183,7 @@ func TestASecondSignal(t *testing.T) {
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	p.until("draining", func() bool { return strings.Contains(p.log.String(), "the broker ends when") })
+	p.until("draining", func() bool { return strings.Contains(p.log.String(), "the broker stops after") })
 	begun := time.Now()
 	p.end(syscall.SIGINT)
 	if took := time.Since(begun); took > 20*time.Second {
@@ -229,7 +229,7 @@ func TestRevokedThroughARestart(t *testing.T) {
 	p.until("refusing it", func() bool { return w.token("acme/r0", "write").status == 403 })
 	p.kill()
 	p = w.start()
-	if got := w.token("acme/r0", "write"); got.status != 403 || !strings.Contains(got.body, "sb-1 was revoked") {
+	if got := w.token("acme/r0", "write"); got.status != 403 || !strings.Contains(got.body, "sb-1 is blocked") {
 		t.Errorf("after a restart: %d %s", got.status, got.body)
 	}
 	p.until("revoking what it had", func() bool { return len(w.gh.Tokens()) == 0 })
@@ -279,7 +279,7 @@ func TestAnUnreadableBlocklist(t *testing.T) {
 	}
 	p.until("giving again", func() bool { return w.token("acme/r1", "write").status == 200 })
 	p.end(syscall.SIGTERM)
-	if log := p.log.String(); !strings.Contains(log, "blocked cannot be read") || !strings.Contains(log, "can be read again") {
+	if log := p.log.String(); !strings.Contains(log, "the block list cannot be read; after one second without it, the broker refuses every request") || !strings.Contains(log, "can be read again") {
 		t.Errorf("the log is %s", log)
 	}
 }

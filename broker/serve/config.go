@@ -144,7 +144,7 @@ func (c *configuration) reject(err error) {
 	}
 	c.metrics.ReloadsFailed.Inc()
 	if was == nil || was.Error() != err.Error() {
-		c.log.Error("the configuration is rejected, and the last good one stays in force", "error", err.Error())
+		c.log.Error("the configuration is rejected; the last good one stays in force", "error", err.Error())
 	}
 }
 
@@ -174,7 +174,7 @@ func (c *configuration) warnOfRestart(f *config.File) {
 		}
 	}
 	if len(fixed) > 0 {
-		c.log.Warn("a restart is needed for what changed", "keys", strings.Join(fixed, ", "))
+		c.log.Warn("restart the broker to apply the changed keys", "keys", strings.Join(fixed, ", "))
 	}
 }
 
@@ -217,7 +217,7 @@ func proxyLogin(path string) (string, error) {
 	}
 	login := strings.TrimSuffix(string(data), "\n")
 	if user, _, ok := strings.Cut(login, ":"); !ok || user == "" || strings.ContainsAny(login, "\r\n") {
-		return "", errors.New("upstream_proxy_login_file: the file is not one line USER:PASSWORD")
+		return "", errors.New("upstream_proxy_login_file: the file must be one line USER:PASSWORD")
 	}
 	return login, nil
 }
@@ -237,7 +237,7 @@ func clientWith(r access.Route) *http.Client {
 func (d *daemon) warnOfProxy(f *config.File) {
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
 		if f.Gateway != nil && f.Upstream.IsZero() && d.getenv(name) != "" {
-			d.log.Warn("the proxy of the environment is for minting only, and the gateway does not use it; set upstream_proxy in the configuration", "variable", name)
+			d.log.Warn("the gateway does not use the environment's proxy, which is for minting only; set upstream_proxy in the configuration", "variable", name)
 			return
 		}
 	}

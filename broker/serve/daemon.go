@@ -92,7 +92,7 @@ func (d *daemon) open(ctx context.Context, path string, seen map[string]filestam
 	d.journal.MaxSize = int64(f.Audit.MaxSize)
 	d.journal.Copy = d.copies.Send
 	seq, head := d.journal.Head()
-	d.log.Info("the audit log goes on", "file", f.Audit.File, "seq", seq, "head", head)
+	d.log.Info("the audit log continues", "file", f.Audit.File, "seq", seq, "head", head)
 	if d.route, err = routeOf(f.Upstream); err != nil {
 		return err
 	}
@@ -135,10 +135,10 @@ func (d *daemon) assemble(path string, f *config.File) {
 // onBlocklistError logs when the block list cannot be read, and when it can be again.
 func (d *daemon) onBlocklistError(err error) {
 	if err == nil {
-		d.log.Info("the list of what is blocked can be read again")
+		d.log.Info("the block list can be read again")
 		return
 	}
-	d.log.Error("the list of what is blocked cannot be read; after a second without it nothing is given", "error", err.Error())
+	d.log.Error("the block list cannot be read; after one second without it, the broker refuses every request", "error", err.Error())
 }
 
 // identifiers returns the identifiers. Their keys are in the store, so all brokers of a
@@ -199,7 +199,7 @@ func (d *daemon) run(ctx context.Context, f *config.File, signals <-chan os.Sign
 		d.log.Info("the broker listens", "address", o.Addr().Network()+":"+o.Addr().String())
 	}
 	if err := systemd.Notify(d.getenv, systemd.Ready); err != nil {
-		d.log.Warn("systemd cannot be told", "error", err.Error())
+		d.log.Warn("the broker cannot notify systemd", "error", err.Error())
 	}
 	err = d.wait(ctx, signals, failed)
 	d.drain(doors, d.config.file().Limits.Drain, signals)

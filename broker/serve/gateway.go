@@ -42,7 +42,7 @@ func (d *daemon) openGateway(ctx context.Context, f *config.File) error {
 	d.gateway = gateway.New(shared, d.gatewaySettings, rest.Options{Settings: d.apiSettings, Bot: known.login})
 	d.gateway.Done = d.metrics.Transferred
 	d.broker.Extra[api.SessionPath] = shared.SessionEndpoint()
-	d.metrics.Read(Gauge{Name: "gateway_transfers", Help: "Transfers of git that run.", Value: func() float64 { return float64(d.gateway.Running()) }})
+	d.metrics.Read(Gauge{Name: "gateway_transfers", Help: "Git transfers that are running.", Value: func() float64 { return float64(d.gateway.Running()) }})
 	return nil
 }
 
@@ -94,16 +94,16 @@ type gatewayMetrics struct {
 func newGatewayMetrics(registry prometheus.Registerer) *gatewayMetrics {
 	m := &gatewayMetrics{
 		transfers: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "gateway_requests_total", Help: "Requests of git, by service, class of status and reason of a refusal.",
+			Namespace: namespace, Name: "gateway_requests_total", Help: "Git requests, by service, class of status and reason of a refusal.",
 		}, []string{"service", "status", "reason"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "gateway_request_seconds", Help: "How long requests of git took, packs included.", Buckets: append(buckets, 60, 300, 1800),
+			Namespace: namespace, Name: "gateway_request_seconds", Help: "How long git requests took, packs included.", Buckets: append(buckets, 60, 300, 1800),
 		}, []string{"service"}),
 		refs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "gateway_outcomes_total", Help: "Refs of pushes, and fetches, by outcome.",
 		}, []string{"service", "outcome"}),
 		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "gateway_github_refusals_total", Help: "Refs of pushes that GitHub refused, by the check that did: workflow, ruleset, secret, size or other.",
+			Namespace: namespace, Name: "gateway_github_refusals_total", Help: "Refs of pushes that GitHub refused, by GitHub's check: workflow, ruleset, secret, size or other.",
 		}, []string{"check"}),
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "gateway_bytes_total", Help: "Bytes that came from workspaces (in) and went to them (out).",

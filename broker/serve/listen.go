@@ -46,14 +46,14 @@ func removeStale(path string) error {
 	case err != nil:
 		return err
 	case info.Mode()&os.ModeSocket == 0:
-		return fmt.Errorf("%s is there and is no socket", path)
+		return fmt.Errorf("%s exists and is not a socket", path)
 	}
 	c, err := net.DialTimeout("unix", path, dialWait)
 	if err == nil {
 		return errors.Join(fmt.Errorf("another server answers at %s", path), c.Close())
 	}
 	if !isRefused(err) {
-		return fmt.Errorf("%s is there, and whether a server has it cannot be told: %w", path, withoutAddress(err))
+		return fmt.Errorf("%s exists, and the broker cannot check whether a server uses it: %w", path, withoutAddress(err))
 	}
 	return os.Remove(path)
 }

@@ -45,7 +45,7 @@ func TestUnixSocketsOfBefore(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ListenUnix(file, 0o660); err == nil || !strings.Contains(err.Error(), "is no socket") {
+	if _, err := ListenUnix(file, 0o660); err == nil || !strings.Contains(err.Error(), "exists and is not a socket") {
 		t.Errorf("an ordinary file: %v", err)
 	}
 	if _, err := os.Stat(file); err != nil {

@@ -61,13 +61,13 @@ func NewMetrics(version string) *Metrics {
 		Namespace: namespace, Name: "request_seconds", Help: "How long requests took.", Buckets: buckets,
 	}, []string{"endpoint"})
 	m.mints = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "mints_total", Help: "Tokens that GitHub was asked for, by outcome.",
+		Namespace: namespace, Name: "mints_total", Help: "Tokens that the broker requested from GitHub, by outcome.",
 	}, []string{"outcome"})
 	m.minting = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "mint_seconds", Help: "How long GitHub took to mint a token, the audit log included.", Buckets: buckets,
 	})
 	m.pushes = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "refused_pushes_total", Help: "Refs of pushes that workspaces say their guards refused, by what would have been done.",
+		Namespace: namespace, Name: "refused_pushes_total", Help: "Refs of pushes that guards refused, as workspaces report, by the refused verb.",
 	}, []string{"action"})
 	m.registry.MustRegister(m.requests, m.took, m.mints, m.minting, m.pushes, buildInfo(version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.gateway = newGatewayMetrics(m.registry)
@@ -75,12 +75,12 @@ func NewMetrics(version string) *Metrics {
 		to         *prometheus.Counter
 		name, help string
 	}{
-		{&m.cached, "cache_hits_total", "Requests that were answered with a token that was there already."},
+		{&m.cached, "cache_hits_total", "Requests that were answered with a cached token."},
 		{&m.RefusedConnections, "connections_refused_total", "Connections beyond the limit."},
-		{&m.RefusedRequests, "requests_refused_total", "Requests beyond the limit of those that run at once."},
-		{&m.Revoked, "reconcile_revoked_total", "Tokens of what is blocked that were revoked after the operator's request."},
-		{&m.Deleted, "reconcile_deleted_total", "Entries of the store that had run out and were deleted."},
-		{&m.ReconcilesFailed, "reconcile_failures_total", "Passes over what is blocked and what has run out in which something went wrong."},
+		{&m.RefusedRequests, "requests_refused_total", "Requests beyond the limit of concurrent requests."},
+		{&m.Revoked, "reconcile_revoked_total", "Tokens of blocks that were revoked after the operator's request."},
+		{&m.Deleted, "reconcile_deleted_total", "Expired entries of the store that were deleted."},
+		{&m.ReconcilesFailed, "reconcile_failures_total", "Rounds over blocks and expired entries that failed in part."},
 		{&m.Reloads, "config_reloads_total", "Attempts to read the configuration again."},
 		{&m.ReloadsFailed, "config_reload_failures_total", "Attempts after which the last good configuration was kept."},
 	} {
@@ -178,20 +178,20 @@ func (d *daemon) gauges() []Gauge {
 		}
 	}
 	return []Gauge{
-		{Name: "ready", Help: "Whether all parts of /readyz are.", Value: func() float64 { return boolValue(d.probe.check(context.Background()).Ready) }},
-		{Name: "tokens_live", Help: "Tokens in memory that work.", Value: d.tokensLive},
+		{Name: "ready", Help: "Whether all parts of /readyz are ready.", Value: func() float64 { return boolValue(d.probe.check(context.Background()).Ready) }},
+		{Name: "tokens_live", Help: "Valid tokens in memory.", Value: d.tokensLive},
 		{Name: "audit_head_seq", Help: "Number of the last line of the audit log.", Value: func() float64 { seq, _ := d.journal.Head(); return float64(seq) }},
 		{Name: "audit_writable", Help: "Whether the audit log can be written.", Value: func() float64 { return boolValue(d.journal.Ready() == nil) }},
 		{Name: "audit_copies_dropped_total", Help: "Copies of audit lines that were not sent.", IsTotal: true, Value: func() float64 { return float64(d.copies.Dropped()) }},
 		{Name: "spans_dropped_total", Help: "Trace spans that were not sent.", IsTotal: true, Value: func() float64 { return float64(d.traces.Dropped()) }},
-		{Name: "blocklist_readable", Help: "Whether the list of what is blocked can be read; while it cannot, nothing is given.", Value: func() float64 { return boolValue(d.broker.Blocklist.Check(context.Background()) == nil) }},
-		{Name: "blocklist_read_failures_total", Help: "Readings of the list of what is blocked that failed.", IsTotal: true, Value: func() float64 { return float64(d.broker.Blocklist.FailedReadings()) }},
+		{Name: "blocklist_readable", Help: "Whether the block list can be read; while it cannot, every request is refused.", Value: func() float64 { return boolValue(d.broker.Blocklist.Check(context.Background()) == nil) }},
+		{Name: "blocklist_read_failures_total", Help: "Failed reads of the block list.", IsTotal: true, Value: func() float64 { return float64(d.broker.Blocklist.FailedReadings()) }},
 		{Name: "config_generation", Help: "How many configurations were in force since the start.", Value: func() float64 { return float64(d.config.current.Load().number) }},
 		{Name: "config_last_reload_success", Help: "Whether the configuration's files are in force.", Value: func() float64 { return boolValue(d.config.problem() == nil) }},
-		{Name: "github_rate_limit", Help: "GitHub's hourly limit of requests; -1 before it has said so.", Value: rate(func(r mint.Rate) float64 { return float64(r.Limit) })},
-		{Name: "github_rate_remaining", Help: "What is left of it; -1 before it has said so.", Value: rate(d.app.leftOf)},
-		{Name: "clock_ahead_seconds", Help: "How far this machine's clock is ahead of GitHub's; less than 0 where it is behind.", Value: d.clockAhead},
-		{Name: "certificate_expiry_seconds", Help: "When the certificate runs out, in Unix time; 0 without one.", Value: d.certificateExpiry},
+		{Name: "github_rate_limit", Help: "GitHub's hourly limit of requests; -1 before GitHub has said so.", Value: rate(func(r mint.Rate) float64 { return float64(r.Limit) })},
+		{Name: "github_rate_remaining", Help: "How much of the limit is left; -1 before GitHub has said so.", Value: rate(d.app.leftOf)},
+		{Name: "clock_ahead_seconds", Help: "How far this machine's clock is ahead of GitHub's; negative if it is behind.", Value: d.clockAhead},
+		{Name: "certificate_expiry_seconds", Help: "When the certificate expires, in Unix time; 0 without a certificate.", Value: d.certificateExpiry},
 	}
 }
 

@@ -21,7 +21,7 @@ func newAppCollector(a *apps) *appCollector {
 		usable:    desc("usable", "Whether the App of that name in the store can be used; \"first\" is the one without a name."),
 		limit:     desc("rate_limit", "GitHub's hourly limit of the App's requests."),
 		remaining: desc("rate_remaining", "What is left of it."),
-		accounts:  desc("accounts", "Accounts that the App is installed on, of those that the broker asked for."),
+		accounts:  desc("accounts", "Accounts with an installation of the App, among the accounts that the broker asked about."),
 	}
 }
 

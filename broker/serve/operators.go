@@ -71,17 +71,17 @@ func (d *daemon) reconcile(ctx context.Context) {
 		err = usererr.Join(err, d.broker.UnusedRevoker.Retry(ctx))
 		d.metrics.Revoked.Add(float64(done.Revoked))
 		if done.Revoked > 0 {
-			d.log.Info("tokens of what is blocked are revoked", "count", done.Revoked)
+			d.log.Info("the tokens of blocks are revoked", "count", done.Revoked)
 		}
 		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 			d.metrics.ReconcilesFailed.Inc()
-			d.log.Error("what is blocked could not all be revoked", "error", err.Error())
+			d.log.Error("not all tokens of blocks could be revoked", "error", err.Error())
 		}
 	})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWait)
 	defer cancel()
 	if err := d.revoker.Release(ctx); err != nil {
-		d.log.Warn("the next broker tidies the store after half a minute only", "error", err.Error())
+		d.log.Warn("the next broker can tidy the store only after half a minute", "error", err.Error())
 	}
 }
 
@@ -92,7 +92,7 @@ func (d *daemon) deleteExpired(ctx context.Context) {
 		d.metrics.Deleted.Add(float64(deleted))
 		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 			d.metrics.ReconcilesFailed.Inc()
-			d.log.Error("what has run out could not all be deleted", "error", err.Error())
+			d.log.Error("not all expired entries could be deleted", "error", err.Error())
 		}
 	})
 }
@@ -101,7 +101,7 @@ func (d *daemon) deleteExpired(ctx context.Context) {
 func (d *daemon) revokedUnused(t credential.Token) {
 	e := broker.Entry{Time: time.Now().UTC(), Kind: broker.KindRevoked, Subject: "reconcile", Hash: t.Hash(), Decision: broker.Granted, Policy: d.config.policy().Hash}
 	if err := d.journal.Write(context.Background(), e, false); err != nil {
-		d.log.Error("a token is revoked, and that cannot be written down", "token", t, "error", err.Error())
+		d.log.Error("a token is revoked, but the store cannot record it", "token", t, "error", err.Error())
 	}
 }
 

@@ -55,7 +55,9 @@ func TestAnAppThatCannotBeReadAgainStays(t *testing.T) {
 	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	p.until("saying that the App cannot be read", func() bool { return strings.Contains(p.log.String(), "stays as it was") })
+	p.until("saying that the App cannot be read", func() bool {
+		return strings.Contains(p.log.String(), "the GitHub App cannot be read again; the broker keeps the one it has")
+	})
 	time.Sleep(readyFor)
 	if r := w.ready(); !r.Ready {
 		t.Errorf("/readyz = %+v, want it ready with the App it had", r)

@@ -30,7 +30,7 @@ import (
 const usage = `usage: gatepass-broker [--config FILE] [--check]
 
   --config FILE   the configuration (default /etc/gatepass/broker.yaml)
-  --check         read everything, ask nobody, and say whether it would start
+  --check         read all files, make no request, and say whether the broker would start
   --version       print the version
 
 SIGHUP reads the configuration again. SIGTERM and SIGINT let running requests
@@ -64,7 +64,7 @@ func parse(args []string) (options, error) {
 		return o, err
 	}
 	if f.NArg() > 0 {
-		return o, fmt.Errorf("it takes no argument %q", f.Arg(0))
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	return o, nil
 }
@@ -122,7 +122,7 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 		bad = append(bad, err)
 	}
 	if info, err := os.Stat(filepath.Dir(f.Audit.File)); err != nil || !info.IsDir() {
-		bad = append(bad, usererr.New("audit "+f.Audit.File, "its folder is not there", "make it"))
+		bad = append(bad, usererr.New("audit "+f.Audit.File, "its directory does not exist", "create it"))
 	} else {
 		bad = append(bad, audit.Check(f.Audit.File))
 	}
@@ -174,7 +174,7 @@ func checkWebhook(f *config.File) error {
 		return err
 	}
 	if err := revoke.CheckSecret(secret); err != nil {
-		return usererr.Wrap("read "+f.Webhook.SecretFile, err, "write a longer one, and set it in the App's settings, too")
+		return usererr.Wrap("read "+f.Webhook.SecretFile, err, "write a longer one, and set it in the App's settings too")
 	}
 	return nil
 }

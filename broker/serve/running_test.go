@@ -288,7 +288,7 @@ func TestAWorkspaceThatAsksTooOften(t *testing.T) {
 			t.Fatalf("within the limit: %d %s", got.status, got.body)
 		}
 	}
-	if got := w.token("acme/r0", "read"); got.status != 429 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "asks more often") {
+	if got := w.token("acme/r0", "read"); got.status != 429 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "sends more than") {
 		t.Errorf("beyond it: %d %s", got.status, got.body)
 	}
 	w.write("broker.yaml", testConfig)
@@ -365,7 +365,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("with single_use, --check says %s", out)
 	}
 	w.write("profiles/other.yaml", "apiVersion: klankermaker.ai/v1alpha1\nkind: SandboxProfile\nmetadata: {name: other}\nspec: {runtime: {}, sourceAccess: {mode: none}}\n")
-	if out, good := check(); !good || !strings.Contains(out, "warning: profile other: ignored, since only spec.sourceAccess is read: spec.runtime\n") {
+	if out, good := check(); !good || !strings.Contains(out, "warning: profile other: ignored, because gatepass reads only spec.sourceAccess: spec.runtime\n") {
 		t.Errorf("with a profile of another system, --check says %s", out)
 	}
 	if err := os.Remove(w.path("profiles/other.yaml")); err != nil {
@@ -376,13 +376,13 @@ func TestCheck(t *testing.T) {
 		{"listen: unix://@DIR@/broker.sock", "listen: https://0.0.0.0:8443", "https needs cert_file"},
 		{"listen: unix://@DIR@/broker.sock", "listen: https://0.0.0.0:8443\ntls: {cert_file: /nowhere, key_file: /nowhere}", "read the certificate /nowhere"},
 		{"profile: agent", "profile: other", `there is no profile "other"`},
-		{"store: file://@DIR@/store", "store: ftp://x", "there is no store ftp://"},
-		{"@DIR@/audit.jsonl", "@DIR@/none/audit.jsonl", "its folder is not there"},
+		{"store: file://@DIR@/store", "store: ftp://x", "unknown store ftp://"},
+		{"@DIR@/audit.jsonl", "@DIR@/none/audit.jsonl", "its directory does not exist"},
 		{"workspace_rate", "workspace_rat", "unknown key"},
-		{"workspace: sb-1", "workspace: \"{claim.uid}-{claim.gid}{claim.pid}\"", "run together"},
+		{"workspace: sb-1", "workspace: \"{claim.uid}-{claim.gid}{claim.pid}\"", "are adjacent"},
 		{"socket: {uid: @UID@}\n    workspace: sb-1", "oidc: {issuer: https://issuer.example, audience: gatepass}\n    workspace: \"{claim.a}-{claim.b}\"", "claim a may contain \"-\""},
 		{"metrics: unix://@DIR@/metrics.sock", "metrics: 9465", "want HOST:PORT"},
-		{"metrics: unix://@DIR@/metrics.sock", "pprof: 127.0.0.1:6060", "on a socket only"},
+		{"metrics: unix://@DIR@/metrics.sock", "pprof: 127.0.0.1:6060", "must be a socket"},
 	} {
 		w.write("broker.yaml", strings.Replace(testConfig, c.old, c.replacement, 1))
 		if out, good := check(); good || !strings.Contains(out, c.want) || strings.Count(out, "\n") != 1 {

@@ -70,7 +70,7 @@ func (d *daemon) listeners(f *config.File) (doors []listener, err error) {
 		doors = append(doors, listener{l, server, false})
 	}
 	if len(handed) > 0 {
-		return doors, usererr.New("use the sockets of systemd", handed[0].Addr().String()+" is none of the configuration's addresses", "write it under listen")
+		return doors, usererr.New("use the sockets of systemd", handed[0].Addr().String()+" is not in the configuration", "write it under listen")
 	}
 	return doors, nil
 }
@@ -176,9 +176,9 @@ func (o listener) start(failed chan<- error) {
 // cuts them off.
 func (d *daemon) drain(doors []listener, limit time.Duration, signals <-chan os.Signal) {
 	d.draining.Store(true)
-	d.log.Info("the broker ends when the running requests have", "at_most", limit.String())
+	d.log.Info("the broker stops after the running requests", "at_most", limit.String())
 	if err := systemd.Notify(d.getenv, systemd.Stopping); err != nil {
-		d.log.Warn("systemd cannot be told", "error", err.Error())
+		d.log.Warn("the broker cannot notify systemd", "error", err.Error())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -254,10 +254,10 @@ func (p *probe) check(ctx context.Context) readiness {
 	}
 	say("audit", errors.Join(d.journal.Ready(), d.reopenFailed()), "it cannot be written")
 	say("store", p.readStore(ctx), "it cannot be read")
-	say("blocklist", d.broker.Blocklist.Check(ctx), "it cannot be read, and nothing is given")
+	say("blocklist", d.broker.Blocklist.Check(ctx), "it cannot be read, so every request is refused")
 	say("app", d.app.problem(), "it cannot be used")
 	if d.config.problem() != nil {
-		r.Config = "the file was rejected, and the last good one is in force; the broker's log says why"
+		r.Config = "the file was rejected; the last good one is in force, and the broker's log has the reason"
 	}
 	g := d.config.current.Load()
 	seq, head := d.journal.Head()
@@ -272,7 +272,7 @@ func (p *probe) check(ctx context.Context) readiness {
 
 func (p *probe) draining() string {
 	if p.d.draining.Load() {
-		return "the broker ends"
+		return "the broker is stopping"
 	}
 	return ok
 }
@@ -307,6 +307,6 @@ func (p *probe) routes(mux *http.ServeMux, withDetails bool) {
 		}
 		enc := json.NewEncoder(usererr.JSONWriter(w))
 		enc.SetIndent("", "  ")
-		_ = enc.Encode(state) // fails only if the client has gone
+		_ = enc.Encode(state) // fails only if the client closed the connection
 	})))
 }

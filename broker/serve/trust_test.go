@@ -54,20 +54,20 @@ func TestFilesThatOthersCanUseAreRefused(t *testing.T) {
 		mode os.FileMode
 		want string
 	}{
-		{"broker.yaml", 0o620, "others can write to it (mode 0620)"},
-		{"profiles/agent.yaml", 0o602, "others can write to it"},
+		{"broker.yaml", 0o620, "other users can write to it (mode 0620)"},
+		{"profiles/agent.yaml", 0o602, "other users can write to it"},
 		{"profiles", 0o777, "open to all"},
-		{"webhook/secret", 0o604, "others can read it (mode 0604)"},
-		{"webhook/secret", 0o620, "others can write to it"},
+		{"webhook/secret", 0o604, "other users can read it (mode 0604)"},
+		{"webhook/secret", 0o620, "other users can write to it"},
 		{"webhook", 0o775, "can write to it (mode 0775)"},
-		{"tls/tls.key", 0o644, "others can read it (mode 0644)"},
-		{"tls/tls.crt", 0o666, "others can write to it"},
+		{"tls/tls.key", 0o644, "other users can read it (mode 0644)"},
+		{"tls/tls.crt", 0o666, "other users can write to it"},
 		{"tls", 0o777, "open to all"},
 		{"jwks.json", 0o620, "trust the issuer's keys"},
 		{"ca.pem", 0o602, "trust the issuer's authorities"},
 		{"clients.pem", 0o620, "trust the authorities"},
-		{"log/audit.jsonl", 0o620, "others may write it"},
-		{"log/audit.jsonl", 0o604, "others may read it"},
+		{"log/audit.jsonl", 0o620, "other users can write to it (mode"},
+		{"log/audit.jsonl", 0o604, "other users can read and lock it (mode"},
 		{"log", 0o770, "can write to it (mode 0770)"},
 	} {
 		path := w.path(c.name)
@@ -81,7 +81,7 @@ func TestFilesThatOthersCanUseAreRefused(t *testing.T) {
 				t.Fatalf("%s with mode %04o: %q says %q, want one line with %q", c.name, c.mode, args, out, c.want)
 			}
 			_, fix, _ := strings.Cut(out, "run ")
-			fix, _, _ = strings.Cut(strings.TrimSpace(fix), " (+t")
+			fix, _, _ = strings.Cut(strings.TrimSpace(fix), " (or add +t")
 			fix, _, _ = strings.Cut(fix, " or move")
 			fix, _, _ = strings.Cut(fix, ";")
 			if err := exec.Command("sh", "-c", fix).Run(); err != nil || !strings.HasPrefix(fix, "chmod ") {
@@ -116,10 +116,10 @@ func TestCheckReadsTheFilesOfKeys(t *testing.T) {
 		issuer + "jwks_file: @DIR@/jwks.json}":                             "",
 		issuer + "jwks_file: @DIR@/jwks.json, ca_file: @DIR@/ca.pem}":      "",
 		issuer + "jwks_file: @DIR@/none}":                                  "read the issuer's keys @DIR@/none: no such file",
-		issuer + "jwks_file: @DIR@/empty}":                                 "read the issuer's keys @DIR@/empty: it is no JWK Set",
-		issuer + "jwks_file: @DIR@/encrypts.json}":                         `read the issuer's keys @DIR@/encrypts.json: it has no public key to verify signatures with / key "1" cannot be used: its use is "enc"`,
+		issuer + "jwks_file: @DIR@/empty}":                                 "read the issuer's keys @DIR@/empty: it is not a JWK Set",
+		issuer + "jwks_file: @DIR@/encrypts.json}":                         `read the issuer's keys @DIR@/encrypts.json: it has no public key that verifies signatures / key "1" cannot be used: its use is "enc"`,
 		issuer + "ca_file: @DIR@/none}":                                    "read the issuer's authorities @DIR@/none: no such file",
-		issuer + "ca_file: @DIR@/empty}":                                   "read the issuer's authorities @DIR@/empty: it holds no certificate",
+		issuer + "ca_file: @DIR@/empty}":                                   "read the issuer's authorities @DIR@/empty: it has no certificate in PEM form",
 		"mtls: {ca_file: @DIR@/clients.pem}":                               "",
 		"mtls: {ca_file: @DIR@/none}":                                      "read the authorities of callers @DIR@/none: no such file",
 		"mtls: {ca_file: @DIR@/empty}":                                     "read the authorities of callers @DIR@/empty: ",
@@ -150,7 +150,7 @@ func TestCheckWarnsOfAStoreThatOthersCanUse(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, err := w.command("--check", "--config", w.path("broker.yaml")).CombinedOutput()
-		if err != nil || strings.Contains(string(out), "warning: ") != c.isBad || c.isBad && !strings.Contains(string(out), "others can use it") {
+		if err != nil || strings.Contains(string(out), "warning: ") != c.isBad || c.isBad && !strings.Contains(string(out), "other users can use it") {
 			t.Errorf("--check with a store of mode %04o = %v: %s, warning wanted: %v", c.mode, err, out, c.isBad)
 		}
 		if err := os.Chmod(w.path("store"), 0o700); err != nil {
@@ -191,7 +191,7 @@ func TestLinksOnTheWayToTheConfiguration(t *testing.T) {
 	if err := os.Chmod(filepath.Dir(link), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if out, good := check(); good || !strings.Contains(out, "others can replace it") {
+	if out, good := check(); good || !strings.Contains(out, "other users can replace it") {
 		t.Errorf("--check says %s, want the directory of the link refused", out)
 	}
 }

@@ -49,7 +49,7 @@ func endpoint(getenv func(string) string) (string, error) {
 		return "", nil
 	}
 	if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return "", errors.New(base + "ENDPOINT is no URL; write http://HOST:4318")
+		return "", errors.New(base + "ENDPOINT must be a URL; write http://HOST:4318")
 	}
 	return address, nil
 }
@@ -126,9 +126,9 @@ func post(r *http.Request) (*http.Response, error) {
 	answer.Body = io.NopCloser(bytes.NewReader(text))
 	switch status := answer.StatusCode; {
 	case status == http.StatusTooManyRequests || status >= http.StatusInternalServerError:
-		return nil, &httpclient.TransientError{Err: errors.New("the collector answers " + answer.Status), After: httpclient.RetryAfter(answer.Header)}
+		return nil, &httpclient.TransientError{Err: errors.New("the collector answered " + answer.Status), After: httpclient.RetryAfter(answer.Header)}
 	case status < http.StatusOK || status >= http.StatusMultipleChoices:
-		return nil, fmt.Errorf("the collector answers %s", answer.Status)
+		return nil, fmt.Errorf("the collector answered %s", answer.Status)
 	}
 	return answer, err
 }

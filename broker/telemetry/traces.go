@@ -150,7 +150,7 @@ func (t *Traces) Mint(next broker.MintFunc) broker.MintFunc {
 		span.SetAttributes(attribute.String("gatepass.repository", s.Repo.String()))
 		m, err := next(ctx, s)
 		if err != nil {
-			span.SetStatus(codes.Error, "GitHub or the audit log did not do it")
+			span.SetStatus(codes.Error, "GitHub or the audit log failed")
 			return m, err
 		}
 		span.SetAttributes(attribute.String("gatepass.hashed_token", m.Token.Hash()))

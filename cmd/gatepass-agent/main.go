@@ -20,9 +20,9 @@ Without --once or --start the agent stays in the foreground until it is idle or
 receives SIGTERM.
 
   --config FILE     the workspace file (default $GATEPASS_CONFIG, /etc/gatepass/workspace.yaml or ~/.config/gatepass/workspace.yaml)
-  --idle DURATION   exit after so long without a question (default $GATEPASS_AGENT_IDLE or 30m)
-  --once            answer the one call on standard input, and exit
-  --start           how the helper starts the agent: say "ready" and let go of the terminal
+  --idle DURATION   exit after this time without a request (default $GATEPASS_AGENT_IDLE or 30m)
+  --once            answer the one request on standard input, and exit
+  --start           used by the helper to start the agent: print "ready" and detach from the terminal
   --version         print the version
 `
 

@@ -93,7 +93,7 @@ func serve(ctx context.Context, o options, s *server.Server, getenv func(string)
 	place, err := locate(s, o.config, getenv)
 	if !o.start {
 		if err != nil {
-			return usererr.Wrap("find a place for the socket", err, "set XDG_RUNTIME_DIR to a directory of yours")
+			return usererr.Wrap("find a directory for the socket", err, "set XDG_RUNTIME_DIR to a directory of this user")
 		}
 		if _, err := config.Load(o.config); errors.Is(err, fs.ErrNotExist) {
 			return err // otherwise the agent would exit at once without an error
@@ -192,5 +192,5 @@ func openSource(w *config.Workspace) (credential.Source, error) {
 	case "broker+https", "broker+unix":
 		return brokers.Open(w.Source, w.ID)
 	}
-	return nil, usererr.New("open the source of "+w.Path, "this agent has no source "+w.Source.Scheme+"://", "use one of "+knownSources)
+	return nil, usererr.New("open the source of "+w.Path, "unknown source "+w.Source.Scheme+"://", "use one of "+knownSources)
 }

@@ -11,7 +11,7 @@ import (
 
 const usage = `usage: gatepass-askpass PROMPT
 
-git runs this program where GIT_ASKPASS names it.
+git runs this program if GIT_ASKPASS names it.
 `
 
 func main() {

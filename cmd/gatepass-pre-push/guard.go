@@ -112,7 +112,7 @@ func throughInstalled(ctx context.Context, w *config.Workspace) *config.Workspac
 // list.
 func (c call) elsewhere(host, path string) error {
 	if host == "" {
-		return usererr.New(c.denied(), "where it goes cannot be told, and elsewhere is deny",
+		return usererr.New(c.denied(), "its destination is unknown, and elsewhere is deny",
 			"push to a URL of one of the hosts, or set elsewhere: allow in "+path)
 	}
 	return usererr.New(c.denied(), host+" is not one of the hosts, and elsewhere is deny",
@@ -177,7 +177,7 @@ func report(denials []*refs.DeniedError, url, path string) string {
 	for _, d := range denials {
 		b.WriteString(usererr.Line(d))
 	}
-	b.WriteString(usererr.Line(fmt.Errorf("nothing was pushed to %s; push to an allowed ref, as in git push origin HEAD:BRANCH, or have the rules in %s changed", url, path)))
+	b.WriteString(usererr.Line(fmt.Errorf("nothing was pushed to %s; push to an allowed ref, such as git push origin HEAD:BRANCH, or ask for a change of the rules in %s", url, path)))
 	return b.String()
 }
 

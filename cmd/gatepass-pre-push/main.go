@@ -21,21 +21,21 @@ const usage = `usage: gatepass-pre-push [--configured] REMOTE URL    (git calls 
        gatepass-pre-push --version
 
 Refuses a push to refs that the workspace file does not allow, and to hosts that
-it does not list (its key elsewhere), and otherwise runs the repository's own
-hook with the same arguments and standard input. A push to a path on this
-machine is not judged.
-The file is /etc/gatepass/workspace.yaml, or where that is missing
-~/.config/gatepass/workspace.yaml, or what GATEPASS_CONFIG names; it must
-belong to root or to you, and no one else may be able to write to it.
-Where its source is a broker and gatepass-agent runs, the broker's operators are
-told which refs were refused.
+it does not list (unless its key elsewhere allows them). Otherwise it runs the
+repository's own hook with the same arguments and standard input. It does not check
+a push to a path on this machine.
+The file is the one in GATEPASS_CONFIG, else /etc/gatepass/workspace.yaml, else
+~/.config/gatepass/workspace.yaml. It must belong to root or to you, and no other
+user may be able to write to it.
+If its source is a broker and gatepass-agent runs, the refused refs are reported to
+the broker's operators.
 
-  --hook NAME    the hook to stand for; all but pre-push only run the repository's own
+  --hook NAME    run as the hook NAME; all but pre-push only run the repository's own
   --configured   called by git's own hook.<name>.command (git 2.54 and later):
-                 do not run the repository's hook, git does
+                 do not run the repository's hook, git runs it
 
-Exit codes: 0 the push may go on, 1 it may not, 2 wrong usage; else that of the
-repository's hook.
+Exit codes: 0 the push is allowed, 1 it is refused, 2 wrong usage; else the exit
+code of the repository's hook.
 `
 
 // version is set by the linker; after "go install" it is empty, and the build
@@ -111,7 +111,7 @@ func parse(args []string) (call, error) {
 			c.version = true
 			return c, nil
 		default:
-			return c, usageError(fmt.Sprintf("option %s is not known here", args[0]))
+			return c, usageError(fmt.Sprintf("unknown option %s", args[0]))
 		}
 	}
 	c.args = args
@@ -122,10 +122,10 @@ func parse(args []string) (call, error) {
 // chain.
 func (c call) check() error {
 	if !hooks.IsShimmed(c.event) {
-		return usageError(fmt.Sprintf("%q is no hook with a shim", c.event))
+		return usageError(fmt.Sprintf("%q is not a hook with a shim", c.event))
 	}
 	if c.event == hooks.PrePush && len(c.args) != 2 {
-		return usageError(fmt.Sprintf("a pre-push hook has two arguments, REMOTE and URL, not %d", len(c.args)))
+		return usageError(fmt.Sprintf("a pre-push hook needs two arguments, REMOTE and URL, not %d", len(c.args)))
 	}
 	return nil
 }

@@ -174,7 +174,7 @@ func parsePayload(data []byte) (request, error) {
 		}
 		return f.read(all)
 	}
-	return request{}, errors.New("it is of no known form; send {} for all workspaces, or {\"workspace\": \"ID\"}")
+	return request{}, errors.New("it has an unknown form; send {} for all workspaces, or {\"workspace\": \"ID\"}")
 }
 
 func (f form) check(all fields) error {
@@ -185,7 +185,7 @@ func (f form) check(all fields) error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if !slices.Contains(f.known, key) {
-			return fmt.Errorf("unknown key %q beside %s; known are %s", key, f.needs[0], strings.Join(f.known, ", "))
+			return fmt.Errorf("unknown key %q next to %s; known are %s", key, f.needs[0], strings.Join(f.known, ", "))
 		}
 	}
 	return nil
@@ -197,21 +197,21 @@ type fields map[string]json.RawMessage
 // parseObject reads one JSON object. It refuses a key that occurs twice.
 func parseObject(data []byte) (fields, error) {
 	if len(data) > maxPayload || !utf8.Valid(data) {
-		return nil, errors.New("it is too long, or no text")
+		return nil, errors.New("it is too long or not a string")
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-		return nil, errors.New("it is no JSON object")
+		return nil, errors.New("it is not a JSON object")
 	}
 	all := fields{}
 	for dec.More() {
 		key, err := dec.Token()
 		if err != nil {
-			return nil, errors.New("it is no JSON")
+			return nil, errors.New("it is not JSON")
 		}
 		name, value := key.(string), json.RawMessage{}
 		if err := dec.Decode(&value); err != nil {
-			return nil, errors.New("it is no JSON")
+			return nil, errors.New("it is not JSON")
 		}
 		if all[name] != nil {
 			return nil, fmt.Errorf("%q is given twice", name)
@@ -219,10 +219,10 @@ func parseObject(data []byte) (fields, error) {
 		all[name] = value
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, errors.New("it is no JSON")
+		return nil, errors.New("it is not JSON")
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the JSON object")
+		return nil, errors.New("it has text after the JSON object")
 	}
 	return all, nil
 }
@@ -232,7 +232,7 @@ func readWorkspace(all fields) (q request, err error) {
 		return request{}, err
 	}
 	if value := all["force"]; value != nil && json.Unmarshal(value, &q.force) != nil {
-		return request{}, errors.New("force is true or false")
+		return request{}, errors.New("force must be true or false")
 	}
 	return q, nil
 }
@@ -243,7 +243,7 @@ func readFrozen(all fields) (request, error) {
 		return request{}, err
 	}
 	if given := or(all["installation_id"], "0"); json.Unmarshal(given, new(json.Number)) != nil && json.Unmarshal(given, new(string)) != nil {
-		return request{}, errors.New("installation_id is a number or a text")
+		return request{}, errors.New("installation_id must be a number or a string")
 	}
 	f := &frozen{}
 	if _, err := all.text("kms_key_arn"); err != nil {
@@ -253,11 +253,11 @@ func readFrozen(all fields) (request, error) {
 		return request{}, err
 	}
 	if json.Unmarshal(or(all["allowed_repos"], "null"), &f.repositories) != nil {
-		return request{}, errors.New("allowed_repos is a list of owner/repo")
+		return request{}, errors.New("allowed_repos must be a list of owner/repo")
 	}
 	given := or(all["permissions"], "null")
 	if json.Unmarshal(given, &f.verbs) != nil && json.Unmarshal(given, &f.levels) != nil {
-		return request{}, errors.New(`permissions is a list of verbs, or a mapping such as {"contents": "write"}`)
+		return request{}, errors.New(`permissions must be a list of verbs, or a mapping such as {"contents": "write"}`)
 	}
 	return request{workspace: id, frozen: f}, nil
 }
@@ -272,7 +272,7 @@ func (all fields) workspace(key string) (string, error) {
 
 func (all fields) text(key string) (text string, err error) {
 	if json.Unmarshal(or(all[key], "null"), &text) != nil {
-		return "", fmt.Errorf("%s is a text", key)
+		return "", fmt.Errorf("%s must be a string", key)
 	}
 	return text, nil
 }

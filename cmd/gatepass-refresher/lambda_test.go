@@ -52,8 +52,8 @@ func TestLambdaSaysWhatIsConfiguredWrongly(t *testing.T) {
 		want string
 	}{
 		{nil, "GATEPASS_STORE is not set"},
-		{[]string{"GATEPASS_STORE", "s3://x"}, "there is no store s3://"},
-		{[]string{"GATEPASS_STORE", "ssm:///km", "GATEPASS_MARGIN", "1h"}, "a margin is"},
+		{[]string{"GATEPASS_STORE", "s3://x"}, "unknown store s3://"},
+		{[]string{"GATEPASS_STORE", "ssm:///km", "GATEPASS_MARGIN", "1h"}, "a margin must be"},
 	} {
 		i := newInvoked(env(c.env...), new(logbook))
 		body, err := i.Invoke(t.Context(), []byte("{}"))
@@ -174,12 +174,12 @@ func TestParsePayloadOfSchedules(t *testing.T) {
 // everything.
 func TestFrozenRefuses(t *testing.T) {
 	for _, c := range []struct{ payload, want string }{
-		{`{"sandbox_id": "sb-1", "permissions": ["clone"]}`, "names no allowed_repos"},
-		{`{"sandbox_id": "sb-1", "allowed_repos": [], "permissions": ["clone"]}`, "names no allowed_repos"},
+		{`{"sandbox_id": "sb-1", "permissions": ["clone"]}`, "the payload has no allowed_repos"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": [], "permissions": ["clone"]}`, "the payload has no allowed_repos"},
 		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme"], "permissions": ["clone"]}`, "repository pattern"},
-		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"]}`, "no permission verbs"},
-		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"], "permissions": []}`, "no permission verbs"},
-		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"], "permissions": {}}`, "no permissions are decided"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"]}`, "the list of permission verbs must not be empty"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"], "permissions": []}`, "the list of permission verbs must not be empty"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"], "permissions": {}}`, "the permissions are not decided, and GitHub would read that as all of them"},
 		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"], "permissions": ["own"]}`, "unknown permission verb"},
 		{`{"sandbox_id": "sb-1", "allowed_repos": ["acme/x"], "permissions": {"contents": "all"}}`, "the level"},
 	} {
@@ -196,30 +196,30 @@ func TestFrozenRefuses(t *testing.T) {
 
 func TestParsePayloadRefuses(t *testing.T) {
 	for _, c := range []struct{ payload, want string }{
-		{`null`, "no JSON object"},
-		{`[]`, "no JSON object"},
-		{`"{}"`, "no JSON object"},
-		{`{`, "no JSON"},
-		{`{} {}`, "something follows"},
+		{`null`, "it is not a JSON object"},
+		{`[]`, "it is not a JSON object"},
+		{`"{}"`, "it is not a JSON object"},
+		{`{`, "not JSON"},
+		{`{} {}`, "it has text after the JSON object"},
 		{`{"workspace": "sb-1", "workspace": "sb-2"}`, `"workspace" is given twice`},
-		{`{"Workspace": "sb-1"}`, "no known form"},
-		{`{"force": true}`, "no known form"},
+		{`{"Workspace": "sb-1"}`, "it has an unknown form; send {} for all workspaces, or {\"workspace\": \"ID\"}"},
+		{`{"force": true}`, "it has an unknown form; send {} for all workspaces, or {\"workspace\": \"ID\"}"},
 		{`{"workspace": "sb-1", "owner": "acme"}`, `unknown key "owner"`},
 		{`{"workspace": "sb-1", "sandbox_id": "sb-1"}`, `unknown key "sandbox_id"`},
-		{`{"workspace": "../sb-1"}`, "an id is"},
-		{`{"workspace": ""}`, "an id is"},
-		{`{"workspace": null}`, "an id is"},
-		{`{"workspace": 7}`, "workspace is a text"},
-		{`{"workspace": "sb-1", "force": "yes"}`, "force is true or false"},
+		{`{"workspace": "../sb-1"}`, "an ID must"},
+		{`{"workspace": ""}`, "an ID must"},
+		{`{"workspace": null}`, "an ID must"},
+		{`{"workspace": 7}`, "workspace must be a string"},
+		{`{"workspace": "sb-1", "force": "yes"}`, "force must be true or false"},
 		{`{"source": "aws.events"}`, "detail-type is missing"},
 		{`{"detail-type": "x", "source": "y", "workspace": "sb-1"}`, `unknown key "workspace"`},
-		{`{"sandbox_id": "sb-1", "installation_id": {}}`, "installation_id is"},
-		{`{"sandbox_id": "sb-1", "permissions": "clone"}`, "permissions is"},
-		{`{"sandbox_id": "sb-1", "permissions": [1]}`, "permissions is"},
-		{`{"sandbox_id": "sb-1", "allowed_repos": "acme/x"}`, "allowed_repos is"},
-		{`{"sandbox_id": "sb-1", "ssm_parameter_name": []}`, "ssm_parameter_name is"},
-		{`{"sandbox_id": "sb-1", "kms_key_arn": 1}`, "kms_key_arn is"},
-		{"{\"workspace\": \"\xff\"}", "no text"},
+		{`{"sandbox_id": "sb-1", "installation_id": {}}`, "installation_id must be a number or a string"},
+		{`{"sandbox_id": "sb-1", "permissions": "clone"}`, "permissions must be a list of verbs, or a mapping such as {\"contents\": \"write\"}"},
+		{`{"sandbox_id": "sb-1", "permissions": [1]}`, "permissions must be a list of verbs, or a mapping such as {\"contents\": \"write\"}"},
+		{`{"sandbox_id": "sb-1", "allowed_repos": "acme/x"}`, "allowed_repos must be a list of owner/repo"},
+		{`{"sandbox_id": "sb-1", "ssm_parameter_name": []}`, "ssm_parameter_name must be"},
+		{`{"sandbox_id": "sb-1", "kms_key_arn": 1}`, "kms_key_arn must be"},
+		{"{\"workspace\": \"\xff\"}", "not a string"},
 	} {
 		q, err := parsePayload([]byte(c.payload))
 		if err == nil || !strings.Contains(err.Error(), c.want) {

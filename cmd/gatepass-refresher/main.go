@@ -20,28 +20,28 @@ import (
 
 const usage = `usage: gatepass-refresher [options]
 
-Goes once over the ledger: mints what is due, revokes what was replaced a while
-ago, and finishes what an interrupted run left. With --interval it stays and does
-so again and again. Where AWS Lambda starts it, it answers invocations.
+Runs one round over the ledger: mints due tokens, revokes tokens that were replaced
+a while ago, and finishes interrupted runs. With --interval it keeps running and
+repeats the round. If AWS Lambda starts it, it answers invocations.
 
-  --store URL         where things are kept (default $GATEPASS_STORE or a folder of yours)
-  --github-url URL    GitHub Enterprise (default $GATEPASS_GITHUB_URL, what the store says, or https://github.com)
-  --workspace ID      look after this workspace only, due or not
+  --store URL         the store (default $GATEPASS_STORE or a directory of this user)
+  --github-url URL    GitHub Enterprise (default $GATEPASS_GITHUB_URL, the URL in the store, or https://github.com)
+  --workspace ID      only this workspace, due or not
   --force             replace every token, due or not
-  --margin D          replace a token that has less left than this (default $GATEPASS_MARGIN or 20m)
-  --grace D           revoke a replaced token after this; 0 for at once (default $GATEPASS_GRACE or 20m)
-  --workers N         workspaces at once (default $GATEPASS_WORKERS or 20)
-  --timeout D         begin no further workspace after this; the next round does (default 15m)
-  --payload FILE      do what this payload of the Lambda function says; - is standard input
-  --adopt             make a workspace that a payload describes and the ledger does not know, and
+  --margin D          replace a token when less than this is left (default $GATEPASS_MARGIN or 20m)
+  --grace D           revoke a replaced token after this; 0 revokes it at once (default $GATEPASS_GRACE or 20m)
+  --workers N         workspaces at the same time (default $GATEPASS_WORKERS or 20)
+  --timeout D         do not begin another workspace after this; the next round does (default 15m)
+  --payload FILE      handle this payload of the Lambda function; - is standard input
+  --adopt             create a workspace that is in a payload but not in the ledger, and
                       replace live tokens that gatepass did not write (or $GATEPASS_ADOPT)
-  --interval D        stay, and make a round every D, give or take a tenth
-  --listen ADDRESS    serve /healthz, /readyz and /metrics while it stays (default 127.0.0.1:9464); none for nowhere
+  --interval D        keep running, with a round every D, plus or minus a tenth
+  --listen ADDRESS    with --interval, serve /healthz, /readyz and /metrics (default 127.0.0.1:9464); none serves nothing
   --json              print the summary as JSON
   --log-format FORM   json or text (default $GATEPASS_LOG_FORMAT or json)
   --version           print the version
 
-Exit code 0: all is well, or left to the next round; 1: something failed; 2: usage.
+Exit code 0: success, or deferred to the next round; 1: a failure; 2: wrong usage.
 `
 
 func main() {

@@ -42,8 +42,8 @@ func TestRunUsage(t *testing.T) {
 		{[]string{"--help"}, 0, "usage: gatepass-refresher", ""},
 		{[]string{"--version"}, 0, "gatepass-refresher (devel)", ""},
 		{[]string{"--what"}, 2, "", "gatepass: read the command line: flag provided but not defined: -what; see gatepass-refresher --help\n"},
-		{[]string{"--store", "s3://x"}, 1, "", "gatepass: open the store: there is no store s3://"},
-		{[]string{"--store", "file://" + t.TempDir() + "/store", "--payload", "-"}, 1, "", "gatepass: read the payload: it is no JSON object\n"},
+		{[]string{"--store", "s3://x"}, 1, "", "gatepass: open the store: unknown store s3://"},
+		{[]string{"--store", "file://" + t.TempDir() + "/store", "--payload", "-"}, 1, "", "gatepass: read the payload: it is not a JSON object\n"},
 		{[]string{"--store", "file://" + t.TempDir() + "/store", "--payload", "/nowhere"}, 1, "", "no such file"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -85,7 +85,7 @@ func TestOnceReports(t *testing.T) {
 			return out.String(), errs.String(), err
 		}
 		stdout, stderr, err := once("--workspace", "sb-0")
-		if err != nil || stderr != "" || !strings.HasPrefix(stdout, "1 of 1 workspaces were due, 1 refreshed; tokens: 1 minted, 0 revoked; the next one ends ") || strings.Count(stdout, "\n") != 1 {
+		if err != nil || stderr != "" || !strings.HasPrefix(stdout, "1 of 1 workspaces were due, 1 refreshed; tokens: 1 minted, 0 revoked; the next one expires") || strings.Count(stdout, "\n") != 1 {
 			t.Errorf("once = %v, %q, %q, want one line", err, stdout, stderr)
 		}
 		w.renameRepository()

@@ -42,25 +42,25 @@ func newMetrics(interval time.Duration, started time.Time) *metrics {
 	}
 	m := &metrics{
 		registry:   registry,
-		rounds:     counters("gatepass_refresher_rounds_total", "Rounds by result: ok, partial (single workspaces failed), failed (as a whole).", "result"),
+		rounds:     counters("gatepass_refresher_rounds_total", "Rounds by result: ok, partial (some workspaces failed), failed (the whole round).", "result"),
 		took:       r.NewSummary(prometheus.SummaryOpts{Name: "gatepass_refresher_round_duration_seconds", Help: "How long rounds took."}),
 		passes:     counters("gatepass_refresher_passes_total", "The former name of gatepass_refresher_rounds_total; the next version drops it.", "result"),
 		passTook:   r.NewSummary(prometheus.SummaryOpts{Name: "gatepass_refresher_pass_duration_seconds", Help: "The former name of gatepass_refresher_round_duration_seconds; the next version drops it."}),
-		workspaces: gauges("gatepass_refresher_workspaces", "Workspaces in the last round by what became of them; known and expired are counted beside the others, known only where the store has no index.", "state"),
-		succeeded:  gauges("gatepass_refresher_last_success_timestamp_seconds", "When the last round ended that did not fail as a whole; before the first one, when the program started.").WithLabelValues(),
-		ahead:      gauges("gatepass_clock_ahead_seconds", "How far this machine's clock is ahead of GitHub's; less than 0 where it is behind.").WithLabelValues(),
-		minted:     counters("gatepass_tokens_minted_total", "Tokens that GitHub made.").WithLabelValues(),
+		workspaces: gauges("gatepass_refresher_workspaces", "Workspaces in the last round by outcome; known and expired are counted in addition to the others, and known only if the store has no index.", "state"),
+		succeeded:  gauges("gatepass_refresher_last_success_timestamp_seconds", "When the last round ended that did not fail; before the first one, the start of the program.").WithLabelValues(),
+		ahead:      gauges("gatepass_clock_ahead_seconds", "How far this machine's clock is ahead of GitHub's; negative if it is behind.").WithLabelValues(),
+		minted:     counters("gatepass_tokens_minted_total", "Tokens that GitHub minted.").WithLabelValues(),
 		revoked:    counters("gatepass_tokens_revoked_total", "Tokens that were revoked.").WithLabelValues(),
-		lost:       counters("gatepass_tokens_lost_total", "Tokens that may be alive until their hour ends and that no workspace has.").WithLabelValues(),
-		failures:   counters("gatepass_token_failures_total", "Tokens that could not be made, by reason.", "reason"),
-		soonest:    gauges("gatepass_token_soonest_expiry_timestamp_seconds", "When the first of all delivered tokens ends; where the store has an index, of those that were due or are due next."),
-		limit:      gauges("gatepass_github_rate_limit", "Requests that GitHub takes from the App in an hour."),
-		remaining:  gauges("gatepass_github_rate_limit_remaining", "Requests that GitHub still takes from the App in this hour."),
+		lost:       counters("gatepass_tokens_lost_total", "Tokens that may be valid until their hour ends and that no workspace has.").WithLabelValues(),
+		failures:   counters("gatepass_token_failures_total", "Tokens that could not be minted, by reason.", "reason"),
+		soonest:    gauges("gatepass_token_soonest_expiry_timestamp_seconds", "When the first delivered token expires; if the store has an index, among the tokens that were due or are due next."),
+		limit:      gauges("gatepass_github_rate_limit", "GitHub's hourly limit of the App's requests."),
+		remaining:  gauges("gatepass_github_rate_limit_remaining", "How much of the App's hourly limit is left."),
 	}
 	m.appUsable = gauges("gatepass_app_usable", "Whether the App of that name in the store could be opened with its key.", "app")
-	m.appLimit = gauges("gatepass_app_rate_limit", "Requests that GitHub takes from the App in an hour.", "app")
-	m.appRemaining = gauges("gatepass_app_rate_limit_remaining", "Requests that GitHub still takes from the App in this hour.", "app")
-	gauges("gatepass_refresher_interval_seconds", "How often a round is made.").WithLabelValues().Set(interval.Seconds())
+	m.appLimit = gauges("gatepass_app_rate_limit", "GitHub's hourly limit of the App's requests.", "app")
+	m.appRemaining = gauges("gatepass_app_rate_limit_remaining", "How much of the App's hourly limit is left.", "app")
+	gauges("gatepass_refresher_interval_seconds", "The interval between rounds.").WithLabelValues().Set(interval.Seconds())
 	m.succeeded.Set(exposition.Seconds(started))
 	m.report(report{})
 	for _, result := range []string{roundOK, roundPartial, roundFailed} {

@@ -108,7 +108,7 @@ func (c *cloud) checkPayloads() {
 	}
 	c.lambda.refuses(payload("sb-1", "/sandbox/sb-1/github-token", "[]"), badPayload, "add workspaces=/")
 	c.lambda.refuses(payload("sb-9", "", `["clone"]`), workspaceUnknown, "GATEPASS_ADOPT=true")
-	c.lambda.refuses(`{"sandbox": "sb-1"}`, badPayload, "no known form")
+	c.lambda.refuses(`{"sandbox": "sb-1"}`, badPayload, "it has an unknown form; send {} for all workspaces, or {\"workspace\": \"ID\"}")
 	cancel := c.Fail(fakegithub.To(http.MethodPost, "/access_tokens"), fakegithub.Slow(time.Minute), -1)
 	defer cancel()
 	for within := 5 * time.Second; ; within *= 2 { // a tenth of it is for the answer, and this machine may be slow

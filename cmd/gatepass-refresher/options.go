@@ -102,23 +102,23 @@ func parse(args []string, getenv func(string) string) (options, error) {
 func (o *options) check(given map[string]bool) error {
 	switch {
 	case o.interval == 0 && given["listen"]:
-		return errors.New("--listen is for --interval")
+		return errors.New("--listen needs --interval")
 	case o.interval != 0 && (o.force || o.json || o.payload != ""):
-		return errors.New("--interval does not go with --force, --json or --payload")
+		return errors.New("--interval cannot be combined with --force, --json or --payload")
 	case o.payload != "" && (o.workspace != "" || o.force):
-		return errors.New("--payload says itself which workspace is meant")
+		return errors.New("--payload cannot be combined with --workspace: the payload names the workspace")
 	case o.interval != 0 && o.interval < minInterval:
-		return fmt.Errorf("--interval is at least %s", minInterval)
+		return fmt.Errorf("--interval must be at least %s", minInterval)
 	case o.interval+o.interval/10 > o.margin:
 		return fmt.Errorf("with --interval %s and --margin %s, tokens would expire between two rounds", o.interval, o.margin)
 	case o.timeout <= 0:
-		return errors.New("--timeout is more than 0")
+		return errors.New("--timeout must be above 0")
 	case o.workers < 1 || o.workers > 1000:
-		return errors.New("--workers is from 1 to 1000, not " + strconv.Itoa(o.workers))
+		return errors.New("--workers must be from 1 to 1000, not " + strconv.Itoa(o.workers))
 	case o.grace < 0 || o.grace > time.Hour:
-		return errors.New("--grace is from 0 to 1h")
+		return errors.New("--grace must be from 0 to 1h")
 	case o.logFormat != "json" && o.logFormat != "text":
-		return errors.New("--log-format is json or text")
+		return errors.New("--log-format must be json or text")
 	}
 	if o.listen == "" {
 		o.listen = defaultListen

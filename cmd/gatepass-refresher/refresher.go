@@ -113,18 +113,18 @@ func (r *refresher) adoption(ctx context.Context, issuer *workspace.Issuer, q re
 	}
 	p, err := q.frozen.profile()
 	if err != nil {
-		return nil, usererr.Wrap("adopt workspace "+q.workspace, err, "make it with gatepass workspace create PROFILE --id "+q.workspace)
+		return nil, usererr.Wrap("adopt workspace "+q.workspace, err, "create it: gatepass workspace create PROFILE --id "+q.workspace)
 	}
 	return p, nil
 }
 
 // errUnknown reports a workspace that has no record.
-var errUnknown = errors.New("the ledger does not know it")
+var errUnknown = errors.New("the ledger does not have it")
 
 func unknownWorkspace(q request) error {
-	do := "make it with gatepass workspace create PROFILE --id " + q.workspace
+	do := "create it: gatepass workspace create PROFILE --id " + q.workspace
 	if q.frozen != nil {
-		do += ", or set GATEPASS_ADOPT=true to have it made from the payload"
+		do += ", or set GATEPASS_ADOPT=true to create it from the payload"
 	}
 	return usererr.Wrap("refresh workspace "+q.workspace, errUnknown, do)
 }
@@ -142,7 +142,7 @@ func (f *frozen) profile() (*profile.Profile, error) {
 		}
 	}
 	if !p.HasAccess() {
-		return nil, errors.New("the payload names no allowed_repos")
+		return nil, errors.New("the payload has no allowed_repos")
 	}
 	p.Permissions = mint.PermissionLevels(f.levels)
 	if f.levels == nil {
@@ -176,11 +176,11 @@ func (r *refresher) checkParameter(q request) error {
 	what := "refresh workspace " + q.workspace
 	u, err := url.Parse(source)
 	if err != nil || u.Scheme != "ssm" {
-		return usererr.New(what, "the payload names an SSM parameter, and the store is none of SSM", "leave ssm_parameter_name out, or name a store with ssm:///PREFIX")
+		return usererr.New(what, "the payload names an SSM parameter, but the store is not in SSM", "leave ssm_parameter_name out, or name a store with ssm:///PREFIX")
 	}
 	here := strings.ReplaceAll(u.Path, "{workspace}", q.workspace)
 	if strings.Trim(here, "/") != strings.Trim(q.frozen.parameter, "/") {
-		return usererr.New(what, "its token is delivered to "+here+", and the payload names "+q.frozen.parameter,
+		return usererr.New(what, "its token is delivered to "+here+", but the payload names "+q.frozen.parameter,
 			"add workspaces=/ to the store's URL, so that tokens are in /sandbox/ID, or leave ssm_parameter_name out")
 	}
 	return nil

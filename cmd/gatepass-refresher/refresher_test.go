@@ -70,7 +70,7 @@ func TestNoTokenIsEverLogged(t *testing.T) {
 	round(request{workspace: "sb-9", frozen: &frozen{repositories: []string{"octo/widgets"}, verbs: []string{"push"}}})
 	round(request{workspace: "nobody"})
 	text := w.log.String() + strings.Join(shown, "\n")
-	for _, want := range []string{"token_generated", "token_generation_failed", "token_revoked", "token_lost", "workspace_created", "workspace_failed", "the ledger does not know it"} {
+	for _, want := range []string{"token_generated", "token_generation_failed", "token_revoked", "token_lost", "workspace_created", "workspace_failed", "the ledger does not have it"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("nothing is said of %s:\n%s", want, text)
 		}
@@ -273,8 +273,8 @@ func TestThePayloadsParameter(t *testing.T) {
 		{"ssm:///km", "", ""},
 		{"ssm:///km", "/sandbox/sb-1/github-token", "add workspaces=/"},
 		{"ssm:///km?workspaces=/", "/sandbox/sb-2/github-token", "delivered to /sandbox/sb-1/github-token"},
-		{"file:///var/lib/gatepass", "/sandbox/sb-1/github-token", "none of SSM"},
-		{"vault://secret/km", "/sandbox/sb-1/github-token", "none of SSM"},
+		{"file:///var/lib/gatepass", "/sandbox/sb-1/github-token", "the payload names an SSM parameter, but the store is not in SSM"},
+		{"vault://secret/km", "/sandbox/sb-1/github-token", "the payload names an SSM parameter, but the store is not in SSM"},
 	} {
 		r := &refresher{address: c.store}
 		err := r.checkParameter(request{workspace: "sb-1", frozen: &frozen{parameter: c.parameter}})

@@ -125,7 +125,7 @@ func (r *report) String() string {
 	for _, part := range []struct {
 		n    int
 		what string
-	}{{r.Refreshed, "refreshed"}, {r.Failed, "failed"}, {r.Busy, "in another run's hands"}, {r.Deferred, "left to the next round"}} {
+	}{{r.Refreshed, "refreshed"}, {r.Failed, "failed"}, {r.Busy, "in another run"}, {r.Deferred, "deferred to the next round"}} {
 		if part.n > 0 {
 			fmt.Fprintf(&b, ", %d %s", part.n, part.what)
 		}
@@ -135,10 +135,10 @@ func (r *report) String() string {
 		fmt.Fprintf(&b, ", %d lost", r.Lost)
 	}
 	if r.Expired > 0 {
-		fmt.Fprintf(&b, "; %d workspaces had a token that ran out", r.Expired)
+		fmt.Fprintf(&b, "; %d workspaces had an expired token", r.Expired)
 	}
 	if r.Soonest != nil {
-		fmt.Fprintf(&b, "; the next one ends %s", r.Soonest.Format(time.RFC3339))
+		fmt.Fprintf(&b, "; the next one expires %s", r.Soonest.Format(time.RFC3339))
 	}
 	fmt.Fprintf(&b, " (%.1f s)", r.Seconds)
 	if r.Clock != "" {

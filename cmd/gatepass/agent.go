@@ -17,11 +17,11 @@ import (
 )
 
 const agentAbout = `gatepass-agent holds a workspace's tokens in memory. git's helper starts it
-when it is needed, and it ends by itself when nobody asks any more.
+when it is needed, and it exits when it gets no requests for a while.
 
-A user has one agent for each workspace file and environment: an agent is asked
-only by those who have the same identity, proxies, CA files, and variables of
-Vault and AWS as the one that started it. Both commands are about all of them.
+A user has one agent for each workspace file and environment. An agent serves
+only programs with the same identity, proxies, CA files, and Vault and AWS
+variables as the program that started it. Both commands apply to all agents.
 
 Examples:
   gatepass agent status
@@ -36,20 +36,20 @@ type agentCommands struct{ *app }
 func (cmd agentCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "agent",
-		Usage:       "inspect or stop the programs that hold the tokens",
+		Usage:       "inspect or stop the agents that hold the tokens",
 		UsageText:   "gatepass agent status [--json]\ngatepass agent stop",
 		Description: agentAbout,
 		Subcommands: []*cli.Command{
 			{
 				Name:      "status",
-				Usage:     "list the agents that run and what they hold, without the tokens",
+				Usage:     "list the running agents and their tokens' hashes",
 				UsageText: "gatepass agent status [--json]",
 				Flags:     []cli.Flag{jsonFlag()},
 				Action:    cmd.status,
 			},
 			{
 				Name:      "stop",
-				Usage:     "end the agents; their tokens are forgotten",
+				Usage:     "stop the agents and forget their tokens",
 				UsageText: "gatepass agent stop",
 				Action:    cmd.stop,
 			},
@@ -122,13 +122,13 @@ func agentState(socket string) (state agent.State, found bool, err error) {
 		return state, false, err
 	}
 	if err := json.Unmarshal(reply.Stdout, &state); err != nil {
-		return state, false, usererr.Wrap("read the agent's answer", err, "it may be of another version; run gatepass agent stop")
+		return state, false, usererr.Wrap("read the agent's answer", err, "it may have another version; run gatepass agent stop")
 	}
 	return state, true, nil
 }
 
 func printAgent(out io.Writer, s screen, a agent.State) error {
-	fmt.Fprintf(out, "agent %d %s for %s, up %s, ends after %s without a question\n",
+	fmt.Fprintf(out, "agent %d %s for %s, up %s, exits after %s without a request\n",
 		a.PID, usererr.Escape(a.Version), usererr.Escape(a.Config), time.Since(a.Started).Round(time.Second), a.IdleExit)
 	if len(a.Variables) > 0 {
 		fmt.Fprintf(out, "environment: %s\n", usererr.Escape(strings.Join(a.Variables, ", ")))
@@ -137,7 +137,7 @@ func printAgent(out io.Writer, s screen, a agent.State) error {
 		fmt.Fprintf(out, "warning: gatepass is version %s\n", version.String())
 	}
 	if a.Replaced {
-		fmt.Fprintf(out, "warning: %s was replaced; this agent is still of the version before\n", usererr.Escape(a.Program))
+		fmt.Fprintf(out, "warning: %s was replaced; this agent still runs the previous version\n", usererr.Escape(a.Program))
 	}
 	if a.Problem != "" {
 		fmt.Fprintf(out, "problem: %s\n", usererr.Escape(a.Problem))
@@ -181,9 +181,9 @@ func (cmd agentCommands) stop(c *cli.Context) error {
 	text := "no agent was running"
 	switch {
 	case stopped == 1:
-		text = "the agent has ended; its tokens are forgotten"
+		text = "the agent was stopped; its tokens are forgotten"
 	case stopped > 1:
-		text = fmt.Sprintf("%d agents have ended; their tokens are forgotten", stopped)
+		text = fmt.Sprintf("%d agents were stopped; their tokens are forgotten", stopped)
 	}
 	_, err := fmt.Fprintln(cmd.stdout, text)
 	return err
@@ -196,14 +196,14 @@ func awaitEnd(socket string) error {
 			return nil // it has ended, or is too far gone to answer
 		}
 	}
-	return usererr.New("stop the agent", "it still answers", "end it by its process id; see gatepass agent status")
+	return usererr.New("stop the agent", "it still answers", "stop it by its process ID; see gatepass agent status")
 }
 
 // askAgent asks the agent at a socket; found is false if none runs.
 func askAgent(socket, operation string) (reply agent.Reply, found bool, err error) {
 	reply, found, err = agent.AskAt(socket, agent.Call{Operation: operation, Config: "/"}, time.Now().Add(agentWait))
 	if errors.Is(err, agent.ErrDeadline) {
-		return agent.Reply{}, false, usererr.New("ask the agent", "no answer in time", "end the process "+agent.Program+" of this user; git starts another")
+		return agent.Reply{}, false, usererr.New("ask the agent", "it did not answer in time", "stop the process "+agent.Program+" of this user; git starts another")
 	}
 	if err != nil {
 		return agent.Reply{}, false, usererr.Wrap("ask the agent", err, "")

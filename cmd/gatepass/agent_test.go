@@ -19,7 +19,7 @@ func TestStatusNamesAnAgentOfTheVersionBefore(t *testing.T) {
 		agent agent.State
 		want  string
 	}{
-		"replaced":     {agent.State{Version: "(devel)", Program: "/bin/a", Replaced: true}, "warning: /bin/a was replaced; this agent is still of the version before\n"},
+		"replaced":     {agent.State{Version: "(devel)", Program: "/bin/a", Replaced: true}, "warning: /bin/a was replaced; this agent still runs the previous version\n"},
 		"this version": {agent.State{Version: "(devel)"}, ""},
 	} {
 		var out strings.Builder

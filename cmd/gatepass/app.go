@@ -13,9 +13,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const appAbout = `GitHub gives the tokens to the GitHub App. It belongs to a user or an
-organization, is installed on the accounts whose repositories it may reach,
-and proves itself by a private key.`
+const appAbout = `GitHub mints the tokens for the GitHub App. The App belongs to a user or an
+organization, is installed on the accounts whose repositories it can reach,
+and authenticates with a private key.`
 
 // appCommands are the commands of "gatepass app".
 type appCommands struct{ *app }
@@ -23,7 +23,7 @@ type appCommands struct{ *app }
 func (cmd appCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "app",
-		Usage:       "look after the GitHub App that the tokens are minted for",
+		Usage:       "manage the GitHub App that mints the tokens",
 		UsageText:   "gatepass app COMMAND [options]",
 		Description: appAbout,
 		Subcommands: []*cli.Command{
@@ -47,25 +47,25 @@ func ofPool(name string) string {
 	return " --pool " + name
 }
 
-const appDiscoverAbout = `Asks GitHub for every account the App is installed on, and brings the store up
-to that:
+const appDiscoverAbout = `Asks GitHub for every account on which the App is installed, and updates the
+store:
 
-  added       an installation the store did not know
-  known       the store has its id already
-  changed     the store has another id; --force replaces it
-  stale       the store has an account where the App is not installed (any
-              more); --prune --force removes it, --prune alone removes nothing
-              and shows what would go
-  suspended   GitHub gives no tokens; it is not added, and an entry that is
-              there stays
+  added       the store did not have this installation
+  known       the store has its ID already
+  changed     the store has another ID; --force replaces it
+  stale       the store has an account, but the App is not installed there;
+              --prune --force removes it, --prune alone only shows what it
+              would remove
+  suspended   GitHub mints no tokens for it; it is not added, and an existing
+              entry is kept
 
-Nothing is changed where GitHub's list did not come to its end.
+If GitHub's list is incomplete, nothing is changed.
 
 Examples:
   gatepass app discover
   gatepass app discover --prune            what would be removed
   gatepass app discover --prune --force    replace and remove
-  gatepass app discover --pool b           of the App b beside the first one`
+  gatepass app discover --pool b           for the App b of the pool`
 
 // discoverWait limits a discovery, which may read many pages from GitHub and as many
 // entries of a store.
@@ -74,12 +74,12 @@ const discoverWait = 5 * time.Minute
 func (cmd appCommands) discoverCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "discover",
-		Usage:       "find the accounts the App is installed on, and keep their installations",
+		Usage:       "find the accounts that have the App installed, and store their installations",
 		UsageText:   "gatepass app discover [--prune] [--force] [--pool NAME] [--store URL] [--github-url URL] [--json]",
 		Description: appDiscoverAbout,
 		Flags: issuingFlags(
-			&cli.BoolFlag{Name: "prune", Usage: "show what is stale as going; with --force remove it", DisableDefaultText: true},
-			&cli.BoolFlag{Name: "force", Usage: "replace ids that changed", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "prune", Usage: "show stale entries; with --force, remove them", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force", Usage: "replace changed IDs", DisableDefaultText: true},
 			poolFlag(),
 		),
 		Action: cmd.discover,
@@ -145,7 +145,7 @@ func (d discovery) print(out io.Writer, s screen, prune bool) error {
 		b.WriteString(t.text(s))
 	}
 	if d.Legacy != 0 {
-		fmt.Fprintf(&b, "%s holds %d, which gatepass leaves in place and does not use\n", store.LegacyInstallation(), d.Legacy)
+		fmt.Fprintf(&b, "%s has %d; gatepass keeps it and does not use it\n", store.LegacyInstallation(), d.Legacy)
 	}
 	if closing := d.closing(prune); closing != "" {
 		b.WriteString(closing + "\n")
@@ -167,13 +167,13 @@ func (d discovery) closing(prune bool) string {
 		}
 	}
 	if counts[issuing.Changed] > 0 {
-		hints = append(hints, "; --force replaces what changed")
+		hints = append(hints, "; --force replaces changed IDs")
 	}
 	switch {
 	case counts[issuing.Stale] > 0 && prune:
-		hints = append(hints, "; nothing was removed: add --force to remove what is stale")
+		hints = append(hints, "; nothing was removed: add --force to remove stale entries")
 	case counts[issuing.Stale] > 0:
-		hints = append(hints, "; gatepass app discover --prune --force removes what is stale")
+		hints = append(hints, "; gatepass app discover --prune --force removes stale entries")
 	}
 	return strings.Join(parts, ", ") + strings.Join(hints, "")
 }
@@ -194,7 +194,7 @@ Example:
 func (cmd appCommands) removeCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "remove",
-		Usage:       "take an App out of the pool",
+		Usage:       "remove an App from the pool",
 		UsageText:   "gatepass app remove --pool NAME [--force] [--store URL] [--json]",
 		Description: appRemoveAbout,
 		Flags: []cli.Flag{
@@ -250,6 +250,6 @@ func (cmd appCommands) remove(c *cli.Context) error {
 	if c.Bool("json") {
 		return writeJSON(cmd.stdout, report)
 	}
-	_, err = fmt.Fprintf(cmd.stdout, "the App %s is not in the pool any more\n", report.Pool)
+	_, err = fmt.Fprintf(cmd.stdout, "the App %s is no longer in the pool\n", report.Pool)
 	return err
 }

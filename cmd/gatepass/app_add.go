@@ -14,22 +14,22 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const appAddAbout = `Keeps an App that exists at GitHub, with its key, and where it is installed. The
-key is proved to GitHub before anything is written. A key that lies in a KMS
-stays there: --signer names it, and only that URL is kept.
+const appAddAbout = `Stores an App that exists at GitHub: its ID, its key and its installations. The
+key is checked at GitHub before anything is written. A key in a KMS stays there:
+--signer names it, and the store keeps only that URL.
 
-What is missing is asked for at a terminal: the client ID, and the path of the
-key's file. With --non-interactive nothing is asked.
+At a terminal, the command asks for a missing client ID or path of the key's
+file. With --non-interactive it asks nothing.
 
-Without --installation-id or --account, all installations are looked up, as by
-gatepass app discover. With one of them GitHub is asked for that installation;
-with both it has to be on that account. Once an App is set up, an installation is
-added to it by naming the installation alone.
+Without --installation-id and --account, all installations are looked up, as
+gatepass app discover does. With one of them, GitHub is asked for that
+installation; with both, it must be on that account. To add an installation to an
+App that is set up, name only the installation.
 
-What the store has already is replaced with --force only.
+Only --force replaces what the store has already.
 
-With --pool NAME the App is kept beside the first one. Where several are installed
-on an account, they share its tokens out, each by its own limit of requests.
+With --pool NAME, the App is stored in addition to the first one. If several Apps
+are installed on an account, they share its mints, each within its own limit.
 
 Examples:
   gatepass app add --app-client-id Iv23liAbCdEfGhIjKlMn --private-key-file app.pem
@@ -40,14 +40,14 @@ Examples:
 func (cmd appCommands) addCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "add",
-		Usage:       "keep an App that exists, and where it is installed",
+		Usage:       "store an existing App and its installations",
 		UsageText:   "gatepass app add --app-client-id ID (--private-key-file PEM | --signer URL) [--installation-id N] [--account LOGIN]\n    [--pool NAME] [--force] [--non-interactive] [--store URL] [--github-url URL] [--json]\ngatepass app add --installation-id N [--account LOGIN] [--pool NAME] [--force]",
 		Description: appAddAbout,
 		Flags: append(appKeyFlags(),
-			&cli.Int64Flag{Name: "installation-id", Usage: "the one installation to add, by its `ID`", DefaultText: "all there are"},
-			&cli.StringFlag{Name: "account", Usage: "the one installation to add, by the `LOGIN` it is on"},
-			&cli.BoolFlag{Name: "force", Usage: "replace what the store has already", DisableDefaultText: true},
-			&cli.BoolFlag{Name: "non-interactive", Usage: "ask nothing; what is missing is an error", DisableDefaultText: true},
+			&cli.Int64Flag{Name: "installation-id", Usage: "the `ID` of the one installation to add", DefaultText: "all"},
+			&cli.StringFlag{Name: "account", Usage: "the `LOGIN` of the account of the one installation to add"},
+			&cli.BoolFlag{Name: "force", Usage: "replace entries that the store has already", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "non-interactive", Usage: "ask nothing; a missing value is an error", DisableDefaultText: true},
 			poolFlag(), storeFlag(), jsonFlag(),
 		),
 		Action: cmd.add,
@@ -72,7 +72,7 @@ func (cmd appCommands) add(c *cli.Context) error {
 		return err
 	}
 	if c.IsSet("installation-id") && c.Int64("installation-id") <= 0 {
-		return usage(c, "--installation-id is a number above 0")
+		return usage(c, "--installation-id must be a number above 0")
 	}
 	a := addition{installation: c.Int64("installation-id"), account: c.String("account"), force: c.Bool("force")}
 	named := c.String("app-client-id") != "" || c.String("private-key-file") != "" || c.String("signer") != ""
@@ -189,7 +189,7 @@ func (a *addition) run(ctx context.Context) (discovery, error) {
 	}
 	found, err := a.chooseInstallation(ctx, one)
 	if err != nil && a.credentials != nil {
-		err = usererr.Wrap("keep where the App is installed", err, "the App itself is kept; run gatepass app discover"+ofPool(a.pool))
+		err = usererr.Wrap("store the App's installations", err, "the App itself is stored; run gatepass app discover"+ofPool(a.pool))
 	}
 	return found, err
 }
@@ -226,7 +226,7 @@ func (a *addition) one(ctx context.Context) (issuing.AccountState, error) {
 	s, err := issuing.CompareOne(ctx, a.store, found)
 	if err == nil && s.State == issuing.Changed && !a.force {
 		err = &usererr.Error{
-			Op: "add the installation on " + found.Account.Login, Reason: fmt.Sprintf("%s, and GitHub %d", s.Note, found.ID),
+			Op: "add the installation on " + found.Account.Login, Reason: fmt.Sprintf("%s, but GitHub has %d", s.Note, found.ID),
 			Hint: "add --force to replace it", Err: store.ErrExists,
 		}
 	}
@@ -268,7 +268,7 @@ func printAddition(out io.Writer, s screen, a addition, r addReport, install str
 		return err
 	}
 	if a.keyFile != "" {
-		fmt.Fprintf(out, "delete %s: it is not needed any more\n", text(a.keyFile))
+		fmt.Fprintf(out, "delete %s: it is no longer needed\n", text(a.keyFile))
 	}
 	if len(r.Installations) == 0 {
 		fmt.Fprintf(out, "it is not installed anywhere; install it: %s, then run gatepass app discover%s\n", text(install), ofPool(a.pool))

@@ -98,7 +98,7 @@ func TestAppAddAtATerminalCanBeLeft(t *testing.T) {
 		status  int
 		want    string
 	}{
-		{"the key is typed", [][2]string{{"(PEM): ", "-----BEGIN RSA PRIVATE KEY-----\n"}}, []string{"--app-client-id", w.app.ClientID}, 1, "this is the key itself and not the path of its file"},
+		{"the key is typed", [][2]string{{"(PEM): ", "-----BEGIN RSA PRIVATE KEY-----\n"}}, []string{"--app-client-id", w.app.ClientID}, 1, "this is the key itself, not the path of its file"},
 		{"the input ends", [][2]string{{"App: ", "\x04"}}, nil, 1, "ask for the client ID of the App: nothing was typed"},
 		{"nobody may be asked", nil, []string{"--non-interactive"}, 2, "missing: --app-client-id"},
 	} {

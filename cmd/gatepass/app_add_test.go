@@ -24,7 +24,7 @@ func TestAppAddFindsTheInstallations(t *testing.T) {
 	lines := squeezed(out)
 	for _, want := range []string{
 		`the App Sandbox\u202e Pass is set up`, "client ID " + w.app.ClientID, "key " + w.fingerprint + " (RSA, 2048 bits), in the store",
-		"delete " + w.key + ": it is not needed any more", "acme Organization 11 all added", "globex Organization 12 all added", "2 added, 1 suspended",
+		"delete " + w.key + ": it is no longer needed", "acme Organization 11 all added", "globex Organization 12 all added", "2 added, 1 suspended",
 	} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("app add prints\n%s\nwant the line %q", out, want)
@@ -117,18 +117,18 @@ func TestAppAddRefusesAndWritesNothing(t *testing.T) {
 		{"no key, and nobody may be asked", append(id, "--non-interactive"), 2, "missing: --private-key-file or --signer"},
 		{"no client ID", key, 2, "missing: --app-client-id"},
 		{"two keys", append(both, "--signer", "file://"+w.key), 2, "give either --private-key-file or --signer"},
-		{"an argument", append(both, "now"), 2, `it takes no argument "now"`},
+		{"an argument", append(both, "now"), 2, `unexpected argument "now"`},
 		{"no number", append(both, "--installation-id", "acme"), 2, "installation-id"},
-		{"a number that is no id", append(both, "--installation-id", "-1"), 2, "--installation-id is a number above 0"},
+		{"a number that is no id", append(both, "--installation-id", "-1"), 2, "--installation-id must be a number above 0"},
 		{"an installation of no App", []string{"--installation-id", "11"}, 2, "missing: --app-client-id, and --private-key-file or --signer"},
-		{"another App's key", append(id, "--private-key-file", w.other), 1, "GitHub does not take the key SHA256:"},
+		{"another App's key", append(id, "--private-key-file", w.other), 1, "GitHub does not accept the key SHA256:"},
 		{"no such App", append(key, "--app-client-id", "Iv23liNobody"), 1, "GitHub has no App with this ID"},
-		{"the key for its path", append(id, "--private-key-file", string(pem)), 1, "this is the key itself and not the path of its file"},
+		{"the key for its path", append(id, "--private-key-file", string(pem)), 1, "this is the key itself, not the path of its file"},
 		{"a path for the key", append(id, "--private-key-file", w.key+"x"), 1, "no such file"},
-		{"no such installation", append(both, "--installation-id", "12"), 1, "find installation 12: GitHub answers 404"},
+		{"no such installation", append(both, "--installation-id", "12"), 1, "find installation 12: GitHub answered 404"},
 		{"an installation on another account", append(both, "--installation-id", "11", "--account", "globex"), 1, "add installation 11: it is on acme, not on globex"},
 		{"an account without the App", append(both, "--account", "globex"), 1, "find the installation on globex"},
-		{"no store there", append(both, "--store", "s3://x"), 1, "there is no store s3://"},
+		{"no store there", append(both, "--store", "s3://x"), 1, "unknown store s3://"},
 	})
 }
 
@@ -144,11 +144,11 @@ func TestAppAddReplacesWithForceOnly(t *testing.T) {
 	w.refuses("add", []refusal{
 		{"an App is there", both, 1, "the store has config/github/app-client-id, config/github/private-key, config/github/github-url already; add --force"},
 		{"an App is there, and nothing is given", nil, 1, "already; add --force"},
-		{"the entry has another id", []string{"--installation-id", "11", "--account", "acme"}, 1, "add the installation on acme: the store has 7, and GitHub 11; add --force"},
+		{"the entry has another id", []string{"--installation-id", "11", "--account", "acme"}, 1, "add the installation on acme: the store has 7, but GitHub has 11; add --force"},
 	})
 	out, errs, status := w.run(t, append([]string{"app", "add", "--force"}, both...)...)
-	if status != 0 || !strings.Contains(out, "1 replaced, 1 stale; gatepass app discover --prune --force removes what is stale\n") ||
-		!strings.Contains(out, "config/github/installation-id holds 7, which gatepass leaves in place") {
+	if status != 0 || !strings.Contains(out, "1 replaced, 1 stale; gatepass app discover --prune --force removes stale entries\n") ||
+		!strings.Contains(out, "config/github/installation-id has 7; gatepass keeps it and does not use it") {
 		t.Errorf("app add --force = %d, %q, %q, want one replaced and one stale", status, out, errs)
 	}
 	w.wants("app add --force", map[string]string{

@@ -20,8 +20,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const appManifestAbout = `Prints the manifest that "gatepass app create" has GitHub make an App from, and
-asks nobody anything. It has no redirect_url: create gives its own.
+const appManifestAbout = `Prints the manifest from which "gatepass app create" lets GitHub create an App.
+It makes no request. The manifest has no redirect_url: create adds its own.
 
 Examples:
   gatepass app manifest --org acme
@@ -33,10 +33,10 @@ const homepage = "https://github.com/gatepass/gatepass"
 func (cmd appCommands) manifestCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "manifest",
-		Usage:       "print what GitHub would be asked for",
+		Usage:       "print the manifest that create would send to GitHub",
 		UsageText:   "gatepass app manifest [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL] [--pool NAME] [--json]",
 		Description: appManifestAbout,
-		Flags:       append(manifestFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON, as it does anyway", DisableDefaultText: true}),
+		Flags:       append(manifestFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON (the output is always JSON)", DisableDefaultText: true}),
 		Action:      cmd.manifest,
 	}
 }
@@ -48,12 +48,12 @@ var permissionVerbs = []string{"clone", "fetch", "push", "comment", "review", "c
 // manifestFlags are the options that describe the App.
 func manifestFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "org", Usage: "the `ORGANIZATION` that is to own the App", DefaultText: "you"},
+		&cli.StringFlag{Name: "org", Usage: "the `ORGANIZATION` that will own the App", DefaultText: "you"},
 		&cli.StringFlag{Name: "name", Usage: "the App's `NAME`, unique at GitHub", DefaultText: "gatepass-ORGANIZATION"},
-		&cli.StringSliceFlag{Name: "permissions", Usage: "`VERBS` that say what tokens may ever be good for: " + strings.Join(permissionVerbs, ", "), Value: cli.NewStringSlice("clone", "push")},
-		&cli.BoolFlag{Name: "public", Usage: "let any account install the App, and not its owner alone", DisableDefaultText: true},
-		&cli.BoolFlag{Name: "private", Usage: "let its owner alone install the App, as it is without --public", DisableDefaultText: true},
-		&cli.StringFlag{Name: "homepage", Usage: "the `URL` that the App's page at GitHub links to", Value: homepage},
+		&cli.StringSliceFlag{Name: "permissions", Usage: "the permissions of the App, as `VERBS`, the most that a token can have: " + strings.Join(permissionVerbs, ", "), Value: cli.NewStringSlice("clone", "push")},
+		&cli.BoolFlag{Name: "public", Usage: "let any account install the App, not only its owner", DisableDefaultText: true},
+		&cli.BoolFlag{Name: "private", Usage: "let only its owner install the App (the default)", DisableDefaultText: true},
+		&cli.StringFlag{Name: "homepage", Usage: "the `URL` of the link on the App's page at GitHub", Value: homepage},
 		poolFlag(),
 	}
 }
@@ -84,7 +84,7 @@ func manifest(c *cli.Context) (mint.Manifest, error) {
 	}
 	m := mint.Manifest{
 		Name: c.String("name"), Homepage: c.String("homepage"), Public: c.Bool("public"), Permissions: permissions,
-		Description: "Short-lived git tokens for workspaces, made by gatepass.",
+		Description: "Short-lived git tokens for workspaces, minted by gatepass.",
 	}
 	if m.Name == "" && org != "" {
 		m.Name = nameOf(org, c.String("pool"))
@@ -113,23 +113,23 @@ func nameOf(org, pool string) string {
 	return strings.TrimRight(name[:min(len(name), max(mint.MaxAppName-len(pool), 0))], "-") + pool
 }
 
-const appCreateAbout = `Opens a page on this machine that shows what GitHub App is wanted. One click
-there and one at GitHub make it; its credentials are then in the store, and
-GitHub has been shown that they are good. The page waits for five minutes.
+const appCreateAbout = `Opens a page on this machine that shows the new GitHub App. One click there and
+one at GitHub create it; its credentials are then in the store and checked at
+GitHub. The page waits for five minutes.
 
-The App may do what --permissions says and nothing else, has no webhook, and
-can be installed by its owner alone. Of what GitHub hands out only the client
-ID and the private key are kept. With --key-to the key goes straight into AWS
-KMS or Vault, and the store keeps no more than its URL.
+The App has only the permissions of --permissions, has no webhook, and can be
+installed only by its owner. gatepass keeps only the client ID and the private
+key. With --key-to, the key goes straight into AWS KMS or Vault, and the store
+keeps only its URL.
 
-A store that has an App already is left alone without --force, and whether it
-can be written is tried before anything is asked of GitHub. Should it fail
-after that, the key is in a file that only you can read, and a line says where.
+A store that has an App already is not changed without --force. Before gatepass
+asks GitHub for anything, it checks that it can write to the store. If a later
+step fails, the key is in a file that only you can read, and a line names it.
 
-With --pool NAME the App is kept beside the first one, and shares its accounts'
-tokens out with that, each by its own limit of requests.
+With --pool NAME, the App is stored in addition to the first one. Both share the
+mints for their accounts, each within its own limit.
 
-Without a browser on this machine, forward the page's port to it:
+If this machine has no browser, forward the page's port:
   ssh -L 8765:127.0.0.1:8765 HOST gatepass app create --no-browser --port 8765
 
 Examples:
@@ -140,15 +140,15 @@ Examples:
 func (cmd appCommands) createCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "create",
-		Usage:       "have GitHub make the App, by a page in your browser",
+		Usage:       "create the App at GitHub, with a page in your browser",
 		UsageText:   "gatepass app create [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL]\n    [--pool NAME] [--store URL] [--key-to URL] [--github-url URL] [--force] [--no-browser] [--port N] [--json]",
 		Description: appCreateAbout,
 		Flags: append(manifestFlags(),
 			storeFlag(),
-			&cli.StringFlag{Name: "key-to", Usage: "import the key into a KMS, by its `URL`: awskms:///alias/NAME or vault+transit://MOUNT/KEY", DefaultText: "the store keeps it"},
+			&cli.StringFlag{Name: "key-to", Usage: "import the key into the KMS key of this `URL`: awskms:///alias/NAME or vault+transit://MOUNT/KEY", DefaultText: "the store keeps it"},
 			githubFlag(),
-			&cli.BoolFlag{Name: "force", Usage: "replace the App that the store has", DisableDefaultText: true},
-			&cli.BoolFlag{Name: "no-browser", Usage: "open no browser, only print the page's address", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force", Usage: "replace the App in the store", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "no-browser", Usage: "do not open a browser, only print the page's address", DisableDefaultText: true},
 			&cli.IntFlag{Name: "port", Usage: "the `PORT` of the page on 127.0.0.1", DefaultText: "a free one"},
 			jsonFlag(),
 		),
@@ -212,7 +212,7 @@ func (cmd appCommands) creation(c *cli.Context) (*creation, error) {
 		m.Name = "gatepass-" + strings.ToLower(rand.Text()[:6])
 	}
 	if port := c.Int("port"); port < 0 || port > 65535 {
-		return nil, usage(c, "--port is a number up to 65535")
+		return nil, usage(c, "--port must be a number up to 65535")
 	}
 	o := &creation{
 		app: cmd.app, quiet: c.Bool("json"), browser: !c.Bool("no-browser"), patience: fetchFor,
@@ -272,7 +272,7 @@ func (o *creation) destination(c *cli.Context) error {
 }
 
 func (o *creation) openKMS(c *cli.Context) error {
-	const into = "--key-to: a key is imported into awskms:// or vault+transit://"
+	const into = "--key-to must be awskms:// or vault+transit://"
 	if strings.HasPrefix(o.keyTo, "file:") {
 		return usage(c, into) // the file is not read
 	}

@@ -217,7 +217,7 @@ func TestAppCreateWarnsOfMore(t *testing.T) {
 		t.Errorf("what was asked is reported as more: %s", &errs)
 	}
 	o.warnOfWider(mint.Registration{Slug: "pass", Owner: mint.Account{Type: "User"}, Permissions: map[string]string{"contents": "write"}})
-	if want := "gatepass: the App may more than was asked: contents: write; take it back at https://github.com/settings/apps/pass/permissions\n"; errs.String() != want {
+	if want := "gatepass: the App has more permissions than requested: contents: write; remove them at https://github.com/settings/apps/pass/permissions\n"; errs.String() != want {
 		t.Errorf("the warning is %q, want %q", &errs, want)
 	}
 }
@@ -250,7 +250,7 @@ func TestRealAppCreateIntoVault(t *testing.T) {
 	}
 	// For a place that is taken, gatepass makes no request to GitHub.
 	out, errs, status = w.start("--no-browser", "--force", "--key-to", to).wait()
-	if status != 1 || !strings.Contains(errs, "there is a key of that name already") || len(w.Apps()) != 1 {
+	if status != 1 || !strings.Contains(errs, "a key of that name exists already") || len(w.Apps()) != 1 {
 		t.Errorf("create --key-to the same key = %d, %q, %q, want it refused before anything is made", status, out, errs)
 	}
 }

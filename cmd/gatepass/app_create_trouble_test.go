@@ -197,7 +197,7 @@ func TestAppCreateAsksAgainForTheKey(t *testing.T) {
 	run := w.start("--no-browser", "--org", "acme")
 	last := w.person().create(run.address, "")
 	out, errs, status := run.wait()
-	if status != 0 || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "GitHub answers 502") || !strings.Contains(errs, "(trying again until ") {
+	if status != 0 || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "GitHub answered 502") || !strings.Contains(errs, "(trying again until ") {
 		t.Errorf("create = %d, %q, %q, want success after one line about the trouble", status, out, errs)
 	}
 	if n := w.askedForKeys(); n != 3 || !strings.Contains(last.text, "is ready") {
@@ -213,8 +213,8 @@ func TestAppCreateWithoutAKey(t *testing.T) {
 		times int
 		want  string
 	}{
-		{"a code that GitHub does not know", fakegithub.Status(http.StatusNotFound), -1, "GitHub answers 404"},
-		{"an answer that is lost", fakegithub.Truncate(300), 1, "GitHub answers 404"}, // the second time
+		{"a code that GitHub does not know", fakegithub.Status(http.StatusNotFound), -1, "GitHub answered 404"},
+		{"an answer that is lost", fakegithub.Truncate(300), 1, "GitHub answered 404"}, // the second time
 	} {
 		w := newCreateWorld(t)
 		w.Fail(fakegithub.To(http.MethodPost, "/conversions"), c.fault, c.times)
@@ -222,7 +222,7 @@ func TestAppCreateWithoutAKey(t *testing.T) {
 		last := w.person().create(run.address, "")
 		_, errs, status := run.wait()
 		lines := strings.SplitAfter(strings.TrimSuffix(errs, "\n"), "\n")
-		oneLine(t, c.name, lines[len(lines)-1]+"\n", status, c.want, "a code is good once", "make a private key for it at "+w.URL()+"/organizations/acme/settings/apps, then run gatepass app add")
+		oneLine(t, c.name, lines[len(lines)-1]+"\n", status, c.want, "a code works once", "create a private key for it at "+w.URL()+"/organizations/acme/settings/apps, then run gatepass app add")
 		if !strings.Contains(last.text, "The App is not set up") || len(w.keeps()) != 0 {
 			t.Errorf("%s: the store has %d entries and the page is\n%s\nwant nothing kept, and the reason", c.name, len(w.keeps()), last.text)
 		}
@@ -234,7 +234,7 @@ func TestAppCreateEndsAtAnInterrupt(t *testing.T) {
 	run := w.start("--no-browser", "--org", "acme")
 	run.interrupt()
 	_, errs, status := run.wait()
-	oneLine(t, "while it waits", errs, status, "create the App: interrupted; if GitHub has made it all the same, delete it at "+w.URL()+"/organizations/acme/settings/apps")
+	oneLine(t, "while it waits", errs, status, "create the App: interrupted; if GitHub has created it anyway, delete it at "+w.URL()+"/organizations/acme/settings/apps")
 
 	w.Fail(fakegithub.To(http.MethodPost, "/conversions"), fakegithub.Status(http.StatusBadGateway), -1)
 	run = w.start("--no-browser", "--org", "acme")
@@ -247,7 +247,7 @@ func TestAppCreateEndsAtAnInterrupt(t *testing.T) {
 	last := w.person().create(run.address, "")
 	_, errs, status = run.wait()
 	_, final, _ := strings.Cut(errs, "\n")
-	oneLine(t, "while it asks for the key", final, status, "GitHub answers 502", "make a private key for it at ")
+	oneLine(t, "while it asks for the key", final, status, "GitHub answered 502", "GitHub has created it: create a private key for it at")
 	if !strings.Contains(last.text, "not set up") {
 		t.Errorf("the last page is\n%s\nwant what became of it", last.text)
 	}
@@ -274,7 +274,7 @@ func TestAppCreateWaitsNoLongerThanItSays(t *testing.T) {
 	o.flow.GitHub, o.flow.Limit = w.URL(), 30*time.Millisecond
 	o.flow.Manifest.Homepage, o.flow.Manifest.Permissions = homepage, verbs(t, "clone")
 	_, err := o.run(t.Context())
-	if want := "create the App: GitHub sent no answer in time; run it again; if GitHub has made it all the same, delete it at https://github.com/settings/apps"; err == nil || err.Error() != want {
+	if want := "create the App: GitHub sent no answer in time; run it again; if GitHub has created it anyway, delete it at https://github.com/settings/apps"; err == nil || err.Error() != want {
 		t.Errorf("run = %v, want %q", err, want)
 	}
 	if _, err := w.person().client.Get(strings.Fields(out.String())[1]); err == nil {

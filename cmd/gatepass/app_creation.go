@@ -64,7 +64,7 @@ func (o *creation) announce(address string) {
 	}
 	u, err := url.Parse(address)
 	if err == nil && o.getenv("SSH_CONNECTION") != "" {
-		o.say("the browser is elsewhere? there, first: ssh -L %s:%s HOST\n", u.Port(), u.Host)
+		o.say("if the browser is on another machine, first run there: ssh -L %s:%s HOST\n", u.Port(), u.Host)
 	}
 }
 
@@ -81,7 +81,7 @@ func (o *creation) say(format string, args ...any) {
 // App was made.
 func (o *creation) noCode(err error) error {
 	const what = "create the App"
-	look := "if GitHub has made it all the same, delete it at " + o.settings
+	look := "if GitHub has created it anyway, delete it at " + o.settings
 	switch {
 	case errors.Is(err, manifestflow.ErrCancelled):
 		return usererr.New(what, err.Error(), "")
@@ -151,7 +151,7 @@ func again(err error, attempt int) (pause time.Duration, ok bool) {
 
 // unfetched returns the error for an App that GitHub made but whose key did not arrive.
 func (o *creation) unfetched(err error) error {
-	return usererr.Wrap("create the App", err, "GitHub has made it: make a private key for it at "+o.settings+", then run gatepass app add"+o.nextOptions)
+	return usererr.Wrap("create the App", err, "GitHub has created it: create a private key for it at "+o.settings+", then run gatepass app add"+o.nextOptions)
 }
 
 // prove signs with the stored key, to check that GitHub accepts it as the App's.
@@ -172,7 +172,7 @@ func (o *creation) prove(ctx context.Context, made mint.NewApp, key issuing.Sign
 		proof, err = app.Prove(ctx)
 	}
 	if err != nil {
-		return createReport{}, usererr.Wrap("create the App: its key is kept in "+o.flow.KeyGoes, err, "")
+		return createReport{}, usererr.Wrap("create the App: its key is stored in "+o.flow.KeyGoes, err, "")
 	}
 	o.warnOfWider(proof.App)
 	return createReport{keyReport: keyReport{newAppReport(proof.App), summarize(proof.Key)}}, nil
@@ -186,7 +186,7 @@ func isBadKey(err error) bool {
 // warnOfWider warns about permissions that GitHub gave beyond those requested.
 func (o *creation) warnOfWider(self mint.Registration) {
 	if wider := o.flow.Manifest.Permissions.Wider(self.Permissions); len(wider) > 0 {
-		fmt.Fprintf(o.stderr, "gatepass: the App may more than was asked: %s; take it back at %s\n", usererr.Escape(strings.Join(wider, ", ")), usererr.Escape(issuing.PermissionsURL(o.github, self)))
+		fmt.Fprintf(o.stderr, "gatepass: the App has more permissions than requested: %s; remove them at %s\n", usererr.Escape(strings.Join(wider, ", ")), usererr.Escape(issuing.PermissionsURL(o.github, self)))
 	}
 }
 
@@ -274,7 +274,7 @@ type notStoredError struct {
 }
 
 func (e *notStoredError) Error() string {
-	do := e.where + ": when that is mended, run " + e.command
+	do := e.where + ": when that is fixed, run " + e.command
 	if e.file {
 		do += ", and delete that file"
 	}
@@ -300,7 +300,7 @@ func (o *creation) rescue(made mint.NewApp, kept issuing.Credentials, why error)
 	}
 	path, err := o.rescueFile(made)
 	if err != nil {
-		e.where = "its key could not be written to a file either (" + err.Error() + ") and is lost; make another at " + issuing.SettingsURL(o.github, made.Registration)
+		e.where = "its key could not be written to a file either (" + err.Error() + ") and is lost; create another at " + issuing.SettingsURL(o.github, made.Registration)
 		e.command = add + " --private-key-file PEM" + options
 		return e
 	}
@@ -365,5 +365,5 @@ func writeOwn(dir, name, text string) (path string, err error) {
 		}
 		return path, nil
 	}
-	return "", fmt.Errorf("%s has a hundred files of that name", dir)
+	return "", fmt.Errorf("%s has one hundred files of that name; delete some", dir)
 }

@@ -17,7 +17,7 @@ import (
 func (cmd appCommands) keyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "key",
-		Usage:     "look after the App's private key",
+		Usage:     "check or import the App's private key",
 		UsageText: "gatepass app key check --app-client-id ID (--private-key-file PEM | --signer URL)\ngatepass app key import --private-key-file PEM --to URL",
 		Subcommands: []*cli.Command{
 			cmd.checkKeyCommand(),
@@ -31,13 +31,13 @@ func appKeyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "app-client-id", Usage: "the App's client `ID`, or its App ID"},
 		privateKeyFlag(),
-		&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key instead: awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY, vault+transit://MOUNT/KEY or file:///PATH"},
+		&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key, instead of a file: awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY, vault+transit://MOUNT/KEY or file:///PATH"},
 		githubFlag(),
 	}
 }
 
 func privateKeyFlag() cli.Flag {
-	return &cli.StringFlag{Name: "private-key-file", Usage: "a `PEM` file as GitHub hands it out, mode 0600"}
+	return &cli.StringFlag{Name: "private-key-file", Usage: "a `PEM` file as GitHub gives it out, with mode 0600"}
 }
 
 // appSigner opens the key of the command line.
@@ -52,8 +52,8 @@ func appSigner(c *cli.Context) (issuing.Signer, error) {
 	return issuing.OpenSigner(url)
 }
 
-const appKeyCheckAbout = `Signs one JSON web token with the key, shows it to GitHub, and says what GitHub
-makes of it. Nothing is changed, and no token is minted.
+const appKeyCheckAbout = `Signs one JSON web token with the key, sends it to GitHub, and prints the result.
+Nothing is changed, and no token is minted.
 
 The fingerprint is the one under "Private keys" in the App's settings.
 
@@ -70,7 +70,7 @@ const checkWait = time.Minute
 func (cmd appCommands) checkKeyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "check",
-		Usage:       "prove to GitHub that a key is the App's, and say whose App it is",
+		Usage:       "check at GitHub that a key belongs to the App, and name the App's owner",
 		UsageText:   "gatepass app key check --app-client-id ID (--private-key-file PEM | --signer URL) [--github-url URL] [--json]",
 		Description: appKeyCheckAbout,
 		Flags:       append(appKeyFlags(), jsonFlag()),
@@ -159,15 +159,15 @@ func printKeyReport(out io.Writer, r keyReport) error {
 	return err
 }
 
-const appKeyImportAbout = `Puts the App's private key into a KMS, so that no file with it has to be kept
-anywhere. The key leaves this machine wrapped for the KMS and for nobody else.
+const appKeyImportAbout = `Imports the App's private key into a KMS, so that you need not keep a file with
+it. The key leaves this machine wrapped; only the KMS can unwrap it.
 
-With AWS KMS, an alias that points nowhere gets a new key; a key of origin
-EXTERNAL that is pending import can be named as well. With Vault, a new key is
-made in the transit engine, which can neither be exported nor rotated there.
+With AWS KMS, an alias without a key gets a new key. You can also name a key of
+origin EXTERNAL that is pending import. With Vault, the transit engine gets a new
+key, which can neither be exported nor rotated there.
 
-A key that holds another one is never replaced. Importing the same key again
-changes nothing, and finishes what was interrupted.
+An existing key is never replaced. To import the same key again changes nothing,
+and finishes an interrupted import.
 
 Examples:
   gatepass app key import --private-key-file app.pem --to 'awskms:///alias/gatepass?region=us-east-1'
@@ -179,7 +179,7 @@ const importWait = time.Minute
 func (cmd appCommands) importKeyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "import",
-		Usage:       "put the App's private key into AWS KMS or Vault",
+		Usage:       "import the App's private key into AWS KMS or Vault",
 		UsageText:   "gatepass app key import --private-key-file PEM --to URL [--json]",
 		Description: appKeyImportAbout,
 		Flags: []cli.Flag{
@@ -217,7 +217,7 @@ func (cmd appCommands) importKey(c *cli.Context) error {
 	}
 	target, ok := kms.(importer)
 	if !ok {
-		return usage(c, "--to: a key is imported into awskms:// or vault+transit://")
+		return usage(c, "--to must be awskms:// or vault+transit://")
 	}
 	key, err := mint.ReadKey(file)
 	if err != nil {

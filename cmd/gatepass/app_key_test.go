@@ -167,19 +167,19 @@ func TestAppKeyCheckFails(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"another App's key", append(id, "--private-key-file", w.other), 1, "GitHub does not take the key SHA256:"},
+		{"another App's key", append(id, "--private-key-file", w.other), 1, "GitHub does not accept the key SHA256:"},
 		{"no such App", []string{"--app-client-id", "Iv23liNobody", "--private-key-file", w.key}, 1, "check the key of the App Iv23liNobody: GitHub has no App with this ID; copy the client ID from the App's settings"},
 		{"a key that all can read", append(id, "--private-key-file", open), 1, "run chmod 600 on it"},
-		{"a signer that is none", append(id, "--signer", "env://KEY"), 1, "there is no signer env://"},
-		{"a KMS without a region", append(id, "--signer", "awskms:///alias/x"), 1, "look at the KMS key alias/x: no AWS region is set"},
+		{"a signer that is none", append(id, "--signer", "env://KEY"), 1, "unknown signer env://"},
+		{"a KMS without a region", append(id, "--signer", "awskms:///alias/x"), 1, "look at the KMS key alias/x: the AWS region is not set"},
 		{"a Google key without credentials", append(id, "--signer", googleKey), 1, "choose a version of the Google Cloud KMS key projects/acme/locations/global/keyRings/git/cryptoKeys/app: the Google credentials cannot be read: open /does/not/exist: "},
 		{"an Azure key without credentials", append(id, "--signer", azureKey), 1, "look at the Azure key acme-git.vault.azure.net/app: the credentials cannot be chosen: "},
-		{"a Vault without an address", append(id, "--signer", "vault+transit://transit/x"), 1, "no address of Vault is set"},
+		{"a Vault without an address", append(id, "--signer", "vault+transit://transit/x"), 1, "the address of Vault is not set"},
 		{"no GitHub there", append(id, "--private-key-file", w.key, "--github-url", "http://github.test"), 2, "want https://HOST"},
 		{"no App", []string{"--private-key-file", w.key}, 2, "--app-client-id is missing"},
 		{"no key", id, 2, "give either --private-key-file or --signer"},
 		{"two keys", append(id, "--private-key-file", w.key, "--signer", "file://"+w.key), 2, "give either --private-key-file or --signer"},
-		{"an argument", append(id, "now"), 2, `it takes no argument "now"`},
+		{"an argument", append(id, "now"), 2, `unexpected argument "now"`},
 	} {
 		out, errs, status := w.check(t, c.args...)
 		if status != c.status || out != "" || strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, "gatepass: ") || !strings.Contains(errs, c.want) {
@@ -204,12 +204,12 @@ func TestAppKeyImportRefuses(t *testing.T) {
 	}{
 		{"no target", []string{"--private-key-file", w.key}, 2, "give both --private-key-file and --to"},
 		{"no key", []string{"--to", "awskms:///alias/x"}, 2, "give both --private-key-file and --to"},
-		{"a file as the target", []string{"--private-key-file", w.key, "--to", "file://" + w.other}, 2, "a key is imported into awskms:// or vault+transit://"},
-		{"an unknown target", []string{"--private-key-file", w.key, "--to", "env://KEY"}, 1, "there is no signer env://"},
-		{"Google Cloud KMS", []string{"--private-key-file", w.key, "--to", googleKey}, 2, "a key is imported into awskms:// or vault+transit://"},
-		{"Azure Key Vault", []string{"--private-key-file", w.key, "--to", azureKey}, 2, "a key is imported into awskms:// or vault+transit://"},
+		{"a file as the target", []string{"--private-key-file", w.key, "--to", "file://" + w.other}, 2, "--to must be awskms:// or vault+transit://"},
+		{"an unknown target", []string{"--private-key-file", w.key, "--to", "env://KEY"}, 1, "unknown signer env://"},
+		{"Google Cloud KMS", []string{"--private-key-file", w.key, "--to", googleKey}, 2, "--to must be awskms:// or vault+transit://"},
+		{"Azure Key Vault", []string{"--private-key-file", w.key, "--to", azureKey}, 2, "--to must be awskms:// or vault+transit://"},
 		{"no key there", []string{"--private-key-file", w.key + "x", "--to", "awskms:///alias/x"}, 1, "read the App's key: open "},
-		{"a KMS without a region", []string{"--private-key-file", w.key, "--to", "awskms:///alias/x"}, 1, "no AWS region is set"},
+		{"a KMS without a region", []string{"--private-key-file", w.key, "--to", "awskms:///alias/x"}, 1, "the AWS region is not set"},
 	} {
 		out, errs, status := w.appKey(t, append([]string{"import"}, c.args...)...)
 		if status != c.status || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, c.want) {

@@ -12,17 +12,17 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const appRotateKeyAbout = `Has the store's App sign with another of its keys: one that was made in the App's
-settings ("Generate a private key"), or the same one in another place. The new key
-is proved to GitHub first; a key of another App changes nothing, and where the
-store fails, the old key stays.
+const appRotateKeyAbout = `Changes the key with which the store's App signs: to one that was created in the
+App's settings ("Generate a private key"), or to the same one in another place.
+The new key is checked at GitHub first. A key of another App changes nothing, and
+if the store fails, the old key stays.
 
---private-key-file puts the key into the store. With --key-to it goes into a KMS
-instead, as by gatepass app key import, and is proved from there. --signer names
+--private-key-file writes the key to the store. With --key-to it is imported into
+a KMS instead, as gatepass app key import does, and checked there. --signer names
 a key that is in a KMS already.
 
-GitHub takes several keys of an App at once. Delete the old one in the App's
-settings when the new one is in use everywhere.
+GitHub accepts several keys of an App at the same time. Delete the old one in the
+App's settings when the new one is in use everywhere.
 
 Examples:
   gatepass app rotate-key --private-key-file new.pem --dry-run
@@ -38,8 +38,8 @@ func (cmd appCommands) rotateKeyCommand() *cli.Command {
 		Flags: issuingFlags(
 			privateKeyFlag(),
 			&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key that is in a KMS: awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY or vault+transit://MOUNT/KEY"},
-			&cli.StringFlag{Name: "key-to", Usage: "the `URL` of a key in a KMS that the file is imported into"},
-			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "prove the key, and change nothing", DisableDefaultText: true},
+			&cli.StringFlag{Name: "key-to", Usage: "import the file into the KMS key of this `URL`"},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "check the key, and change nothing", DisableDefaultText: true},
 			poolFlag(),
 		),
 		Action: cmd.rotateKey,
@@ -103,7 +103,7 @@ func (cmd appCommands) rotateKey(c *cli.Context) error {
 func (cmd appCommands) rotation(c *cli.Context) (*rotation, error) {
 	file, to := c.String("private-key-file"), c.String("key-to")
 	if file == "" && (to != "" || c.String("signer") == "") {
-		return nil, usage(c, "give --private-key-file or --signer; --key-to goes with the former")
+		return nil, usage(c, "give --private-key-file or --signer; --key-to needs --private-key-file")
 	}
 	named, err := cmd.github(c)
 	if err != nil {
@@ -200,7 +200,7 @@ func (r *rotation) target() (issuing.Signer, error) {
 		return nil, err
 	}
 	if _, ok := kms.(importer); !ok {
-		return nil, usererr.New("import the key", "it can be imported into awskms:// or vault+transit:// only", "correct --key-to")
+		return nil, usererr.New("import the key", "a key can be imported only into awskms:// or vault+transit://", "correct --key-to")
 	}
 	return kms, nil
 }
@@ -227,7 +227,7 @@ func (r rotationReport) String() string {
 		fmt.Fprintf(&b, "the App %s signs with this key already; nothing was changed\n  key  %s\n", name, text(r.New.text()))
 		return b.String()
 	case r.DryRun:
-		fmt.Fprintf(&b, "the key is one of the App %s; nothing was changed\n", name)
+		fmt.Fprintf(&b, "the key belongs to the App %s; nothing was changed\n", name)
 	default:
 		fmt.Fprintf(&b, "the App %s signs with the new key\n", name)
 	}
@@ -240,7 +240,7 @@ func (r rotationReport) String() string {
 		fmt.Fprintf(&b, "when the new key is in use everywhere, delete the old one in the App's settings: %s\n", text(r.SettingsURL))
 	}
 	if !r.DryRun && r.file != "" {
-		fmt.Fprintf(&b, "delete %s: it is not needed any more\n", text(r.file))
+		fmt.Fprintf(&b, "delete %s: it is no longer needed\n", text(r.file))
 	}
 	return b.String()
 }

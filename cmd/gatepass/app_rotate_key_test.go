@@ -28,7 +28,7 @@ func TestAppRotateKey(t *testing.T) {
 	fingerprint := mint.Fingerprint(public)
 
 	out, errs, status := w.run(t, "app", "rotate-key", "--private-key-file", path, "--dry-run")
-	if status != 0 || !strings.HasPrefix(out, `the key is one of the App Sandbox\u202e Pass; nothing was changed`+"\n") || !strings.Contains(out, "new  "+fingerprint) {
+	if status != 0 || !strings.HasPrefix(out, `the key belongs to the App Sandbox\u202e Pass; nothing was changed`+"\n") || !strings.Contains(out, "new  "+fingerprint) {
 		t.Errorf("rotate-key --dry-run = %d, %q, %q, want nothing changed", status, out, errs)
 	}
 	if out, _, _ := w.run(t, "app", "status"); !strings.Contains(out, w.fingerprint) {
@@ -40,7 +40,7 @@ func TestAppRotateKey(t *testing.T) {
   old  ` + w.fingerprint + ` (RSA, 2048 bits), in the store
   new  ` + fingerprint + ` (RSA, 2048 bits), in the store
 when the new key is in use everywhere, delete the old one in the App's settings: ` + w.URL() + `/organizations/acme/settings/apps/sandbox-pass
-delete ` + path + `: it is not needed any more
+delete ` + path + `: it is no longer needed
 `
 	if status != 0 || out != want {
 		t.Errorf("rotate-key = %d, %q, %s, want\n%s", status, errs, out, want)
@@ -88,11 +88,11 @@ func TestAppRotateKeyMendsADamagedKey(t *testing.T) {
 	w.add()
 	before := w.kept()
 	w.put(map[string]string{"private-key": "no key"})
-	if _, errs, status := w.run(t, "app", "status"); status != 1 || !strings.Contains(errs, "set the App's key anew: gatepass app rotate-key") {
+	if _, errs, status := w.run(t, "app", "status"); status != 1 || !strings.Contains(errs, "set the App's key again: gatepass app rotate-key") {
 		t.Errorf("app status with a damaged key = %d, %q, want what to do", status, errs)
 	}
 	out, errs, status := w.run(t, "app", "rotate-key", "--private-key-file", w.key)
-	if status != 0 || !strings.Contains(out, "old  cannot be read: read config/github/private-key: it holds no PEM block") {
+	if status != 0 || !strings.Contains(out, "old  cannot be read: read config/github/private-key: it has no PEM block") {
 		t.Errorf("rotate-key = %d, %q, %q, want the key set anew", status, out, errs)
 	}
 	w.wants("a damaged key", before)
@@ -104,22 +104,22 @@ func TestAppRotateKeyRefuses(t *testing.T) {
 	}
 	w := newStoreWorld(t)
 	key := []string{"--private-key-file", w.key}
-	w.refuses("rotate-key", []refusal{{"no App", key, 1, "none is set up in this store"}})
+	w.refuses("rotate-key", []refusal{{"no App", key, 1, "this store has no App"}})
 	w.add()
 	pem, err := os.ReadFile(w.other)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.refuses("rotate-key", []refusal{
-		{"another App's key", []string{"--private-key-file", w.other}, 1, "GitHub does not take the key SHA256:"},
-		{"another App's signer", []string{"--signer", "file://" + w.other}, 1, "GitHub does not take the key SHA256:"},
+		{"another App's key", []string{"--private-key-file", w.other}, 1, "GitHub does not accept the key SHA256:"},
+		{"another App's signer", []string{"--signer", "file://" + w.other}, 1, "GitHub does not accept the key SHA256:"},
 		{"the key for its path", []string{"--private-key-file", string(pem)}, 1, "this is the key itself"},
 		{"no key", nil, 2, "give --private-key-file or --signer"},
 		{"two keys", append(key, "--signer", "file://"+w.other), 2, "give either --private-key-file or --signer"},
-		{"nothing to import", []string{"--signer", "file://" + w.key, "--key-to", "awskms:///alias/x"}, 2, "--key-to goes with the former"},
-		{"no KMS", append(key, "--key-to", "file://"+w.other), 1, "it can be imported into awskms:// or vault+transit:// only"},
-		{"a KMS without a region", append(key, "--key-to", "awskms:///alias/x"), 1, "no AWS region is set"},
-		{"an argument", append(key, "now"), 2, `it takes no argument "now"`},
+		{"nothing to import", []string{"--signer", "file://" + w.key, "--key-to", "awskms:///alias/x"}, 2, "give --private-key-file or --signer; --key-to needs --private-key-file"},
+		{"no KMS", append(key, "--key-to", "file://"+w.other), 1, "a key can be imported only into awskms:// or vault+transit://"},
+		{"a KMS without a region", append(key, "--key-to", "awskms:///alias/x"), 1, "the AWS region is not set"},
+		{"an argument", append(key, "now"), 2, `unexpected argument "now"`},
 	})
 }
 
@@ -146,7 +146,7 @@ func TestRealAppRotateKeyIntoVault(t *testing.T) {
 		}
 	}
 	w.wants("rotate-key --key-to", map[string]string{"app-client-id": w.app.ClientID, "signer": url, "github-url": w.URL(), "installations/acme": "11"})
-	if out, errs, status := w.run(t, "app", "status"); status != 0 || !strings.Contains(out, "at "+url+", GitHub takes it") {
+	if out, errs, status := w.run(t, "app", "status"); status != 0 || !strings.Contains(out, "at "+url+", accepted by GitHub") {
 		t.Errorf("app status = %d, %q, %q, want the key in Vault", status, out, errs)
 	}
 }

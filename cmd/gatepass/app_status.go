@@ -16,18 +16,18 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const appStatusAbout = `Says which App the store has, whether GitHub takes its key, where it is installed
-and what was granted there, beside what the store has of it. Nothing is changed,
-no token is minted, and no secret is shown.
+const appStatusAbout = `Shows the App in the store, whether GitHub accepts its key, where it is installed,
+what each account granted, and which installations the store has. Nothing is
+changed, no token is minted, and no secret is shown.
 
-What is granted is compared with what the profiles need; without --profile, with
-everything that the App asks for. For what is lacking, the address is printed
-where it is added to the App, or approved by the account.
+The granted permissions are compared with what the profiles need or, without
+--profile, with what the App requests. For each missing permission, the output has
+the address where to add it to the App, or where the account approves it.
 
-Every App of the pool is shown. An App beside the first one is not chosen for what
-an account has not granted it, which is noted and keeps nothing from being minted.
+Every App of the pool is shown. If an account has not granted something to another
+App than the first one, that App is not used for it. This is a note, not a failure.
 
-It exits with 1 when something keeps tokens from being minted.
+The exit code is 1 if something prevents tokens from being minted.
 
 Examples:
   gatepass app status
@@ -100,7 +100,7 @@ func (cmd appCommands) status(c *cli.Context) error {
 		}
 		needs.Profiles = append(needs.Profiles, p)
 	}
-	stop := cmd.wait("GitHub and the store, for how the App is")
+	stop := cmd.wait("GitHub and the store, for the state of the App")
 	report, err := cmd.statusOf(c, needs)
 	stop()
 	if err != nil {
@@ -114,7 +114,7 @@ func (cmd appCommands) status(c *cli.Context) error {
 	if err != nil || report.OK {
 		return err
 	}
-	return usererr.New("app status", count(report.problems(), "thing")+" would keep tokens from being minted", "")
+	return usererr.New("app status", count(report.problems(), "thing")+"  prevents tokens from being minted", "")
 }
 
 // problems counts the problems of all Apps.
@@ -212,9 +212,9 @@ func (r statusReport) print(out io.Writer, s screen) error {
 		}
 	}
 	if r.OK {
-		b.WriteString("\n" + s.paint(green, "nothing keeps tokens from being minted") + "\n")
+		b.WriteString("\n" + s.paint(green, "nothing prevents tokens from being minted") + "\n")
 	} else {
-		b.WriteString("\n" + s.paint(red, "what keeps tokens from being minted:") + "\n")
+		b.WriteString("\n" + s.paint(red, "what prevents tokens from being minted:") + "\n")
 	}
 	for _, p := range r.Problems {
 		line := "  " + usererr.Escape(p.Text)
@@ -233,12 +233,12 @@ func (r statusReport) printOne(b *strings.Builder, s screen) {
 	r.printInstallations(b, s)
 	b.WriteString(r.whyFew())
 	if r.Legacy != 0 {
-		fmt.Fprintf(b, "%s holds %d, which gatepass does not use\n", store.LegacyInstallation(), r.Legacy)
+		fmt.Fprintf(b, "%s has %d; gatepass does not use it\n", store.LegacyInstallation(), r.Legacy)
 	}
 }
 
 func (r statusReport) printApp(b *strings.Builder) {
-	name, lines := "unknown to GitHub by this key", [][2]string{{"client ID", r.clientID}}
+	name, lines := "unknown: GitHub does not accept this key", [][2]string{{"client ID", r.clientID}}
 	if a := r.App; a != nil {
 		name = a.Name
 		lines = [][2]string{{"slug", a.Slug}, {"owner", a.Owner}, {"App ID", fmt.Sprint(a.ID)}, {"client ID", a.ClientID}, {"page", a.URL}, {"settings", r.SettingsURL}}
@@ -250,9 +250,9 @@ func (r statusReport) printApp(b *strings.Builder) {
 	if r.Key.Fingerprint != "" {
 		key = r.Key.text()
 	}
-	proved := ", GitHub takes it"
+	proved := ", accepted by GitHub"
 	if !r.Key.Proved {
-		proved = ", not proved to GitHub"
+		proved = ", not checked at GitHub"
 	}
 	lines = append(lines, [2]string{"key", key + ", " + keyPlace(r.Key.Signer) + proved}, [2]string{"store", r.Store}, [2]string{"GitHub", r.GitHub})
 	if r.Rate != nil {
@@ -269,7 +269,7 @@ func (r statusReport) printApp(b *strings.Builder) {
 func (r statusReport) reach() string {
 	switch {
 	case r.Public == nil:
-		return "unknown, GitHub does not say; see the App's settings"
+		return "unknown: GitHub does not say; check the App's settings"
 	case *r.Public:
 		return "yes, every account can install it"
 	}
@@ -287,7 +287,7 @@ func (r statusReport) whyFew() string {
 	if r.Public == nil || *r.Public || installed > 1 {
 		return ""
 	}
-	return usererr.Escape(fmt.Sprintf("the App is private, and no account but %s can install it; for repositories of other accounts, make it public: %s", r.App.Owner, r.publicURL)) + "\n"
+	return usererr.Escape(fmt.Sprintf("the App is private: only %s can install it; for repositories of other accounts, make it public: %s", r.App.Owner, r.publicURL)) + "\n"
 }
 
 func (r statusReport) printInstallations(b *strings.Builder, s screen) {

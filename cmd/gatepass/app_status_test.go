@@ -36,9 +36,9 @@ func TestAppStatusOfWhatIsInOrder(t *testing.T) {
 		for _, want := range []string{
 			`the App Sandbox\u202e Pass`, "slug sandbox-pass", "owner acme", "client ID " + w.app.ClientID,
 			"settings " + w.URL() + "/organizations/acme/settings/apps/sandbox-pass",
-			"key " + w.fingerprint + " (RSA, 2048 bits), in the store, GitHub takes it", "asks for contents: write, metadata: read",
+			"key " + w.fingerprint + " (RSA, 2048 bits), in the store, accepted by GitHub", "asks for contents: write, metadata: read",
 			"acme Organization 11 11 all known contents: write, metadata: read",
-			"config/github/installation-id holds 11, which gatepass does not use", "nothing keeps tokens from being minted",
+			"config/github/installation-id has 11; gatepass does not use it", "nothing prevents tokens from being minted",
 		} {
 			if !slices.Contains(lines, want) {
 				t.Errorf("app status %q prints\n%s\nwant the line %q", args, out, want)
@@ -64,19 +64,19 @@ func TestAppStatusSaysWhoHasToGrant(t *testing.T) {
 	fails := func(name string, want ...string) {
 		t.Helper()
 		out, errs, status := w.run(t, checks...)
-		if status != 1 || !strings.Contains(errs, "would keep tokens from being minted") || strings.Count(errs, "\n") != 1 {
+		if status != 1 || !strings.Contains(errs, "prevents tokens from being minted") || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%s: app status = %d, %q, want 1", name, status, errs)
 		}
 		lines := squeezed(out)
-		from := slices.Index(lines, "what keeps tokens from being minted:")
+		from := slices.Index(lines, "what prevents tokens from being minted:")
 		if from < 0 || !slices.Equal(lines[from+1:], want) {
 			t.Errorf("%s: app status prints\n%s\nwant at its end\n%s", name, out, strings.Join(want, "\n"))
 		}
 	}
 	acme := w.URL() + "/organizations/acme/settings"
 	fails("neither does",
-		"the App does not ask for checks: write; add it in the App's settings, then have every account approve it: "+acme+"/apps/sandbox-pass/permissions",
-		"acme has not granted checks: write; have an owner of acme approve it: "+acme+"/installations/11")
+		"the App does not request checks: write; add it in the App's settings, then ask every account to approve it: "+acme+"/apps/sandbox-pass/permissions",
+		"acme has not granted checks: write; ask an owner of acme to approve it: "+acme+"/installations/11")
 
 	// The App now requests it, and acme must still approve.
 	if err := w.SetPermissions(11, fakegithub.Permissions{"contents": "write", "checks": "write"}); err != nil {
@@ -85,7 +85,7 @@ func TestAppStatusSaysWhoHasToGrant(t *testing.T) {
 	if err := w.SetPermissions(11, fakegithub.Permissions{"contents": "write"}); err != nil {
 		t.Fatal(err)
 	}
-	fails("acme does not", "acme has not granted checks: write; have an owner of acme approve it: "+acme+"/installations/11/permissions/update")
+	fails("acme does not", "acme has not granted checks: write; ask an owner of acme to approve it: "+acme+"/installations/11/permissions/update")
 
 	if err := w.SetPermissions(11, fakegithub.Permissions{"contents": "write", "checks": "write"}); err != nil {
 		t.Fatal(err)
@@ -131,8 +131,8 @@ func TestAppStatusOfARefusedKey(t *testing.T) {
 	}
 	w.put(map[string]string{"private-key": string(pem)})
 	out, errs, status := w.run(t, "app", "status")
-	if status != 1 || !strings.Contains(errs, "1 thing would keep tokens from being minted") || !strings.Contains(out, ", in the store, not proved to GitHub\n") ||
-		!strings.Contains(out, "GitHub does not take the key SHA256:") || !slices.Contains(squeezed(out), "acme - - 11 - unchecked -") {
+	if status != 1 || !strings.Contains(errs, "1 thing  prevents tokens from being minted") || !strings.Contains(out, ", in the store, not checked at GitHub\n") ||
+		!strings.Contains(out, "GitHub does not accept the key SHA256:") || !slices.Contains(squeezed(out), "acme - - 11 - unchecked -") {
 		t.Errorf("app status = %d, %q, %q, want the key refused and what the store has", status, out, errs)
 	}
 	r, _, _ := w.run(t, "app", "status", "--json")
@@ -147,8 +147,8 @@ func TestAppStatusRefuses(t *testing.T) {
 	}
 	w := newStoreWorld(t)
 	w.refuses("status", []refusal{
-		{"no App", nil, 1, "none is set up in this store"},
-		{"an argument", []string{"acme"}, 2, `it takes no argument "acme"`},
+		{"no App", nil, 1, "this store has no App"},
+		{"an argument", []string{"acme"}, 2, `unexpected argument "acme"`},
 		{"no such profile", []string{"--profile", "nowhere.yaml"}, 1, "read the profile nowhere.yaml: no such file"},
 	})
 }
@@ -169,7 +169,7 @@ func TestAppStatusSaysWhetherTheAppIsPublic(t *testing.T) {
 		where := w.URL() + "/organizations/acme/settings/apps/sandbox-pass/advanced"
 		out, errs, status := w.run(t, "app", "status")
 		lines := squeezed(out)
-		note := "the App is private, and no account but acme can install it; for repositories of other accounts, make it public: " + where
+		note := "the App is private: only acme can install it; for repositories of other accounts, make it public: " + where
 		line := "public no, only acme can install it"
 		if isPublic {
 			line = "public yes, every account can install it"
@@ -186,7 +186,7 @@ func TestAppStatusSaysWhetherTheAppIsPublic(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, _, status = w.run(t, "app", "status", "--profile", path)
-		want := "a profile names globex, where the App is not installed; make it public, since only acme can install a private App: " + where + ", then install it there: "
+		want := "a profile names globex, but the App is not installed there; make it public, because only acme can install a private App: " + where + ", then install it there: "
 		if status != 1 || strings.Contains(out, want) == isPublic {
 			t.Errorf("app status with a profile of another account = %d, %s, want what to do first: %t", status, out, !isPublic)
 		}

@@ -49,16 +49,16 @@ func TestAppDiscover(t *testing.T) {
 				"initech Organization 13 all changed the store has 9",
 				"new-name Organization 14 all added",
 				"asleep Organization 15 all suspended since",
-				"old-name - - - stale the installation is on new-name by now",
+				"old-name - - - stale the installation is on new-name now",
 				"gone - - - stale GitHub has no installation there",
-				"2 added, 1 known, 1 changed, 2 stale, 1 suspended; --force replaces what changed; gatepass app discover --prune --force removes what is stale",
+				"2 added, 1 known, 1 changed, 2 stale, 1 suspended; --force replaces changed IDs; gatepass app discover --prune --force removes stale entries",
 			},
 		},
 		{
 			"pruning is a dry run",
 			[]string{"--prune"},
 			map[string]string{"acme": "11", "new-name": "14"},
-			[]string{"2 added, 1 known, 1 changed, 2 stale, 1 suspended; --force replaces what changed; nothing was removed: add --force to remove what is stale"},
+			[]string{"2 added, 1 known, 1 changed, 2 stale, 1 suspended; --force replaces changed IDs; nothing was removed: add --force to remove stale entries"},
 		},
 		{
 			"replacing",
@@ -66,7 +66,7 @@ func TestAppDiscover(t *testing.T) {
 			map[string]string{"acme": "11", "new-name": "14", "initech": "13"},
 			[]string{
 				"initech Organization 13 all replaced the store has 9",
-				"2 added, 1 replaced, 1 known, 2 stale, 1 suspended; gatepass app discover --prune --force removes what is stale",
+				"2 added, 1 replaced, 1 known, 2 stale, 1 suspended; gatepass app discover --prune --force removes stale entries",
 			},
 		},
 		{
@@ -114,7 +114,7 @@ func TestAppDiscoverReadsEveryPage(t *testing.T) {
 	}
 	// GitHub's list was incomplete, so nothing counts as gone.
 	w.Fail(func(r *http.Request) bool { return r.URL.Query().Get("page") == "2" }, fakegithub.Status(http.StatusForbidden), -1)
-	w.refuses("discover", []refusal{{"the second page fails", []string{"--prune", "--force"}, 1, "list the App's installations: GitHub answers 403"}})
+	w.refuses("discover", []refusal{{"the second page fails", []string{"--prune", "--force"}, 1, "list the App's installations: GitHub answered 403"}})
 }
 
 func TestAppDiscoverRefuses(t *testing.T) {
@@ -123,8 +123,8 @@ func TestAppDiscoverRefuses(t *testing.T) {
 	}
 	w := newStoreWorld(t)
 	w.refuses("discover", []refusal{
-		{"no App", nil, 1, "load the GitHub App: none is set up in this store; run gatepass app create, or gatepass app add"},
-		{"an argument", []string{"acme"}, 2, `it takes no argument "acme"`},
+		{"no App", nil, 1, "load the GitHub App: this store has no App; run gatepass app create, or gatepass app add"},
+		{"an argument", []string{"acme"}, 2, `unexpected argument "acme"`},
 	})
 	w.add()
 	w.put(map[string]string{"app-client-id": "Iv23liOther", "installations/gone": "1"})
@@ -217,7 +217,7 @@ func TestAppPool(t *testing.T) {
 	w.do("app", "status")
 	w.do("app", "discover", "--pool", "b") // it is still there
 	w.do("app", "remove", "--pool", "b", "--force")
-	if out, status := w.try("app", "discover", "--pool", "b"); status != 1 || !strings.Contains(out, "the store has none of that name") {
+	if out, status := w.try("app", "discover", "--pool", "b"); status != 1 || !strings.Contains(out, "the store has no App of that name") {
 		t.Errorf("after app remove, discover = %d %s", status, out)
 	}
 	if out := w.do("app", "status"); strings.Contains(out, "in the pool") {
@@ -230,7 +230,7 @@ func TestAppPool(t *testing.T) {
 func (w *issuingWorld) checkStatus(b fakegithub.App) {
 	w.t.Helper()
 	out := w.do("app", "status")
-	for _, want := range []string{"b in the pool: the App ", "client ID  " + b.ClientID, "requests   4", "nothing keeps tokens from being minted"} {
+	for _, want := range []string{"b in the pool: the App ", "client ID  " + b.ClientID, "requests   4", "nothing prevents tokens from being minted"} {
 		if !strings.Contains(out, want) {
 			w.t.Errorf("app status prints\n%s\nwant %q", out, want)
 		}

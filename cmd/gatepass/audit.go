@@ -19,22 +19,22 @@ const (
 	// auditFile is the path of the log in docs/broker.md.
 	auditFile = "/var/log/gatepass/audit.jsonl"
 
-	auditAbout = `The audit log is what gatepass-broker writes before it answers: JSON lines that
-are chained by their hashes. Without FILE it is ` + auditFile + `.`
+	auditAbout = `gatepass-broker writes the audit log before it answers: JSON lines that are
+chained by their hashes. Without FILE, the commands read ` + auditFile + `.`
 
-	auditVerifyAbout = `Finds a line that was changed, dropped, repeated or moved, and says which. Name
-the files of a log that was rotated in their order, the oldest first.
+	auditVerifyAbout = `Finds lines that were changed, dropped, repeated or moved, and names the first.
+Name the files of a rotated log in their order, the oldest first.
 
-Lines missing at the end, and a file that was written anew from some line on,
-are found by --head alone: it is a hash that the broker showed earlier, in its
-log when it started or at /readyz, or that a copy has.
+Only --head finds lines that are missing at the end, and a file that was rewritten
+from some line on. It is a hash that the broker showed earlier, in its log at the
+start or at /readyz, or a hash from a copy of the log.
 
 Examples:
   gatepass audit verify
   gatepass audit verify audit.jsonl.2 audit.jsonl.1 audit.jsonl --head 3c9f…`
 
-	auditSearchAbout = `Prints the lines to which all options apply. A time is 2026-01-02, or
-2026-01-02T15:04:05Z, or how long ago: 90m, 24h.
+	auditSearchAbout = `Prints the lines that match all options. A time is 2026-01-02,
+2026-01-02T15:04:05Z, or a time ago such as 90m or 24h.
 
 Examples:
   gatepass audit search --workspace sb-1a2b3c --since 24h
@@ -59,10 +59,10 @@ func (cmd auditCommands) command() *cli.Command {
 		Description: auditAbout,
 		Subcommands: []*cli.Command{
 			{
-				Name: "verify", Usage: "say whether the log is what was written",
+				Name: "verify", Usage: "check that the log was not changed",
 				UsageText: "gatepass audit verify [FILE]... [--head HASH]... [--json]", Description: auditVerifyAbout,
 				Flags: []cli.Flag{
-					&cli.StringSliceFlag{Name: "head", Usage: "a `HASH` that the log has to hold; may be repeated"},
+					&cli.StringSliceFlag{Name: "head", Usage: "a `HASH` that the log must contain; may be repeated"},
 					jsonFlag(),
 				},
 				Action: cmd.verify,
@@ -71,8 +71,8 @@ func (cmd auditCommands) command() *cli.Command {
 				Name: "tail", Usage: "print the last lines",
 				UsageText: "gatepass audit tail [FILE] [-f] [-n COUNT] [--json]",
 				Flags: []cli.Flag{
-					&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with what is written from now on", DisableDefaultText: true},
-					&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 10, Usage: "`COUNT` of lines to begin with"},
+					&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "continue with new lines as they are written", DisableDefaultText: true},
+					&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 10, Usage: "the `COUNT` of last lines to print"},
 					jsonFlag(),
 				},
 				Action: cmd.tail,
@@ -82,13 +82,13 @@ func (cmd auditCommands) command() *cli.Command {
 				UsageText: "gatepass audit search [FILE]... [--workspace ID] [--repo OWNER/NAME] [--decision WORD] [--reason WORD] [--kind WORD] [--hash HASH] [--since TIME] [--until TIME] [--json]", Description: auditSearchAbout,
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "workspace", Usage: "the workspace's `ID`"},
-					&cli.StringFlag{Name: "repo", Usage: "the repository, `OWNER/NAME` or its id"},
-					&cli.StringFlag{Name: "decision", Usage: "granted or refused, a `WORD`"},
-					&cli.StringFlag{Name: "reason", Usage: "of a refusal, a `WORD`: identity, rule, blocked, repository, permission, limit, github…"},
-					&cli.StringFlag{Name: "kind", Usage: "of the line, a `WORD`: " + strings.Join(auditKinds, ", ")},
-					&cli.StringFlag{Name: "hash", Usage: "of a token, a `HASH` as in GitHub's audit log"},
-					&cli.StringFlag{Name: "since", Usage: "from that `TIME` on"},
-					&cli.StringFlag{Name: "until", Usage: "up to that `TIME`"},
+					&cli.StringFlag{Name: "repo", Usage: "the repository, `OWNER/NAME` or its ID"},
+					&cli.StringFlag{Name: "decision", Usage: "the decision, a `WORD`: granted or refused"},
+					&cli.StringFlag{Name: "reason", Usage: "the reason of a refusal, a `WORD`: identity, rule, blocked, repository, permission, limit, github…"},
+					&cli.StringFlag{Name: "kind", Usage: "the kind of the line, a `WORD`: " + strings.Join(auditKinds, ", ")},
+					&cli.StringFlag{Name: "hash", Usage: "a token's `HASH`, as in GitHub's audit log"},
+					&cli.StringFlag{Name: "since", Usage: "the earliest `TIME`"},
+					&cli.StringFlag{Name: "until", Usage: "the latest `TIME`"},
 					jsonFlag(),
 				},
 				Action: cmd.search,
@@ -147,9 +147,9 @@ func (cmd auditCommands) verify(c *cli.Context) error {
 
 func printChain(out io.Writer, r audit.Report) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d lines hold, number %d to %d\nhead %s\n", r.Lines, r.First, r.Last, r.Head)
+	fmt.Fprintf(&b, "%d lines are intact, number %d to %d\nhead %s\n", r.Lines, r.First, r.Last, r.Head)
 	if !r.IsWhole() {
-		fmt.Fprintf(&b, "they go on from a file that was not named, whose head is %s\n", r.Prev)
+		fmt.Fprintf(&b, "they continue another file, whose head is %s\n", r.Prev)
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)
@@ -172,7 +172,7 @@ func missingHeads(paths, heads []string) error {
 		return nil
 	})
 	for h := range missing {
-		err = usererr.Join(err, fmt.Errorf("it has no line %s: lines are missing at the end, or it was written anew", h))
+		err = usererr.Join(err, fmt.Errorf("it has no line with the hash %s: lines are missing at the end, or the file was rewritten", h))
 	}
 	return err
 }
@@ -301,7 +301,7 @@ func timeOf(text string, now time.Time) (time.Time, error) {
 			return at, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is no time; write 2026-01-02, 2026-01-02T15:04:05Z or 24h", text)
+	return time.Time{}, fmt.Errorf("%q is not a time; write 2026-01-02, 2026-01-02T15:04:05Z or 24h", text)
 }
 
 // tailPoll is how often follow looks at the file.
@@ -314,7 +314,7 @@ func (cmd auditCommands) tail(c *cli.Context) error {
 	path := auditFiles(c)[0]
 	count := c.Int("lines")
 	if count < 0 {
-		return usage(c, "--lines is 0 or more")
+		return usage(c, "--lines must be 0 or more")
 	}
 	var last []audit.Line
 	var seq uint64

@@ -49,7 +49,7 @@ func TestAuditVerify(t *testing.T) {
 	l, path := auditLog(t)
 	_, head := l.Head()
 	out, errs, status := gatepass(t.Context(), "audit", "verify", path, "--head", head)
-	if status != 0 || !strings.Contains(out, "4 lines hold, number 1 to 4\nhead "+head) {
+	if status != 0 || !strings.Contains(out, "4 lines are intact, number 1 to 4\nhead "+head) {
 		t.Errorf("verify = %d %q %q", status, out, errs)
 	}
 	data, err := os.ReadFile(path)
@@ -58,9 +58,9 @@ func TestAuditVerify(t *testing.T) {
 	}
 	bad := filepath.Join(t.TempDir(), "bad.jsonl")
 	for _, c := range []struct{ name, text, head, want string }{
-		{"a bit", strings.Replace(string(data), "payroll", "payrolm", 1), "", "bad.jsonl: line 3: its hash does not hold"},
-		{"a line less at the end", string(data[:bytes.LastIndexByte(data[:len(data)-1], '\n')+1]), head, "it has no line " + head},
-		{"another head", string(data), strings.Repeat("0", 64), "it has no line 000"},
+		{"a bit", strings.Replace(string(data), "payroll", "payrolm", 1), "", "bad.jsonl: line 3: its hash is wrong: the line was changed"},
+		{"a line less at the end", string(data[:bytes.LastIndexByte(data[:len(data)-1], '\n')+1]), head, "it has no line with the hash " + head},
+		{"another head", string(data), strings.Repeat("0", 64), "it has no line with the hash 000"},
 		{"nothing", "", "", "line 1: the file is empty"},
 	} {
 		if err := os.WriteFile(bad, []byte(c.text), 0o600); err != nil {
@@ -116,7 +116,7 @@ func TestAuditSearch(t *testing.T) {
 	if !strings.Contains(out, `request    refused   sb-1          acme/payroll              repository: not \x1b[31m yours`) || strings.Contains(out, "\x1b") {
 		t.Errorf("search prints %q", out)
 	}
-	if _, errs, status := gatepass(t.Context(), "audit", "search", path, "--since", "yesterday"); status != 2 || !strings.Contains(errs, `"yesterday" is no time`) {
+	if _, errs, status := gatepass(t.Context(), "audit", "search", path, "--since", "yesterday"); status != 2 || !strings.Contains(errs, `"yesterday" is not a time`) {
 		t.Errorf("a time that is none: %d %s", status, errs)
 	}
 }

@@ -18,13 +18,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const checkFilesAbout = `Reads workspace files, profiles and configurations of brokers, and says what is
-wrong and in which line. It tells by the keys of a file which of the three it is.
-It asks and changes nothing. Who owns a file does not matter here: the programs
-that use it look at that, and gatepass doctor says so.
+const checkFilesAbout = `Checks workspace files, profiles and brokers' configurations, and names each
+mistake with its line. The keys of a file decide which of the three it is. The
+command makes no request and changes nothing. It does not check the owner and mode
+of a file: the programs that use it and gatepass doctor do.
 
-The exit status is 1 where a file cannot be used. What is allowed but probably not
-meant is a warning.
+The exit code is 1 if a file cannot be used. A warning names something that is
+allowed but probably a mistake.
 
 Examples:
   gatepass check workspace.yaml
@@ -48,7 +48,7 @@ type checkedFile struct {
 
 func checkCommand(out io.Writer) *cli.Command {
 	return &cli.Command{
-		Name: "check", Usage: "say what is wrong in a workspace file, a profile or a broker's configuration",
+		Name: "check", Usage: "check a workspace file, a profile or a broker's configuration",
 		UsageText: "gatepass check FILE... [--json]", Description: checkFilesAbout,
 		Flags:  []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error { return check(out, c) },
@@ -213,12 +213,12 @@ func checkBroker(path string) ([]string, error) {
 	return found, nil
 }
 
-const lintAbout = `Reads a broker's configuration with its profiles, and says what in its rules is
-probably not meant: rules that nobody comes to, rules for everybody, names that
-somebody else may have tomorrow, patterns that match more than they seem to,
-claims that run together in a workspace's id, rules that can make one id of
-different claims. It asks nobody. The exit status is 1 where there are failures; warnings are no
-failures.
+const lintAbout = `Checks a broker's configuration and its profiles for rules that are probably
+mistakes: rules that no caller reaches, rules that match everyone, names that can
+belong to another account tomorrow, patterns that match more than they seem to,
+adjacent claims in a workspace's ID, and rules that can build one ID from
+different claims. It makes no request. The exit code is 1 if there are failures;
+warnings are not failures.
 
 Examples:
   gatepass policy lint
@@ -230,7 +230,7 @@ func brokerFlag() cli.Flag {
 
 func (cmd policyCommands) lintCommand() *cli.Command {
 	return &cli.Command{
-		Name: "lint", Usage: "say what in a broker's rules is probably not meant",
+		Name: "lint", Usage: "find probable mistakes in a broker's rules",
 		UsageText: "gatepass policy lint [--broker FILE] [--json]", Description: lintAbout,
 		Flags:  []cli.Flag{brokerFlag(), jsonFlag()},
 		Action: cmd.lint,
@@ -284,9 +284,9 @@ func (r lintReport) text(s screen) string {
 	return t.text(s) + sum
 }
 
-const testAbout = `Tries cases on a broker's rules and profiles, with the code that the broker runs.
-It asks nobody: what a case gives is taken as proved. The exit status is 1 where
-a case has another outcome than it wants.
+const testAbout = `Tests cases against a broker's rules and profiles, with the broker's own code. It
+makes no request: the claims of a case count as proved. The exit code is 1 if a
+case does not have the wanted result.
 
 A file of cases is a list in YAML:
 
@@ -309,7 +309,7 @@ Examples:
 
 func (cmd policyCommands) testCommand() *cli.Command {
 	return &cli.Command{
-		Name: "test", Usage: "try cases on a broker's rules",
+		Name: "test", Usage: "test cases against a broker's rules",
 		UsageText: "gatepass policy test [--broker FILE] CASES... [--json]", Description: testAbout,
 		Flags:  []cli.Flag{brokerFlag(), jsonFlag()},
 		Action: cmd.test,

@@ -11,16 +11,16 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const demoAbout = `Shows what gatepass does, on this machine, in a few seconds: a double of
-GitHub, a workspace, and your git with gatepass's programs clone, fetch and
-push. Every command shown is run, and what comes of it is checked; the exit
-code is 1 when something does not hold.
+const demoAbout = `Shows what gatepass does, on this machine, in a few seconds: with a GitHub
+double and a workspace, your git and gatepass's programs clone, fetch and push.
+Every command shown is run, and its result is checked. The exit code is 1 if a
+check fails.
 
-With --serve it leaves a GitHub double, a store with an App, a broker with its
-git gateway and the operators' page running until ctrl-C, and says what to try.
+With --serve, a GitHub double, a store with an App, a broker with its git gateway
+and the operators' page run until ctrl-C, and the output says what to try.
 
-Nothing of yours is read or changed, and nothing is left behind. git has to
-be on PATH, and the other programs beside this one.
+The demo does not read or change your files, and leaves no files behind. git must
+be on PATH, and the other programs in this program's directory.
 
 NO_COLOR turns colours off.`
 
@@ -31,8 +31,8 @@ func demoCommand(a *app) *cli.Command {
 		UsageText:   "gatepass demo [--json] [--keep]\ngatepass demo --serve [--keep]",
 		Description: demoAbout,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "serve", Usage: "run a GitHub double, a broker and its page until ctrl-C, to try things", DisableDefaultText: true},
-			&cli.BoolFlag{Name: "keep", Usage: "leave the scratch folder, and say where it is", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "serve", Usage: "run a GitHub double, a broker and its page until ctrl-C", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "keep", Usage: "keep the scratch directory, and print its path", DisableDefaultText: true},
 			jsonFlag(),
 		},
 		Action: func(c *cli.Context) error { return runDemo(a, c) },
@@ -57,7 +57,7 @@ func runDemo(a *app, c *cli.Context) error {
 	}
 	if c.Bool("serve") {
 		if c.Bool("json") {
-			return usage(c, "--serve has no --json")
+			return usage(c, "--serve cannot be combined with --json")
 		}
 		return demo.Serve(ctx, o)
 	}

@@ -19,35 +19,33 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const doctorAbout = `Looks at both sides of gatepass and changes nothing.
+const doctorAbout = `Checks both sides of gatepass and changes nothing.
 
-The workspace side: which credential helpers git asks and in what order, every
-git on PATH, whether the push guard really fires (at a scratch push that git takes
-for one to the first of the hosts, which is not contacted), what is between git
-and the hosts, the policy, the agent, and whether a token can be had, which is shown
-by its hash.
+The workspace side: git's credential helpers in their order, every git on PATH,
+whether the push guard runs (in a scratch push that git takes for a push to the
+first host; the host is not contacted), what is between git and the hosts, the
+policy, the agent, and whether a token can be fetched. The output has the token's
+hash only.
 
-The issuing side: whether the store answers and is private, whether GitHub takes
+The issuing side: whether the store answers and is private, whether GitHub accepts
 the App's key, where the App is installed and what is granted there, tokens that
-nobody refreshes, and what is left of workspaces that are gone. No token is
-minted.
+are not refreshed, and remains of workspaces that are gone. No token is minted.
 
-The issuing side is looked at where --store or ` + issuing.StoreVariable + ` names a store, or the
-default one has an App; the workspace side where there is a workspace file, or no
-issuing side. Each line that is not in order says what mends it.
+The issuing side is checked if --store or ` + issuing.StoreVariable + ` names a store, or the
+default store has an App; the workspace side if there is a workspace file, or no
+issuing side. Each failed check names its fix.
 
---fix removes what is left of workspaces that are gone: it revokes and deletes
-tokens, finishes destructions and removes locks. It asks first; with --yes it
-does not.
+--fix removes the remains of workspaces that are gone: it revokes and deletes
+tokens, finishes interrupted destroys and removes locks. It asks first, unless
+--yes is given.
 
 Examples:
-  gatepass doctor            in a clone: for its own configuration too
-  gatepass doctor --online   also compare the clock with that of the hosts
-  gatepass doctor --gateway  also find proxies and balancers that cut pushes
+  gatepass doctor            in a clone: check its own configuration too
+  gatepass doctor --online   also compare the clock with the hosts' clocks
+  gatepass doctor --gateway  also find proxies and load balancers that cut pushes
   gatepass doctor --store 'ssm:///km?region=us-east-1' --fix
 
-It exits with 1 when something would not work or not be safe, and with 0 when
-there are only warnings.`
+The exit code is 1 if a check failed, and 0 if there are only warnings.`
 
 // A doctorCommand is "gatepass doctor".
 type doctorCommand struct{ *app }
@@ -55,18 +53,18 @@ type doctorCommand struct{ *app }
 func (cmd doctorCommand) command() *cli.Command {
 	return &cli.Command{
 		Name:        "doctor",
-		Usage:       "say what is configured, what shadows what, and whether a token can be fetched",
+		Usage:       "check the configuration, what overrides it, and whether a token can be fetched",
 		UsageText:   "gatepass doctor [--side SIDE] [--online] [--gateway] [--fix [--yes]] [--store URL] [--github-url URL] [--timeout DURATION] [--json]",
 		Description: doctorAbout,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "side", Usage: "which `SIDE` to look at: issuing, workspace or both", DefaultText: "what is set up here"},
+			&cli.StringFlag{Name: "side", Usage: "which `SIDE` to check: issuing, workspace or both", DefaultText: "what is set up here"},
 			&cli.DurationFlag{
-				Name: "timeout", EnvVars: []string{"GATEPASS_DOCTOR_TIMEOUT"}, Usage: "how long to look, at most; for a slow source or store",
+				Name: "timeout", EnvVars: []string{"GATEPASS_DOCTOR_TIMEOUT"}, Usage: "the longest time for the checks, for a slow source or store",
 				DefaultText: fmt.Sprintf("%s, the issuing side %s", doctor.DefaultLimit, doctor.IssuingLimit),
 			},
 			&cli.BoolFlag{Name: "online", Usage: "also ask the configured hosts for the time", DisableDefaultText: true},
-			&cli.BoolFlag{Name: "gateway", Usage: "also send requests through to the gateway, for about 75 seconds, and say what proxies do to them", DisableDefaultText: true},
-			&cli.BoolFlag{Name: "fix", Usage: "remove what is left of workspaces that are gone", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "gateway", Usage: "also send requests to the gateway, for about 75 seconds, and say how proxies change them", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "fix", Usage: "remove the remains of workspaces that are gone", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "yes", Usage: "with --fix, do not ask", DisableDefaultText: true},
 			storeFlag(), githubFlag(), jsonFlag(),
 		},
@@ -177,8 +175,8 @@ const (
 )
 
 // nothingSetUp is the hint if nothing is set up.
-const nothingSetUp = "no workspace file and no App is here; where git runs: write " + config.DefaultPath + " and run gatepass install; " +
-	"to issue tokens: gatepass app create, or gatepass app add; to see it all at work: gatepass demo"
+const nothingSetUp = "gatepass is not set up here; to use tokens: write " + config.DefaultPath + " and run gatepass install; " +
+	"to issue tokens: gatepass app create, or gatepass app add; to try it: gatepass demo"
 
 // An order says what the doctor is to check and fix.
 type order struct {
@@ -193,7 +191,7 @@ func (cmd doctorCommand) order(c *cli.Context) (o order, err error) {
 		return o, err
 	}
 	if c.IsSet("timeout") && c.Duration("timeout") <= 0 {
-		return o, usage(c, "--timeout is a time such as 5s")
+		return o, usage(c, "--timeout must be a time such as 5s")
 	}
 	o.fix = c.Bool("fix")
 	switch side := c.String("side"); side {
@@ -202,17 +200,17 @@ func (cmd doctorCommand) order(c *cli.Context) (o order, err error) {
 	case "":
 		cmd.chooseSides(c, &o)
 	default:
-		return o, usage(c, "--side is issuing, workspace or both")
+		return o, usage(c, "--side must be issuing, workspace or both")
 	}
 	switch {
 	case c.Bool("yes") && !o.fix:
-		return o, usage(c, "--yes goes with --fix")
+		return o, usage(c, "--yes needs --fix")
 	case o.fix && !o.issuing:
-		return o, usage(c, "--fix is about the issuing side")
+		return o, usage(c, "--fix needs the issuing side")
 	case c.Bool("gateway") && !o.workspace:
-		return o, usage(c, "--gateway is about the workspace side")
+		return o, usage(c, "--gateway needs the workspace side")
 	case o.fix && !c.Bool("yes") && !cmd.canAsk():
-		return o, usage(c, "--fix asks first, and there is no terminal: add --yes")
+		return o, usage(c, "--fix asks first, but there is no terminal: add --yes")
 	case o.issuing:
 		o.github, err = cmd.github(c)
 	}
@@ -251,7 +249,7 @@ func (cmd doctorCommand) checkBoth(c *cli.Context, o order) ([]doctor.Finding, e
 	var inside, issued []doctor.Finding
 	var insideErr, issuedErr error
 	var together sync.WaitGroup
-	defer cmd.wait("the checks of git, the source, the store and GitHub, which --timeout bounds")()
+	defer cmd.wait("the checks of git, the source, the store and GitHub (limited by --timeout)")()
 	if o.workspace {
 		together.Go(func() { inside, insideErr = cmd.checkWorkspace(c) })
 	}
@@ -265,7 +263,7 @@ func (cmd doctorCommand) checkBoth(c *cli.Context, o order) ([]doctor.Finding, e
 func (cmd doctorCommand) checkWorkspace(c *cli.Context) ([]doctor.Finding, error) {
 	dir, err := os.Getwd()
 	if err != nil {
-		return nil, usererr.Wrap("find the working directory", err, "go to one that exists")
+		return nil, usererr.Wrap("find the working directory", err, "change to a directory that exists")
 	}
 	return doctor.Run(c.Context, doctor.Options{
 		Getenv: cmd.getenv, Environ: os.Environ(), Dir: dir, Online: c.Bool("online"), Proxies: c.Bool("gateway"), Limit: c.Duration("timeout"),

@@ -210,9 +210,9 @@ func TestDoctorOfAHealthyIssuingSide(t *testing.T) {
 	w := newHealthyWorld(t)
 	out := w.do("doctor", "--side", "issuing")
 	for _, want := range []string{
-		"store\n  ✓ the store file:///", "is its owner's alone\nApp\n  ✓ the App's key SHA256:", ": GitHub takes it for the App Sandbox\\u202e Pass\n",
-		"  ✓ the clock agrees with that of " + w.Host(), "installations\n  ✓ the App is installed on acme, octo, and the store knows it\n",
-		"workspaces\n  ✓ 1 workspace: 1 ready\n", "debris\n  ✓ nothing is left of workspaces that are gone\neverything is in order\n",
+		"store\n  ✓ the store file:///", "only its owner can use it\nApp\n  ✓ the App's key SHA256:", ": GitHub accepts it for the App Sandbox\\u202e Pass\n",
+		"  ✓ the clock agrees with the clock of " + w.Host(), "installations\n  ✓ the App is installed on acme, octo, and the store has these installations\n",
+		"workspaces\n  ✓ 1 workspace: 1 ready\n", "debris\n  ✓ there are no remains of workspaces that are gone\neverything is in order\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("doctor prints\n%s\nwant %q in it", out, want)
@@ -261,7 +261,7 @@ func TestDoctorChoosesItsSide(t *testing.T) {
 		if inside != c.inside || issuing != c.issuing {
 			t.Errorf("%s: doctor looks at the workspace side %v and the issuing side %v, want %v and %v", c.name, inside, issuing, c.inside, c.issuing)
 		}
-		if isHint := strings.HasPrefix(out, "no workspace file and no App is here; "); isHint != (c.name == "nothing is") {
+		if isHint := strings.HasPrefix(out, "gatepass is not set up here; to use tokens: write"); isHint != (c.name == "nothing is") {
 			t.Errorf("%s: doctor says what to do first: %v\n%s", c.name, isHint, out)
 		}
 	}
@@ -271,12 +271,12 @@ func TestDoctorWhereTheStoreIsEmpty(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.variables = append(w.variables, "LANG=C.UTF-8", "GATEPASS_STORE=file://"+w.dir+"/other")
 	out, errs, status := w.gatepass("doctor")
-	if status != 1 || strings.Count(out, "\n") != 5 || !strings.Contains(out, "✗ load the GitHub App: none is set up in this store; fix: run gatepass app create, or gatepass app add\n") ||
+	if status != 1 || strings.Count(out, "\n") != 5 || !strings.Contains(out, "✗ load the GitHub App: this store has no App; fix: run gatepass app create, or gatepass app add\n") ||
 		errs != "gatepass: doctor: 1 check failed\n" {
 		t.Errorf("doctor = %d, %q, %q, want one failure that says what to do", status, out, errs)
 	}
 	out, _, status = w.gatepass("doctor", "--store", "s3://x")
-	if status != 1 || !strings.Contains(out, "✗ open the store: there is no store s3://; fix: write one of ssm:///") {
+	if status != 1 || !strings.Contains(out, "✗ open the store: unknown store s3://; fix: write one of ssm:///") {
 		t.Errorf("doctor --store s3://x = %d, %q, want the store's failure", status, out)
 	}
 }
@@ -289,7 +289,7 @@ func TestDoctorFixes(t *testing.T) {
 	hash := w.forget("sb-9")
 	mine := w.hash("sb-1", "acme")
 	out := w.do("doctor")
-	if !strings.Contains(out, "! 1 token of sb-9, of which the ledger knows nothing, alive until ") || !strings.Contains(out, "; fix: gatepass doctor --fix, which revokes and deletes it\n0 failures, 1 warning\n") {
+	if !strings.Contains(out, "! 1 token of sb-9 that the ledger does not have, valid until ") || !strings.Contains(out, "; fix: gatepass doctor --fix, which revokes and deletes it\n0 failures, 1 warning\n") {
 		t.Errorf("doctor prints\n%s\nwant the token, and what --fix would do", out)
 	}
 	if _, errs, status := w.gatepass("doctor", "--fix"); status != 2 || !strings.Contains(errs, "there is no terminal: add --yes") || !w.isLive(hash) {
@@ -318,7 +318,7 @@ func TestDoctorSaysWhatFailedToBeFixed(t *testing.T) {
 	w.put("sandbox/sb-8/lock", `{"holder": "x", "until": "2026-01-01T00:00:00Z"}`)
 	w.variables = append(w.variables, "GATEPASS_GITHUB_URL=https://127.0.0.1:1")
 	out, errs, status := w.gatepass("doctor", "--fix", "--yes", "--timeout", "4s")
-	if status != 1 || !strings.Contains(errs, "1 check failed") || !strings.Contains(out, "✗ 1 token of sb-9, of which the ledger knows nothing, alive until ") ||
+	if status != 1 || !strings.Contains(errs, "1 check failed") || !strings.Contains(out, "✗ 1 token of sb-9 that the ledger does not have, valid until ") ||
 		!strings.Contains(out, "✓ a lock of sb-8, whose run ended early: removed\n") || !w.isLive(hash) {
 		t.Errorf("doctor --fix = %d, %q\n%s\nwant the token left and the lock removed", status, errs, out)
 	}
@@ -333,12 +333,12 @@ func TestDoctorRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--side", "left"}, "--side is issuing, workspace or both"},
-		{[]string{"--yes"}, "--yes goes with --fix"},
-		{[]string{"--side", "workspace", "--fix", "--yes"}, "--fix is about the issuing side"},
-		{[]string{"--timeout", "0s"}, "--timeout is a time"},
+		{[]string{"--side", "left"}, "--side must be issuing, workspace or both"},
+		{[]string{"--yes"}, "--yes needs --fix"},
+		{[]string{"--side", "workspace", "--fix", "--yes"}, "--fix needs the issuing side"},
+		{[]string{"--timeout", "0s"}, "--timeout must be a time such as 5s"},
 		{[]string{"--github-url", "http://x"}, "want https://HOST"},
-		{[]string{"now"}, `it takes no argument "now"`},
+		{[]string{"now"}, `unexpected argument "now"`},
 	} {
 		out, errs, status := w.gatepass(append([]string{"doctor"}, c.args...)...)
 		if status != 2 || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, c.want) {

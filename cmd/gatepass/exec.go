@@ -24,30 +24,27 @@ import (
 
 const execName = "exec"
 
-const execAbout = `Runs COMMAND with the token of the working directory's repository, or of
---repo and --host, in its environment as GH_TOKEN. Nothing is written to
-disk; but what COMMAND starts inherits it, and other programs of the same
-user can look. It is good until it expires, an hour at most, and is not
-renewed.
+const execAbout = `Runs COMMAND with the token for the working directory's repository, or for
+--repo and --host, in its environment as GH_TOKEN. gatepass does not write the
+token to disk, but COMMAND's child processes inherit it, and other programs of
+the same user can read it. It expires within an hour and is not refreshed.
 
-On a host other than github.com, GH_HOST names it; on GitHub Enterprise
-Server, GH_ENTERPRISE_TOKEN holds the token as well, which is where gh looks
-for it there. COMMAND has no other values of these than gatepass's, and no
-GITHUB_TOKEN or GITHUB_ENTERPRISE_TOKEN at all: it must not fall back on a
-token of another scope. For a program that reads only GITHUB_TOKEN, name it
-so yourself, as in the last example.
+On a host other than github.com, GH_HOST has the host's name. On GitHub
+Enterprise Server, GH_ENTERPRISE_TOKEN has the token as well, because gh reads it
+there. gatepass replaces these variables, and removes GITHUB_TOKEN and
+GITHUB_ENTERPRISE_TOKEN, so that COMMAND cannot use a token of another scope. For
+a program that reads only GITHUB_TOKEN, set it as in the last example.
 
-Where the workspace has a gateway there is no token: GH_HOST names the gateway,
-GH_ENTERPRISE_TOKEN holds a session there for that repository, and GH_REPO its
-name. GITHUB_API_URL, GITHUB_GRAPHQL_URL, GITHUB_SERVER_URL and GITHUB_HOST lead
-programs there that read them. Addresses of GitHub's pages among the arguments of
-gh become the gateway's, so that one that was pasted works. Outside of a clone,
-the session is for all that the workspace may reach.
+If the workspace has a gateway, there is no token: GH_HOST has the gateway's name,
+GH_ENTERPRISE_TOKEN has a session there for the repository, and GH_REPO has the
+repository's name. GITHUB_API_URL, GITHUB_GRAPHQL_URL, GITHUB_SERVER_URL and
+GITHUB_HOST have the gateway's addresses. In the arguments of gh, addresses of
+GitHub's pages are replaced by the gateway's, so pasted addresses work. Outside of
+a clone, the session is for all repositories of the workspace.
 
-Standard input, output and error are COMMAND's own, and signals reach it.
-The exit status is COMMAND's: 128+N where signal N ended it, 127 where it
-was not found, 126 where it could not be run. A script without #! is run by
-/bin/sh.
+COMMAND gets gatepass's standard input, output and error, and its signals. The
+exit status is COMMAND's: 128+N if signal N ended it, 127 if it was not found, 126
+if it could not be run. /bin/sh runs a script without #!.
 
 Examples:
   gatepass exec -- gh pr create --fill
@@ -57,7 +54,7 @@ Examples:
 func (cmd tokenCommands) execCommand() *cli.Command {
 	return &cli.Command{
 		Name:        execName,
-		Usage:       "run a command with GH_TOKEN set, or a session of the gateway, for it alone",
+		Usage:       "run a command with GH_TOKEN or a gateway session in its environment",
 		UsageText:   "gatepass exec [--repo OWNER/NAME] [--host HOST] [--operation read|write] [--fresh] -- COMMAND [ARGUMENT...]",
 		Description: execAbout,
 		Flags:       targetFlags(),
@@ -134,7 +131,7 @@ func withToken(environ []string, host, token string) []string {
 // through the gateway.
 func (cmd tokenCommands) gatewayEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
 	if c.IsSet("operation") {
-		return nil, usage(c, "--operation is for tokens; a session of the gateway is for what the profile allows")
+		return nil, usage(c, "--operation is only for tokens; a gateway session allows what the profile allows")
 	}
 	repo, err := gatewayTarget(c, workspace)
 	if err != nil {

@@ -120,12 +120,12 @@ func foldLine(line string, indent, width int) string {
 // Our completion is 200 lines of Go and 90 of shell, and adds no module. Leaving the
 // library's completion unused saves no bytes: it is linked anyway.
 
-const completionAbout = `Prints the completion script of a shell: bash, zsh or fish. When Tab is pressed,
-the script asks the gatepass of PATH for the words to offer. "make install" and
-packages put the script in place; by hand:
+const completionAbout = `Prints the completion script of a shell: bash, zsh or fish. When you press Tab, the
+script asks the gatepass on PATH for completions. "make install" and packages
+install the script; to install it by hand:
 
   gatepass completion bash >~/.local/share/bash-completion/completions/gatepass
-  gatepass completion zsh  >~/.zfunc/_gatepass       where fpath has ~/.zfunc
+  gatepass completion zsh  >~/.zfunc/_gatepass       if fpath has ~/.zfunc
   gatepass completion fish >~/.config/fish/completions/gatepass.fish`
 
 var (
@@ -152,7 +152,7 @@ func completionCommand(out io.Writer) *cli.Command {
 			}
 			script, known := shells[c.Args().First()]
 			if !known {
-				return usage(c, fmt.Sprintf("there is no script for %q; name bash, zsh or fish", c.Args().First()))
+				return usage(c, fmt.Sprintf("there is no script for %q; it must be one of bash, zsh, fish", c.Args().First()))
 			}
 			_, err := io.WriteString(out, script)
 			return err
@@ -164,7 +164,7 @@ func completionCommand(out io.Writer) *cli.Command {
 func completeCommand(out io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:      "complete",
-		Usage:     "print the words to offer for the last WORD of a command line",
+		Usage:     "print completions for the last WORD of a command line",
 		UsageText: "gatepass complete -- WORD...",
 		Hidden:    true,
 		Action: func(c *cli.Context) error {

@@ -20,15 +20,15 @@ import (
 const (
 	installUsage = "gatepass install [--global | --system | --root DIR] [--dry-run]"
 
-	installAbout = `Tells git to ask gatepass for credentials of your GitHub hosts, and to run
-the push guard. Without an option, for you alone (--global).
+	installAbout = `Configures git to ask gatepass for credentials of your GitHub hosts, and to run
+the push guard. Without an option, only for you (--global).
 
-The workspace file has to be there first: without it every push would be
-denied. An image that mounts it later takes --policy-later.
+The workspace file must exist first: without it, every push would be denied.
+For an image that mounts it later, use --policy-later.
 
-Nothing of yours is overwritten: what gatepass needs goes to the end of
-the configuration file, and "gatepass uninstall" takes it out again.
-Running it twice is the same as running it once.
+Your settings are not overwritten: gatepass writes its lines at the end of
+the configuration file, and "gatepass uninstall" removes them. To run install
+twice has the same effect as once.
 
 Examples:
   gatepass install --dry-run            see what would be written
@@ -39,21 +39,20 @@ Examples:
   gatepass install --gateway https://broker.example --gateway-ca ca.pem
   gatepass install --root ./rootfs --from ./bin --workspace-file workspace.yaml
 
-Where the workspace file says gateway: URL, or with --gateway URL, git goes
-through the broker's gateway for the repositories of your GitHub hosts, in
-whatever form their URLs are; it asks gatepass for sessions there, and no
-GitHub token is on this machine. docs/gateway.md says what that enforces.
+With gateway: URL in the workspace file, or with --gateway URL, git goes through
+the broker's gateway for the repositories of your GitHub hosts, for all forms of
+their URLs. It asks gatepass for sessions there, and no GitHub token is on this
+machine. docs/gateway.md says what that enforces.
 
-With --from, install brings the programs along, which is what install.sh does
-for images. Only the gits on PATH are run, and nothing below --root.
+With --from, install also copies the programs, as install.sh does for images. It
+runs only the gits on PATH, and no program below --root.
 
-Links of another user are not followed, at any scope.
+Links of another user are not followed, in any scope.
 
-The push guard: git 2.54 and later get a configured hook (hook.gatepass);
-older git gets core.hooksPath with hooks that run the repository's own
-ones as well, and a core.hooksPath you had is kept behind it; run install
-again after you change that one. Where both ages of git read one file, or
-the age is not known, both are written.`
+The push guard: git 2.54 and later get a configured hook (hook.gatepass). Older
+git gets core.hooksPath with hooks that also run the repository's own hooks, and
+those of your former core.hooksPath; run install again after you change that one.
+If both kinds of git read one file, or the version is unknown, both are written.`
 )
 
 // installCommands are "gatepass install" and "gatepass uninstall".
@@ -66,16 +65,16 @@ func (cmd installCommands) installCommand() *cli.Command {
 		UsageText:   installUsage,
 		Description: installAbout,
 		Flags: append(scopeFlags(),
-			&cli.StringSliceFlag{Name: "host", Usage: "a `HOST[:PORT]` to answer for, instead of the workspace file's; may be repeated"},
-			&cli.StringFlag{Name: "gateway", Usage: "have git go through the broker's gateway at `URL`, as with gateway: URL in the workspace file"},
-			&cli.StringFlag{Name: "gateway-ca", Usage: "trust the certificates in `FILE` for the gateway (in an image: as seen inside)"},
-			&cli.BoolFlag{Name: "policy-later", Usage: "do without a workspace file, for an image that mounts it later", DisableDefaultText: true},
-			&cli.StringFlag{Name: "bin-dir", Usage: "the `DIR` that holds the gatepass binaries (in an image: as seen inside)"},
-			&cli.StringFlag{Name: "from", Usage: "copy the programs from `DIR` too, and verify the install by two pushes; for --system and --root"},
-			&cli.StringFlag{Name: "prefix", Value: install.DefaultPrefix, Usage: "with --from: the programs go to `DIR`/bin"},
-			&cli.StringFlag{Name: "workspace-file", Usage: "with --from: `FILE` becomes " + config.DefaultPath},
+			&cli.StringSliceFlag{Name: "host", Usage: "a GitHub `HOST[:PORT]`, instead of the workspace file's hosts; may be repeated"},
+			&cli.StringFlag{Name: "gateway", Usage: "let git go through the broker's gateway at `URL`, as with gateway: URL in the workspace file"},
+			&cli.StringFlag{Name: "gateway-ca", Usage: "trust the certificates in `FILE` for the gateway (in an image: its path inside)"},
+			&cli.BoolFlag{Name: "policy-later", Usage: "allow a missing workspace file, for an image that mounts it later", DisableDefaultText: true},
+			&cli.StringFlag{Name: "bin-dir", Usage: "the `DIR` of the gatepass binaries (in an image: its path inside)"},
+			&cli.StringFlag{Name: "from", Usage: "also copy the programs from `DIR`, and verify the install with two pushes; for --system and --root"},
+			&cli.StringFlag{Name: "prefix", Value: install.DefaultPrefix, Usage: "with --from: copy the programs to `DIR`/bin"},
+			&cli.StringFlag{Name: "workspace-file", Usage: "with --from: copy `FILE` to " + config.DefaultPath},
 			&cli.BoolFlag{Name: "no-verify-install", Usage: "with --from: do not push to a temporary repository at the end", DisableDefaultText: true},
-			&cli.BoolFlag{Name: "run-gits", Usage: "with --from and --system: also run gits that are not on PATH, to ask each for its file and to verify it", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "run-gits", Usage: "with --from and --system: also run gits that are not on PATH, to find each one's configuration and to verify it", DisableDefaultText: true},
 			&cli.StringFlag{Name: "guard", Value: string(install.GuardAuto), Usage: "`HOW` git runs the guard: auto, hook, hooks-path, both or none"},
 		),
 		Action: func(c *cli.Context) error { return cmd.change(c, install.New) },
@@ -87,8 +86,8 @@ func scopeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "global", Usage: "for the current user (the default)", DisableDefaultText: true},
 		&cli.BoolFlag{Name: "system", Usage: "for all users of this machine", DisableDefaultText: true},
-		&cli.StringFlag{Name: "root", Usage: "in the image whose files are under `DIR`; nothing outside is touched"},
-		&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show what would be written, and write nothing", DisableDefaultText: true},
+		&cli.StringFlag{Name: "root", Usage: "in the image whose files are below `DIR`; no other file is changed"},
+		&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show the changes, and write nothing", DisableDefaultText: true},
 		jsonFlag(),
 	}
 }
@@ -130,7 +129,7 @@ func verify(out io.Writer, c *cli.Context, plan *install.Plan, o install.Options
 	gits, err := plan.Verify(c.Context, o, os.Environ())
 	for _, git := range gits {
 		if !c.Bool("json") {
-			fmt.Fprintf(out, "verified with %s: an allowed push goes through, another is refused\n", usererr.Escape(git))
+			fmt.Fprintf(out, "verified with %s: an allowed push succeeds, another push is refused\n", usererr.Escape(git))
 		}
 	}
 	return err
@@ -151,7 +150,7 @@ func (cmd installCommands) options(c *cli.Context) (install.Options, error) {
 	}
 	switch {
 	case c.Bool("global") && (c.Bool("system") || c.IsSet("root")):
-		return o, usage(c, "--global goes with neither --system nor --root")
+		return o, usage(c, "--global cannot be combined with --system or --root")
 	case c.IsSet("root") && o.Root == "":
 		return o, usage(c, "--root needs a directory")
 	case c.IsSet("root"):
@@ -166,7 +165,7 @@ func (cmd installCommands) options(c *cli.Context) (install.Options, error) {
 		return o, err
 	}
 	if o.Guard != "" && !slices.Contains(install.Guards(), o.Guard) {
-		return o, usage(c, fmt.Sprintf("--guard %q is none of auto, hook, hooks-path, both and none", o.Guard))
+		return o, usage(c, fmt.Sprintf("--guard %q must be one of auto, hook, hooks-path, both, none", o.Guard))
 	}
 	for _, h := range c.StringSlice("host") {
 		o.Hosts = append(o.Hosts, strings.TrimSpace(h))
@@ -216,16 +215,16 @@ func gatewayOptions(c *cli.Context, o *install.Options) (err error) {
 func bundleOptions(c *cli.Context, o *install.Options) (err error) {
 	for _, name := range []string{"prefix", "workspace-file", "no-verify-install", "run-gits"} {
 		if c.IsSet(name) && o.From == "" {
-			return usage(c, "--"+name+" goes with --from")
+			return usage(c, "--"+name+" needs --from")
 		}
 	}
 	switch {
 	case c.IsSet("from") && o.From == "":
 		return usage(c, "--from needs a directory")
 	case o.From != "" && o.Scope == install.Global:
-		return usage(c, "--from goes with --system or --root")
+		return usage(c, "--from needs --system or --root")
 	case o.RunGits && o.Scope == install.Image:
-		return usage(c, "--run-gits goes with --system: from outside nothing of an image is run")
+		return usage(c, "--run-gits needs --system: gatepass runs no program of an image")
 	case o.From != "":
 		o.From, err = filepath.Abs(o.From)
 	}
@@ -305,11 +304,11 @@ func remarks(plan *install.Plan) string {
 	return b.String()
 }
 
-const uninstallAbout = `Takes out what "gatepass install" wrote, in the same scope: the lines in the
-configuration file, the hooks where they are gatepass's own, the programs and
-other files of an install --from, and the directories that install made, where
-nothing else is in them. All else stays as it is, also variables of your own in
-the section gatepass. Without an option, for you alone (--global).
+const uninstallAbout = `Removes what "gatepass install" wrote, in the same scope: the lines in the
+configuration file, the hooks that belong to gatepass, the programs and other
+files of install --from, and the directories that install created if they are
+empty. Everything else is kept, including your own variables in the section
+gatepass. Without an option, only for you (--global).
 
 A running agent keeps its tokens in memory until it is idle; "gatepass agent stop"
 ends those of your user.
@@ -324,7 +323,7 @@ type planner func(context.Context, install.Options) (*install.Plan, error)
 func (cmd installCommands) uninstallCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "uninstall",
-		Usage:       "take out what install wrote",
+		Usage:       "remove what install wrote",
 		UsageText:   "gatepass uninstall [--global | --system | --root DIR] [--dry-run]",
 		Description: uninstallAbout,
 		Flags:       scopeFlags(),

@@ -43,8 +43,8 @@ const (
 	about = `Every workspace gets a GitHub token for its own repositories, for an hour. What it
 pushes is checked by a hook in the workspace, or by the broker's git gateway.
 
-Start with "gatepass install --dry-run": it shows what would be written
-to your git configuration, and writes nothing.`
+Start with "gatepass install --dry-run": it shows the changes of your git
+configuration, and writes nothing.`
 )
 
 // An app is everything outside the program that the commands use.
@@ -148,9 +148,9 @@ func group(c *cli.Context) error {
 		return cli.ShowAppHelp(c)
 	}
 	if typed == "" {
-		return usage(c, "a command is missing: it is one of "+nameList(siblings))
+		return usage(c, "a command is missing: it must be one of "+nameList(siblings))
 	}
-	what := fmt.Sprintf("there is no command %q", typed)
+	what := fmt.Sprintf("unknown command %q", typed)
 	if meant := suggest.Closest(typed, names(siblings)); meant != "" {
 		what += fmt.Sprintf(": did you mean %q?", meant)
 	}
@@ -186,7 +186,7 @@ func usage(c *cli.Context, wrong string) error {
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
 	if option, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		text = "there is no option " + dashes(option)
+		text = "unknown option " + dashes(option)
 	}
 	return usage(c, text)
 }
@@ -201,7 +201,7 @@ func dashes(option string) string {
 // noArguments refuses arguments to a command that takes none.
 func noArguments(c *cli.Context) error {
 	if c.Args().Present() {
-		return usage(c, fmt.Sprintf("it takes no argument %q", c.Args().First()))
+		return usage(c, fmt.Sprintf("unexpected argument %q", c.Args().First()))
 	}
 	return nil
 }
@@ -295,7 +295,7 @@ type runningAgent struct {
 func versionCommand(a *app) *cli.Command {
 	return &cli.Command{
 		Name:      "version",
-		Usage:     "print the versions of gatepass and of its agent, as installed and as running",
+		Usage:     "print the versions of gatepass and of its agents",
 		UsageText: "gatepass version [--json]",
 		Flags:     []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {

@@ -201,15 +201,15 @@ func (r *roff) verbatim(s string) {
 // commands share.
 func (r *roff) surroundings() {
 	r.section("FILES")
-	r.item(`\fI`+escapeRoff(config.DefaultPath)+`\fR`, "the workspace file: which hosts and repositories there are tokens for, from where, and what may be pushed")
+	r.item(`\fI`+escapeRoff(config.DefaultPath)+`\fR`, "the workspace file: the hosts and repositories that tokens are for, the source of the tokens, and what may be pushed")
 	r.section("ENVIRONMENT")
 	r.item(`\fB`+config.PathVariable+`\fR`, "another workspace file")
-	r.item(`\fBGATEPASS_TIMEOUT\fR`, "how long a token is waited for, as 5s or in whole seconds (default: 20s)")
+	r.item(`\fBGATEPASS_TIMEOUT\fR`, "how long to wait for a token, such as 5s or in whole seconds (default: 20s)")
 	r.section("EXIT STATUS")
 	r.item("0", "done")
-	r.item("1", "failed; one line on standard error says what, why, and what to do")
-	r.item("2", "the command line could not be understood")
-	r.WriteString(".PP\n" + line("gatepass exec ends with the status of its command.") + "\n")
+	r.item("1", "failed; one line on standard error says what failed, why, and what to do")
+	r.item("2", "the command line is not valid")
+	r.WriteString(".PP\n" + line("gatepass exec exits with the status of its command.") + "\n")
 }
 
 // escapeRoff escapes s for use within a line.
@@ -230,10 +230,10 @@ func line(s string) string {
 var otherPrograms = []struct{ name, about string }{
 	{"git-credential-gatepass", "git's credential helper: gives git the workspace's token"},
 	{"gatepass-agent", "keeps the tokens of a workspace in memory, and fetches them from its source"},
-	{"gatepass-askpass", "answers prompts of git and ssh where GIT_ASKPASS names it"},
+	{"gatepass-askpass", "answers git's prompts if GIT_ASKPASS names it"},
 	{"gatepass-pre-push", "git's pre-push hook: refuses pushes to refs that the workspace file does not allow"},
-	{"gatepass-broker", "gives tokens to callers that prove who they are, and serves git as a gateway"},
-	{"gatepass-refresher", "replaces and revokes the tokens that were delivered to workspaces"},
+	{"gatepass-broker", "vends tokens to callers that prove who they are, and serves git as a gateway"},
+	{"gatepass-refresher", "refreshes and revokes the tokens that were delivered to workspaces"},
 	{"gatepass-operator", "keeps tokens in the Secrets of a Kubernetes cluster"},
 }
 

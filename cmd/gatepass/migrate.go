@@ -13,24 +13,24 @@ import (
 )
 
 const (
-	migrateAbout = `Moves from another system that gives out GitHub tokens: sandboxes of km, or a
-cluster with github-token-manager.`
+	migrateAbout = `Moves from another system for GitHub tokens: sandboxes of km, or a cluster with
+github-token-manager.`
 
-	migrateGTMAbout = `With files: prints their manifests for gatepass-operator, comments included.
-What an absent list meant is said: allRepositories, allPermissions. What a
-person should look at is said on standard error. - is standard input.
+	migrateGTMAbout = `With files: prints their manifests for gatepass-operator, with comments. An
+absent list becomes allRepositories or allPermissions. Notes for a person go to
+standard error. - is standard input.
 
-Without files: makes the new object for each old one in the cluster, and takes
-its Secret over in one write, so that no reader is without a token. An object
-whose token no TenantPolicy would permit is left alone, and a policy that
-permits it is printed. It may be run again at any time.
+Without files: creates the new object for each old one in the cluster, and takes
+over its Secret in one write, so that no reader is without a token. If no
+TenantPolicy permits an object's token, the object is not changed, and a policy
+that permits it is printed. You can run it again at any time.
 
 --undo gives the Secrets back: start github-token-manager while it waits.
 
 In this order:
-  gatepass migrate github-token-manager --dry-run   says what has to be done first
+  gatepass migrate github-token-manager --dry-run   says what to do first
   kubectl -n NAMESPACE scale deployment/NAME --replicas=0
-  gatepass migrate github-token-manager             and then what is left to do
+  gatepass migrate github-token-manager             and then lists the remaining steps
 
 Examples:
   gatepass migrate github-token-manager tokens.yaml >tokens-gatepass.yaml
@@ -57,7 +57,7 @@ func (cmd migrateCommands) command() *cli.Command {
 				&cli.BoolFlag{Name: "dry-run", Usage: "change nothing, and say what would be done", DisableDefaultText: true},
 				&cli.BoolFlag{Name: "undo", Usage: "give all Secrets back to github-token-manager", DisableDefaultText: true},
 				&cli.DurationFlag{Name: "wait", Value: 5 * time.Minute, Usage: "the `DURATION` that --undo waits for github-token-manager to write its tokens"},
-				&cli.StringFlag{Name: "kubeconfig", Usage: "the `FILE` that leads to the cluster; default is KUBECONFIG, then ~/.kube/config", TakesFile: true},
+				&cli.StringFlag{Name: "kubeconfig", Usage: "the cluster's kubeconfig `FILE`; default is KUBECONFIG, then ~/.kube/config", TakesFile: true},
 			},
 			Action: cmd.githubTokenManager,
 		}},
@@ -67,7 +67,7 @@ func (cmd migrateCommands) command() *cli.Command {
 func (cmd migrateCommands) githubTokenManager(c *cli.Context) error {
 	if c.NArg() > 0 {
 		if c.Bool("undo") || c.IsSet("kubeconfig") || c.IsSet("wait") {
-			return usage(c, "--undo, --wait and --kubeconfig are about a cluster, and files about none: leave one out")
+			return usage(c, "--undo, --wait and --kubeconfig are for a cluster: leave them or the files out")
 		}
 		return cmd.rewrite(c.Args().Slice())
 	}

@@ -17,18 +17,18 @@ import (
 )
 
 const migrateKMAbout = `Without a profile: reads the parameters below /km/config and /sandbox, and says
-what is there, what has to be done, and what stays. It changes nothing.
+what it finds, what to do, and what stays. It changes nothing.
 
 With a profile: says which pushes that profile no longer allows, and takes over
-the sandboxes that --id names: each gets a token of gatepass's and a ledger
-record, and then its old token is revoked.
+the sandboxes that --id names: each gets a token and a ledger record of gatepass,
+and then its old token is revoked.
 
 Two systems that deliver to one sandbox would revoke each other's tokens. km writes
-a token every 45 minutes. A sandbox whose token is younger than that is refused, and
-so is one that km still writes to after it was taken over: stop km's schedule for it,
-and wait, or say --stopped.
+a token every 45 minutes. So gatepass refuses a sandbox with a younger token, and a
+sandbox that km still writes to after it was taken over: stop km's schedule for it,
+and wait, or add --stopped.
 
-The way back is "gatepass workspace destroy ID", and the other system's schedule.
+To undo: run "gatepass workspace destroy ID", and start the other system's schedule.
 
 Examples:
   gatepass migrate km
@@ -72,7 +72,7 @@ func (cmd workspaceCommands) migrateKM(c *cli.Context) error {
 		return err
 	}
 	if c.NArg() == 0 {
-		stop := cmd.wait("the store, which is read")
+		stop := cmd.wait("the store")
 		found, err := surveyKM(c.Context, i)
 		stop()
 		if err != nil {
@@ -90,13 +90,13 @@ func (cmd workspaceCommands) migrateKM(c *cli.Context) error {
 func checkKM(c *cli.Context, ids []string) error {
 	switch {
 	case c.NArg() > 1:
-		return usage(c, "it takes one profile at a time")
+		return usage(c, "name one profile at a time")
 	case c.NArg() == 0 && len(ids) > 0:
 		return usage(c, "the profile's file is missing")
 	case c.NArg() == 1 && len(ids) == 0:
 		return usage(c, "--id is missing: name the sandboxes that have this profile")
 	case c.NArg() == 1 && c.Bool("json"):
-		return usage(c, "--json is for what is found, without a profile")
+		return usage(c, "--json cannot be combined with a profile")
 	}
 	for _, id := range ids {
 		if err := store.CheckWorkspace(id); err != nil {
@@ -154,7 +154,7 @@ func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids [
 // stricter returns what gatepass refuses but the first system allowed.
 func stricter(p *profile.Profile) []string {
 	if len(p.Refs) == 0 {
-		return []string{"the profile has no allowedRefs: nothing may be pushed; the other system allowed every ref"}
+		return []string{"the profile has no allowedRefs, so nothing may be pushed; the other system allowed every ref"}
 	}
 	said := slices.Clone(p.Warnings)
 	for _, e := range p.Refs {
@@ -162,7 +162,7 @@ func stricter(p *profile.Profile) []string {
 			said = append(said, e.Ref+" stays within one path segment; write ** to cross slashes, as the other system did")
 		}
 	}
-	return append(said, "forced pushes, deletions of branches, and tags have to be listed: docs/migrating.md")
+	return append(said, "forced pushes, deletions of branches, and tags must be listed: docs/migrating.md")
 }
 
 // A kmSurvey is what the first system left, and its state in gatepass.
@@ -265,7 +265,7 @@ func surveySandbox(ctx context.Context, i *workspace.Issuer, id string) (kmSandb
 // km does not.
 func (k kmSandbox) refuse(now time.Time, stopped bool) error {
 	if k.State == kmExpired && k.Token == "" {
-		return usererr.New("take over sandbox "+k.ID, "the store has none of that name", "see gatepass migrate km, or make one: gatepass workspace create PROFILE --id "+k.ID)
+		return usererr.New("take over sandbox "+k.ID, "the store has no such sandbox", "list them: gatepass migrate km, or create one: gatepass workspace create PROFILE --id "+k.ID)
 	}
 	if stopped || !k.isYoung(now) {
 		return nil
@@ -312,11 +312,11 @@ func (s kmSurvey) text(on screen) string {
 	var b strings.Builder
 	switch {
 	case s.App == "":
-		b.WriteString("App: none is set up; set it up with the key that you have: gatepass app add\n")
+		b.WriteString("App: none; set it up with your existing key: gatepass app add\n")
 	case s.CannotMint != "":
 		fmt.Fprintf(&b, "App: %s cannot mint: %s\n", usererr.Escape(s.App), usererr.Escape(s.CannotMint))
 	default:
-		fmt.Fprintf(&b, "App: %s, used as it is\n", usererr.Escape(s.App))
+		fmt.Fprintf(&b, "App: %s, used without a change\n", usererr.Escape(s.App))
 	}
 	fmt.Fprintf(&b, "installed on: %s\n", usererr.Escape(strings.Join(s.Installations, ", ")))
 	if s.Legacy != 0 {

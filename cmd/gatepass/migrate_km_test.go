@@ -69,7 +69,7 @@ func TestMigrateKM(t *testing.T) {
 	theirs, other := w.deliver(t, "sb-1", store.CreateOnly), w.deliver(t, "sb-2", store.CreateOnly)
 
 	out := w.do("migrate", "km")
-	for _, want := range []string{w.app.ClientID + ", used as it is", "installed on: acme, octo", "sb-1", "theirs", "gatepass migrate km PROFILE --id sb-1"} {
+	for _, want := range []string{w.app.ClientID + ", used without a change\n", "installed on: acme, octo", "sb-1", "theirs", "gatepass migrate km PROFILE --id sb-1"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("migrate km prints\n%s\nwant %q in it", out, want)
 		}
@@ -116,7 +116,7 @@ func TestMigrateKM(t *testing.T) {
 	if got := w.states(t); got != "sb-1 taken over, sb-2 theirs" || w.isLive(fakegithub.Hash(back)) {
 		t.Errorf("with --stopped: %s, and the other's token is alive: %v", got, w.isLive(fakegithub.Hash(back)))
 	}
-	if _, errs, status := w.gatepass("migrate", "km", "one.yaml", "--id", "sb-9", "--stopped"); status != 1 || !strings.Contains(errs, "take over sandbox sb-9: the store has none of that name") {
+	if _, errs, status := w.gatepass("migrate", "km", "one.yaml", "--id", "sb-9", "--stopped"); status != 1 || !strings.Contains(errs, "take over sandbox sb-9: the store has no such sandbox") {
 		t.Errorf("migrate km of no sandbox = %d %s", status, errs)
 	}
 

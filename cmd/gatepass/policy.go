@@ -15,16 +15,15 @@ import (
 
 const (
 	policyAbout = `The policy of a workspace is the list refs in the workspace file:
-/etc/gatepass/workspace.yaml, or what GATEPASS_CONFIG or --config names. check,
-explain and export are about it.
+/etc/gatepass/workspace.yaml, or the file of GATEPASS_CONFIG or --config. The
+commands check, explain and export read it.
 
-The policy of a broker is the list callers in its configuration. lint and test
-are about that.`
+The policy of a broker is the list callers in its configuration. The commands
+lint and test read that.`
 
-	checkAbout = `Asks the policy what the guard asks it at a push to one of the hosts. A REF
-without refs/ is a branch. Without --verb, what a plain push does: create and
-update a branch, create a tag. The exit status is 1 where anything would be
-refused.
+	checkAbout = `Decides as the guard does for a push to one of the hosts. A REF without refs/ is a
+branch. Without --verb, it checks what a plain push does: create and update a
+branch, create a tag. The exit code is 1 if anything would be refused.
 
 Verbs: create, update (fast-forward), force (any other change of a branch),
 delete, and move (any change of an existing tag).
@@ -34,15 +33,15 @@ Examples:
   gatepass policy check refs/tags/v1.2 --verb move
   gatepass policy check main --verb force,delete --json`
 
-	exportAbout = `Prints rulesets for GitHub's REST API that enforce the same on the server,
-where no workspace can pass them by: a JSON list, with branches and tags
-apart, since GitHub takes one at a time. What rulesets cannot express is
-said on standard error.
+	exportAbout = `Prints rulesets for GitHub's REST API that enforce the policy on the server, where
+no workspace can bypass it: a JSON list, with separate rulesets for branches and
+tags, as GitHub requires. Notes on standard error name the parts of the policy
+that rulesets cannot express.
 
-Rulesets hold for everyone who pushes, people included. Whom they shall not
-hold, --bypass names: Team:ID, User:ID, Integration:ID (an App),
-RepositoryRole:ID (5 is an administrator), OrganizationAdmin or DeployKey.
-The App of the workspaces must not be among them.
+Rulesets apply to everyone who pushes, including people. --bypass exempts an actor:
+Team:ID, User:ID, Integration:ID (an App), RepositoryRole:ID (5 is an
+administrator), OrganizationAdmin or DeployKey. Do not exempt the App of the
+workspaces.
 
 Examples:
   gatepass policy export --format github-ruleset --bypass RepositoryRole:5 >rulesets.json
@@ -65,16 +64,16 @@ func (cmd policyCommands) command() *cli.Command {
 		Description: policyAbout,
 		Subcommands: []*cli.Command{
 			{
-				Name: "check", Usage: "say what the guard would, and which rule says it",
+				Name: "check", Usage: "say what the guard would decide, and by which rule",
 				UsageText: "gatepass policy check REF... [--verb VERB]... [--config FILE] [--json]", Description: checkAbout,
 				Flags: file(
-					&cli.StringSliceFlag{Name: "verb", Usage: "`WHAT` the push does to the ref; may be repeated, or be a list with commas"},
+					&cli.StringSliceFlag{Name: "verb", Usage: "`WHAT` the push does to the ref; may be repeated or a list with commas"},
 					jsonFlag(),
 				),
 				Action: cmd.check,
 			},
 			{
-				Name: "explain", Usage: "say in words what each rule means",
+				Name: "explain", Usage: "explain each rule in words",
 				UsageText: "gatepass policy explain [--config FILE] [--json | --for-agents]",
 				Flags: file(
 					&cli.BoolFlag{Name: "for-agents", Usage: "print a paragraph for AGENTS.md on what may be pushed", DisableDefaultText: true},
@@ -83,12 +82,12 @@ func (cmd policyCommands) command() *cli.Command {
 				Action: cmd.explain,
 			},
 			{
-				Name: "export", Usage: "print the policy for a server to enforce",
+				Name: "export", Usage: "print the policy as rulesets for a server",
 				UsageText: "gatepass policy export [--format github-ruleset] [--bypass ACTOR]... [--config FILE]", Description: exportAbout,
 				Flags: file(
-					&cli.StringFlag{Name: "format", Value: rulesetFormat, Usage: "`HOW` the server wants it: " + rulesetFormat},
-					&cli.StringSliceFlag{Name: "bypass", Usage: "an `ACTOR` that the rulesets do not hold; may be repeated"},
-					&cli.BoolFlag{Name: "json", Usage: "print JSON, as it does anyway", DisableDefaultText: true},
+					&cli.StringFlag{Name: "format", Value: rulesetFormat, Usage: "the `FORMAT` of the output: " + rulesetFormat},
+					&cli.StringSliceFlag{Name: "bypass", Usage: "an `ACTOR` that the rulesets exempt; may be repeated"},
+					&cli.BoolFlag{Name: "json", Usage: "print JSON (the output is always JSON)", DisableDefaultText: true},
 				),
 				Action: cmd.export,
 			},
@@ -194,7 +193,7 @@ func verbsOf(c *cli.Context) ([]refs.Verb, error) {
 	for _, text := range c.StringSlice("verb") {
 		verb := refs.Verb(strings.TrimSpace(text))
 		if !slices.Contains(allVerbs, verb) {
-			return nil, usage(c, fmt.Sprintf("--verb %q is none of create, update, force, delete and move", text))
+			return nil, usage(c, fmt.Sprintf("--verb %q must be one of create, update, force, delete, move", text))
 		}
 		verbs = append(verbs, verb)
 	}
@@ -251,11 +250,11 @@ func (p policy) verdict(ref string, verb refs.Verb) verdict {
 func possible(ref string, verb refs.Verb) error {
 	switch {
 	case refs.CheckRef(ref) != nil:
-		return fmt.Errorf("no ref has this name: %w", refs.CheckRef(ref))
+		return fmt.Errorf("this is not a ref name: %w", refs.CheckRef(ref))
 	case verb == refs.Move && !isTag(ref):
-		return errors.New("only tags are moved; a branch is updated or forced")
+		return errors.New("move is only for tags; for a branch, use update or force")
 	case isTag(ref) && (verb == refs.Update || verb == refs.Force):
-		return errors.New("any change of an existing tag is a move")
+		return errors.New("for any change of an existing tag, use move")
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func (cmd policyCommands) explain(c *cli.Context) error {
 	}
 	switch {
 	case c.Bool("json") && c.Bool("for-agents"):
-		return usage(c, "--json and --for-agents are two forms of one answer")
+		return usage(c, "--json and --for-agents cannot be combined")
 	case c.Bool("json"):
 		return writeJSON(cmd.stdout, report)
 	case c.Bool("for-agents"):
@@ -94,17 +94,17 @@ func (g *gatewayRules) String() string {
 	var b strings.Builder
 	switch {
 	case g.Error != "":
-		fmt.Fprintf(&b, "The gateway %s decides what may be pushed. It could not be asked: %s.\n", g.URL, usererr.Escape(g.Error))
+		fmt.Fprintf(&b, "The gateway %s decides what may be pushed, but it did not answer: %s.\n", g.URL, usererr.Escape(g.Error))
 	case len(g.Refs) == 0:
 		fmt.Fprintf(&b, "The gateway %s refuses every push of this workspace.\n", g.URL)
 	default:
-		fmt.Fprintf(&b, "What the gateway %s allows this workspace to push:\n\n", g.URL)
+		fmt.Fprintf(&b, "The gateway %s allows this workspace to push:\n\n", g.URL)
 		for _, ref := range g.Refs {
 			fmt.Fprintf(&b, "  %s\n", usererr.Escape(ref))
 		}
 	}
 	if g.Author != "" {
-		fmt.Fprintf(&b, "\nIt names the author of commits: %s\n", usererr.Escape(g.Author))
+		fmt.Fprintf(&b, "\nIt sets the author of commits: %s\n", usererr.Escape(g.Author))
 	}
 	return b.String() + "\nEvery push goes through the gateway. Before that, the guard here checks the workspace file:\n\n"
 }
@@ -127,7 +127,7 @@ func (r policyReport) String() string {
 		fmt.Fprintf(&b, "%s lists no refs: every push to %s is refused.\n", usererr.Escape(r.Config), strings.Join(r.Hosts, ", "))
 		return b.String() + r.others()
 	}
-	fmt.Fprintf(&b, "What may be pushed to %s, by %s:\n\n", strings.Join(r.Hosts, ", "), usererr.Escape(r.Config))
+	fmt.Fprintf(&b, "Allowed pushes to %s, by %s:\n\n", strings.Join(r.Hosts, ", "), usererr.Escape(r.Config))
 	width := 0
 	for _, e := range r.Rules {
 		width = max(width, len([]rune(usererr.Escape(e.Ref))))
@@ -205,14 +205,14 @@ func effect(v refs.Verb, tags bool) string {
 func warnings(r *refs.Rule) []string {
 	list := []string{}
 	if wide, stops := acrossSlashes(r.Ref); stops {
-		list = append(list, fmt.Sprintf("* stops at a slash: %s does not name %s; %s does", r.Ref, example(r.Ref), wide))
+		list = append(list, fmt.Sprintf("* stops at a slash: %s does not match %s; %s does", r.Ref, example(r.Ref), wide))
 	}
 	heads, tags := strings.HasPrefix(r.Full, "refs/heads/"), isTag(r.Full)
 	if tags && (slices.Contains(r.Allow, refs.Update) || slices.Contains(r.Allow, refs.Force)) {
-		list = append(list, "update and force mean nothing for a tag: to change an existing one is move")
+		list = append(list, "update and force have no effect for a tag: a change of an existing tag is move")
 	}
 	if heads && slices.Contains(r.Allow, refs.Move) {
-		list = append(list, "move means nothing for a branch: it is updated or forced")
+		list = append(list, "move has no effect for a branch: use update or force")
 	}
 	return list
 }
@@ -245,7 +245,7 @@ func (r policyReport) forAgents() (string, error) {
 	by := "The pre-push guard"
 	if r.Gateway != nil {
 		if r.Gateway.Error != "" {
-			return "", usererr.New("say what may be pushed", "the gateway could not be asked: "+r.Gateway.Error, "")
+			return "", usererr.New("say what may be pushed", "the gateway did not answer: "+r.Gateway.Error, "")
 		}
 		by, patterns = "The git gateway", r.Gateway.Refs
 	} else {
@@ -256,16 +256,16 @@ func (r policyReport) forAgents() (string, error) {
 	var b strings.Builder
 	b.WriteString("## Pushing from this workspace\n\n")
 	if len(patterns) == 0 {
-		return b.String() + by + " refuses every push from here. Do not try; hand over your changes in another way.\n", nil
+		return b.String() + by + " refuses every push from here. Do not try to push; hand over your changes in another way.\n", nil
 	}
-	fmt.Fprintf(&b, "%s lets only these refs be pushed, and refuses a push as a whole when one ref in it is another:\n\n", by)
+	fmt.Fprintf(&b, "%s allows only pushes to these refs, and refuses a whole push if it contains another ref:\n\n", by)
 	for _, p := range patterns {
 		fmt.Fprintf(&b, "- `%s`\n", strings.ReplaceAll(usererr.Escape(p), "`", ""))
 	}
 	if ref := pushable(patterns); ref != "" {
 		fmt.Fprintf(&b, "\nPush your work like this: `git push origin HEAD:%s`, and open a pull request from there.", ref)
 	}
-	b.WriteString("\nDo not change files through GitHub's API instead of a push, and do not look for another token: that is refused as well.\n")
+	b.WriteString("\nDo not change files through GitHub's API instead of a push, and do not look for another token: both are refused as well.\n")
 	return b.String(), nil
 }
 
@@ -294,7 +294,7 @@ func (cmd policyCommands) export(c *cli.Context) error {
 		return err
 	}
 	if format := c.String("format"); format != rulesetFormat {
-		return usage(c, fmt.Sprintf("--format %q is not known; it is %s", format, rulesetFormat))
+		return usage(c, fmt.Sprintf("--format %q must be %s", format, rulesetFormat))
 	}
 	var bypass []ruleset.Actor
 	for _, text := range c.StringSlice("bypass") {

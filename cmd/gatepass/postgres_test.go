@@ -33,7 +33,7 @@ func TestRealPostgresStore(t *testing.T) {
 	if status == 0 || !strings.Contains(errs, "has no schema of gatepass; run gatepass store migrate") {
 		t.Errorf("list before migrate = %d, %q, want that it says what to run", status, errs)
 	}
-	for _, want := range []string{"The tables were made, version 1.\n", "The tables have version 1 already.\n"} {
+	for _, want := range []string{"The tables were created, version 1.\n", "The tables have version 1 already.\n"} {
 		if out := w.do("store", "migrate"); out != want {
 			t.Errorf("migrate prints %q, want %q", out, want)
 		}
@@ -78,8 +78,8 @@ func TestStoreMigrateOfWhatHasNoTables(t *testing.T) {
 func TestWhatMigrateSays(t *testing.T) {
 	n := 7
 	for want, m := range map[string]migration{
-		"The tables were made, version 2.\n":                             {From: 0, To: 2},
-		"The tables were brought from version 1 to 2.\n":                 {From: 1, To: 2},
+		"The tables were created, version 2.\n":                          {From: 0, To: 2},
+		"The tables were upgraded from version 1 to 2.\n":                {From: 1, To: 2},
 		"The tables have version 2 already.\n7 values were encrypted.\n": {From: 2, To: 2, Encrypted: &n},
 	} {
 		if got := m.String(); got != want {

@@ -22,9 +22,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const probeAbout = `Asks a broker as a workspace does, and looks whether it gives what it should and
-refuses what it should. A policy that came to give too much is noticed by nobody
-else. Give the prober a workspace of its own, and a repository that holds nothing.
+const probeAbout = `Sends requests to a broker as a workspace does, and checks that it vends and
+refuses what it should. This finds a policy that has become too wide, which no user
+reports. Give the probe its own workspace, and an empty repository.
 
 A file of cases is a list in YAML:
 
@@ -32,11 +32,11 @@ A file of cases is a list in YAML:
   - {repo: acme/canary, operation: write, refused: true}
   - {repo: acme/payroll, operation: read, refused: true}
 
-Of a token that is given, GitHub is asked what it opens. Where the source has a
-bearer identity, the same is asked without one, which has to be refused, too.
+The probe asks GitHub what a vended token opens. If the source has a bearer
+identity, the probe also sends a request without one, which must be refused.
 
-The exit status is 1 where a case did not go as it should. With --every it goes on
-until it is ended, prints what changes, and shows metrics at --listen.
+The exit code is 1 if a case fails. With --every, the probe runs until it is
+stopped, prints changes, and serves metrics at --listen.
 
 Examples:
   gatepass probe cases.yaml
@@ -51,13 +51,13 @@ type probeCommand struct{ *app }
 
 func (cmd probeCommand) command() *cli.Command {
 	return &cli.Command{
-		Name: "probe", Usage: "try on a broker what should be given and what should not",
+		Name: "probe", Usage: "check that a broker vends and refuses what it should",
 		UsageText: "gatepass probe CASES [--source URL] [--every TIME [--listen HOST:PORT]] [--json]", Description: probeAbout,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "source", Usage: "the broker as `URL`, as in a workspace file (default: what that file says)"},
+			&cli.StringFlag{Name: "source", Usage: "the broker's `URL`, as in a workspace file (default: the workspace file's source)"},
 			githubFlag(),
-			&cli.DurationFlag{Name: "every", Usage: "again and again, after that `TIME`"},
-			&cli.StringFlag{Name: "listen", Usage: "metrics for Prometheus at `HOST:PORT`, with --every"},
+			&cli.DurationFlag{Name: "every", Usage: "repeat the cases after this `TIME`"},
+			&cli.StringFlag{Name: "listen", Usage: "serve metrics for Prometheus at `HOST:PORT`, with --every"},
 			jsonFlag(),
 		},
 		Action: cmd.run,
@@ -69,7 +69,7 @@ func (cmd probeCommand) run(c *cli.Context) error {
 		return usage(c, "name one file of cases")
 	}
 	if every := c.Duration("every"); every < 0 || every > 0 && every < minProbe || c.String("listen") != "" && every == 0 {
-		return usage(c, "--every is at least "+minProbe.String()+", and --listen goes with it")
+		return usage(c, "--every must be at least "+minProbe.String()+", and --listen needs --every")
 	}
 	cases, err := loadProbeCases(c.Args().First())
 	if err != nil {
@@ -101,7 +101,7 @@ func (cmd probeCommand) prober(c *cli.Context) (*probe.Prober, error) {
 		return nil, err
 	}
 	if !strings.HasPrefix(source.Scheme, "broker+") {
-		return nil, usererr.New("probe "+source.Scheme+"://", "that is no broker", "name one with --source broker+https://… or broker+unix://…")
+		return nil, usererr.New("probe "+source.Scheme+"://", "this is not a broker", "name one with --source broker+https://… or broker+unix://…")
 	}
 	opener := &brokerclient.Opener{Methods: []brokerclient.Method{awsproof.Method}}
 	broker, err := opener.Open(source, id)
@@ -130,7 +130,7 @@ func (cmd probeCommand) source(option string) (source *url.URL, workspace string
 	if option != "" {
 		source, err = url.Parse(option)
 		if err != nil {
-			return nil, "", usererr.New("read --source", "it is no URL", "write it as in a workspace file")
+			return nil, "", usererr.New("read --source", "it is not a URL", "write it as in a workspace file")
 		}
 		return source, "", nil
 	}
@@ -143,14 +143,14 @@ func (cmd probeCommand) source(option string) (source *url.URL, workspace string
 		return nil, "", err
 	}
 	if file.Source == nil {
-		return nil, "", usererr.New("find the broker", path+" names no source", "name one with --source")
+		return nil, "", usererr.New("find the broker", path+" has no source", "name one with --source")
 	}
 	return file.Source, file.ID, nil
 }
 
 // once runs the cases once and prints every result.
 func (cmd probeCommand) once(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
-	stop := cmd.wait(fmt.Sprintf("the broker, which is asked for %d cases", len(cases)))
+	stop := cmd.wait(fmt.Sprintf("the broker, for %d cases", len(cases)))
 	results := p.Run(c.Context, cases)
 	stop()
 	if err := printResults(cmd.stdout, cmd.screen(), results, c.Bool("json")); err != nil {
@@ -197,8 +197,8 @@ func newWatcher() *watcher {
 	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		return promauto.With(v.metrics).NewGaugeVec(prometheus.GaugeOpts{Namespace: "gatepass_probe", Name: name, Help: help}, labels)
 	}
-	v.passed = gauges("passed", "Whether the broker did as it should: 1 or 0.", "case")
-	v.violated = gauges("violated", "Whether the broker gave what it should not: 1 or 0.", "case")
+	v.passed = gauges("passed", "Whether the broker answered as it should: 1 or 0.", "case")
+	v.violated = gauges("violated", "Whether the broker vended a token that it should not have: 1 or 0.", "case")
 	v.took = gauges("duration_seconds", "How long the case took.", "case")
 	v.ended = gauges("last_round_timestamp_seconds", "When the last round ended.")
 	return v

@@ -21,7 +21,7 @@ spec:
     mode: allowlist
     github: {allowedRepos: [github.com/acme/widgets], allowedRefs: [main]}
 `)
-	const note = "note: ignored, since only spec.sourceAccess is read: metadata.prefix, spec.runtime\n"
+	const note = "note: ignored, because gatepass reads only spec.sourceAccess: metadata.prefix, spec.runtime\n"
 	out, errs, status := w.gatepass("workspace", "create", "sandbox.yaml", "--id", "sb-1", "--policy-out", "workspace.yaml")
 	if status != 0 || errs != note || !strings.Contains(out, "workspace sb-1: ready") {
 		t.Fatalf("workspace create = %d, %q, %q, want it ready and one note", status, out, errs)
@@ -54,7 +54,7 @@ func TestWorkspaceAdopts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const says = "gatepass: workspace sb-1: the store holds a live token that gatepass did not write, and left it alone: sandbox/sb-1/github-token; another system delivers to the workspace; stop that system for it, then: gatepass workspace refresh sb-1 --adopt\n"
+	const says = "gatepass: workspace sb-1: the store has a live token that gatepass did not write, and left it alone: sandbox/sb-1/github-token; another system delivers to the workspace; stop that system for this workspace, then: gatepass workspace refresh sb-1 --adopt\n"
 	for _, args := range [][]string{{"create", "one.yaml", "--id", "sb-1"}, {"refresh", "sb-1"}} {
 		if _, errs, status := w.gatepass(append([]string{"workspace"}, args...)...); status != 1 || errs != says || !w.isLive(fakegithub.Hash(theirs)) {
 			t.Errorf("workspace %s = %d, %q, and the other's token is alive: %t", args[0], status, errs, w.isLive(fakegithub.Hash(theirs)))

@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	storeAbout = `Looks after the store where the issuing side keeps things.`
+	storeAbout = `Manages the store of the issuing side.`
 
-	storeMigrateAbout = `Makes the tables of a store in PostgreSQL, or brings them to the version that
-this gatepass needs. Other commands never do: they refuse a database whose tables
-are missing or older. Other stores have nothing to migrate.
+	storeMigrateAbout = `Creates the tables of a store in PostgreSQL, or upgrades them to the version that
+this gatepass needs. Other commands never do this: they refuse a database with
+missing or older tables. Other stores have nothing to migrate.
 
-It may be run again at any time, and by several at once. Upgrade the database
+You can run it again at any time, and several times at once. Upgrade the database
 first, then the programs.
 
 --encrypt is for a store that began without key= in its URL: it encrypts the
-values that are stored as they are. Start all programs with key= afterwards.
+values that are not encrypted. Start all programs with key= afterwards.
 
 Examples:
   gatepass store migrate --store postgres://gatepass@db.example/gatepass?sslmode=verify-full
@@ -36,15 +36,15 @@ type storeCommands struct{ *app }
 func (cmd storeCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "store",
-		Usage:       "look after the store of the issuing side",
+		Usage:       "manage the store of the issuing side",
 		UsageText:   "gatepass store migrate",
 		Description: storeAbout,
 		Subcommands: []*cli.Command{{
-			Name: "migrate", Usage: "make or upgrade the tables of a store in PostgreSQL",
+			Name: "migrate", Usage: "create or upgrade the tables of a store in PostgreSQL",
 			UsageText: "gatepass store migrate [--store URL] [--encrypt] [--json]", Description: storeMigrateAbout,
 			Flags: []cli.Flag{
 				storeFlag(),
-				&cli.BoolFlag{Name: "encrypt", Usage: "encrypt what was stored as it is", DisableDefaultText: true},
+				&cli.BoolFlag{Name: "encrypt", Usage: "encrypt the values that are not encrypted", DisableDefaultText: true},
 				jsonFlag(),
 			},
 			Action: cmd.migrate,
@@ -103,9 +103,9 @@ func (cmd storeCommands) migrate(c *cli.Context) error {
 func (m migration) String() string {
 	text := fmt.Sprintf("The tables have version %d already.\n", m.To)
 	if m.From == 0 {
-		text = fmt.Sprintf("The tables were made, version %d.\n", m.To)
+		text = fmt.Sprintf("The tables were created, version %d.\n", m.To)
 	} else if m.From < m.To {
-		text = fmt.Sprintf("The tables were brought from version %d to %d.\n", m.From, m.To)
+		text = fmt.Sprintf("The tables were upgraded from version %d to %d.\n", m.From, m.To)
 	}
 	if m.Encrypted != nil {
 		text += fmt.Sprintf("%d values were encrypted.\n", *m.Encrypted)
@@ -118,11 +118,11 @@ func githubFlag() cli.Flag {
 }
 
 func storeFlag() cli.Flag {
-	return &cli.StringFlag{Name: "store", Usage: "the `URL` of the store: " + issuing.KnownStores + "; or " + issuing.StoreVariable, DefaultText: "a folder of yours"}
+	return &cli.StringFlag{Name: "store", Usage: "the `URL` of the store: " + issuing.KnownStores + "; or " + issuing.StoreVariable, DefaultText: "a directory of this user"}
 }
 
 func poolFlag() cli.Flag {
-	return &cli.StringFlag{Name: "pool", Usage: "the App of that `NAME`, beside the first one", DefaultText: "the first App"}
+	return &cli.StringFlag{Name: "pool", Usage: "the pool's App of that `NAME`, instead of the first one", DefaultText: "the first App"}
 }
 
 // ofApp returns the part of the store that the App of --pool sees.

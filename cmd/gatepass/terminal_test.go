@@ -65,14 +65,14 @@ func (t *testTerminal) Fd() uintptr { return t.tty.Fd() }
 func TestTableOnAScreen(t *testing.T) {
 	table := newTable("WORKSPACE", "STATE", "NOTE")
 	table.row("sb-1", "ready", "")
-	table.row("sb-2", "failing", "GitHub answers 503, see status.example/incidents")
+	table.row("sb-2", "failing", "GitHub answered 503, see status.example/incidents")
 	for name, c := range map[string]struct {
 		on   screen
 		want string
 	}{
-		"no terminal": {screen{}, "WORKSPACE  STATE    NOTE\nsb-1       ready\nsb-2       failing  GitHub answers 503, see status.example/incidents\n"},
-		"colours":     {screen{80, true}, "\x1b[1mWORKSPACE\x1b[0m  \x1b[1mSTATE\x1b[0m    \x1b[1mNOTE\x1b[0m\nsb-1       \x1b[32mready\x1b[0m\nsb-2       \x1b[33mfailing\x1b[0m  GitHub answers 503, see status.example/incidents\n"},
-		"narrow":      {screen{width: 40}, "WORKSPACE  STATE    NOTE\nsb-1       ready\nsb-2       failing  GitHub answers 503,\n                    see status.example/\n                    incidents\n"},
+		"no terminal": {screen{}, "WORKSPACE  STATE    NOTE\nsb-1       ready\nsb-2       failing  GitHub answered 503, see status.example/incidents\n"},
+		"colours":     {screen{80, true}, "\x1b[1mWORKSPACE\x1b[0m  \x1b[1mSTATE\x1b[0m    \x1b[1mNOTE\x1b[0m\nsb-1       \x1b[32mready\x1b[0m\nsb-2       \x1b[33mfailing\x1b[0m  GitHub answered 503, see status.example/incidents\n"},
+		"narrow":      {screen{width: 40}, "WORKSPACE  STATE    NOTE\nsb-1       ready\nsb-2       failing  GitHub answered 503,\n                    see status.example/\n                    incidents\n"},
 	} {
 		if got := table.text(c.on); got != c.want {
 			t.Errorf("%s:\n%q, want\n%q", name, got, c.want)

@@ -23,18 +23,17 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const tokenAbout = `Asks the agent, as git's helper does, and prints the bare token: of the
-working directory's repository, which is where origin points to, or of
---repo and --host.
+const tokenAbout = `Asks the agent, as git's helper does, and prints the bare token for the working
+directory's repository (the URL of origin), or for --repo and --host.
 
-A terminal keeps what it shows; there it is printed only with --show.
-For a program that needs a token in its environment, gatepass exec is
-better: it ends with that program.
+A terminal keeps its output, so there the token is printed only with --show. For a
+program that needs a token in its environment, gatepass exec is better: only that
+program gets it.
 
 Examples:
   gatepass token | gh auth login --with-token
   gatepass token --repo acme/widgets --operation read
-  gatepass token --format json | jq 'del(.token)'      what it opens, and until when`
+  gatepass token --format json | jq 'del(.token)'      its repositories, permissions and expiry`
 
 // tokenCommands give out a token: "gatepass token" prints one, "gatepass exec" passes
 // it to one program.
@@ -47,7 +46,7 @@ func (cmd tokenCommands) command() *cli.Command {
 		UsageText:   "gatepass token [--format text|json] [--show] [--repo OWNER/NAME] [--host HOST] [--operation read|write] [--fresh]",
 		Description: tokenAbout,
 		Flags: append(targetFlags(),
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "`HOW` to print it: text, which is the token alone, or json with all that is known of it"},
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "the `FORMAT`: text for only the token, or json for all its properties"},
 			&cli.BoolFlag{Name: "show", Usage: "print it to a terminal too", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "json", Usage: "the same as --format json", DisableDefaultText: true},
 		),
@@ -61,7 +60,7 @@ func (cmd tokenCommands) print(c *cli.Context) error {
 	}
 	format := c.String("format")
 	if format != "text" && format != "json" {
-		return usage(c, fmt.Sprintf("--format %q is neither text nor json", format))
+		return usage(c, fmt.Sprintf("--format %q must be text or json", format))
 	}
 	if isTerminal(cmd.stdout) && !c.Bool("show") {
 		return usererr.New("print the token", "standard output is a terminal", "pipe it into the program that needs it, or add --show")
@@ -80,10 +79,10 @@ func (cmd tokenCommands) print(c *cli.Context) error {
 // targetFlags are the options that choose the token.
 func targetFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "repo", Usage: "for `OWNER/NAME` instead of the working directory's repository"},
-		&cli.StringFlag{Name: "host", Usage: "on `HOST[:PORT]`; with --repo alone, the workspace file's first"},
-		&cli.StringFlag{Name: "operation", Value: protocol.OperationWrite, Usage: "for `WHAT`: read or write; where the source tells them apart. Without it, to write where that is allowed, else to read"},
-		&cli.BoolFlag{Name: "fresh", Usage: "ask the source, whatever the agent has: after a 401, as when the token was revoked", DisableDefaultText: true},
+		&cli.StringFlag{Name: "repo", Usage: "for the repository `OWNER/NAME` instead of the working directory's"},
+		&cli.StringFlag{Name: "host", Usage: "on `HOST[:PORT]`; default with --repo: the first host of the workspace file"},
+		&cli.StringFlag{Name: "operation", Value: protocol.OperationWrite, Usage: "for `WHAT`: read or write, if the source distinguishes them; default: write if it is allowed, else read"},
+		&cli.BoolFlag{Name: "fresh", Usage: "ask the source even if the agent has a token, such as after the token was revoked", DisableDefaultText: true},
 	}
 }
 
@@ -132,7 +131,7 @@ func operationOf(c *cli.Context) (string, error) {
 	case protocol.OperationRead:
 		return agent.TokenRead + fresh, nil
 	default:
-		return "", usage(c, fmt.Sprintf("--operation %q is neither read nor write", o))
+		return "", usage(c, fmt.Sprintf("--operation %q must be read or write", o))
 	}
 }
 
@@ -148,7 +147,7 @@ func target(c *cli.Context, configPath string) (place, error) {
 	if c.IsSet("host") {
 		canonical, ok := gitname.Host(host)
 		if !ok {
-			return place{}, usage(c, fmt.Sprintf("--host %q is not HOST or HOST:PORT", host))
+			return place{}, usage(c, fmt.Sprintf("--host %q must be HOST or HOST:PORT", host))
 		}
 		return place{canonical, repo}, nil
 	}
@@ -195,7 +194,7 @@ func grantIn(r agent.Reply) (agent.Grant, error) {
 	var grant agent.Grant
 	if err := json.Unmarshal(r.Stdout, &grant); err != nil || grant.Token == "" {
 		// The error does not repeat the text, which may hold a token.
-		return grant, usererr.New("ask "+agent.Program, "its answer is not a token; it may be of another version", "stop it with gatepass agent stop")
+		return grant, usererr.New("ask "+agent.Program, "its answer is not a token; it may have another version", "stop it with gatepass agent stop")
 	}
 	return grant, nil
 }
@@ -240,7 +239,7 @@ func parseRemote(remote string) (place, error) {
 	canonical, valid := gitname.Host(host)
 	path = strings.Trim(path, "/")
 	if _, _, named := gitname.Path(path); !ok || !valid || !named {
-		return place{}, usererr.New("find the repository", "origin is "+hooks.RedactURL(remote)+", which is no https or ssh URL of HOST/OWNER/NAME", nameOne)
+		return place{}, usererr.New("find the repository", "origin is "+hooks.RedactURL(remote)+", which is not an https or ssh URL of HOST/OWNER/NAME", nameOne)
 	}
 	return place{canonical, path}, nil
 }
@@ -288,7 +287,7 @@ func (a *app) gatewayWorkspace(ctx context.Context) (*config.Workspace, error) {
 		workspace, err = workspace.Through(installed)
 	}
 	if err != nil {
-		return nil, usererr.Wrap("use the gateway that git was told of", err, "run gatepass install, or gatepass uninstall")
+		return nil, usererr.Wrap("use git's gateway", err, "run gatepass install, or gatepass uninstall")
 	}
 	return workspace, nil
 }
@@ -309,7 +308,7 @@ func (a *app) requestSession(ctx context.Context, workspace *config.Workspace, r
 func gatewayTarget(c *cli.Context, workspace *config.Workspace) (string, error) {
 	if c.IsSet("host") {
 		if host, ok := gitname.Host(c.String("host")); !ok || host != workspace.Hosts[0] {
-			return "", usererr.New("use --host "+c.String("host"), "the gateway serves the API of "+workspace.Hosts[0]+" alone", "leave --host out")
+			return "", usererr.New("use --host "+c.String("host"), "the gateway serves only the API of "+workspace.Hosts[0], "leave --host out")
 		}
 	}
 	if c.IsSet("repo") {

@@ -15,13 +15,13 @@ import (
 	"golang.org/x/term"
 )
 
-const workspaceAbout = `A workspace is what a sandbox, job or dev container is called here. Its profile
-says which repositories its tokens open and which refs it may push; its ledger
-record, in the store, says which tokens are alive.
+const workspaceAbout = `A workspace is a sandbox, a job or a dev container. Its profile says which
+repositories its tokens open and which refs it may push. Its ledger record in the
+store lists its live tokens.
 
 A workspace has one token for each owner of its repositories. It reads them from
-the store; gatepass-refresher, or "gatepass workspace refresh", replaces them
-before they end; "gatepass workspace destroy" revokes them.`
+the store. gatepass-refresher or "gatepass workspace refresh" replaces them before
+they expire; "gatepass workspace destroy" revokes them.`
 
 // lockWait is how long a command waits for another one that holds the workspace.
 const lockWait = 2 * time.Minute
@@ -32,7 +32,7 @@ type workspaceCommands struct{ *app }
 func (cmd workspaceCommands) command() *cli.Command {
 	return &cli.Command{
 		Name:        "workspace",
-		Usage:       "give workspaces their tokens, and take them away",
+		Usage:       "issue, refresh and revoke the tokens of workspaces",
 		UsageText:   "gatepass workspace COMMAND [options]",
 		Description: workspaceAbout,
 		Subcommands: []*cli.Command{
@@ -116,7 +116,7 @@ func workspaceID(c *cli.Context) (string, error) {
 	case c.NArg() == 0:
 		return "", usage(c, "the workspace's ID is missing")
 	case c.NArg() > 1:
-		return "", usage(c, "it takes one workspace at a time")
+		return "", usage(c, "name one workspace at a time")
 	}
 	id := c.Args().First()
 	if err := store.CheckWorkspace(id); err != nil {
@@ -128,26 +128,26 @@ func workspaceID(c *cli.Context) (string, error) {
 // unknownWorkspace says what to do if there is no such workspace.
 func unknownWorkspace(ctx context.Context, i *workspace.Issuer, id string, err error) error {
 	if _, loadErr := i.Load(ctx, id); isNotFound(loadErr) && isNotFound(err) {
-		return usererr.New("workspace "+id, "the ledger has none of that name", "see gatepass workspace list")
+		return usererr.New("workspace "+id, "there is no such workspace", "list them: gatepass workspace list")
 	}
 	return err
 }
 
 const refreshAbout = `Does for one workspace what gatepass-refresher does for all: replaces tokens that
-end soon, revokes those that were replaced a while ago, and finishes what an
-interrupted command left. --force replaces all its tokens now; --revoke ends the
-replaced ones at once instead of after twenty minutes.
+expire soon, revokes replaced tokens after twenty minutes, and finishes an
+interrupted command. --force replaces all its tokens now; --revoke revokes the
+replaced tokens at once.
 
-The exit code is 1 where an owner has no fresh token; the error names the owner.`
+The exit code is 1 if an owner has no fresh token; the error names the owner.`
 
 func (cmd workspaceCommands) refreshCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "refresh",
-		Usage:       "replace tokens that end soon, and finish what was interrupted",
+		Usage:       "replace tokens that expire soon, and finish an interrupted command",
 		UsageText:   "gatepass workspace refresh ID [--force] [--revoke] [--adopt [--stopped]] [--json]",
 		Description: refreshAbout,
 		Flags: issuingFlags(
-			&cli.BoolFlag{Name: "force", Usage: "replace every token"},
+			&cli.BoolFlag{Name: "force", Usage: "replace every token now"},
 			&cli.BoolFlag{Name: "revoke", Usage: "revoke replaced tokens at once"},
 			adoptFlag(), stoppedFlag(),
 		),
@@ -196,14 +196,14 @@ func (cmd workspaceCommands) refresh(c *cli.Context) error {
 	return usererr.Join(problem, err)
 }
 
-const destroyAbout = `Revokes every token of the workspace, deletes what the store has of it, and looks
-that nothing is left. It may be called again at any time; where there is nothing,
-it is done.`
+const destroyAbout = `Revokes every token of the workspace, deletes its entries in the store, and checks
+that none is left. You can run it again at any time; without such a workspace it
+succeeds.`
 
 func (cmd workspaceCommands) destroyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "destroy",
-		Usage:       "revoke a workspace's tokens and forget it",
+		Usage:       "revoke a workspace's tokens and delete it",
 		UsageText:   "gatepass workspace destroy ID [--json]",
 		Description: destroyAbout,
 		Flags:       issuingFlags(),
@@ -265,11 +265,11 @@ func printDestroyed(out io.Writer, r *destroyReport) error {
 		fmt.Fprintf(out, "revoked %s\n", shortHash(hash))
 	}
 	for _, t := range r.Lost {
-		fmt.Fprintf(out, "a token for %s may be alive that no workspace has; it ends %s at the latest\n", usererr.Escape(t.Owner), left(t.Ends, r.now))
+		fmt.Fprintf(out, "a token for %s that no workspace has may be valid; it expires %s at the latest\n", usererr.Escape(t.Owner), left(t.Ends, r.now))
 	}
 	if !r.Destroyed {
 		return nil
 	}
-	_, err := fmt.Fprintf(out, "nothing is left of workspace %s\n", r.Workspace)
+	_, err := fmt.Fprintf(out, "workspace %s is destroyed; nothing is left of it\n", r.Workspace)
 	return err
 }

@@ -23,16 +23,16 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const createAbout = `Mints a token for each owner of the profile's repositories and puts it into the
-store, where the workspace reads it. Called again, it brings the workspace to
-what the profile says now; a token for an earlier profile is revoked.
+const createAbout = `Mints a token for each owner of the profile's repositories and delivers it to the
+store, where the workspace reads it. Called again, it updates the workspace to the
+current profile, and revokes tokens for an earlier profile.
 
-Without every token the exit code is 1. The workspace is made all the same, even if
+The exit code is 1 if a token is missing. The workspace is created anyway, even if
 GitHub cannot be reached, or the App is not set up or not installed yet: the next
-refresh mints what is missing. --allow-pending makes that exit code 0.
+refresh mints the missing tokens. With --allow-pending, the exit code is then 0.
 
---policy-out writes the workspace file, /etc/gatepass/workspace.yaml inside: the
-hosts, the source of the tokens, repositories and refs.
+--policy-out writes the workspace file with hosts, source, repositories and refs;
+the workspace needs it as /etc/gatepass/workspace.yaml.
 
 Examples:
   gatepass workspace create profile.yaml --id sb-1a2b3c --policy-out workspace.yaml
@@ -41,18 +41,18 @@ Examples:
 func (cmd workspaceCommands) createCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "create",
-		Usage:       "make a workspace from a profile, or bring it to what the profile says now",
+		Usage:       "create a workspace from a profile, or update it to the current profile",
 		UsageText:   "gatepass workspace create PROFILE --id ID [--dry-run] [--allow-pending] [--adopt [--stopped]] [--ttl-margin D] [--policy-out FILE] [--json]",
 		Description: createAbout,
 		Flags: issuingFlags(
 			&cli.StringFlag{Name: "id", Usage: "the workspace's `ID`: letters, digits, dots, hyphens and underscores"},
-			&cli.BoolFlag{Name: "dry-run", Usage: "show the tokens and refs that it would have; mint and write nothing", DisableDefaultText: true},
-			&cli.BoolFlag{Name: "allow-pending", Usage: "exit 0 without a token, too; the next refresh mints it"},
-			&cli.BoolFlag{Name: "require-token", Usage: "exit 1 without a token, as is the default"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "show the tokens and refs that it would get; mint and write nothing", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "allow-pending", Usage: "exit 0 even if a token is missing; the next refresh mints it"},
+			&cli.BoolFlag{Name: "require-token", Usage: "exit 1 if a token is missing (the default)"},
 			adoptFlag(), stoppedFlag(),
-			&cli.DurationFlag{Name: "ttl-margin", Usage: "replace a token that has `LESS` left than this", DefaultText: "20m"},
+			&cli.DurationFlag{Name: "ttl-margin", Usage: "replace a token when less than this `TIME` is left", DefaultText: "20m"},
 			&cli.StringFlag{Name: "policy-out", Usage: "write the workspace file to `FILE`; - for standard output", TakesFile: true},
-			&cli.StringFlag{Name: "source", Usage: "the `URL` in the workspace file, instead of the store's"},
+			&cli.StringFlag{Name: "source", Usage: "the source `URL` in the workspace file, instead of the store's"},
 		),
 		Action: cmd.create,
 	}
@@ -106,15 +106,15 @@ func checkCreate(c *cli.Context) (string, error) {
 	case c.NArg() == 0:
 		return "", usage(c, "the profile's file is missing")
 	case c.NArg() > 1:
-		return "", usage(c, "it takes one profile at a time")
+		return "", usage(c, "name one profile at a time")
 	case c.String("id") == "":
 		return "", usage(c, "--id is missing")
 	case c.Bool("require-token") && c.Bool("allow-pending"):
-		return "", usage(c, "--require-token and --allow-pending contradict each other")
+		return "", usage(c, "--require-token cannot be combined with --allow-pending")
 	case c.Bool("dry-run") && c.String("policy-out") != "":
-		return "", usage(c, "--dry-run writes nothing, and --policy-out would")
+		return "", usage(c, "--dry-run cannot be combined with --policy-out")
 	case c.String("policy-out") == "-" && c.Bool("json"):
-		return "", usage(c, "--policy-out - and --json would both write to standard output")
+		return "", usage(c, "--policy-out - cannot be combined with --json: both write to standard output")
 	}
 	if c.IsSet("ttl-margin") {
 		if err := workspace.CheckMargin(c.Duration("ttl-margin")); err != nil {
@@ -141,7 +141,7 @@ func (cmd workspaceCommands) excuse(c *cli.Context, id string, problem error) er
 		return nil
 	}
 	if !errors.Is(problem, workspace.ErrForeign) {
-		problem = fmt.Errorf("workspace %s is created, but lacks a token, which the next refresh mints: %w", id, problem)
+		problem = fmt.Errorf("workspace %s is created, but a token is missing; the next refresh mints it: %w", id, problem)
 	}
 	if c.Bool("allow-pending") {
 		cmd.note(problem.Error())
@@ -156,7 +156,7 @@ func (cmd workspaceCommands) policyFile(c *cli.Context, id string, p *profile.Pr
 	if c.String("policy-out") == "" {
 		return nil, nil
 	}
-	const what = "make the workspace file"
+	const what = "create the workspace file"
 	u, err := url.Parse(github)
 	if err != nil {
 		return nil, usererr.Wrap(what, err, "")
@@ -243,7 +243,7 @@ func (cmd workspaceCommands) printCreated(c *cli.Context, report workspaceReport
 		return err
 	}
 	if path := c.String("policy-out"); path != "" && path != "-" {
-		fmt.Fprintf(out, "wrote %s, the workspace's /etc/gatepass/workspace.yaml\n", usererr.Escape(path))
+		fmt.Fprintf(out, "wrote %s; the workspace needs it as /etc/gatepass/workspace.yaml\n", usererr.Escape(path))
 	}
 	return nil
 }
@@ -300,31 +300,29 @@ func (r previewReport) text(s screen) string {
 		for _, token := range r.Tokens {
 			installation := number(token.Installation)
 			if installation == "" {
-				installation = "not known; GitHub is asked"
+				installation = "unknown; create asks GitHub"
 			}
 			t.row(token.Owner, strings.Join(token.Repositories, ", "), levels(r.Permissions), installation, token.Stored)
 		}
 		b.WriteString(t.text(s))
 	}
 	if len(r.Refs) == 0 {
-		b.WriteString("refs: nothing may be pushed\n")
+		b.WriteString("refs: none; nothing may be pushed\n")
 	} else {
 		b.WriteString(usererr.Escape("refs: "+strings.Join(r.Refs, ", ")) + "\n")
 	}
 	return b.String()
 }
 
-const joinAbout = `Prints a token by which a workspace that has nothing else to prove itself with
-is let in by a broker of the same store, once and within --ttl. Write it to a
-file in the workspace, and have its source say
-join_token_file=PATH. The workspace then has a session that it renews for as long
-as the rule exists and the workspace is not revoked.
+const joinAbout = `Prints a token for a workspace that has no other identity. A broker of the same
+store accepts it once, within --ttl. Write it to a file in the workspace, and set
+join_token_file=PATH in its source. The workspace then gets a session, which it
+renews as long as the rule exists and the workspace is not blocked.
 
---rule names the rule of the broker's configuration that is for it, one with
-"join: {}". Whoever shows the token second is refused, and the broker's audit log
-says so.
+--rule names the rule with "join: {}" in the broker's configuration. A second use
+of the token is refused and recorded in the broker's audit log.
 
-A terminal keeps what it shows; there it is printed only with --show.
+A terminal keeps its output, so there the token is printed only with --show.
 
 Example:
   gatepass workspace join-token sb-1a2b3c --rule agents > /run/sb-1a2b3c/join`
@@ -342,11 +340,11 @@ type joinReport struct {
 
 func (cmd workspaceCommands) joinTokenCommand() *cli.Command {
 	return &cli.Command{
-		Name: "join-token", Usage: "let a workspace in at a broker, once",
+		Name: "join-token", Usage: "print a token that joins a workspace to a broker, once",
 		UsageText: "gatepass workspace join-token ID --rule NAME [--ttl D] [--show] [--json]", Description: joinAbout,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "rule", Usage: "the `NAME` of the broker's rule"},
-			&cli.DurationFlag{Name: "ttl", Usage: "how `LONG` it waits to be used, up to 10m", DefaultText: "5m"},
+			&cli.DurationFlag{Name: "ttl", Usage: "how `LONG` it is valid, up to 10m", DefaultText: "5m"},
 			&cli.BoolFlag{Name: "show", Usage: "print it to a terminal too", DisableDefaultText: true},
 			storeFlag(), jsonFlag(),
 		},
@@ -367,13 +365,13 @@ func (cmd workspaceCommands) joinToken(c *cli.Context) error {
 	case c.String("rule") == "":
 		return usage(c, "--rule is missing")
 	case ttl <= 0 || ttl > identity.MaxJoinTTL:
-		return usage(c, fmt.Sprintf("--ttl is more than nothing and up to %v", identity.MaxJoinTTL))
+		return usage(c, fmt.Sprintf("--ttl must be above 0 and at most %v", identity.MaxJoinTTL))
 	}
 	if err := identity.CheckJoinRule(c.String("rule")); err != nil {
 		return usage(c, "--rule: "+err.Error())
 	}
 	if isTerminal(cmd.stdout) && !c.Bool("show") {
-		return usererr.New("print the join token", "standard output is a terminal", "write it to a file or pipe it to where it is needed, or add --show")
+		return usererr.New("print the join token", "standard output is a terminal", "write it to a file, pipe it to a program, or add --show")
 	}
 	s, err := cmd.store(c)
 	if err != nil {

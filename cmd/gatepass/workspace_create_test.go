@@ -47,7 +47,7 @@ func TestWorkspacePreview(t *testing.T) {
 
 func TestWorkspacePreviewRefuses(t *testing.T) {
 	_, errs, status := gatepass(t.Context(), "workspace", "create", "p.yaml", "--id", "sb-1", "--dry-run", "--policy-out", "x")
-	if status != exitUsage || !strings.Contains(errs, "--dry-run writes nothing") {
+	if status != exitUsage || !strings.Contains(errs, "--dry-run cannot be combined with --policy-out") {
 		t.Errorf("--dry-run --policy-out: %d %s", status, errs)
 	}
 }
@@ -86,7 +86,7 @@ func TestWorkspaceWithAKeyOfItsOwn(t *testing.T) {
 	if strings.Contains(doctor, "key-being-made") {
 		t.Errorf("the mark is still there:\n%s", doctor)
 	}
-	if out := w.do("workspace", "destroy", id, "--store", address); !strings.Contains(out, "nothing is left of workspace "+id) {
+	if out := w.do("workspace", "destroy", id, "--store", address); !strings.Contains(out, "is destroyed; nothing is left of it\n"+id) {
 		t.Errorf("workspace destroy prints %s", out)
 	}
 	folder, err := store.Workspace(id)
@@ -134,11 +134,11 @@ func TestJoinTokenRefuses(t *testing.T) {
 	}{
 		{"no workspace", nil, 2, "the workspace's ID is missing"},
 		{"no rule", []string{"sb-1"}, 2, "--rule is missing"},
-		{"a long life", []string{"--rule", "agents", "--ttl", "11m", "sb-1"}, 2, "up to 10m0s"},
-		{"no life", []string{"--rule", "agents", "--ttl", "0s", "sb-1"}, 2, "up to 10m0s"},
-		{"an id that climbs", []string{"--rule", "agents", "../sb-1"}, 2, "an id is"},
+		{"a long life", []string{"--rule", "agents", "--ttl", "11m", "sb-1"}, 2, "at most 10m0s"},
+		{"no life", []string{"--rule", "agents", "--ttl", "0s", "sb-1"}, 2, "at most 10m0s"},
+		{"an id that climbs", []string{"--rule", "agents", "../sb-1"}, 2, "an ID must"},
 		{"a rule of two lines", []string{"--rule", "a\nb", "sb-1"}, 2, "printable"},
-		{"another kind of store", []string{"--rule", "agents", "--store", "x://y", "sb-1"}, 1, "there is no store"},
+		{"another kind of store", []string{"--rule", "agents", "--store", "x://y", "sb-1"}, 1, "unknown store"},
 	} {
 		out, errs, status := w.gatepass(append([]string{"workspace", "join-token"}, c.args...)...)
 		if status != c.status || !strings.Contains(errs, c.want) || out != "" {

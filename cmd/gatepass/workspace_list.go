@@ -22,7 +22,7 @@ import (
 func (cmd workspaceCommands) listCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "list",
-		Usage:     "list the workspaces and how they are",
+		Usage:     "list the workspaces and their state",
 		UsageText: "gatepass workspace list [--json]",
 		Flags:     issuingFlags(),
 		Action:    cmd.list,
@@ -45,7 +45,7 @@ func (cmd workspaceCommands) list(c *cli.Context) error {
 	var unreadable []error
 	var read atomic.Int64
 	defer cmd.waitWith(func() string {
-		return fmt.Sprintf("the store, which has given %d records so far", read.Load())
+		return fmt.Sprintf("the store, %d records so far", read.Load())
 	})()
 	for found, err := range workspace.Records(c.Context, s) {
 		if err != nil {
@@ -92,7 +92,7 @@ func (cmd workspaceCommands) timeOf(c *cli.Context, s store.Store) (time.Time, e
 
 func printList(out io.Writer, s screen, reports []workspaceReport) error {
 	if len(reports) == 0 {
-		_, err := fmt.Fprintln(out, "no workspaces; make one with gatepass workspace create")
+		_, err := fmt.Fprintln(out, "no workspaces; create one: gatepass workspace create")
 		return err
 	}
 	t := newTable("WORKSPACE", "PROFILE", "STATE", "OWNERS", "ENDS", "AGE")
@@ -143,21 +143,20 @@ func agoOf(t, now time.Time) string {
 	}
 }
 
-const showAbout = `Shows what a workspace may have and what it has been given, by its ledger record.
+const showAbout = `Shows a workspace's ledger record: its repositories, permissions, refs and tokens.
 
---events adds the latest events, the oldest first: which token was minted,
-delivered, revoked or lost, and what failed and why. A failure that repeats is one
-line with a count. What a broker gave to the workspace is in the broker's audit
-log.`
+--events adds the latest events, the oldest first: tokens that were minted,
+delivered, revoked or lost, and failures with their reasons. A repeated failure is
+one line with a count. Tokens that a broker vended are in the broker's audit log.`
 
 func (cmd workspaceCommands) showCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "show",
-		Usage:       "show what a workspace has been given",
+		Usage:       "show a workspace and its tokens",
 		UsageText:   "gatepass workspace show ID [--events] [--json]",
 		Description: showAbout,
 		Flags: issuingFlags(
-			&cli.BoolFlag{Name: "events", Usage: "also show the latest events: minted, delivered, revoked, failed and why"},
+			&cli.BoolFlag{Name: "events", Usage: "also show the latest events: minted, delivered, revoked, and failures"},
 		),
 		Action: cmd.show,
 	}
@@ -365,7 +364,7 @@ func incomplete(r *workspace.Record, now time.Time, problem error) error {
 	if problem != nil || len(missing) == 0 {
 		return problem
 	}
-	return usererr.New("workspace "+r.ID, "it has no token for "+strings.Join(missing, ", "), "see whether an operator blocked it: gatepass workspace show "+r.ID)
+	return usererr.New("workspace "+r.ID, "it has no token for "+strings.Join(missing, ", "), "check whether an operator blocked it: gatepass workspace show "+r.ID)
 }
 
 // shown is the number of repositories that a line names.
@@ -399,13 +398,13 @@ func levels(permissions map[string]string) string {
 func tokenState(t tokenReport, now time.Time) string {
 	switch {
 	case t.IsLost:
-		return "lost, ends " + left(t.Ends, now)
+		return "lost, expires " + left(t.Ends, now)
 	case t.State == workspace.Delivered:
-		return "ends " + left(t.Ends, now)
+		return "expires " + left(t.Ends, now)
 	case t.Ends == nil:
 		return string(t.State)
 	}
-	return string(t.State) + ", ends " + left(t.Ends, now)
+	return string(t.State) + ", expires " + left(t.Ends, now)
 }
 
 // left returns the time until t, in minutes.

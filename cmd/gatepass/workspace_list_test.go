@@ -38,7 +38,7 @@ func TestWorkspacesWithAClockThatIsOff(t *testing.T) {
 		if live := len(w.Tokens()); live != 2 {
 			t.Errorf("%d tokens are alive, want one for each owner", live)
 		}
-		run("nothing is left of workspace sb-1", "destroy", "sb-1")
+		run("workspace sb-1 is destroyed", "destroy", "sb-1")
 		if live := len(w.Tokens()); live != 0 {
 			t.Errorf("%d tokens are alive, want none", live)
 		}
@@ -71,7 +71,7 @@ func TestWorkspaceShowsItsEvents(t *testing.T) {
 	}
 	out := w.do("workspace", "show", "sb-1", "--events")
 	for _, line := range []string{
-		`(?m)^    20\S+Z +minted +acme +sha256:\S+ *$`, `(?m)^    20\S+Z +failed, 2 times +acme +- .*403`, `(?m)^    20\S+Z +revoked +acme +sha256:\S+ +another took its place$`,
+		`(?m)^    20\S+Z +minted +acme +sha256:\S+ *$`, `(?m)^    20\S+Z +failed, 2 times +acme +- .*403`, `(?m)^    20\S+Z +revoked +acme +sha256:\S+ +another token replaced it$`,
 	} {
 		if !regexp.MustCompile(line).MatchString(out) {
 			t.Errorf("workspace show --events prints\n%s\nwant a line of %s", out, line)
@@ -121,7 +121,7 @@ func TestARecordOfNoBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, errs, status := w.gatepass("workspace", "list")
-	if status != 1 || !strings.Contains(out, "sb-1") || strings.Contains(out, "sb-2") || !strings.Contains(errs, "the file is empty; end it, and make it again: gatepass workspace destroy sb-2") {
+	if status != 1 || !strings.Contains(out, "sb-1") || strings.Contains(out, "sb-2") || !strings.Contains(errs, "the file is empty; destroy it and create it again: gatepass workspace destroy sb-2") {
 		t.Errorf("list = %d, %q, %q, want sb-1 listed, and what to do about sb-2", status, out, errs)
 	}
 	for _, command := range []string{"show", "refresh"} {
@@ -129,7 +129,7 @@ func TestARecordOfNoBytes(t *testing.T) {
 			t.Errorf("%s = %d, %q, want what to do", command, status, errs)
 		}
 	}
-	if out := w.do("workspace", "destroy", "sb-2"); !strings.Contains(out, "(unknown) may be alive") || !strings.Contains(out, "nothing is left of workspace sb-2") {
+	if out := w.do("workspace", "destroy", "sb-2"); !strings.Contains(out, "a token for (unknown) that no workspace has may be valid") || !strings.Contains(out, "workspace sb-2 is destroyed; nothing is left of it") {
 		t.Errorf("destroy = %q, want that nobody knows what was lost", out)
 	}
 	if out := w.do("workspace", "list"); !strings.Contains(out, "sb-1") {

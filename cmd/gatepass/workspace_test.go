@@ -147,7 +147,7 @@ var inAnHour = regexp.MustCompile(`\bin (60|5[5-9]) min\b`)
 func TestWorkspaceFromCreateToDestroy(t *testing.T) {
 	w := newIssuingWorld(t)
 	out := w.do("workspace", "create", "profile.yaml", "--id", "sb-1", "--policy-out", "workspace.yaml")
-	for _, want := range []string{"workspace sb-1: ready\n", "acme/widgets  contents: write  ends in ", "wrote workspace.yaml"} {
+	for _, want := range []string{"workspace sb-1: ready\n", "acme/widgets  contents: write  expires in ", "wrote workspace.yaml"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("create prints\n%s\nwant %q in it", out, want)
 		}
@@ -177,7 +177,7 @@ func TestWorkspaceFromCreateToDestroy(t *testing.T) {
 	if live := w.Tokens(); len(live) != 0 {
 		t.Errorf("%d tokens are alive, want none", len(live))
 	}
-	if out := w.do("workspace", "destroy", "sb-1"); out != "nothing is left of workspace sb-1\n" {
+	if out := w.do("workspace", "destroy", "sb-1"); out != "workspace sb-1 is destroyed; nothing is left of it\n" {
 		t.Errorf("destroy again prints %q", out)
 	}
 	if out := w.do("workspace", "list", "--json"); out != "[]\n" {
@@ -197,12 +197,12 @@ func TestWorkspaceIsMadeWithoutGitHub(t *testing.T) {
 			args = append(args, more)
 		}
 		out, errs, status := w.gatepass(args...)
-		if status != 1 || !strings.Contains(out, "sb-1: pending") || strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, "gatepass: workspace sb-1 is created, but lacks a token") || !strings.Contains(errs, "repositories of acme: mint a token") {
+		if status != 1 || !strings.Contains(out, "sb-1: pending") || strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, "gatepass: workspace sb-1 is created, but a token is missing") || !strings.Contains(errs, "repositories of acme: mint a token") {
 			t.Errorf("create %s = %d, %s%s, want it made, and a failure", more, status, out, errs)
 		}
 	}
 	out, errs, status := w.gatepass(append(create, "--allow-pending")...)
-	if status != 0 || !strings.Contains(out, "sb-1: pending") || strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, "note: workspace sb-1 is created, but lacks a token") {
+	if status != 0 || !strings.Contains(out, "sb-1: pending") || strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, "note: workspace sb-1 is created, but a token is missing") {
 		t.Errorf("create --allow-pending = %d, %s%s, want it made, with a note", status, out, errs)
 	}
 	if _, _, status := w.gatepass(append(create, "--allow-pending", "--require-token")...); status != 2 {
@@ -241,7 +241,7 @@ func TestTheLastErrorOfAWorkspace(t *testing.T) {
 		t.Errorf("list = %q, want the last error", list)
 	}
 	r := w.report("workspace", "show", "sb-1")
-	if r.LastError == nil || !slices.Equal(r.LastError.Owners, []string{"octo"}) || time.Since(r.LastError.At).Abs() > time.Hour || !strings.Contains(r.LastError.Why, "GitHub answers 403") {
+	if r.LastError == nil || !slices.Equal(r.LastError.Owners, []string{"octo"}) || time.Since(r.LastError.At).Abs() > time.Hour || !strings.Contains(r.LastError.Why, "GitHub answered 403") {
 		t.Errorf("show --json = %+v, want the last error", r.LastError)
 	}
 	up()
@@ -280,7 +280,7 @@ func TestABlockedWorkspaceIsNoSuccess(t *testing.T) {
 func TestWorkspaceBeforeTheApp(t *testing.T) {
 	w := newIssuingWorld(t)
 	w.variables = []string{"GATEPASS_STORE=file://" + w.dir + "/other"}
-	if _, errs, status := w.gatepass("workspace", "create", "profile.yaml", "--id", "sb-1"); status != 1 || strings.Count(errs, "none is set up in this store") != 1 {
+	if _, errs, status := w.gatepass("workspace", "create", "profile.yaml", "--id", "sb-1"); status != 1 || strings.Count(errs, "this store has no App") != 1 {
 		t.Errorf("create = %d, %s, want it made, and the reason said once", status, errs)
 	}
 	if r := w.report("workspace", "show", "sb-1"); r.State != workspace.Pending || len(r.Todo) != 2 {
@@ -304,15 +304,15 @@ func TestWorkspaceRefuses(t *testing.T) {
 	}{
 		{"no profile", create("--id", "sb-1"), 2, "the profile's file is missing"},
 		{"no id", create("profile.yaml"), 2, "--id is missing"},
-		{"an id that climbs", create("profile.yaml", "--id", "../x"), 2, "an id is up to 128 letters"},
-		{"a margin of a day", create("profile.yaml", "--id", "sb-1", "--ttl-margin", "24h"), 2, "a margin is from 1m to 50m"},
+		{"an id that climbs", create("profile.yaml", "--id", "../x"), 2, "an ID must have up to 128 letters"},
+		{"a margin of a day", create("profile.yaml", "--id", "sb-1", "--ttl-margin", "24h"), 2, "a margin must be from 1m to 50m"},
 		{"a profile that is none", create("bad.yaml", "--id", "sb-1"), 1, `line 4 column 7: unknown key "allowedRepo" in github: did you mean "allowedRepos"?`},
 		{"no such profile", create("none.yaml", "--id", "sb-1"), 1, "read the profile none.yaml: no such file"},
-		{"a store that is none", create("profile.yaml", "--id", "sb-1", "--store", "s3://x"), 1, "there is no store s3://"},
-		{"a source that is none", create("profile.yaml", "--id", "sb-1", "--policy-out", "w", "--source", "x"), 1, "make the workspace file: source: want a URL"},
-		{"two outputs", create("profile.yaml", "--id", "sb-1", "--policy-out", "-", "--json"), 2, "would both write"},
-		{"an unknown workspace to show", []string{"workspace", "show", "sb-9"}, 1, "workspace sb-9: the ledger has none of that name; see gatepass workspace list"},
-		{"an unknown workspace to refresh", []string{"workspace", "refresh", "sb-9"}, 1, "workspace sb-9: the ledger has none of that name; see gatepass workspace list"},
+		{"a store that is none", create("profile.yaml", "--id", "sb-1", "--store", "s3://x"), 1, "unknown store s3://"},
+		{"a source that is none", create("profile.yaml", "--id", "sb-1", "--policy-out", "w", "--source", "x"), 1, "create the workspace file: source: want a URL"},
+		{"two outputs", create("profile.yaml", "--id", "sb-1", "--policy-out", "-", "--json"), 2, "--policy-out - cannot be combined with --json: both write to standard output"},
+		{"an unknown workspace to show", []string{"workspace", "show", "sb-9"}, 1, "workspace sb-9: there is no such workspace; list them: gatepass workspace list"},
+		{"an unknown workspace to refresh", []string{"workspace", "refresh", "sb-9"}, 1, "workspace sb-9: there is no such workspace; list them: gatepass workspace list"},
 		{"nothing to destroy", []string{"workspace", "destroy"}, 2, "the workspace's ID is missing"},
 	} {
 		out, errs, status := w.gatepass(c.args...)
@@ -362,7 +362,7 @@ func TestWorkspaceBeforeAnyInstallation(t *testing.T) {
 	if status != 1 || !strings.Contains(errs, "the App is not installed on any account; install") {
 		t.Errorf("create = %d, %q, want a refusal that says where to install the App", status, errs)
 	}
-	if _, errs, status = w.gatepass("workspace", "create", "all.yaml", "--id", "sb-1", "--allow-pending"); status != 0 || !strings.Contains(errs, "lacks a token") {
+	if _, errs, status = w.gatepass("workspace", "create", "all.yaml", "--id", "sb-1", "--allow-pending"); status != 0 || !strings.Contains(errs, "is created, but a token is missing; the next refresh mints it") {
 		t.Errorf("create = %d, %q, want it made, and a note", status, errs)
 	}
 }

@@ -13,14 +13,14 @@ import (
 var errNoAgent = errors.New("no agent is running")
 
 // errNoReply reports that an agent took the call and ended without an answer.
-var errNoReply = errors.New("the agent ended without an answer")
+var errNoReply = errors.New("the agent exited without an answer")
 
 // errNoSocket reports that this process is not allowed to open a Unix socket, because
 // of a filter of system calls or address families.
-var errNoSocket = errors.New("no Unix sockets are allowed here")
+var errNoSocket = errors.New("this system does not allow Unix sockets here")
 
 // ErrDeadline reports that an agent listens but did not answer in time.
-var ErrDeadline error = usererr.New("ask "+Program, "no answer in time", "give it longer with GATEPASS_TIMEOUT, or see gatepass agent status")
+var ErrDeadline error = usererr.New("ask "+Program, "it did not answer in time", "set a longer GATEPASS_TIMEOUT, or run gatepass agent status")
 
 var errForeign = errors.New("the agent's socket belongs to another user")
 

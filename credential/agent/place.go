@@ -86,7 +86,7 @@ func makePrivate(dir string) error {
 		return &os.PathError{Op: "lstat", Path: dir, Err: err}
 	}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
-		return &os.PathError{Op: "use", Path: dir, Err: errors.New("it is not a directory of ours that is closed to others")}
+		return &os.PathError{Op: "use", Path: dir, Err: errors.New("it must be a directory of this user with mode 0700")}
 	}
 	return nil
 }

@@ -19,19 +19,19 @@ const (
 	Once  = "once"  // no agent can or should run: write the call to the child's standard input
 )
 
-var errNoProgram = errors.New(Program + " is neither beside this program nor on PATH")
+var errNoProgram = errors.New(Program + " is neither next to this program nor on PATH")
 
 // errNoLock reports that no lock can be taken in the agent's place: the file system is
 // read-only or full, or has no locks, like some NFS, 9p and gVisor.
-var errNoLock = errors.New("no file for the start lock can be opened")
+var errNoLock = errors.New("the start lock's file cannot be opened")
 
-var errBusyStart error = usererr.New("ask "+Program, "another process is still starting it", "give it longer with GATEPASS_TIMEOUT, or see gatepass agent status")
+var errBusyStart error = usererr.New("ask "+Program, "another process is still starting it", "set a longer GATEPASS_TIMEOUT, or run gatepass agent status")
 
 // Ask makes the call. If no agent runs, it starts one; if none can run, the started
 // program answers this one call itself. The call ends at the deadline.
 func Ask(c Call, getenv func(string) string, deadline time.Time) (Reply, error) {
 	if strings.ContainsAny(c.Config, "\n\r\x00") {
-		return Reply{}, errors.New("the name of the workspace file has a line end")
+		return Reply{}, errors.New("the name of the workspace file contains a line break")
 	}
 	for range 4 { // a missing agent, a start that changes the place, a file that changes meanwhile
 		place, err := Locate(c.Config, getenv)

@@ -115,7 +115,7 @@ func TestTokenNeedsARepository(t *testing.T) {
 	for _, c := range []struct{ name, path, operation, want string }{
 		{"no path", "", "", "credential.useHttpPath"},
 		{"not owner/name", "acme/../x", "", "not owner/repository"},
-		{"an operation of its own", "acme/widgets", "admin", `"operation" is`},
+		{"an operation of its own", "acme/widgets", "admin", `"operation" must be`},
 	} {
 		_, err := s.Token(t.Context(), credential.Request{Protocol: "https", Host: "github.com", Path: c.path, Operation: c.operation})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -180,9 +180,9 @@ func TestBadIdentityFiles(t *testing.T) {
 	t.Setenv(IdentityVariable, bearer) // never used instead
 	for _, c := range []struct{ name, path, want string }{
 		{"none", filepath.Join(t.TempDir(), "none"), "no such file"},
-		{"empty", writeFile(t, "i", ""), "no bearer identity"},
-		{"two lines", writeFile(t, "i", bearer+"\nX-Admin: yes"), "no bearer identity"},
-		{"too long", writeFile(t, "i", strings.Repeat("a", 8<<10+1)), "no bearer identity"},
+		{"empty", writeFile(t, "i", ""), "it is not a bearer token: it is empty, has spaces or control characters, or is over 8 KiB"},
+		{"two lines", writeFile(t, "i", bearer+"\nX-Admin: yes"), "it is not a bearer token: it is empty, has spaces or control characters, or is over 8 KiB"},
+		{"too long", writeFile(t, "i", strings.Repeat("a", 8<<10+1)), "it is not a bearer token: it is empty, has spaces or control characters, or is over 8 KiB"},
 		{"a directory", t.TempDir(), "cannot be read"},
 	} {
 		s.identity = identity{file: c.path}
@@ -221,13 +221,13 @@ func TestAnswersThatAreRefused(t *testing.T) {
 		handler http.Handler
 		want    string
 	}{
-		{"a web page", respond(200, "text/html", "<html>"), "no JSON; check that source"},
+		{"a web page", respond(200, "text/html", "<html>"), "its answer is not JSON; check that source"},
 		{"broken JSON", respond(200, "application/json", answer(secret, later, "")[:60]), "not the JSON of a token"},
 		{"no token", respond(200, "application/json", `{}`), "no token or no expires_at"},
-		{"a word for nothing", respond(200, "application/json", answer("null", later, "")), "no value"},
+		{"a word for nothing", respond(200, "application/json", answer("null", later, "")), "it is a word for an empty value, such as null"},
 		{"a token with a line break", respond(200, "application/json", answer(secret+`\nhost=evil.example`, later, "")), "control characters"},
 		{"no expiry", respond(200, "application/json", `{"token":"`+secret+`"}`), "no token or no expires_at"},
-		{"an expiry in the past", respond(200, "application/json", answer(secret, "2020-01-01T00:00:00Z", "")), "ran out at 2020-01-01T00:00:00Z; compare the clocks"},
+		{"an expiry in the past", respond(200, "application/json", answer(secret, "2020-01-01T00:00:00Z", "")), "expired at 2020-01-01T00:00:00Z; compare the clocks"},
 		{"another repository", respond(200, "application/json", answer(secret, later, `,"repositories":["acme/other"]`)), "is not for acme/widgets"},
 		{"no repository", respond(200, "application/json", answer(secret, later, `,"repositories":[]`)), "is not for acme/widgets"},
 		{"a user name with a line break", respond(200, "application/json", strings.Replace(answer(secret, later, ""), "x-access-token", `a\nb`, 1)), "user name"},
@@ -238,8 +238,8 @@ func TestAnswersThatAreRefused(t *testing.T) {
 		{"403 without end", respond(403, "application/problem+json", problem(strings.Repeat("nono ", 1000))), "nono ...; ask"},
 		{"403 with a token", respond(403, "application/problem+json", problem("token "+secret)), "token [redacted]"},
 		{"403 of a proxy", respond(403, "text/html", "<html>"), "refuses read for acme/widgets; ask"},
-		{"400", respond(400, "application/problem+json", problem("unknown key")), "does not take the request for acme/widgets (400): unknown key"},
-		{"413", respond(413, "application/problem+json", ""), "does not take the request for acme/widgets (413);"},
+		{"400", respond(400, "application/problem+json", problem("unknown key")), "does not accept the request for acme/widgets (400): unknown key"},
+		{"413", respond(413, "application/problem+json", ""), "does not accept the request for acme/widgets (413);"},
 		{"404", respond(404, "text/plain", "not found"), "answered 404; check that source"},
 		{"a redirect to the same host", respond(308, "text/plain", "", "Location", "/v2/token"), "redirects to /v2/token"},
 		{"a redirect elsewhere", respond(307, "text/plain", "", "Location", "https://u:p@evil.example/"), "redirects to https://[redacted]@evil.example/"},
@@ -268,21 +268,21 @@ func TestOpenRefuses(t *testing.T) {
 	notPEM := writeFile(t, "ca.pem", "x")
 	for _, c := range []struct{ name, url, want string }{
 		{"plain http", "broker+http://broker.example", "scheme is not"},
-		{"no host", "broker+https:///v1", "names no host"},
-		{"a port alone", "broker+https://:8443", "names no host"},
-		{"a password", "broker+https://me:secret@broker.example", "no user, password"},
+		{"no host", "broker+https:///v1", "it has no host"},
+		{"a port alone", "broker+https://:8443", "it has no host"},
+		{"a password", "broker+https://me:secret@broker.example", "a broker's URL must not have a user, password or fragment"},
 		{"a fragment", "broker+https://broker.example#x", "fragment"},
 		{"an unknown key", "broker+https://broker.example?identity=x", "unknown key identity; known: identity_file, ca_file"},
 		{"a key twice", "broker+https://broker.example?ca_file=a&ca_file=b", "given twice"},
 		{"an empty key", "broker+https://broker.example?identity_file=", "is empty"},
-		{"a placeholder in the address", "broker+https://broker.example/{owner}", "no placeholders"},
+		{"a placeholder in the address", "broker+https://broker.example/{owner}", "a broker's address must not have placeholders"},
 		{"a request's placeholder in the identity", "broker+https://broker.example?identity_file=/run/{owner}", "only {workspace}"},
 		{"no such ca_file", "broker+https://broker.example?ca_file=/does/not/exist", "no such file"},
 		{"a ca_file without certificates", "broker+https://broker.example?ca_file=" + notPEM, "no certificate"},
 		{"a socket with a host", "broker+unix://run/broker.sock", "three slashes"},
 		{"a socket without a path", "broker+unix://", "three slashes"},
 		{"a socket with ca_file", "broker+unix:///run/b.sock?ca_file=x", "unknown key ca_file"},
-		{"an owner by name", "broker+unix:///run/b.sock?owner=root", "numeric user id"},
+		{"an owner by name", "broker+unix:///run/b.sock?owner=root", "owner must be a numeric user ID"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u, err := url.Parse(c.url)

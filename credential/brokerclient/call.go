@@ -133,10 +133,10 @@ func (s *Source) failure(response *http.Response, body []byte, refused, about st
 		return s.busy(response, problem)
 	case status >= 300 && status < 400:
 		return usererr.New(s.what(), "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
-			"if that is right, put that address into source in the workspace file")
+			"if that is right, write that address in source in the workspace file")
 	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge:
-		return usererr.New(s.what(), fmt.Sprintf("it does not take the request for %s (%d)", about, status)+reasonText(problem),
-			"check that broker and workspace run versions of gatepass that fit together")
+		return usererr.New(s.what(), fmt.Sprintf("it does not accept the request for %s (%d)", about, status)+reasonText(problem),
+			"update the older gatepass of broker and workspace")
 	}
 	return s.unexpectedAnswer(fmt.Sprintf("it answered %d", response.StatusCode) + reasonText(problem))
 }
@@ -150,7 +150,7 @@ func (s *Source) refused(p api.Problem, why, do string) error {
 // accept checks an answer and returns its Token.
 func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (credential.Token, error) {
 	if !api.IsJSON(header.Get("Content-Type")) {
-		return credential.Token{}, s.unexpectedAnswer("its answer is no JSON")
+		return credential.Token{}, s.unexpectedAnswer("its answer is not JSON")
 	}
 	answer, err := api.DecodeAnswer(body)
 	if err != nil {
@@ -167,7 +167,7 @@ func (s *Source) accept(r api.TokenRequest, header http.Header, body []byte) (cr
 		return credential.Token{}, err
 	}
 	if !answer.Covers(r.Repo.String()) {
-		return credential.Token{}, usererr.New(s.what(), "the token it gave is not for "+r.Repo.String(), "ask the broker's operator to look at its log")
+		return credential.Token{}, usererr.New(s.what(), "its token is not for "+r.Repo.String(), "ask the broker's operator to look at its log")
 	}
 	token := credential.NewToken(answer.Token.Reveal(), ends)
 	token.Username, token.Repositories, token.RepositoryIDs, token.Permissions = answer.Username, answer.Repositories, answer.RepositoryIDs, answer.Permissions
@@ -181,7 +181,7 @@ func (s *Source) ends(name string, header http.Header, expires time.Time) (time.
 	now := time.Now()
 	ends := expires.Add(httpclient.Ahead(header))
 	if !ends.After(now) {
-		return ends, usererr.New(s.what(), "the "+name+" it gave ran out at "+expires.UTC().Format(time.RFC3339),
+		return ends, usererr.New(s.what(), "the "+name+" it gave expired at "+expires.UTC().Format(time.RFC3339),
 			"compare the clocks of this machine and the broker's")
 	}
 	if longest := now.Add(credential.Lifetime); ends.After(longest) {
@@ -239,7 +239,7 @@ func (s *Source) connectionError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		why := "it did not answer in time"
 		if errors.Is(ctx.Err(), context.Canceled) {
-			why = "the request was given up"
+			why = "the request was cancelled"
 		}
 		return &usererr.Error{Op: s.what(), Reason: why, Hint: "check that it runs and can be reached from here", Err: ctx.Err()}
 	}
@@ -254,7 +254,7 @@ func (s *Source) connectionError(ctx context.Context, err error) error {
 	case httpclient.IsCertificate(err):
 		return usererr.New(s.what(), "its certificate is not trusted: "+text, "name the broker's authority with ca_file=PEM in the source")
 	case httpclient.IsHandshake(err) && strings.Contains(text, "certificate"): // the alert came from the peer
-		return usererr.New(s.what(), "it does not take the client certificate: "+text, "correct cert_file and key_file in the source, or ask the broker's operator")
+		return usererr.New(s.what(), "it does not accept the client certificate: "+text, "correct cert_file and key_file in the source, or ask the broker's operator")
 	case httpclient.IsHandshake(err):
 		return usererr.New(s.what(), "no TLS connection: "+text, "the broker needs TLS 1.2 or later on this port")
 	case httpclient.IsUnknownHost(err):
@@ -285,7 +285,7 @@ func (s *Source) ReportPush(ctx context.Context, p api.RefusedPush) error {
 		return err
 	}
 	if response.StatusCode != http.StatusNoContent {
-		return s.unanswered(response, answer, "it does not take reports of refused pushes")
+		return s.unanswered(response, answer, "it does not accept reports of refused pushes")
 	}
 	return nil
 }
@@ -298,7 +298,7 @@ func (s *Source) cheapAuthorization(ctx context.Context) (string, error) {
 	}
 	authorization := j.atHand()
 	if authorization == "" {
-		return "", usererr.New("report a refused push", "there is no session with the broker at "+s.name+" now", "")
+		return "", usererr.New("report a refused push", "this workspace has no session with the broker at "+s.name, "")
 	}
 	return authorization, nil
 }

@@ -85,7 +85,7 @@ func (id identity) check(text string) (string, error) {
 			"add identity_file=PATH to the source or set "+IdentityVariable)
 	}
 	if credential.CheckSecret(text) != nil {
-		return "", usererr.New("read the identity in "+id.where(), "it is no bearer identity (empty, blanks, control characters or over 8 KiB)",
+		return "", usererr.New("read the identity in "+id.where(), "it is not a bearer token: it is empty, has spaces or control characters, or is over 8 KiB",
 			"write the bare token there")
 	}
 	return text, nil
@@ -106,7 +106,7 @@ func useCertificate(name string, t *http.Transport, query map[string]string, wor
 		return false, nil
 	}
 	if query["cert_file"] == "" || query["key_file"] == "" {
-		return false, usererr.New("source "+name, "it has one of cert_file and key_file", "name both; they may be one file")
+		return false, usererr.New("source "+name, "it has only one of cert_file and key_file", "add the other one; both may name the same file")
 	}
 	var c certificate
 	if c.certFile, err = fixed(query["cert_file"], workspace); err != nil {
@@ -140,7 +140,7 @@ func readable(err error) error {
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		return pathErr
 	}
-	return errors.New("it and its key are not in PEM form, or do not fit together")
+	return errors.New("it or its key is not in PEM form, or the key belongs to another certificate")
 }
 
 // challenged is a proof that contains a nonce of the broker.
@@ -150,7 +150,7 @@ type challenged struct {
 	prove            Prover
 }
 
-func (c *challenged) where() string { return "what auth=" + c.method + " finds" }
+func (c *challenged) where() string { return "the identity of auth=" + c.method + "" }
 
 func (c *challenged) authorization(ctx context.Context) (string, error) {
 	s := c.source
@@ -159,7 +159,7 @@ func (c *challenged) authorization(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if response.StatusCode != http.StatusOK {
-		return "", s.unanswered(response, body, "it gives no nonces")
+		return "", s.unanswered(response, body, "it does not give nonces")
 	}
 	answer, err := api.DecodeNonce(body)
 	if err != nil {

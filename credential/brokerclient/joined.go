@@ -66,7 +66,7 @@ func (s *Source) Upkeep(ctx context.Context) {
 	}
 }
 
-func (j *joined) where() string { return "the session that the join token gave" }
+func (j *joined) where() string { return "the session of the join token" }
 
 func (j *joined) authorization(ctx context.Context) (string, error) {
 	j.mu.Lock()
@@ -137,7 +137,7 @@ func (j *joined) begin(ctx context.Context) (string, error) {
 	}
 	text = strings.TrimSuffix(text, "\n")
 	if credential.CheckSecret(text) != nil {
-		return "", usererr.New(what, "it is no join token", "put one there: gatepass workspace join-token")
+		return "", usererr.New(what, "it is not a join token", "put one there: gatepass workspace join-token")
 	}
 	if text == j.refused {
 		return "", j.why
@@ -179,16 +179,16 @@ func (j *joined) exchange(ctx context.Context, r api.ExchangeRequest) error {
 		problem.Status = response.StatusCode
 		return &usererr.Error{Op: "get a session from the broker at " + s.name, Reason: "it refuses" + reasonText(problem), Hint: "put a new join token into " + j.file + ": gatepass workspace join-token", Err: problem}
 	default:
-		return s.unanswered(response, data, "it gives no sessions")
+		return s.unanswered(response, data, "it does not give sessions")
 	}
 	answer, err := api.DecodeSession(data)
 	if err != nil || credential.CheckSecret(answer.Session.Reveal()) != nil {
-		return s.unexpectedAnswer("its answer is no session")
+		return s.unexpectedAnswer("its answer is not a session")
 	}
 	ends := answer.ExpiresAt.Add(httpclient.Ahead(response.Header)) // by our clock
 	left := time.Until(ends)
 	if left < lastMoment {
-		return usererr.New(s.what(), "the session it gave ran out already", "compare the clocks of this machine and the broker's")
+		return usererr.New(s.what(), "its session has expired already", "compare the clocks of this machine and the broker's")
 	}
 	j.attempt, j.over = "", nil
 	j.session, j.expires, j.renew = answer.Session, ends, ends.Add(-left/2) // by the wall clock, like the expiry

@@ -163,14 +163,14 @@ func TestARefusedJoinTokenIsShownOnce(t *testing.T) {
 		t.Errorf("the broker was shown %d tokens, want 1", len(got))
 	}
 	if _, err := os.Stat(file); err != nil {
-		t.Errorf("the token is gone: %v", err)
+		t.Errorf("the token is revoked: %v", err)
 	}
 }
 
 func TestJoinTroubles(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
-		{"two lines", "gpj_a\nb", "no join token"},
-		{"empty", "", "no join token"},
+		{"two lines", "gpj_a\nb", "it is not a join token"},
+		{"empty", "", "it is not a join token"},
 	} {
 		g := &gate{}
 		_, s, _, file := joinSource(t, g)
@@ -195,7 +195,7 @@ func TestJoinTroubles(t *testing.T) {
 			_, _ = io.WriteString(w, answer)
 		}))
 		s := open(t, strings.Replace(sourceURL(t, server, writeFile(t, "join", "gpj_x")), "identity_file", "join_token_file", 1))
-		if _, err := s.Token(t.Context(), widgets); err == nil || !strings.Contains(err.Error(), "no session") {
+		if _, err := s.Token(t.Context(), widgets); err == nil || !strings.Contains(err.Error(), "is not a session") {
 			t.Errorf("%s: Token = %v, want that it is no session", name, err)
 		}
 	}
@@ -205,9 +205,9 @@ func TestOneProofOnly(t *testing.T) {
 	for _, c := range []struct{ query, want string }{
 		{"identity_file=a&join_token_file=b", "more than one of"},
 		{"identity_file=a&auth=aws", "more than one of"},
-		{"auth=aws", "no auth=aws here"},
-		{"cert_file=a", "name both"},
-		{"key_file=a", "name both"},
+		{"auth=aws", "does not know auth=aws"},
+		{"cert_file=a", "add the other one; both may name the same file"},
+		{"key_file=a", "add the other one; both may name the same file"},
 	} {
 		u, err := url.Parse("broker+https://broker.example?" + c.query)
 		if err != nil {

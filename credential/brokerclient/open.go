@@ -54,7 +54,7 @@ func Open(u *url.URL, workspace string) (*Source, error) { return new(Opener).Op
 // {workspace}. It does not call the broker.
 func (o *Opener) Open(u *url.URL, workspace string) (*Source, error) {
 	if u.User != nil || u.Opaque != "" || u.Fragment != "" {
-		return nil, usererr.New("source "+u.Scheme+"://"+u.Host, "a broker's URL has no user, password or fragment", form)
+		return nil, usererr.New("source "+u.Scheme+"://"+u.Host, "a broker's URL must not have a user, password or fragment", form)
 	}
 	switch u.Scheme {
 	case schemeHTTPS:
@@ -68,10 +68,10 @@ func (o *Opener) Open(u *url.URL, workspace string) (*Source, error) {
 func (o *Opener) openHTTPS(u *url.URL, workspace string) (*Source, error) {
 	name := "https://" + u.Host
 	if u.Hostname() == "" {
-		return nil, usererr.New("source "+u.Scheme+"://", "it names no host", form)
+		return nil, usererr.New("source "+u.Scheme+"://", "it has no host", form)
 	}
 	if strings.ContainsAny(u.Path, "{}") {
-		return nil, usererr.New("source "+name+u.Path, "a broker's address has no placeholders", form)
+		return nil, usererr.New("source "+name+u.Path, "a broker's address must not have placeholders", form)
 	}
 	keys := []string{"identity_file", "ca_file", "cert_file", "key_file", "join_token_file", "auth", "server_id"}
 	for _, m := range o.Methods {
@@ -102,7 +102,7 @@ func (o *Opener) openHTTPS(u *url.URL, workspace string) (*Source, error) {
 
 func (o *Opener) openUnix(u *url.URL, workspace string) (*Source, error) {
 	if u.Host != "" || u.Path == "" || u.Path == "/" {
-		return nil, usererr.New("source "+u.Scheme+"://"+u.Host, "a socket is an absolute path on this machine", "write broker+unix:///path.sock, with three slashes")
+		return nil, usererr.New("source "+u.Scheme+"://"+u.Host, "a socket must be an absolute path on this machine", "write broker+unix:///path.sock, with three slashes")
 	}
 	path, err := fixed(u.Path, workspace)
 	if err != nil {
@@ -116,7 +116,7 @@ func (o *Opener) openUnix(u *url.URL, workspace string) (*Source, error) {
 	if text, ok := query["owner"]; ok {
 		n, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
-			return nil, usererr.New("source "+path, "owner is a numeric user id", "")
+			return nil, usererr.New("source "+path, "owner must be a numeric user ID", "")
 		}
 		socket.owner = int64(n)
 	}
@@ -140,7 +140,7 @@ func (o *Opener) proof(s *Source, u *url.URL, query map[string]string, workspace
 	}
 	switch {
 	case n > 1:
-		return nil, usererr.New("source "+s.name, "it has more than one of identity_file, join_token_file and auth", "leave one")
+		return nil, usererr.New("source "+s.name, "it has more than one of identity_file, join_token_file and auth", "keep one of them")
 	case query["auth"] != "":
 		return o.method(s, u, query)
 	case query["join_token_file"] != "":
@@ -170,7 +170,7 @@ func (o *Opener) method(s *Source, u *url.URL, query map[string]string) (proof, 
 			id = strings.ToLower(u.Hostname())
 		}
 		if err := api.CheckServerID(id); err != nil {
-			return nil, usererr.Wrap("source "+s.name, err, "name it with server_id, as the broker's configuration does")
+			return nil, usererr.Wrap("source "+s.name, err, "set server_id to the value in the broker's configuration")
 		}
 		prove, err := m.Open(query)
 		if err != nil {
@@ -178,7 +178,7 @@ func (o *Opener) method(s *Source, u *url.URL, query map[string]string) (proof, 
 		}
 		return &challenged{source: s, method: m.Name, serverID: id, prove: prove}, nil
 	}
-	return nil, usererr.New("source "+s.name, "there is no auth="+query["auth"]+" here", "use another way, or the agent of gatepass")
+	return nil, usererr.New("source "+s.name, "this program does not know auth="+query["auth"], "use another method, or let gatepass-agent ask")
 }
 
 // fixed fills in a text that may contain {workspace} but no other placeholder.
@@ -188,7 +188,7 @@ func fixed(text, workspace string) (string, error) {
 		return "", err
 	}
 	if !t.Fixed() {
-		return "", usererr.New("source part "+text, "only {workspace} can stand here", "a broker is told host and repository in the request")
+		return "", usererr.New("source part "+text, "only {workspace} is allowed here", "remove the other placeholders: the request to a broker names host and repository")
 	}
 	return t.Expand(credential.Request{})
 }

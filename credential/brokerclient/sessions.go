@@ -181,7 +181,7 @@ func (g *Sessions) request(ctx context.Context, r api.SessionRequest, call func(
 		return g.acceptSession(response.Header, data)
 	}
 	if response.StatusCode == http.StatusNotFound {
-		return credential.Token{}, usererr.New(g.what(), "it has no gateway", "have gateway: {} added to the broker's configuration, or take gateway out of the workspace file")
+		return credential.Token{}, usererr.New(g.what(), "it has no gateway", "ask the broker's operator to add gateway: {} to its configuration, or remove gateway from the workspace file")
 	}
 	refused, about := "it refuses a session", "a session"
 	if r.Repo.IsValid() {
@@ -193,7 +193,7 @@ func (g *Sessions) request(ctx context.Context, r api.SessionRequest, call func(
 // acceptSession checks an answer and returns its Token.
 func (g *Sessions) acceptSession(header http.Header, body []byte) (credential.Token, error) {
 	if !api.IsJSON(header.Get("Content-Type")) {
-		return credential.Token{}, g.unexpectedAnswer("its answer is no JSON")
+		return credential.Token{}, g.unexpectedAnswer("its answer is not JSON")
 	}
 	answer, err := api.DecodeGatewaySession(body)
 	if err != nil {

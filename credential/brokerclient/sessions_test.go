@@ -121,12 +121,12 @@ func TestWhyThereIsNoSession(t *testing.T) {
 	}{
 		{"an unknown caller", credentialtest.Failure{Status: 401}, "check the identity in"},
 		{"a refusal", credentialtest.Failure{Status: 403, Detail: "sb-1 is blocked"}, "it refuses a session for acme/widgets: sb-1 is blocked"},
-		{"a broker without a gateway", credentialtest.Failure{Status: 404}, "it has no gateway; have gateway: {} added"},
-		{"another broker", credentialtest.Failure{Status: 400}, "it does not take the request for a session for acme/widgets (400)"},
-		{"a page", says(200, "text/html", "<html>"), "no JSON"},
-		{"a token", says(200, "application/json", `{"username":"x","token":"ghs_x","expires_at":"2126-01-02T03:04:05Z"}`), "no session"},
+		{"a broker without a gateway", credentialtest.Failure{Status: 404}, "it has no gateway; ask the broker's operator to add gateway: {}"},
+		{"another broker", credentialtest.Failure{Status: 400}, "it does not accept the request for a session for acme/widgets (400)"},
+		{"a page", says(200, "text/html", "<html>"), "not JSON"},
+		{"a token", says(200, "application/json", `{"username":"x","token":"ghs_x","expires_at":"2126-01-02T03:04:05Z"}`), "the answer has no session"},
 		{"a session with a line end", says(200, "application/json", `{"session":"gpg_x\ny","expires_at":"2126-01-02T03:04:05Z"}`), "control"},
-		{"one that is over", says(200, "application/json", `{"session":"gpg_x","expires_at":"2001-01-02T03:04:05Z"}`), "the session it gave ran out"},
+		{"one that is over", says(200, "application/json", `{"session":"gpg_x","expires_at":"2001-01-02T03:04:05Z"}`), "the session it gave expired at"},
 	} {
 		b := &credentialtest.Broker{}
 		s, _ := serve(t, under(b))

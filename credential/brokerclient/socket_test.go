@@ -75,7 +75,7 @@ func TestSocketOfAStranger(t *testing.T) {
 
 func TestPathThatIsNoSocket(t *testing.T) {
 	path := writeFile(t, "file", "")
-	if _, err := open(t, "broker+unix://"+path).Token(t.Context(), widgets); err == nil || !strings.Contains(err.Error(), "it is no socket") {
+	if _, err := open(t, "broker+unix://"+path).Token(t.Context(), widgets); err == nil || !strings.Contains(err.Error(), "it is not a socket") {
 		t.Errorf("Token = %v, want an error about the file", err)
 	}
 }

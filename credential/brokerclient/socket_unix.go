@@ -19,11 +19,11 @@ func (s socket) check() error {
 	}
 	what := "ask the broker at socket " + s.path
 	if info.Mode().Type() != os.ModeSocket {
-		return usererr.New(what, "it is no socket", "correct source in the workspace file")
+		return usererr.New(what, "it is not a socket", "correct source in the workspace file")
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return usererr.New(what, "its owner cannot be told", "")
+		return usererr.New(what, "its owner is unknown", "")
 	}
 	if uid := int64(stat.Uid); uid != 0 && uid != int64(os.Geteuid()) && uid != s.owner {
 		text := strconv.FormatInt(uid, 10)

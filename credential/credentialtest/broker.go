@@ -181,7 +181,7 @@ func (b *Broker) begin(w http.ResponseWriter, r *http.Request) {
 	}
 	b.begun[answer.Session.Reveal()] = workspace
 	b.mu.Unlock()
-	_ = api.WriteGatewaySession(w, answer) // the error means that the client has gone
+	_ = api.WriteGatewaySession(w, answer) // the error means that the client closed the connection
 }
 
 // receiveReport answers a report of a refused push.
@@ -219,7 +219,7 @@ func (b *Broker) answer(w http.ResponseWriter, workspace string, r api.TokenRequ
 		writeError(w, err)
 		return
 	}
-	_ = api.WriteAnswer(w, answer) // the error means that the client has gone
+	_ = api.WriteAnswer(w, answer) // the error means that the client closed the connection
 }
 
 func (b *Broker) record(r api.TokenRequest) int {

@@ -30,9 +30,9 @@ func Open(u *url.URL, workspace string) (*Source, error) {
 	case u.Scheme != "file":
 		return nil, usererr.New("source", "its scheme is not file", "")
 	case u.Host != "" || u.Opaque != "" || u.Path == "" || u.Path == "/":
-		return nil, usererr.New("source "+u.Redacted(), "a file source is an absolute path on this machine", "write file:///path, with three slashes")
+		return nil, usererr.New("source "+u.Redacted(), "a file source must be an absolute path on this machine", "write file:///path, with three slashes")
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return nil, usererr.New("source file://"+u.Path, "a file source has nothing but a path", "write %3F for a ? and %23 for a #")
+		return nil, usererr.New("source file://"+u.Path, "a file source must have only a path", "write %3F for a ? and %23 for a #")
 	}
 	path, err := credential.ParseTemplate(u.Path, workspace)
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 		return credential.Token{}, usererr.Wrap("read "+path, err, "")
 	}
 	if !token.Expiry.After(time.Now()) {
-		return credential.Token{}, usererr.New("read "+path, "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),
+		return credential.Token{}, usererr.New("read "+path, "the token in it expired at "+token.Expiry.UTC().Format(time.RFC3339),
 			`write a fresh one, or {"token","expires_at"} for one that lives longer than an hour`)
 	}
 	return token, nil
@@ -97,11 +97,11 @@ func check(path string, info fs.FileInfo) error {
 	what := "read " + path
 	switch {
 	case !info.Mode().IsRegular():
-		return usererr.New(what, "it is no regular file", "name the file that holds the token")
+		return usererr.New(what, "it is not a regular file", "name the file that holds the token")
 	case info.Mode().Perm()&0o077 != 0:
-		return usererr.New(what, fmt.Sprintf("others can use it (mode %04o)", info.Mode().Perm()), "run chmod 600 "+path)
+		return usererr.New(what, fmt.Sprintf("other users can use it (mode %04o)", info.Mode().Perm()), "run chmod 600 "+path)
 	case !ownedByUs(info):
-		return usererr.New(what, "it belongs to another user", "use a file of your own")
+		return usererr.New(what, "it belongs to another user", "use a file of this user")
 	case info.Size() > credential.MaxStored:
 		return tooLong(path)
 	}
@@ -118,9 +118,9 @@ func openError(path string, err error) error {
 	case isSymlink(err):
 		return &usererr.Error{Op: what, Reason: "it is a symbolic link", Hint: "name the file itself", Err: err}
 	case errors.Is(err, fs.ErrNotExist):
-		return &usererr.Error{Op: what, Reason: "there is no such file", Hint: "write the token there, mode 0600, or correct source in the workspace file", Err: err}
+		return &usererr.Error{Op: what, Reason: "there is no such file", Hint: "write the token there with mode 0600, or correct source in the workspace file", Err: err}
 	case errors.Is(err, fs.ErrPermission):
-		return &usererr.Error{Op: what, Reason: "this user may not open it", Hint: "use a file of your own, mode 0600", Err: err}
+		return &usererr.Error{Op: what, Reason: "this user may not open it", Hint: "use a file of this user with mode 0600", Err: err}
 	}
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		err = pathErr.Err // the path is named already

@@ -27,7 +27,7 @@ func TestAFileSystemWithoutLocksIsNamed(t *testing.T) {
 	for _, no := range []syscall.Errno{syscall.EOPNOTSUPP, syscall.ENOLCK, syscall.ENOSYS} {
 		flock = func(int, int) error { return no }
 		err := s.Put(t.Context(), store.AppClientID(), store.NewSecret("x"), store.Replace)
-		if err == nil || !strings.HasSuffix(err.Error(), "its file system has no locks; keep the store in a folder of another one") {
+		if err == nil || !strings.HasSuffix(err.Error(), "its file system has no locks; move the store to another file system") {
 			t.Errorf("Put where flock(2) answers %q = %v, want what to do", no, err)
 		}
 	}

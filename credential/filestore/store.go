@@ -37,9 +37,9 @@ func OpenStore(u *url.URL) (*Store, error) {
 	case u.Scheme != "file":
 		return nil, usererr.New("store", "its scheme is not file", "")
 	case u.Host != "" || u.Opaque != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return nil, usererr.New("store "+u.Redacted(), "a file store is an absolute path on this machine and nothing else", form)
+		return nil, usererr.New("store "+u.Redacted(), "a file store must have only an absolute path on this machine", form)
 	case path.Clean(u.Path) == "/" || u.Path == "":
-		return nil, usererr.New("store file://"+u.Path, "it names no folder", form)
+		return nil, usererr.New("store file://"+u.Path, "it names no directory", form)
 	}
 	return &Store{dir: path.Clean(u.Path)}, nil
 }
@@ -77,7 +77,7 @@ func readEntry(root *os.Root, name store.Name) (store.Entry, error) {
 	} else if info.IsDir() {
 		return store.Entry{}, fs.ErrNotExist
 	} else if !info.Mode().IsRegular() {
-		return store.Entry{}, damaged("it is no regular file")
+		return store.Entry{}, damaged("it is not a regular file")
 	} else if info.Size() == 0 {
 		return store.Entry{}, damaged("the file is empty") // whatever its mode, and whichever program made it
 	}
@@ -107,7 +107,7 @@ func readEntry(root *os.Root, name store.Name) (store.Entry, error) {
 // private returns an error if other users can access a file or folder.
 func private(info fs.FileInfo) error {
 	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("others can use it (mode %04o); run chmod go= on it", info.Mode().Perm())
+		return fmt.Errorf("other users can use it (mode %04o); run chmod go= on it", info.Mode().Perm())
 	}
 	if !ownedByUs(info) {
 		return errors.New("it belongs to another user")
@@ -237,7 +237,7 @@ func (s *Store) List(ctx context.Context, below store.Prefix) iter.Seq2[store.Na
 	}
 }
 
-var errNoFolder = errors.New("it is no folder")
+var errNoFolder = errors.New("it is not a directory")
 
 // visit yields the name of a file. It skips files that are removed during the listing.
 func visit(ctx context.Context, p string, d fs.DirEntry, err error, yield func(store.Name, error) bool) error {
@@ -285,7 +285,7 @@ func (s *Store) open(ctx context.Context, what string, nameless bool) (*os.Root,
 	}
 	if err != nil {
 		root.Close()
-		return nil, usererr.Wrap(what, fmt.Errorf("the folder %s: %w", s.dir, err), "")
+		return nil, usererr.Wrap(what, fmt.Errorf("directory %s: %w", s.dir, err), "")
 	}
 	return root, nil
 }
@@ -303,10 +303,10 @@ func (s *Store) locked(ctx context.Context, what string, name store.Name, change
 	defer root.Close()
 	unlock, err := lock(ctx, root)
 	if errors.Is(err, errLocked) {
-		return usererr.Wrap(what, err, "see whether another gatepass hangs")
+		return usererr.Wrap(what, err, "check whether another gatepass hangs")
 	}
 	if errors.Is(err, errNoLocks) {
-		return usererr.Wrap(what, err, "keep the store in a folder of another one")
+		return usererr.Wrap(what, err, "move the store to another file system")
 	}
 	if err != nil {
 		return describe(what, err)
@@ -335,7 +335,7 @@ func describe(what string, err error) error {
 	case errors.Is(err, fs.ErrExist):
 		return &usererr.Error{Op: what, Err: store.ErrExists}
 	case errors.Is(err, fs.ErrPermission):
-		return &usererr.Error{Op: what, Reason: "this user may not", Hint: "use a folder of your own", Err: err}
+		return &usererr.Error{Op: what, Reason: "permission denied for this user", Hint: "use a directory of this user", Err: err}
 	}
 	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		err = pathErr.Err // the path is named already

@@ -73,7 +73,7 @@ func TestStoreRefusesWhatOthersCanUse(t *testing.T) {
 		}
 	}
 	chmod(file, 0o640)
-	if _, err := s.Get(t.Context(), store.PrivateKey()); err == nil || !strings.Contains(err.Error(), "others can use it") {
+	if _, err := s.Get(t.Context(), store.PrivateKey()); err == nil || !strings.Contains(err.Error(), "other users can use it") {
 		t.Errorf("Get of a file for the group = %v, want a refusal", err)
 	}
 	chmod(file, 0o600)

@@ -126,7 +126,7 @@ func ErrorFor(err error) error {
 	if errors.As(err, &line) {
 		return err
 	}
-	return usererr.Wrap("ask "+agent.Program, err, "see whether it is installed beside this program, or run gatepass agent status")
+	return usererr.Wrap("ask "+agent.Program, err, "check that it is installed beside this program, or run gatepass agent status")
 }
 
 // request writes a prompt's URL as a git-credential request.
@@ -147,7 +147,7 @@ const (
 
 	// quit tells git to stop: to ask no other helper and not to prompt.
 	quit = "quit=1\n"
-	late = "gatepass: answer git: its request did not end in time; give it longer with " + timeoutVariable + "\n"
+	late = "gatepass: answer git: its request did not end in time; set a longer " + timeoutVariable + "\n"
 )
 
 // Helper executes one operation of a git credential helper and returns the exit status.

@@ -97,7 +97,7 @@ func remedyCache(err error) string {
 	if errors.Is(err, errLocked) {
 		return "unlock the keyring, or write cache: memory"
 	}
-	return "see that a keyring runs in this session, or write cache: memory"
+	return "check that a keyring runs in this session, or write cache: memory"
 }
 
 // Token returns the stored token for req, or a token of the source, which it stores.

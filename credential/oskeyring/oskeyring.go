@@ -64,9 +64,9 @@ func Open(u *url.URL, workspace string) (*Source, error) {
 	case u.Scheme != "keyring":
 		return nil, usererr.New("source", "its scheme is not keyring", form)
 	case u.Host == "" || u.Opaque != "" || len(u.Path) < 2 || u.User != nil:
-		return nil, usererr.New("source keyring://"+u.Host+u.Path, "a keyring source is a service and an account", form)
+		return nil, usererr.New("source keyring://"+u.Host+u.Path, "a keyring source must name a service and an account", form)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, usererr.New("source keyring://"+u.Host+u.Path, "a keyring source has no keys such as "+firstKey(u), "write %3F for a ? and %23 for a #")
+		return nil, usererr.New("source keyring://"+u.Host+u.Path, "a keyring source must not have a query such as "+firstKey(u), "write %3F for a ? and %23 for a #")
 	}
 	account, err := credential.ParseTemplate(u.Path[1:], workspace)
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 		return credential.Token{}, usererr.Wrap(what, err, "")
 	}
 	if !token.Expiry.After(time.Now()) {
-		return credential.Token{}, usererr.New(what, "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),
+		return credential.Token{}, usererr.New(what, "the token in it expired at "+token.Expiry.UTC().Format(time.RFC3339),
 			`store a fresh one, or {"token","expires_at"} for one that lives longer than an hour`)
 	}
 	return token, nil
@@ -132,7 +132,7 @@ func remedy(err error) string {
 	case errors.Is(err, errLocked):
 		return "unlock it, or log in to your session"
 	}
-	return "see that a keyring runs in this session, or name another source in the workspace file"
+	return "check that a keyring runs in this session, or name another source in the workspace file"
 }
 
 // entry is a token as a Cache writes it. [credential.ParseToken] can read it too.
@@ -144,7 +144,7 @@ type entry struct {
 	Permissions  map[string]string `json:"permissions,omitempty"`
 }
 
-var errNotOurs = errors.New("this entry of the keyring is not what a cache writes")
+var errNotOurs = errors.New("another program wrote this entry of the keyring")
 
 func format(t credential.Token) ([]byte, error) {
 	return json.Marshal(entry{

@@ -40,9 +40,9 @@ func TestOpen(t *testing.T) {
 		{"keyring://service", "a service and an account"},
 		{"keyring://service/", "a service and an account"},
 		{"keyring:service/account", "a service and an account"},
-		{"keyring://service/account?collection=login", "no keys such as collection"},
-		{"keyring://service/account?", "no keys"},
-		{"keyring://service/account#x", "no keys"},
+		{"keyring://service/account?collection=login", "must not have a query such as collection"},
+		{"keyring://service/account?", "must not have a query"},
+		{"keyring://service/account#x", "must not have a query"},
 		{"keyring://service/{nobody}", "unknown placeholder {nobody}"},
 		{"file:///x", "scheme"},
 	} {
@@ -92,10 +92,10 @@ func TestSourceSaysWhatIsWrong(t *testing.T) {
 		says        string
 	}{
 		{name: "no entry", value: "x", req: request("github.com", "other/x"), says: "read keyring://gatepass/other: the keyring has no such entry; store a token"},
-		{name: "an old token", value: "ghs_one", written: time.Now().Add(-2 * time.Hour), says: "ran out"},
+		{name: "an old token", value: "ghs_one", written: time.Now().Add(-2 * time.Hour), says: "expired at"},
 		{name: "no token", value: "<html>", says: "a web page"},
 		{name: "a locked keyring", value: "ghs_one", change: func(m *memory) { m.locked = true }, says: "the keyring is locked; unlock it"},
-		{name: "a silent keyring", value: "ghs_one", change: func(m *memory) { m.silent = true }, says: "does not answer; see that"},
+		{name: "a silent keyring", value: "ghs_one", change: func(m *memory) { m.silent = true }, says: "does not answer; check that"},
 		{name: "no path", value: "ghs_one", req: request("github.com", ""), says: "useHttpPath"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

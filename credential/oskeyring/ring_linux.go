@@ -29,7 +29,7 @@ const (
 var (
 	errNoService    = errors.New("no keyring runs in this session")
 	errNoCollection = errors.New("the keyring has no default collection")
-	errOdd          = errors.New("the keyring answers against its protocol")
+	errOdd          = errors.New("the keyring's answer breaks its protocol")
 )
 
 func system() ring { return secretService{} }

@@ -10,7 +10,7 @@ import (
 
 const storeHint = ""
 
-var errNoRing = errors.New("gatepass knows no keyring on this system")
+var errNoRing = errors.New("gatepass does not support a keyring on this system")
 
 func system() ring { return none{} }
 

@@ -168,7 +168,7 @@ func TestRoleThatIsNotGiven(t *testing.T) {
 	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/sandbox")
 	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", writeFile(t, "web.identity."+strings.Repeat("x", 40)))
 	token, err := open(t, "ssm://"+path+"?region=us-east-1&endpoint="+endpoint).Token(t.Context(), widgets)
-	checkError(t, token, err, "no AWS credentials from STS: AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity; check that this identity may take on the role")
+	checkError(t, token, err, "no AWS credentials from STS: AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity; check that this identity may assume the role")
 }
 
 // The SDK's error contains what the process printed: the secret key.

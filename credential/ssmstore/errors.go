@@ -24,11 +24,11 @@ func (op operation) call(region string) awsclient.Call {
 		case code == "ParameterNotFound":
 			return &usererr.Error{Op: op.what, Reason: "there is no such parameter in " + region, Err: store.ErrNotFound}
 		case code == "ParameterAlreadyExists":
-			return &usererr.Error{Op: op.what, Reason: "there is one in " + region + " already", Err: store.ErrExists}
+			return &usererr.Error{Op: op.what, Reason: "it exists in " + region + " already", Err: store.ErrExists}
 		case code == "ParameterMaxVersionLimitExceeded":
-			return usererr.New(op.what, "its oldest of 100 versions carries a label, which AWS does not drop", "remove that label: aws ssm unlabel-parameter-version")
+			return usererr.New(op.what, "AWS keeps 100 versions and cannot drop the oldest, because it has a label", "remove that label: aws ssm unlabel-parameter-version")
 		case code == "TooManyUpdates":
-			return usererr.New(op.what, "another program writes it at the same time", "try again in a moment")
+			return usererr.New(op.what, "another program is writing it", "try again in a moment")
 		case code == "InvalidKeyId" || isKMS(code):
 			return keyUnusable(op.what, code, region, api)
 		}
@@ -64,7 +64,7 @@ func explain(name, region string, api smithy.APIError) error {
 	case strings.HasPrefix(code, "AccessDenied"):
 		return denied(operation{what(name), "ssm:GetParameter", "kms:Decrypt"}, awsclient.Excerpt(api))
 	case code == "ParameterNotFound" || code == "ParameterVersionNotFound":
-		return line("there is no such parameter in "+region, "check name and region in the source; or the issuing side has not delivered yet (gatepass workspace create)")
+		return line("there is no such parameter in "+region, "check name and region in the source, or deliver it on the issuing side: gatepass workspace create")
 	case code == "InvalidKeyId" || isKMS(code):
 		return keyUnusable(what(name), code, region, api)
 	}

@@ -22,7 +22,7 @@ func Open(u *url.URL, workspace string) (*Source, error) {
 	case u.Scheme != "ssm":
 		return nil, usererr.New("source", "its scheme is not ssm", form)
 	case u.Host != "" || u.Opaque != "" || u.User != nil:
-		return nil, usererr.New("source ssm://"+u.Host, "a parameter's name follows three slashes", form)
+		return nil, usererr.New("source ssm://"+u.Host, "a parameter's name must follow three slashes", form)
 	case u.Fragment != "":
 		return nil, usererr.New("source ssm://"+u.Path, "it has a fragment", form)
 	}
@@ -49,11 +49,11 @@ func checkName(path string, name credential.Template) error {
 		return err
 	}
 	if len(full) < 2 || len(full) > maxName || strings.HasSuffix(full, "/") || strings.Contains(full, "//") {
-		return usererr.New("source ssm://"+path, "this is no parameter's name", form)
+		return usererr.New("source ssm://"+path, "this is not a parameter's name", form)
 	}
 	for i := 0; i < len(full); i++ {
 		if c := full[i]; !awsclient.IsAlnum(c) && strings.IndexByte("_.-/", c) < 0 {
-			return usererr.New("source ssm://"+path, "a parameter's name has letters, digits, dots, hyphens, underscores and slashes", form)
+			return usererr.New("source ssm://"+path, "a parameter's name must consist of letters, digits, dots, hyphens, underscores and slashes", form)
 		}
 	}
 	return nil

@@ -72,7 +72,7 @@ func read(ctx context.Context, c *awsclient.Client[*ssm.Client], name string, op
 
 func (s *Source) parse(name string, out *ssm.GetParameterOutput) (credential.Token, error) {
 	if out.Parameter == nil || out.Parameter.Value == nil {
-		return credential.Token{}, usererr.New(what(name), "the answer holds no value", "check the endpoint that the source or AWS_ENDPOINT_URL names")
+		return credential.Token{}, usererr.New(what(name), "the answer has no value", "check the endpoint that the source or AWS_ENDPOINT_URL names")
 	}
 	token, err := credential.ParseToken([]byte(*out.Parameter.Value), aws.ToTime(out.Parameter.LastModifiedDate))
 	if err != nil {
@@ -82,8 +82,8 @@ func (s *Source) parse(name string, out *ssm.GetParameterOutput) (credential.Tok
 		token.Expiry = token.Expiry.Add(clock.Ahead(theirs, time.Now())) // converted to this machine's clock
 	}
 	if !token.Expiry.After(time.Now()) {
-		return credential.Token{}, usererr.New(what(name), "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339),
-			"the issuing side has to refresh it: gatepass workspace refresh "+s.workspaceOr("ID"))
+		return credential.Token{}, usererr.New(what(name), "the token in it expired at "+token.Expiry.UTC().Format(time.RFC3339),
+			"refresh it on the issuing side: gatepass workspace refresh "+s.workspaceOr("ID"))
 	}
 	return token, nil
 }

@@ -99,22 +99,22 @@ func TestStandardVariablesHold(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	for _, c := range []struct{ name, url, want string }{
 		{"two slashes", "ssm://sandbox/token", "three slashes"},
-		{"no name", "ssm:///", "no parameter's name"},
-		{"nothing", "ssm:", "no parameter's name"},
-		{"an empty level", "ssm:///a//b", "no parameter's name"},
-		{"a slash at the end", "ssm:///a/", "no parameter's name"},
+		{"no name", "ssm:///", "this is not a parameter's name"},
+		{"nothing", "ssm:", "this is not a parameter's name"},
+		{"an empty level", "ssm:///a//b", "this is not a parameter's name"},
+		{"a slash at the end", "ssm:///a/", "this is not a parameter's name"},
 		{"a blank", "ssm:///a%20b", "letters, digits"},
 		{"a selector", "ssm:///a:3", "letters, digits"},
-		{"too long", "ssm:///" + strings.Repeat("a", maxName), "no parameter's name"},
+		{"too long", "ssm:///" + strings.Repeat("a", maxName), "this is not a parameter's name"},
 		{"an unknown placeholder", "ssm:///{account}/token", "unknown placeholder {account}"},
 		{"an unknown key", "ssm:///a?regoin=us-east-1", "unknown key regoin"},
 		{"a key twice", "ssm:///a?region=a&region=b", "given twice"},
 		{"an empty key", "ssm:///a?region=", "is empty"},
 		{"a placeholder in a key", "ssm:///a?profile={workspace}", "placeholders are allowed in the path only"},
-		{"a region that is a host", "ssm:///a?region=evil.example/", "no AWS region"},
-		{"an endpoint that is not an address", "ssm:///a?endpoint=ssm.example", "no address"},
-		{"a plain endpoint elsewhere", "ssm:///a?endpoint=http://ssm.example", "neither https nor on this machine"},
-		{"an endpoint with a password", "ssm:///a?endpoint=https://a:b@ssm.example", "no address"},
+		{"a region that is a host", "ssm:///a?region=evil.example/", "not an AWS region"},
+		{"an endpoint that is not an address", "ssm:///a?endpoint=ssm.example", "is not an address"},
+		{"a plain endpoint elsewhere", "ssm:///a?endpoint=http://ssm.example", "must be an https URL, or http on this machine"},
+		{"an endpoint with a password", "ssm:///a?endpoint=https://a:b@ssm.example", "is not an address"},
 		{"a fragment", "ssm:///a#b", "fragment"},
 		{"another scheme", "vault:///a", "scheme is not ssm"},
 	} {
@@ -143,7 +143,7 @@ func TestErrors(t *testing.T) {
 		{"ssm:GetParameter is missing", again(fail(400, "AccessDeniedException", denied), 1), parameter{}, "access denied: " + denied + "; allow ssm:GetParameter", 1},
 		{"kms:Decrypt is missing", again(fail(400, "AccessDeniedException", "The ciphertext refers to a customer master key that does not exist"), 1), parameter{}, "access denied to its KMS key: The ciphertext refers to a customer master key that does not exist; allow kms:Decrypt", 1},
 		{"an error of the REST kind", again(fail(403, "com.amazon.coral.service#AccessDeniedException", ""), 1), parameter{}, "access denied; allow ssm:GetParameter", 1},
-		{"no parameter", again(fail(400, "ParameterNotFound", ""), 1), parameter{}, "there is no such parameter in us-east-1; check name and region in the source; or the issuing side has not delivered yet", 1},
+		{"no parameter", again(fail(400, "ParameterNotFound", ""), 1), parameter{}, "there is no such parameter in us-east-1; check name and region in the source, or deliver it on the issuing side", 1},
 		{"a disabled key", again(fail(400, "InvalidKeyId", "arn:aws:kms:x is disabled"), 1), parameter{}, "its KMS key cannot be used (InvalidKeyId): arn:aws:kms:x is disabled", 1},
 		{"a KMS error of its own", again(fail(400, "KMSInvalidStateException", ""), 1), parameter{}, "its KMS key cannot be used (KMSInvalidStateException)", 1},
 		{"expired credentials", again(fail(400, "ExpiredTokenException", "The security token included in the request is expired"), 1), parameter{}, "the AWS credentials have expired", 1},
@@ -151,12 +151,12 @@ func TestErrors(t *testing.T) {
 		{"a clock that is wrong", again(fail(400, "InvalidSignatureException", "Signature expired: 20260101T000000Z is now earlier than 20260101T001500Z"), 5), parameter{}, "the clock of this machine", 0},
 		{"an unknown code", again(fail(400, "SomethingNew", "hello\nworld"), 1), parameter{}, `AWS refuses (SomethingNew): hello\nworld`, 1},
 		{"words with a token in them", again(fail(400, "SomethingNew", "value "+secret), 1), parameter{}, "value [redacted]", 1},
-		{"a web page of a proxy", again(raw(403, "<html>"+secret), 1), parameter{}, "cut off or is not from SSM", 1},
-		{"an empty answer", again(raw(200, "{}"), 1), parameter{}, "the answer holds no value", 1},
-		{"no token", nil, parameter{"null", time.Now()}, "it is the word for no value", 1},
+		{"a web page of a proxy", again(raw(403, "<html>"+secret), 1), parameter{}, "incomplete or is not from SSM", 1},
+		{"an empty answer", again(raw(200, "{}"), 1), parameter{}, "the answer has no value", 1},
+		{"no token", nil, parameter{"null", time.Now()}, "it is a word for an empty value, such as null", 1},
 		{"two lines", nil, parameter{secret + "\nx", time.Now()}, "control characters", 1},
 		{"a token of two hours ago", nil, parameter{secret, old}, "gatepass workspace refresh sb-1", 1},
-		{"a token without any date", nil, parameter{secret, time.Time{}}, "ran out at", 1},
+		{"a token without any date", nil, parameter{secret, time.Time{}}, "the token in it expired at", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := &double{script: c.script, parameters: map[string]parameter{path: c.value}}
@@ -221,11 +221,11 @@ func TestTroubleThatStays(t *testing.T) {
 		want     string
 	}{
 		{"throttling", fail(400, "ThrottlingException", "Rate exceeded"), 600 * time.Millisecond, "AWS throttles this account (ThrottlingException); try again"},
-		{"trouble of SSM", fail(503, "ServiceUnavailable", ""), 600 * time.Millisecond, "SSM has trouble of its own"},
+		{"trouble of SSM", fail(503, "ServiceUnavailable", ""), 600 * time.Millisecond, "SSM has an internal error"},
 		{"silence", hang, 300 * time.Millisecond, "AWS did not answer in time"},
 		{"lost connections", drop, 600 * time.Millisecond, "SSM cannot be reached: EOF"},
-		{"answers cut off", cutOff(value), 600 * time.Millisecond, "the answer is cut off"},
-		{"JSON cut off", raw(200, value), 600 * time.Millisecond, "the answer is cut off"},
+		{"answers cut off", cutOff(value), 600 * time.Millisecond, "the answer is incomplete"},
+		{"JSON cut off", raw(200, value), 600 * time.Millisecond, "the answer is incomplete"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for deadline := c.deadline; ; deadline *= 2 { // if this machine is slow, it gets more time
@@ -279,7 +279,7 @@ func TestUnknownHost(t *testing.T) {
 func TestNoRegion(t *testing.T) {
 	endpoint := start(t, &double{})
 	token, err := open(t, "ssm://"+path+"?endpoint="+endpoint).Token(t.Context(), widgets)
-	checkError(t, token, err, "no AWS region is set; add ?region=REGION to the URL")
+	checkError(t, token, err, "the AWS region is not set; add ?region=REGION to the URL")
 }
 
 func TestNoSuchProfile(t *testing.T) {

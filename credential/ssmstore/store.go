@@ -67,7 +67,7 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 		return store.Entry{}, err
 	}
 	if out.Parameter == nil || out.Parameter.Value == nil {
-		return store.Entry{}, usererr.New(storeReading(full).what, "the answer holds no value", "check the endpoint that the store or AWS_ENDPOINT_URL names")
+		return store.Entry{}, usererr.New(storeReading(full).what, "the answer has no value", "check the endpoint that the store or AWS_ENDPOINT_URL names")
 	}
 	return store.Entry{Value: store.NewSecret(*out.Parameter.Value), Modified: aws.ToTime(out.Parameter.LastModifiedDate)}, nil
 }

@@ -32,7 +32,7 @@ func OpenStore(u *url.URL) (*Store, error) {
 	case u.Scheme != "ssm":
 		return nil, usererr.New("store", "its scheme is not ssm", storeForm)
 	case u.Host != "" || u.Opaque != "" || u.User != nil:
-		return nil, usererr.New("store ssm://"+u.Host, "the prefix follows three slashes", storeForm)
+		return nil, usererr.New("store ssm://"+u.Host, "the prefix must follow three slashes", storeForm)
 	case u.Fragment != "":
 		return nil, usererr.New(what, "it has a fragment", storeForm)
 	}
@@ -62,18 +62,18 @@ func checkPrefix(what, prefix string) error {
 	const longest = 300
 	for segment := range strings.SplitSeq(strings.TrimPrefix(prefix, "/"), "/") {
 		if prefix != "" && (segment == "" || strings.Trim(segment, ".") == "") {
-			return usererr.New(what, "a part of the prefix is empty or dots", storeForm)
+			return usererr.New(what, "a part of the prefix is empty, . or ..", storeForm)
 		}
 	}
 	for i := 0; i < len(prefix); i++ {
 		if c := prefix[i]; !isAlnum(c) && strings.IndexByte("_.-/", c) < 0 {
-			return usererr.New(what, "a parameter's name has letters, digits, dots, hyphens, underscores and slashes", storeForm)
+			return usererr.New(what, "a parameter's name must consist of letters, digits, dots, hyphens, underscores and slashes", storeForm)
 		}
 	}
 	// "A parameter name can't be prefixed with aws or ssm" (PutParameter).
 	lower := strings.ToLower(strings.TrimPrefix(prefix, "/"))
 	if strings.HasPrefix(lower, "aws") || strings.HasPrefix(lower, "ssm") {
-		return usererr.New(what, "AWS keeps names that begin with aws or ssm for itself", "choose another prefix")
+		return usererr.New(what, "AWS reserves names that begin with aws or ssm", "choose another prefix")
 	}
 	if len(prefix) > longest {
 		return usererr.New(what, "the prefix is too long", "choose a shorter one")
@@ -89,7 +89,7 @@ func cutWorkspaces(what, prefix string, query url.Values) (string, error) {
 	}
 	query.Del("workspaces")
 	if len(given) != 1 || !strings.HasPrefix(given[0], "/") {
-		return "", usererr.New(what, "workspaces is given twice or is no path", "write workspaces=/ or workspaces=/PREFIX")
+		return "", usererr.New(what, "workspaces must be given once and be a path", "write workspaces=/ or workspaces=/PREFIX")
 	}
 	other := strings.TrimSuffix(given[0], "/")
 	return other, checkPrefix(what, other)
@@ -114,7 +114,7 @@ func cutKey(what string, query url.Values) (key, rest string, err error) {
 	plain := strings.ReplaceAll(key, workspacePlace, "x")
 	for i := 0; i < len(plain); i++ {
 		if c := plain[i]; !isAlnum(c) && strings.IndexByte(":/_-", c) < 0 {
-			return "", "", usererr.New(what, "kms_key is no key's id, ARN or alias", "write kms_key=alias/NAME; {workspace} may stand in it")
+			return "", "", usererr.New(what, "kms_key must be the ID, ARN or alias of a key", "write kms_key=alias/NAME; it may contain {workspace}")
 		}
 	}
 	return key, query.Encode(), nil
@@ -128,11 +128,11 @@ func checkForm(what, form string) error {
 	fixed := strings.Replace(name, workspacePlace, "", 1)
 	switch {
 	case !isAlias || strings.Count(name, workspacePlace) != 1:
-		return usererr.New(what, "kms_key=create: needs an alias with {workspace} in it once", "write kms_key=create:alias/gatepass-{workspace}")
+		return usererr.New(what, "kms_key=create: needs an alias that contains {workspace} once", "write kms_key=create:alias/gatepass-{workspace}")
 	case strings.HasPrefix(name, "aws/"):
-		return usererr.New(what, "AWS keeps aliases that begin with aws/ for itself", "write kms_key=create:alias/gatepass-{workspace}")
+		return usererr.New(what, "AWS reserves aliases that begin with aws/", "write kms_key=create:alias/gatepass-{workspace}")
 	case len(fixed) < leastFixed || strings.Contains(fixed, ":"):
-		return usererr.New(what, "kms_key=create:"+form+" would fit nearly any alias", "write kms_key=create:alias/gatepass-{workspace}")
+		return usererr.New(what, "kms_key=create:"+form+" would match nearly any alias", "write kms_key=create:alias/gatepass-{workspace}")
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func decodeEnvelope(body []byte) (envelope, error) {
 	var e envelope
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if err := dec.Decode(&e); err != nil || dec.More() {
-		return envelope{}, errors.New("its answer is no JSON of Vault")
+		return envelope{}, errors.New("its answer is not JSON of Vault")
 	}
 	return e, nil
 }

@@ -42,9 +42,9 @@ func (l *link) refused(what string, response *http.Response, body []byte) error 
 		return usererr.New(what, "it redirects to "+redact.Text(response.Header.Get("Location"), maxShown),
 			"if that is right, put that address into addr of the URL or VAULT_ADDR")
 	case status == http.StatusServiceUnavailable && strings.Contains(lower, "sealed"):
-		return usererr.New(what, "Vault is sealed", "its operators have to unseal it: vault operator unseal")
+		return usererr.New(what, "Vault is sealed", "ask its operators to unseal it: vault operator unseal")
 	case status == http.StatusNotImplemented || strings.Contains(lower, "not initialized"):
-		return usererr.New(what, "Vault is not initialized", "its operators have to set it up: vault operator init")
+		return usererr.New(what, "Vault is not initialized", "ask its operators to initialize it: vault operator init")
 	case status == http.StatusTooManyRequests || status == http.StatusPreconditionFailed || status >= 500:
 		return l.busy(what, response, r)
 	}
@@ -73,7 +73,7 @@ func (l *link) connectionError(ctx context.Context, what string, err error) erro
 	if ctx.Err() != nil {
 		why := "Vault did not answer in time"
 		if errors.Is(ctx.Err(), context.Canceled) {
-			why = "the request was given up"
+			why = "the request was cancelled"
 		}
 		return &usererr.Error{Op: what, Reason: why, Hint: do, Err: ctx.Err()}
 	}
@@ -85,9 +85,9 @@ func (l *link) connectionError(ctx context.Context, what string, err error) erro
 	case httpclient.IsCertificate(err):
 		l.distrusts.Store(true)
 		return usererr.New(what, "its certificate is not trusted: "+text,
-			"name its authority with ca_file=PEM in the URL or VAULT_CACERT (VAULT_SKIP_VERIFY is not heeded)")
+			"name its authority with ca_file=PEM in the URL or VAULT_CACERT (gatepass ignores VAULT_SKIP_VERIFY)")
 	case httpclient.IsHandshake(err):
-		return usererr.New(what, "no TLS connection: "+text, "check scheme and port of the address, and VAULT_CLIENT_CERT if it wants a certificate")
+		return usererr.New(what, "no TLS connection: "+text, "check scheme and port of the address, and set VAULT_CLIENT_CERT if Vault asks for a certificate")
 	case httpclient.IsUnknownHost(err):
 		return usererr.New(what, "there is no such host", "correct addr in the URL or VAULT_ADDR")
 	case errors.Is(err, context.DeadlineExceeded):

@@ -38,7 +38,7 @@ type link struct {
 func newLink(what string, s settings) (*link, error) {
 	addr := s.address()
 	if addr == "" {
-		return nil, usererr.New(what, "no address of Vault is set", "add &addr=https://host[:port] to the URL or set VAULT_ADDR")
+		return nil, usererr.New(what, "the address of Vault is not set", "add &addr=https://host[:port] to the URL or set VAULT_ADDR")
 	}
 	base, err := parseAddress(what, "VAULT_ADDR", addr)
 	if err != nil {
@@ -106,7 +106,7 @@ func rootsIn(dir string) (*x509.CertPool, error) {
 		some = err == nil && roots.AppendCertsFromPEM(data) || some
 	}
 	if !some {
-		return nil, usererr.New("read the certificates in "+dir, "it holds no certificate in PEM form", "correct VAULT_CAPATH")
+		return nil, usererr.New("read the certificates in "+dir, "it has no certificate in PEM form", "correct VAULT_CAPATH")
 	}
 	return roots, nil
 }

@@ -91,8 +91,8 @@ func TestRedirects(t *testing.T) {
 
 func TestStrangeAnswers(t *testing.T) {
 	for _, c := range []struct{ name, body, want string }{
-		{"a web page", "<html>hvs.secret</html>", "its answer is no JSON of Vault; check that addr in the URL, or VAULT_ADDR, names a Vault"},
-		{"two objects", "{}{}", "no JSON of Vault"},
+		{"a web page", "<html>hvs.secret</html>", "its answer is not JSON of Vault; check that addr in the URL, or VAULT_ADDR, names a Vault"},
+		{"two objects", "{}{}", "its answer is not JSON of Vault"},
 		{"a flood", `{"data":{"token":"` + strings.Repeat("a", maxAnswer) + `"}}`, "its answer is over 1 MiB"},
 	} {
 		client := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, c.body) }), "")
@@ -113,7 +113,7 @@ func TestTLS(t *testing.T) {
 
 	c := at(t, server.URL, "")
 	t.Setenv("VAULT_SKIP_VERIFY", "true")
-	checkError(t, read(t, c), "its certificate is not trusted", "ca_file=PEM in the URL or VAULT_CACERT (VAULT_SKIP_VERIFY is not heeded)")
+	checkError(t, read(t, c), "its certificate is not trusted", "ca_file=PEM in the URL or VAULT_CACERT (gatepass ignores VAULT_SKIP_VERIFY)")
 	t.Setenv("VAULT_CACERT", ca) // as if the file had been replaced
 	if err := read(t, c); err != nil {
 		t.Errorf("Read after the authorities were mended = %v, want the secret", err)
@@ -151,11 +151,11 @@ func TestAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkError(t, read(t, c), "no address of Vault is set; add &addr=https://host[:port] to the URL or set VAULT_ADDR")
+	checkError(t, read(t, c), "the address of Vault is not set; add &addr=https://host[:port] to the URL or set VAULT_ADDR")
 	t.Setenv("VAULT_ADDR", "http://vault.example:8200")
-	checkError(t, read(t, c), "VAULT_ADDR is neither https nor on this machine")
+	checkError(t, read(t, c), "VAULT_ADDR must be an https URL, or http on this machine")
 	t.Setenv("VAULT_ADDR", "https://user:hvs.secret@vault.example")
-	checkError(t, read(t, c), "VAULT_ADDR is no address")
+	checkError(t, read(t, c), "VAULT_ADDR is not an address")
 	if got := c.Where(); got != "Vault at https://vault.example" {
 		t.Errorf("Where() = %q, want it without the user", got)
 	}

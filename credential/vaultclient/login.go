@@ -51,18 +51,18 @@ func newLogin(what string, query map[string]string) (login, error) {
 	}
 	own, ok := loginKeys[l.method]
 	if !ok {
-		return l, usererr.New(what, "there is no login method "+l.method, "write auth=token, approle, jwt or kubernetes")
+		return l, usererr.New(what, "unknown login method "+l.method, "write auth=token, approle, jwt or kubernetes")
 	}
 	for _, key := range []string{"auth_mount", "role", "role_id", "role_id_file", "secret_id_file", "jwt_file", "token_file"} {
 		if query[key] != "" && !slices.Contains(own, key) {
-			return l, usererr.New(what, key+" does not go with auth="+l.method, "it takes "+strings.Join(own, ", "))
+			return l, usererr.New(what, key+" is not a key of auth="+l.method, "it takes "+strings.Join(own, ", "))
 		}
 	}
 	if l.mount == "" {
 		l.mount = l.method
 	}
 	if !IsPath(l.mount) {
-		return l, usererr.New(what, "auth_mount is no path", "write it as vault auth list does, without slashes at its ends")
+		return l, usererr.New(what, "auth_mount must be a path", "write it as vault auth list prints it, without slashes at its ends")
 	}
 	return l, l.check(what)
 }
@@ -150,7 +150,7 @@ func (l login) token(what string) (string, error) {
 	const do = "set VAULT_TOKEN, run vault login, or add token_file=PATH or auth=METHOD to the URL"
 	path := helperFile()
 	if _, err := os.Stat(path); path == "" || errors.Is(err, os.ErrNotExist) {
-		return "", usererr.New(what, "there is no Vault token", do)
+		return "", usererr.New(what, "this machine has no Vault token", do)
 	}
 	return readFile(what, path, do)
 }
@@ -195,7 +195,7 @@ func readFile(what, path, do string) (string, error) {
 // login.
 func checkLine(what, text, place, do string) (string, error) {
 	if credential.CheckSecret(text) != nil {
-		return "", usererr.New(what, "what is in "+place+" is no credential (empty, blanks, control characters or over 8 KiB)", do)
+		return "", usererr.New(what, ""+place+" does not have a credential: it is empty, has spaces or control characters, or is over 8 KiB", do)
 	}
 	return text, nil
 }

@@ -112,7 +112,7 @@ func (c *Client) logIn(ctx context.Context, l *link) (*session, error) {
 		return nil, err
 	}
 	if answer.auth == nil || credential.CheckSecret(answer.auth.ClientToken) != nil {
-		return nil, l.unexpectedAnswer(what, "its answer holds no Vault token")
+		return nil, l.unexpectedAnswer(what, "its answer has no Vault token")
 	}
 	return newSession(answer.auth, asked), nil
 }
@@ -127,9 +127,9 @@ func (l login) refused(what string, r *Refusal) error {
 	if r.Status == http.StatusForbidden && r.Shown() == "" {
 		why += ", or no login method is mounted at " + mount
 	}
-	do := "check that " + l.identity() + " of " + mount + " takes what is in " + l.jwtFile + ": audience, subject, expiry"
+	do := "check that " + l.identity() + " of " + mount + " accepts the token in " + l.jwtFile + ": audience, subject, expiry"
 	if l.method == methodAppRole {
-		do = "check role ID and secret ID (a secret ID can be used up or have expired); deliver a new one"
+		do = "check role ID and secret ID (a secret ID expires and has a limited number of uses); deliver a new one"
 		if l.secretIDFile != "" {
 			do += " to " + l.secretIDFile
 		}
@@ -188,7 +188,7 @@ func (c *Client) instead(ctx context.Context, what string, l *link, s *session, 
 		return nil, err
 	}
 	if fresh.token.Secret() == s.token.Secret() {
-		return nil, usererr.New(what, "Vault does not know "+c.login.identity()+": it has expired, was revoked or is another Vault's",
+		return nil, usererr.New(what, "Vault does not know "+c.login.identity()+": it expired, was revoked, or belongs to another Vault",
 			"put a fresh one there (vault login, vault token create)")
 	}
 	return fresh, nil

@@ -92,7 +92,7 @@ func fixed(what, key, text, workspace string) (string, error) {
 		shown = strings.ReplaceAll(full, " ", "")
 	}
 	if err == nil && !isPrintable(shown) {
-		return "", usererr.New(what, key+" has blanks or control characters", "")
+		return "", usererr.New(what, key+" has spaces or control characters", "")
 	}
 	return full, err
 }
@@ -111,12 +111,12 @@ func isPrintable(s string) bool {
 func parseAddress(what, setting, raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, usererr.New(what, setting+" is no address", "write https://host[:port]")
+		return nil, usererr.New(what, setting+" is not an address", "write https://host[:port]")
 	}
 	if u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()) {
 		return u, nil
 	}
-	return nil, usererr.New(what, setting+" is neither https nor on this machine", "write https://host[:port]")
+	return nil, usererr.New(what, setting+" must be an https URL, or http on this machine", "write https://host[:port]")
 }
 
 func isLoopback(host string) bool {

@@ -119,12 +119,12 @@ func TestLoginsThatFail(t *testing.T) {
 		name, query string
 		want        []string
 	}{
-		{"not accepted", "auth=jwt&role=ci&jwt_file=" + jwtFile, []string{"log in to Vault at https://vault.example by jwt: Vault does not accept the login: invalid role or secret ID", "check that the role ci of auth/jwt takes what is in " + jwtFile}},
+		{"not accepted", "auth=jwt&role=ci&jwt_file=" + jwtFile, []string{"log in to Vault at https://vault.example by jwt: Vault does not accept the login: invalid role or secret ID", "check that the role ci of auth/jwt accepts the token in " + jwtFile}},
 		{"no such method", "auth=kubernetes&role=ci&jwt_file=" + jwtFile, []string{"or no login method is mounted at auth/kubernetes"}},
 		{"no file", "auth=approle&role_id=r&secret_id_file=/does/not/exist", []string{"no such file", "correct secret_id_file in the URL"}},
-		{"an empty file", "auth=approle&role_id_file=" + writeFile(t, ""), []string{"no credential", "correct role_id_file"}},
-		{"two lines", "token_file=" + writeFile(t, "hvs.a\nX-Vault-Namespace: b"), []string{"no credential", "correct token_file"}},
-		{"nothing at all", "", []string{"there is no Vault token; set VAULT_TOKEN, run vault login"}},
+		{"an empty file", "auth=approle&role_id_file=" + writeFile(t, ""), []string{"does not have a credential: it is empty, has spaces or control characters, or is over 8 KiB", "correct role_id_file"}},
+		{"two lines", "token_file=" + writeFile(t, "hvs.a\nX-Vault-Namespace: b"), []string{"does not have a credential: it is empty, has spaces or control characters, or is over 8 KiB", "correct token_file"}},
+		{"nothing at all", "", []string{"this machine has no Vault token; set VAULT_TOKEN, run vault login"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { checkError(t, read(t, client(t, v, c.query)), c.want...) })
 	}
@@ -142,7 +142,7 @@ func TestTokenPlaces(t *testing.T) {
 		t.Errorf("Read with the token of vault login = %v", err)
 	}
 	t.Setenv("VAULT_TOKEN", "hvs.bad")
-	checkError(t, read(t, client(t, v, "")), "Vault does not know the Vault token of VAULT_TOKEN: it has expired")
+	checkError(t, read(t, client(t, v, "")), "Vault does not know the Vault token of VAULT_TOKEN: it expired")
 	if err := read(t, client(t, v, "auth=token&token_file="+writeFile(t, good+"\n"))); err != nil {
 		t.Errorf("Read with token_file = %v", err)
 	}
@@ -206,23 +206,23 @@ func TestCancelEndsTheWait(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := c.Read(ctx, "read secret/x", "secret/x")
-	checkError(t, err, "the request was given up")
+	checkError(t, err, "the request was cancelled")
 }
 
 func TestOpenRefuses(t *testing.T) {
 	for _, c := range []struct{ query, want string }{
-		{"auth=ldap", "there is no login method ldap; write auth=token, approle, jwt or kubernetes"},
+		{"auth=ldap", "unknown login method ldap; write auth=token, approle, jwt or kubernetes"},
 		{"auth=approle", "needs either role_id_file or role_id"},
 		{"auth=approle&role_id=a&role_id_file=b", "needs either"},
-		{"auth=approle&role_id=a&role=b", "role does not go with auth=approle; it takes auth_mount, role_id"},
+		{"auth=approle&role_id=a&role=b", "role is not a key of auth=approle; it takes auth_mount, role_id"},
 		{"auth=jwt&role=a", "auth=jwt needs jwt_file"},
 		{"auth=kubernetes", "auth=kubernetes needs role"},
-		{"role=a", "role does not go with auth=token"},
-		{"auth=jwt&jwt_file=a&auth_mount=../sys", "auth_mount is no path"},
-		{"addr=http://vault.example", "neither https nor on this machine"},
-		{"addr=https://u:p@vault.example", "addr in the URL is no address"},
-		{"addr=vault.example:8200", "is no address"},
-		{"namespace=a%0d%0ab", "namespace has blanks or control characters"},
+		{"role=a", "role is not a key of auth=token"},
+		{"auth=jwt&jwt_file=a&auth_mount=../sys", "auth_mount must be a path"},
+		{"addr=http://vault.example", "must be an https URL, or http on this machine"},
+		{"addr=https://u:p@vault.example", "addr in the URL is not an address"},
+		{"addr=vault.example:8200", "is not an address"},
+		{"namespace=a%0d%0ab", "namespace has spaces or control characters"},
 		{"token_file={owner}", "only {workspace} is allowed there"},
 		{"a=%zz", "query is malformed"},
 		{"token=hvs.secret", "unknown key token; known: addr"},
@@ -244,7 +244,7 @@ func FuzzDecodeAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		answer, err := decodeAnswer(body)
 		if err != nil {
-			if err.Error() != "its answer is no JSON of Vault" {
+			if err.Error() != "its answer is not JSON of Vault" {
 				t.Errorf("decodeAnswer(%q) = %v, which may repeat it", body, err)
 			}
 		} else if answer.Lifetime < 0 || answer.Leased && answer.Lifetime == 0 {

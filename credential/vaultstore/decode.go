@@ -50,7 +50,7 @@ func decode(answer *vaultclient.Answer, v version, field string, asked time.Time
 		return credential.Token{}, &missingError{names(fields)}
 	}
 	if json.Unmarshal(raw, &text) != nil {
-		return credential.Token{}, errors.New("the field " + field + " is no text")
+		return credential.Token{}, errors.New("the field " + field + " is not a string")
 	}
 	return withEnd(text, fields[expiryField], answer, end)
 }
@@ -84,7 +84,7 @@ func decodeVersion(data map[string]json.RawMessage) (fields map[string]json.RawM
 	}
 	if json.Unmarshal(data["data"], &fields) != nil || fields == nil ||
 		json.Unmarshal(data["metadata"], &meta) != nil || meta.CreatedTime.IsZero() {
-		return nil, time.Time{}, errors.New("it is no answer of a KV engine of version 2")
+		return nil, time.Time{}, errors.New("it is not an answer of a KV engine of version 2")
 	}
 	return fields, meta.CreatedTime, nil
 }
@@ -112,7 +112,7 @@ func decodeExpiry(raw json.RawMessage) (at time.Time, stated bool, err error) {
 // maxSeconds is the end of the year 9999.
 const maxSeconds = 253402300799
 
-var errExpiry = errors.New("its field " + expiryField + " is neither a time such as 2026-01-02T15:04:05Z nor seconds since 1970")
+var errExpiry = errors.New("its field " + expiryField + " must be a time such as 2026-01-02T15:04:05Z or seconds since 1970")
 
 // names returns the fields that a person may have meant, in order.
 func names(fields map[string]json.RawMessage) []string {

@@ -36,10 +36,10 @@ func (s *Source) describe(what string, m mount, full string, err error) error {
 func (s *Source) denied(what string, m mount, full string, r *vaultclient.Refusal) error {
 	if m == (mount{}) {
 		return usererr.New(what, "permission denied, or there is no secrets engine at "+s.mount+"/",
-			"check mount, path and namespace, or have a policy of "+s.client.Identity()+" allow read on it")
+			"check mount, path and namespace, or allow read on it in a policy of "+s.client.Identity())
 	}
 	return usererr.New(what, "permission denied"+r.Shown(),
-		"have a policy of "+s.client.Identity()+" allow read on "+m.apiPath(full))
+		"allow read on "+m.apiPath(full)+" in a policy of "+s.client.Identity())
 }
 
 func (s *Source) notFound(what string, m mount, full string, r *vaultclient.Refusal) error {
@@ -51,14 +51,14 @@ func (s *Source) notFound(what string, m mount, full string, r *vaultclient.Refu
 		return usererr.New(what, "this is a KV engine of version 2", "leave kv=1 out of the source")
 	}
 	if at, ok := deletedAt(r.Data); ok {
-		return usererr.New(what, "its newest version was deleted"+at, "the issuing side has to deliver again: gatepass workspace refresh "+s.workspaceOr("ID"))
+		return usererr.New(what, "its newest version was deleted"+at, "deliver it again on the issuing side: gatepass workspace refresh "+s.workspaceOr("ID"))
 	}
-	do := "check the path in the source; or the issuing side has not delivered yet (gatepass workspace create)"
+	do := "check the path in the source, or deliver it on the issuing side: gatepass workspace create"
 	switch rest := strings.TrimPrefix(full, m.path); {
 	case m.version == versioned && strings.HasPrefix(rest, "data/"):
-		do = "write the path without data/, which is put in for KV version 2"
+		do = "write the path without data/: gatepass adds it for KV version 2"
 	case s.version == versioned:
-		do += "; kv=2 is for KV engines of version 2 with a mount of one segment"
+		do += "; kv=2 is only for KV engines of version 2 with a mount of one segment"
 	}
 	return usererr.New(what, "there is no such secret"+r.Shown(), do)
 }

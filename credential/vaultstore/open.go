@@ -23,9 +23,9 @@ func Open(u *url.URL, workspace string) (*Source, error) {
 	case u.Scheme != "vault":
 		return nil, usererr.New("source", "its scheme is not vault", form)
 	case u.User != nil || u.Opaque != "" || u.Fragment != "":
-		return nil, usererr.New("source vault://"+u.Host, "a secret's URL has no user, password or fragment", form)
+		return nil, usererr.New("source vault://"+u.Host, "a secret's URL must not have a user, password or fragment", form)
 	case u.Port() != "":
-		return nil, usererr.New(what, "what follows vault:// is the mount, not the address", form)
+		return nil, usererr.New(what, "the part after vault:// must be the mount, not the address", form)
 	case u.Host == "":
 		return nil, usererr.New(what, "it names no mount", form)
 	}
@@ -69,5 +69,5 @@ func parseVersion(what, text string) (version, error) {
 	case "2":
 		return versioned, nil
 	}
-	return unknown, usererr.New(what, "kv is 1 or 2", "leave it out to have Vault asked")
+	return unknown, usererr.New(what, "kv must be 1 or 2", "remove it: gatepass then asks Vault")
 }

@@ -56,7 +56,7 @@ func TestRealAppRole(t *testing.T) {
 		t.Errorf("%d Vault tokens after a second read, want %d as before", after, before)
 	}
 	_, err := open(t, source+"?"+query).Token(t.Context(), widgets)
-	checkError(t, err, "by approle: Vault does not accept the login", "a secret ID can be used up", "deliver a new one to "+secretFile)
+	checkError(t, err, "by approle: Vault does not accept the login", "check role ID and secret ID (a secret ID expires and has a limited number of uses); deliver a new one", "deliver a new one to "+secretFile)
 }
 
 func TestRealLoginThatExpired(t *testing.T) {

@@ -147,7 +147,7 @@ func TestRealKV2(t *testing.T) {
 	s := open(t, "vault://"+mount+"/sandbox/{workspace}/token")
 	path := mount + "/data/sandbox/sb-1/token"
 	_, err := s.Token(t.Context(), widgets)
-	checkError(t, err, "there is no such secret", "has not delivered yet")
+	checkError(t, err, "there is no such secret", "check the path in the source, or deliver it on the issuing side: gatepass workspace create")
 
 	v.post(path, map[string]any{"data": map[string]any{"token": secret}})
 	wantToken(t, s, secret, time.Hour)
@@ -182,7 +182,7 @@ func TestRealKV1(t *testing.T) {
 	v.post(mount+"/a/b", map[string]any{"token": secret, "expires_at": time.Now().Add(time.Hour).Unix()})
 	wantToken(t, open(t, "vault://"+mount+"/a/b"), secret, time.Hour)
 	_, err := open(t, "vault://"+mount+"/a/b?kv=2").Token(t.Context(), widgets)
-	checkError(t, err, "there is no such secret", "kv=2 is for KV engines of version 2")
+	checkError(t, err, "there is no such secret", "kv=2 is only for KV engines of version 2 with a mount of one segment")
 }
 
 func TestRealMounts(t *testing.T) {
@@ -216,12 +216,12 @@ func TestRealPolicies(t *testing.T) {
 	t.Setenv("VAULT_TOKEN", auth["client_token"].(string))
 	wantToken(t, open(t, "vault://"+mount+"/mine"), secret, time.Hour)
 	_, err := open(t, "vault://"+mount+"/other").Token(t.Context(), widgets)
-	checkError(t, err, "permission denied; have a policy of the Vault token of VAULT_TOKEN allow read on "+mount+"/data/other")
+	checkError(t, err, "permission denied; allow read on "+mount+"/data/other")
 	_, err = open(t, "vault://elsewhere/other").Token(t.Context(), widgets)
 	checkError(t, err, "permission denied, or there is no secrets engine at elsewhere/")
 	v.post("auth/token/revoke", map[string]any{"token": auth["client_token"]})
 	_, err = open(t, "vault://"+mount+"/mine").Token(t.Context(), widgets)
-	checkError(t, err, "Vault does not know the Vault token of VAULT_TOKEN: it has expired, was revoked or is another Vault's")
+	checkError(t, err, "Vault does not know the Vault token of VAULT_TOKEN: it expired, was revoked, or belongs to another Vault")
 }
 
 func TestRealSeal(t *testing.T) {
@@ -233,7 +233,7 @@ func TestRealSeal(t *testing.T) {
 	v.call(http.MethodPut, "sys/seal", nil)
 	_, err := s.Token(t.Context(), widgets)
 	v.call(http.MethodPut, "sys/unseal", map[string]any{"key": key})
-	checkError(t, err, "Vault is sealed; its operators have to unseal it: vault operator unseal")
+	checkError(t, err, "Vault is sealed; ask its operators to unseal it: vault operator unseal")
 	v.await(mount)
 	wantToken(t, s, secret, time.Hour)
 }

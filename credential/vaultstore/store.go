@@ -45,11 +45,11 @@ func OpenStore(u *url.URL) (*Store, error) {
 	case u.Scheme != "vault":
 		return nil, usererr.New("store", "its scheme is not vault", form)
 	case u.User != nil || u.Opaque != "" || u.Fragment != "":
-		return nil, usererr.New("store vault://"+u.Host, "a store's URL has no user, password or fragment", form)
+		return nil, usererr.New("store vault://"+u.Host, "a store's URL must not have a user, password or fragment", form)
 	case u.Port() != "":
-		return nil, usererr.New(what, "what follows vault:// is the mount, not the address", form)
+		return nil, usererr.New(what, "the part after vault:// must be the mount, not the address", form)
 	case u.Host == "" || !vaultclient.IsPath(prefix) || strings.ContainsAny(prefix, "{}%"):
-		return nil, usererr.New(what, "it names no mount, or its path is none of Vault", form)
+		return nil, usererr.New(what, "it names no mount, or its path is not a path of Vault", form)
 	}
 	client, _, err := vaultclient.Open(what, u.RawQuery, "")
 	if err != nil {
@@ -80,7 +80,7 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	}
 	var text string
 	if json.Unmarshal(found.fields[fieldOf(name)], &text) != nil || text == "" {
-		return store.Entry{}, &usererr.Error{Op: what, Reason: "it has no field " + fieldOf(name) + " with a text in it", Hint: "gatepass did not write it so; delete it, or choose another prefix", Err: store.ErrDamaged}
+		return store.Entry{}, &usererr.Error{Op: what, Reason: "its field " + fieldOf(name) + " is missing or not a string", Hint: "another program wrote it; delete it, or choose another prefix", Err: store.ErrDamaged}
 	}
 	return store.Entry{Value: store.NewSecret(text), Modified: found.written}, nil
 }
@@ -150,7 +150,7 @@ func (s *Store) Put(ctx context.Context, name store.Name, value store.Secret, mo
 			return err
 		}
 	}
-	return usererr.New(what, "others write it all the time", "try again in a moment")
+	return usererr.New(what, "other writers keep changing it", "try again in a moment")
 }
 
 // anyVersion makes write replace any version.
@@ -233,7 +233,7 @@ func (s *Store) keys(ctx context.Context, folder string) ([]string, error) {
 	}
 	var keys []string
 	if json.Unmarshal(answer.Data["keys"], &keys) != nil {
-		return nil, usererr.New(what, "it is no answer of a KV engine of version 2", "")
+		return nil, usererr.New(what, "it is not an answer of a KV engine of version 2", "")
 	}
 	return keys, nil
 }
@@ -272,14 +272,14 @@ func (s *Store) find(ctx context.Context, what string) (string, error) {
 		mount, _, _ := strings.Cut(s.prefix, "/")
 		if _, ok := errors.AsType[*vaultclient.Refusal](err); ok {
 			return "", usererr.New(what, "permission denied, or there is no secrets engine at "+mount+"/",
-				"check mount and namespace, or have a policy of "+s.client.Identity()+" allow what is below "+mount+"/data/ and "+mount+"/metadata/")
+				"check mount and namespace, or allow access below "+mount+"/data/ and "+mount+"/metadata/ in a policy of "+s.client.Identity())
 		}
 		return "", err
 	}
 	first, _, _ := strings.Cut(s.prefix, "/")
 	m := decodeMount(answer.Data, first, s.prefix+"/")
 	if m.version != versioned {
-		return "", usererr.New(what, "the engine at "+m.path+" is no KV engine of version 2", "enable one: vault secrets enable -version=2 -path=NAME kv")
+		return "", usererr.New(what, "the engine at "+m.path+" is not a KV engine of version 2", "enable one: vault secrets enable -version=2 -path=NAME kv")
 	}
 	s.engine = m.path
 	return s.engine, nil
@@ -293,7 +293,7 @@ func (s *Store) describe(what, capability, path string, err error) error {
 	case !ok:
 		return err
 	case r.Status == http.StatusForbidden:
-		return usererr.New(what, "permission denied"+r.Shown(), "have a policy of "+s.client.Identity()+" allow "+capability+" on "+path)
+		return usererr.New(what, "permission denied"+r.Shown(), "allow "+capability+" on "+path+" in a policy of "+s.client.Identity())
 	}
 	return usererr.New(what, fmt.Sprintf("Vault refuses (%d)", r.Status)+r.Shown(), "check mount, prefix and addr of the store")
 }

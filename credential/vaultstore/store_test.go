@@ -92,7 +92,7 @@ func TestRealStoreRefusesOtherEngines(t *testing.T) {
 	v := realVault(t)
 	s := openStore(t, "vault://"+v.kv("", "1")+"/gatepass")
 	err := s.Put(t.Context(), store.Signer(), store.NewSecret("x"), store.Replace)
-	if err == nil || !strings.Contains(err.Error(), "no KV engine of version 2") {
+	if err == nil || !strings.Contains(err.Error(), "is not a KV engine of version 2") {
 		t.Errorf("Put to version 1 = %v, want a refusal", err)
 	}
 	err = openStore(t, "vault://"+v.name+"-absent").Put(t.Context(), store.Signer(), store.NewSecret("x"), store.Replace)

@@ -52,7 +52,7 @@ func (s *Source) Token(ctx context.Context, req credential.Request) (credential.
 	full := s.mount + "/" + path
 	what := "read " + full + " in " + s.client.Where()
 	if !vaultclient.IsPath(full) {
-		return credential.Token{}, usererr.New(what, "this is no path of Vault", form)
+		return credential.Token{}, usererr.New(what, "this is not a path of Vault", form)
 	}
 	ctx, cancel := context.WithTimeout(ctx, httpclient.MaxWait)
 	defer cancel()
@@ -81,11 +81,11 @@ func (s *Source) alive(what string, answer *vaultclient.Answer, token credential
 	if token.Expiry.After(time.Now()) {
 		return token, nil
 	}
-	do := "the issuing side has to refresh it: gatepass workspace refresh " + s.workspaceOr("ID")
+	do := "refresh it on the issuing side: gatepass workspace refresh " + s.workspaceOr("ID")
 	if answer.Leased {
 		do = "compare the clocks of this machine and Vault's"
 	}
-	return credential.Token{}, usererr.New(what, "the token in it ran out at "+token.Expiry.UTC().Format(time.RFC3339), do)
+	return credential.Token{}, usererr.New(what, "the token in it expired at "+token.Expiry.UTC().Format(time.RFC3339), do)
 }
 
 func (s *Source) workspaceOr(other string) string {
@@ -100,9 +100,9 @@ func (s *Source) unusable(what string, err error) error {
 	missing, ok := errors.AsType[*missingError](err)
 	switch {
 	case ok && len(missing.fields) == 0:
-		return usererr.New(what, "it has no field "+s.field, "correct field in the source; or the issuing side has not delivered yet")
+		return usererr.New(what, "it has no field "+s.field, "correct field in the source, or deliver the token on the issuing side: gatepass workspace create")
 	case ok:
-		return usererr.New(what, "it has no field "+s.field, "name one it has with &field= in the source: "+strings.Join(missing.fields, ", "))
+		return usererr.New(what, "it has no field "+s.field, "set &field= in the source to one of "+strings.Join(missing.fields, ", "))
 	}
 	return usererr.Wrap(what, err, "")
 }

@@ -183,21 +183,21 @@ func TestRefusals(t *testing.T) {
 		next         []http.HandlerFunc // before it
 		want         []string
 	}{
-		{"no such secret", "vault://secret/none", nil, nil, []string{"read secret/none in Vault at http://127.0.0.1:", "there is no such secret", "gatepass workspace create"}},
+		{"there is no such secret", "vault://secret/none", nil, nil, []string{"read secret/none in Vault at http://127.0.0.1:", "there is no such secret", "gatepass workspace create"}},
 		{"data/ written out", "vault://secret/data/x", nil, nil, []string{"write the path without data/"}},
 		{"no such mount", "vault://nope/x", nil, nil, []string{"permission denied, or there is no secrets engine at nope/", "namespace"}},
 		{"no such mount, version given", "vault://nope/x?kv=2", nil, nil, []string{"there is no secrets engine at nope/", "vault secrets list"}},
 		{"version 2 read as 1", "vault://secret/x?kv=1", nil, []http.HandlerFunc{json404(map[string]any{"warnings": []string{"Invalid path for a versioned K/V secrets engine."}})}, []string{"KV engine of version 2", "leave kv=1 out"}},
 		{"deleted", "vault://secret/x?kv=2", nil, []http.HandlerFunc{json404(deleted)}, []string{"its newest version was deleted at 2026-01-02T03:04:05Z", "gatepass workspace refresh sb-1"}},
 		{"destroyed", "vault://secret/x?kv=2", nil, []http.HandlerFunc{json404(destroyed)}, []string{"its newest version was deleted; "}},
-		{"no such field", "vault://secret/x", kv2(hourAgo, map[string]any{"b": secret, "a": secret}), nil, []string{"it has no field token", "name one it has with &field= in the source: a, b"}},
-		{"a secret without fields", "vault://secret/x", kv2(hourAgo, map[string]any{}), nil, []string{"it has no field token", "has not delivered yet"}},
-		{"a field that is no text", "vault://secret/x", kv2(hourAgo, map[string]any{"token": []string{secret}}), nil, []string{"the field token is no text"}},
-		{"a field that is no token", "vault://secret/x", kv2(hourAgo, map[string]any{"token": "<html>" + secret}), nil, []string{"no token: it is a web page"}},
-		{"an expiry that is none", "vault://secret/x", kv2(hourAgo, map[string]any{"token": secret, "expires_at": "tomorrow"}), nil, []string{"expires_at is neither a time"}},
-		{"a token that has ended", "vault://secret/x", kv2(hourAgo.Add(-time.Minute), map[string]any{"token": secret}), nil, []string{"ran out at", "gatepass workspace refresh sb-1"}},
-		{"an answer of version 1", "vault://secret/x?kv=2", map[string]any{"data": map[string]any{"token": secret}}, nil, []string{"no answer of a KV engine of version 2"}},
-		{"sealed", "vault://secret/x", nil, []http.HandlerFunc{vaulttest.Errors(503, "Vault is sealed")}, []string{"Vault is sealed; its operators have to unseal it"}},
+		{"no such field", "vault://secret/x", kv2(hourAgo, map[string]any{"b": secret, "a": secret}), nil, []string{"it has no field token", "set &field= in the source to one of a, b"}},
+		{"a secret without fields", "vault://secret/x", kv2(hourAgo, map[string]any{}), nil, []string{"it has no field token", "deliver the token on the issuing side"}},
+		{"a field that is no text", "vault://secret/x", kv2(hourAgo, map[string]any{"token": []string{secret}}), nil, []string{"the field token is not a string"}},
+		{"a field that is no token", "vault://secret/x", kv2(hourAgo, map[string]any{"token": "<html>" + secret}), nil, []string{"not a token: it is a web page"}},
+		{"an expiry that is none", "vault://secret/x", kv2(hourAgo, map[string]any{"token": secret, "expires_at": "tomorrow"}), nil, []string{"expires_at must be a time"}},
+		{"a token that has ended", "vault://secret/x", kv2(hourAgo.Add(-time.Minute), map[string]any{"token": secret}), nil, []string{"the token in it expired at", "gatepass workspace refresh sb-1"}},
+		{"an answer of version 1", "vault://secret/x?kv=2", map[string]any{"data": map[string]any{"token": secret}}, nil, []string{"it is not an answer of a KV engine of version 2"}},
+		{"sealed", "vault://secret/x", nil, []http.HandlerFunc{vaulttest.Errors(503, "Vault is sealed")}, []string{"Vault is sealed; ask its operators to unseal it"}},
 		{"not initialized", "vault://secret/x", nil, []http.HandlerFunc{vaulttest.Errors(501, "Vault is not initialized")}, []string{"Vault is not initialized"}},
 		{"not readable", "vault://secret/x", nil, []http.HandlerFunc{vaulttest.Errors(405, "unsupported operation")}, []string{"this path cannot be read: unsupported operation"}},
 		{"a strange refusal", "vault://secret/x", nil, []http.HandlerFunc{vaulttest.Errors(400, "bad \x1b[31m "+secret)}, []string{`Vault refuses (400): bad \x1b[31m [redacted]`}},
@@ -227,7 +227,7 @@ func TestPermissionDenied(t *testing.T) {
 	}
 	t.Setenv("VAULT_TOKEN", v.Give(vaulttest.Login{Policies: []string{"secret/data/other"}}))
 	_, err := open(t, "vault://secret/x").Token(t.Context(), widgets)
-	checkError(t, err, "permission denied", "have a policy of the Vault token of VAULT_TOKEN allow read on secret/data/x")
+	checkError(t, err, "permission denied", "allow read on secret/data/x in a policy of the Vault token of VAULT_TOKEN")
 	t.Setenv("VAULT_TOKEN", v.Give(vaulttest.Login{Policies: []string{"kv1/"}}))
 	_, err = open(t, "vault://secret/x").Token(t.Context(), widgets)
 	checkError(t, err, "permission denied, or there is no secrets engine at secret/")
@@ -254,11 +254,11 @@ func TestOpenRefuses(t *testing.T) {
 		{"vault://secret/", "it names no secret"},
 		{"vault://secret/a//b", "it names no secret"},
 		{"vault://secret/a/../b", "it names no secret"},
-		{"vault://vault.example:8200/secret/x", "is the mount, not the address"},
-		{"vault://u:p@secret/x", "no user, password or fragment"},
+		{"vault://vault.example:8200/secret/x", "the part after vault:// must be the mount, not the address"},
+		{"vault://u:p@secret/x", "must not have a user, password or fragment"},
 		{"vault://secret/x#y", "fragment"},
 		{"vault://secret/{nobody}", "unknown placeholder {nobody}"},
-		{"vault://secret/x?kv=3", "kv is 1 or 2"},
+		{"vault://secret/x?kv=3", "kv must be 1 or 2"},
 		{"vault://secret/x?fields=a", "unknown key fields; known: field, kv, addr"},
 		{"vault://secret/x?field=a&field=b", "given twice"},
 		{"vault://secret/x?field=", "is empty"},

@@ -169,7 +169,7 @@ func described(v Verb) string {
 
 func (e *DeniedError) instead() string {
 	if len(e.Allowed) == 0 {
-		return "nothing may be pushed from here"
+		return "this workspace may not push anything"
 	}
 	rules := make([]string, len(e.Allowed))
 	for i, r := range e.Allowed {

@@ -116,7 +116,7 @@ func TestDeniedErrorIsSafeToPrint(t *testing.T) {
 		t.Errorf("Check = %v, want %s", err, want)
 	}
 	var none *Policy
-	if _, err := none.Check("refs/heads/x", Create); err == nil || !strings.HasSuffix(err.Error(), "nothing may be pushed from here") {
+	if _, err := none.Check("refs/heads/x", Create); err == nil || !strings.HasSuffix(err.Error(), "this workspace may not push anything") {
 		t.Errorf("Check = %v, want it to say that nothing may be pushed", err)
 	}
 	_, err = mustCompile(t, entries(strings.Fields(strings.Repeat("a ", 100))...)...).Check("refs/heads/x", Create)

@@ -61,11 +61,11 @@ func checkPattern(text string) error {
 	case text == "":
 		return errors.New("it is empty")
 	case text[0] == '!':
-		return errors.New("there is no negation; what no entry names is refused anyway")
+		return errors.New("negation is not supported; a ref that no entry names is refused anyway")
 	case strings.ContainsAny(text, `[{}\`):
-		return errors.New(`only ?, * and ** are special here; for sets such as [ab] or {a,b} write one entry each`)
+		return errors.New(`only ?, * and ** are special; instead of a set such as [ab] or {a,b}, write one entry for each`)
 	case strings.Contains(text, "***"):
-		return errors.New("three stars mean nothing; ** crosses slashes, * does not")
+		return errors.New("*** is not a wildcard; ** crosses slashes, * does not")
 	case strings.Count(text, "**") > maxCrossing:
 		return fmt.Errorf("it has more than %d **", maxCrossing)
 	}
@@ -82,7 +82,7 @@ func checkPattern(text string) error {
 // invalid after that is so because of the literal text.
 func checkPossible(full string) error {
 	if full == "refs/heads" || full == "refs/tags" {
-		return errors.New("it is a directory of refs; add /** for all of them")
+		return errors.New("it is a directory of refs; add /** to match all of them")
 	}
 	shortest := strings.ReplaceAll(full, "**/", "")
 	shortest = strings.ReplaceAll(shortest, "*", "")
@@ -131,12 +131,12 @@ func CheckRef(ref string) error {
 	case strings.HasSuffix(ref, "."):
 		return errors.New("it ends with a dot")
 	case strings.Contains(ref, ".."):
-		return errors.New(`it holds ".."`)
+		return errors.New(`it contains ".."`)
 	case strings.Contains(ref, "@{"):
-		return errors.New(`it holds "@{"`)
+		return errors.New(`it contains "@{"`)
 	}
 	if i := strings.IndexFunc(ref, forbidden); i >= 0 {
-		return fmt.Errorf("it holds %q, which no ref may", ref[i])
+		return fmt.Errorf("it contains %q, which a ref must not contain", ref[i])
 	}
 	for segment := range strings.SplitSeq(ref, "/") {
 		if err := checkSegment(segment); err != nil {

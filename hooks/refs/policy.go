@@ -79,7 +79,7 @@ func compileRule(index int, e Entry) (*Rule, error) {
 		return nil, err
 	}
 	if e.Allow != nil && len(e.Allow) == 0 {
-		return nil, errors.New("allow is empty")
+		return nil, errors.New("allow must not be empty")
 	}
 	rule := &Rule{Entry: e, Full: p.full, index: index, p: p, verbs: map[Verb]bool{}}
 	for _, verb := range rule.Verbs() {
@@ -198,7 +198,7 @@ func (e *Entry) UnmarshalYAML(node *yaml.Node) error {
 		return e.setRef(node)
 	}
 	if node.Kind != yaml.MappingNode {
-		return at(node, "a ref is a pattern or {ref: PATTERN, allow: [VERB, …]}")
+		return at(node, "a ref must be a pattern or {ref: PATTERN, allow: [VERB, …]}")
 	}
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
@@ -212,7 +212,7 @@ func (e *Entry) UnmarshalYAML(node *yaml.Node) error {
 		}
 	}
 	if !seen["ref"] {
-		return at(node, "an entry without ref")
+		return at(node, "this entry has no ref")
 	}
 	return nil
 }
@@ -230,7 +230,7 @@ func (e *Entry) set(key, value *yaml.Node) error {
 
 func (e *Entry) setRef(node *yaml.Node) error {
 	if node.Kind != yaml.ScalarNode || node.Value == "" || node.Tag == "!!null" {
-		return at(node, "a ref pattern is a text that is not empty")
+		return at(node, "a ref pattern must be a string that is not empty")
 	}
 	e.Ref = node.Value
 	return nil
@@ -238,7 +238,7 @@ func (e *Entry) setRef(node *yaml.Node) error {
 
 func (e *Entry) setAllow(node *yaml.Node) error {
 	if node.Kind != yaml.SequenceNode || len(node.Content) == 0 {
-		return at(node, "allow is a list of verbs that is not empty: %s", verbList())
+		return at(node, "allow must be a list of one or more verbs: %s", verbList())
 	}
 	for _, item := range node.Content {
 		verb := Verb(item.Value)

@@ -64,20 +64,20 @@ func TestCompileRefusesPatternsThatCannotMean(t *testing.T) {
 	for _, c := range []struct{ pattern, want string }{
 		{"", "empty"},
 		{"!main", "negation"},
-		{"[ab]", "one entry each"},
-		{"{a,b}", "one entry each"},
-		{"a{", "one entry each"},
-		{`a\*`, "one entry each"},
-		{"a***", "three stars"},
+		{"[ab]", "only ?, * and ** are special; instead of a set such as [ab] or {a,b}, write one entry for each"},
+		{"{a,b}", "only ?, * and ** are special; instead of a set such as [ab] or {a,b}, write one entry for each"},
+		{"a{", "only ?, * and ** are special; instead of a set such as [ab] or {a,b}, write one entry for each"},
+		{`a\*`, "only ?, * and ** are special; instead of a set such as [ab] or {a,b}, write one entry for each"},
+		{"a***", "not a wildcard"},
 		{"*a*a*a*a", "3 wildcards"},
 		{"a/**/b/**/c/**", "2 **"},
 		{"/main", "empty"},
 		{"release/", "empty"},
 		{"a//b", "empty"},
-		{"a b", "no ref may"},
-		{"a\nb", "no ref may"},
-		{"a~1", "no ref may"},
-		{"a:b", "no ref may"},
+		{"a b", "must not contain"},
+		{"a\nb", "must not contain"},
+		{"a~1", "must not contain"},
+		{"a:b", "must not contain"},
 		{"a..b", `".."`},
 		{"*..*", `".."`},
 		{".*", "starts with a dot"},
@@ -102,7 +102,7 @@ func TestCompileRefusesPatternsThatCannotMean(t *testing.T) {
 
 func TestCompileReportsEveryBadPattern(t *testing.T) {
 	_, err := Compile([]Entry{{Ref: "a..b"}, {Ref: "main"}, {Ref: "[x]"}, {Ref: "y", Allow: []Verb{"push"}}, {Ref: "z", Allow: []Verb{}}})
-	for _, want := range []string{`"a..b"`, `"[x]"`, `"y": unknown verb "push"`, `"z": allow is empty`} {
+	for _, want := range []string{`"a..b"`, `"[x]"`, `"y": unknown verb "push"`, `"z": allow must not be empty`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Compile = %v, want it to name %s", err, want)
 		}

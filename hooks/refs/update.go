@@ -63,14 +63,14 @@ func ParseUpdates(data []byte) ([]RefUpdate, error) {
 	for number := 1; len(data) > 0; number++ {
 		line, rest, whole := bytes.Cut(data, []byte{'\n'})
 		if !whole {
-			return nil, fmt.Errorf("line %d does not end", number)
+			return nil, fmt.Errorf("line %d has no line end", number)
 		}
 		u, err := parseUpdate(line)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", number, err)
 		}
 		if len(updates) > 0 && len(u.LocalOID) != len(updates[0].LocalOID) {
-			return nil, fmt.Errorf("line %d: its object ids have another length than those before", number)
+			return nil, fmt.Errorf("line %d: its object IDs differ in length from those before", number)
 		}
 		updates, data = append(updates, u), rest
 	}
@@ -87,9 +87,9 @@ func parseUpdate(line []byte) (RefUpdate, error) {
 	local, localOID, ok3 := cutLast(s)
 	switch {
 	case !ok1 || !ok2 || !ok3 || local == "":
-		return RefUpdate{}, errors.New("want <local ref> <oid> <remote ref> <oid>; a source with a line break cannot be checked")
+		return RefUpdate{}, errors.New("want <local ref> <oid> <remote ref> <oid>; gatepass cannot check a local ref with a line break")
 	case !isOID(localOID) || !isOID(remoteOID) || len(localOID) != len(remoteOID):
-		return RefUpdate{}, errors.New("want two object ids of 40 or of 64 hex digits")
+		return RefUpdate{}, errors.New("want two object IDs of 40 or of 64 hex digits")
 	}
 	if err := CheckRef(remoteRef); err != nil {
 		return RefUpdate{}, fmt.Errorf("remote ref %q: %w", remoteRef, err)

@@ -162,8 +162,8 @@ func ParseActor(s string) (Actor, error) {
 
 // general are the limits of every export.
 var general = []string{
-	"the rulesets hold for everyone who pushes to the repository, not for this workspace alone; exempt others with --bypass",
-	"they know branches and tags only: other refs, such as refs/notes/, GitHub leaves to the token's permissions",
+	"the rulesets apply to everyone who pushes to the repository, not to this workspace only; exempt others with --bypass",
+	"the rulesets apply to branches and tags only; other refs, such as refs/notes/, depend on the token's permissions only",
 }
 
 // notExpressible returns what the rulesets cannot express of r.
@@ -175,14 +175,14 @@ func notExpressible(r *refs.Rule) []string {
 	}
 	switch {
 	case cannotConvert(r.Full):
-		note("a ** that is only some of the first part cannot be said; the server refuses refs that the guard lets through")
+		note("a ruleset cannot have ** as only a part of the first segment; the server refuses refs that the guard allows")
 	case len(branches)+len(tags) == 0:
-		note("it names neither branches nor tags; nothing is exported for it")
+		note("it names neither branches nor tags; it is not exported")
 	case !strings.HasPrefix(r.Full, "refs/heads/") && !strings.HasPrefix(r.Full, "refs/tags/"):
-		note("of its refs only the branches and tags are exported")
+		note("only its branches and tags are exported")
 	}
 	if len(branches) > 0 && r.Allows(refs.Force) && !r.Allows(refs.Update) {
-		note("GitHub cannot allow force without update; where no other rule allows update, neither may be done on the server")
+		note("GitHub cannot allow force without update; where no other rule allows update, the server refuses both")
 	}
 	return notes
 }

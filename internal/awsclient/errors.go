@@ -41,7 +41,7 @@ type Call struct {
 // Unconfigured turns the error of [Lazy.Client] into one line.
 func (c Call) Unconfigured(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*aws.MissingRegionError](err); ok {
-		return usererr.New(c.What, "no AWS region is set", "add ?region=REGION to the URL or set AWS_REGION")
+		return usererr.New(c.What, "the AWS region is not set", "add ?region=REGION to the URL or set AWS_REGION")
 	}
 	if profile, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
 		return usererr.New(c.What, "there is no AWS profile "+profile.Profile, "correct profile in the URL, AWS_PROFILE or ~/.aws/config")
@@ -64,7 +64,7 @@ func (c Call) Failed(ctx context.Context, err error) error {
 		return c.timeoutError(ctx.Err())
 	}
 	if _, ok := errors.AsType[*smithy.DeserializationError](err); ok {
-		return usererr.New(c.What, "the answer is cut off or is not from "+c.Service, "check the network, and the endpoint that the URL or AWS_ENDPOINT_URL names")
+		return usererr.New(c.What, "the answer is incomplete or is not from "+c.Service, "check the network, and the endpoint that the URL or AWS_ENDPOINT_URL names")
 	}
 	return c.noAnswerError(err)
 }
@@ -72,7 +72,7 @@ func (c Call) Failed(ctx context.Context, err error) error {
 func (c Call) timeoutError(err error) error {
 	why := "AWS did not answer in time"
 	if errors.Is(err, context.Canceled) {
-		why = "the request was given up"
+		why = "the request was cancelled"
 	}
 	return &usererr.Error{Op: c.What, Reason: why, Hint: "check that " + c.Service + " can be reached from here", Err: err}
 }
@@ -90,7 +90,7 @@ func (c Call) unauthenticated(ctx context.Context, err error) error {
 	case ok && operation.Service() == "ec2imds":
 		return usererr.New(c.What, "there are no AWS credentials (environment, profile, container role, instance role)", do)
 	case ok:
-		return usererr.New(c.What, "no AWS credentials from "+operation.Service()+": "+reason(operation.Err), "check that this identity may take on the role, or run aws sso login")
+		return usererr.New(c.What, "no AWS credentials from "+operation.Service()+": "+reason(operation.Err), "check that this identity may assume the role, or run aws sso login")
 	}
 	return usererr.New(c.What, "no AWS credentials: "+strings.TrimPrefix(reason(err), "failed to refresh cached credentials, "), do)
 }
@@ -132,9 +132,9 @@ func (c Call) refused(api smithy.APIError) error {
 	case rejectedCodes[code]:
 		return line("AWS does not accept the credentials ("+code+")"+Excerpt(api), "check AWS_PROFILE, the AWS_ variables and the clock of this machine")
 	case api.ErrorFault() == smithy.FaultServer || code == "InternalServerError" || code == "ServiceUnavailable":
-		return line(c.Service+" has trouble of its own ("+code+")", "try again in a moment")
+		return line(c.Service+" has an internal error ("+code+")", "try again in a moment")
 	case code == "UnknownError":
-		return line("the answer is no answer of "+c.Service, "check the endpoint that the URL or AWS_ENDPOINT_URL names")
+		return line("the answer is not from "+c.Service, "check the endpoint that the URL or AWS_ENDPOINT_URL names")
 	default:
 		return line("AWS refuses ("+code+")"+Excerpt(api), "")
 	}

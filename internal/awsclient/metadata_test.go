@@ -26,7 +26,7 @@ func TestMetadataIsTakenWhole(t *testing.T) {
 	if got, err := io.ReadAll(out.Content); err != nil || string(got) != whole {
 		t.Errorf("GetMetadata = %d bytes, %v, want %d", len(got), err, len(whole))
 	}
-	if _, err := (impatient{answering(whole + "x")}).GetMetadata(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "more than") {
+	if _, err := (impatient{answering(whole + "x")}).GetMetadata(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "is over") {
 		t.Errorf("GetMetadata of more = %v, want an error", err)
 	}
 }

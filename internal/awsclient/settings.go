@@ -48,7 +48,7 @@ func (s *Settings) set(what, key, value string) error {
 	case "region":
 		s.Region = value
 		if !isRegion(value) {
-			return usererr.New(what, "region is no AWS region", "write one such as us-east-1")
+			return usererr.New(what, "region is not an AWS region", "write one such as us-east-1")
 		}
 	case "endpoint":
 		s.Endpoint = value
@@ -81,12 +81,12 @@ func IsAlnum(c byte) bool {
 func checkEndpoint(what, raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return usererr.New(what, "endpoint is no address", "write endpoint=https://host[:port]")
+		return usererr.New(what, "endpoint is not an address", "write endpoint=https://host[:port]")
 	}
 	if u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()) {
 		return nil
 	}
-	return usererr.New(what, "endpoint is neither https nor on this machine", "write endpoint=https://host[:port]")
+	return usererr.New(what, "endpoint must be an https URL, or http on this machine", "write endpoint=https://host[:port]")
 }
 
 func isLoopback(host string) bool {
@@ -139,7 +139,7 @@ func (i impatient) GetMetadata(ctx context.Context, in *imds.GetMetadataInput, o
 	defer out.Content.Close()
 	body, err := io.ReadAll(io.LimitReader(out.Content, maxMetadata+1))
 	if err == nil && len(body) > maxMetadata {
-		err = fmt.Errorf("the instance metadata service answers more than %d bytes", maxMetadata)
+		err = fmt.Errorf("the answer of the instance metadata service is over %d bytes", maxMetadata)
 	}
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ type Setting struct {
 	NoValue bool // written without "=", which means true
 }
 
-var errList = errors.New("git's list of settings is not understood")
+var errList = errors.New("git's list of settings has an unknown form")
 
 // Parse parses "scope NUL origin NUL key LF value NUL", repeated. Anything else is an
 // error, so that no setting is missed.

@@ -40,7 +40,7 @@ func Roots(path, setting string) (*x509.CertPool, error) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(data) {
-		return nil, usererr.New("read the certificates "+path, "it holds no certificate in PEM form", "correct "+setting)
+		return nil, usererr.New("read the certificates "+path, "it has no certificate in PEM form", "correct "+setting)
 	}
 	return roots, nil
 }

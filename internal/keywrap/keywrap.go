@@ -56,13 +56,13 @@ func Unwrap(private *rsa.PrivateKey, wrapped []byte) ([]byte, error) {
 		return nil, err
 	}
 	if len(kek) != aesSize {
-		return nil, errors.New("the wrapping key is not of AES-256")
+		return nil, errors.New("the wrapping key must be an AES-256 key")
 	}
 	return unwrapPadded(kek, wrapped[size:])
 }
 
 var (
-	errShort   = errors.New("the wrapped key is cut off")
+	errShort   = errors.New("the wrapped key is incomplete")
 	errDamaged = errors.New("the wrapped key is damaged")
 )
 

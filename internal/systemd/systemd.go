@@ -39,7 +39,7 @@ func sockets(getenv func(string) string, first int) ([]Socket, error) {
 	}
 	count, err := strconv.Atoi(getenv("LISTEN_FDS"))
 	if err != nil || count < 0 || count > maxFDs {
-		return nil, fmt.Errorf("LISTEN_FDS is %q and no number of sockets", getenv("LISTEN_FDS"))
+		return nil, fmt.Errorf("LISTEN_FDS is %q; it must be a number of sockets", getenv("LISTEN_FDS"))
 	}
 	names := strings.Split(getenv("LISTEN_FDNAMES"), ":")
 	var all []Socket
@@ -51,7 +51,7 @@ func sockets(getenv func(string) string, first int) ([]Socket, error) {
 		syscall.CloseOnExec(first + i)
 		f := os.NewFile(uintptr(first+i), s.Name)
 		if f == nil {
-			return nil, fmt.Errorf("socket %d of LISTEN_FDS is none", i)
+			return nil, fmt.Errorf("file %d of LISTEN_FDS is not a socket", i)
 		}
 		l, err := net.FileListener(f) // l has its own descriptor
 		if err != nil {
@@ -82,7 +82,7 @@ func Notify(getenv func(string) string, state string) error {
 		return nil
 	}
 	if path[0] != '/' && path[0] != '@' {
-		return fmt.Errorf("NOTIFY_SOCKET %q is no socket of this machine", path)
+		return fmt.Errorf("NOTIFY_SOCKET %q is not a socket of this machine", path)
 	}
 	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {

@@ -78,10 +78,10 @@ func TestSecretOfKubernetes(t *testing.T) {
 	link(t, filepath.Base(version), filepath.Join(mounted, "..data"))
 	link(t, "..data/tls.key", filepath.Join(mounted, "tls.key"))
 	key := filepath.Join(mounted, "tls.key")
-	opens(t, key, ReadingAndWriting, "others can read it (mode 0644)")
+	opens(t, key, ReadingAndWriting, "other users can read it (mode 0644)")
 	if err := syscall.Mount("", mounted, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		t.Skipf("missing: the right to mount read-only: %v", err)
 	}
 	opens(t, key, ReadingAndWriting, "")
-	opens(t, file, ReadingAndWriting, "others can read it (mode 0644)")
+	opens(t, file, ReadingAndWriting, "other users can read it (mode 0644)")
 }

@@ -167,13 +167,13 @@ func (w *walker) check(uid int, mode fs.FileMode, sticky bool) error {
 		w.sticky = false
 		return nil
 	case !trusted(uid):
-		return w.distrust("others can replace it: "+belongs(w.name, uid), toOwn(w.name, uid))
+		return w.distrust("other users can replace it: "+belongs(w.name, uid), toOwn(w.name, uid))
 	case mode&Writing == 0 || sticky, w.group && uid == 0 && mode&0o002 == 0 && strings.Trim(w.remaining, "/") != "":
 		return nil
 	case mode&0o002 != 0:
-		return w.distrust(fmt.Sprintf("others can replace it: %s is open to all (mode %04o)", w.name, mode), toClose(w.name, mode))
+		return w.distrust(fmt.Sprintf("other users can replace it: %s is open to all (mode %04o)", w.name, mode), toClose(w.name, mode))
 	}
-	return w.distrust(fmt.Sprintf("others can replace it: the group of %s can write to it (mode %04o)", w.name, mode), toClose(w.name, mode))
+	return w.distrust(fmt.Sprintf("other users can replace it: the group of %s can write to it (mode %04o)", w.name, mode), toClose(w.name, mode))
 }
 
 // inspect returns the state of name. It returns an error if its owner can replace it and
@@ -188,7 +188,7 @@ func (w *walker) inspect(name string) (st unix.Stat_t, err error) {
 func (w *walker) checkOwner(name string, st *unix.Stat_t) error {
 	isLink := st.Mode&unix.S_IFMT == unix.S_IFLNK
 	if uid := int(st.Uid); name != ".." && (w.sticky || isLink) && !trusted(uid) && !isReadOnly(w.dir) {
-		return w.distrust("others can replace it: "+belongs(w.join(name), uid), toOwn(w.join(name), uid))
+		return w.distrust("other users can replace it: "+belongs(w.join(name), uid), toOwn(w.join(name), uid))
 	}
 	return nil
 }
@@ -238,9 +238,9 @@ func (w *walker) checkFile(fd int, refused fs.FileMode) error {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return w.failed("", errNotRegular)
 	case mode&refused&Writing != 0:
-		return w.distrust(fmt.Sprintf("others can write to it (mode %04o)", mode), "run chmod go-w "+usererr.Quote(w.path)+onWindowsDrive(mode))
+		return w.distrust(fmt.Sprintf("other users can write to it (mode %04o)", mode), "run chmod go-w "+usererr.Quote(w.path)+onWindowsDrive(mode))
 	case mode&refused&^w.readers(fd, &st) != 0:
-		return w.distrust(fmt.Sprintf("others can read it (mode %04o)", mode), w.toHide(&st))
+		return w.distrust(fmt.Sprintf("other users can read it (mode %04o)", mode), w.toHide(&st))
 	case !trusted(uid):
 		return w.distrust(belongs("it", uid), toOwn(w.path, uid))
 	}
@@ -274,7 +274,7 @@ func (w *walker) toHide(st *unix.Stat_t) string {
 	case isOurs(int(st.Gid)):
 		return "run chmod o= " + usererr.Quote(w.path)
 	}
-	return "run chmod o= " + usererr.Quote(w.path) + " and chgrp it to a group of this program"
+	return "run chmod o= " + usererr.Quote(w.path) + " and change its group to one of this program's groups with chgrp"
 }
 
 func (w *walker) join(name string) string {
@@ -296,12 +296,12 @@ func trusted(uid int) bool { return uid == 0 || uid == os.Geteuid() }
 
 func belongs(what string, uid int) string {
 	if uid == overflowUID {
-		return what + " shows as user 65534: its owner has no number in this container"
+		return what + " shows as user 65534: its owner has no user ID in this container"
 	}
-	return fmt.Sprintf("%s belongs to user %d, who is neither root nor you", what, uid)
+	return fmt.Sprintf("%s belongs to user %d, who is neither root nor this user", what, uid)
 }
 
-const orMove = " or move the file to where only root and you can write"
+const orMove = " or move the file to a directory that only root and this user can write to"
 
 // toOwn returns what to do about an owner. With -h, the command changes a link itself.
 func toOwn(path string, uid int) string {
@@ -314,7 +314,7 @@ func toOwn(path string, uid int) string {
 func toClose(dir string, mode fs.FileMode) string {
 	do := "run chmod go-w " + usererr.Quote(dir)
 	if mode&0o002 != 0 {
-		do += " (+t where all must write)"
+		do += " (or add +t if all users must write)"
 	}
 	return do + orMove + onWindowsDrive(mode)
 }
@@ -325,5 +325,5 @@ func onWindowsDrive(mode fs.FileMode) string {
 	if mode != 0o777 {
 		return ""
 	}
-	return "; where that changes nothing, as on a Windows drive under WSL, move the file to a Linux file system or mount the drive with metadata,umask=22"
+	return "; if that changes nothing, as on a Windows drive under WSL, move the file to a Linux file system or mount the drive with metadata,umask=22"
 }

@@ -106,21 +106,21 @@ func TestFileThatOthersCanUse(t *testing.T) {
 		{0o600, Writing, ""},
 		{0o644, Writing, ""},
 		{0o444, Writing, ""},
-		{0o660, Writing, "trust the file " + path + ": others can write to it (mode 0660); run chmod go-w " + usererr.Quote(path)},
+		{0o660, Writing, "trust the file " + path + ": other users can write to it (mode 0660); run chmod go-w " + usererr.Quote(path)},
 		{0o602, Writing, "mode 0602"},
 		{0o600, ReadingAndWriting, ""},
 		{0o400, ReadingAndWriting, ""},
-		{0o604, ReadingAndWriting, "others can read it (mode 0604); run chmod go= " + usererr.Quote(path)},
-		{0o622, ReadingAndWriting, "others can write to it (mode 0622)"},
+		{0o604, ReadingAndWriting, "other users can read it (mode 0604); run chmod go= " + usererr.Quote(path)},
+		{0o622, ReadingAndWriting, "other users can write to it (mode 0622)"},
 	} {
 		change(t, path, c.mode)
 		opens(t, path, c.refused, c.want)
 	}
 	change(t, path, 0o600)
 	give(t, path, stranger)
-	opens(t, path, Writing, "it belongs to user 12345, who is neither root nor you; run chown -h root "+usererr.Quote(path))
+	opens(t, path, Writing, "it belongs to user 12345, who is neither root nor this user; run chown -h root "+usererr.Quote(path))
 	give(t, path, overflowUID)
-	opens(t, path, Writing, "its owner has no number in this container; map its owner into the container")
+	opens(t, path, Writing, "its owner has no user ID in this container; map its owner into the container")
 }
 
 // A user who can write to a directory can replace a file in it with another file of
@@ -130,9 +130,9 @@ func TestDirectoryThatOthersCanWriteTo(t *testing.T) {
 	dir, path := house(t)
 	for mode, want := range map[os.FileMode]string{
 		0o755: "", 0o700: "", 0o711: "",
-		0o775:                 "others can replace it: the group of " + dir + " can write to it (mode 0775); run chmod go-w " + usererr.Quote(dir) + " or move the file",
+		0o775:                 "other users can replace it: the group of " + dir + " can write to it (mode 0775); run chmod go-w " + usererr.Quote(dir) + " or move the file",
 		0o770 | os.ModeSetgid: "the group of " + dir + " can write to it (mode 0770)",
-		0o777:                 "others can replace it: " + dir + " is open to all (mode 0777); run chmod go-w " + usererr.Quote(dir) + " (+t where all must write) or move the file",
+		0o777:                 "other users can replace it: " + dir + " is open to all (mode 0777); run chmod go-w " + usererr.Quote(dir) + " (or add +t if all users must write) or move the file",
 		0o703:                 dir + " is open to all (mode 0703)",
 		0o777 | os.ModeSetgid: dir + " is open to all",
 		0o777 | os.ModeSticky: "",
@@ -175,8 +175,8 @@ func TestDirectoryOfAThirdUser(t *testing.T) {
 	write(t, path, "good")
 	third := filepath.Join(dir, "third")
 	for uid, want := range map[int]string{
-		stranger:    "others can replace it: " + third + " belongs to user 12345, who is neither root nor you; run chown -h root " + usererr.Quote(third) + " or move the file",
-		overflowUID: "others can replace it: " + third + " shows as user 65534: its owner has no number in this container; map its owner",
+		stranger:    "other users can replace it: " + third + " belongs to user 12345, who is neither root nor this user; run chown -h root " + usererr.Quote(third) + " or move the file",
+		overflowUID: "other users can replace it: " + third + " shows as user 65534: its owner has no user ID in this container; map its owner",
 	} {
 		give(t, third, uid)
 		for _, mode := range []os.FileMode{0o755, 0o700, 0o777 | os.ModeSticky} {
@@ -197,7 +197,7 @@ func TestEntryOfAThirdUserInAStickyDirectory(t *testing.T) {
 	give(t, inner, stranger)
 	opens(t, filepath.Join(inner, "file"), Writing, inner+" belongs to user 12345")
 	give(t, path, stranger)
-	opens(t, path, Writing, "others can replace it: "+path+" belongs to user 12345")
+	opens(t, path, Writing, "other users can replace it: "+path+" belongs to user 12345")
 }
 
 // A link leads where its owner chose.
@@ -218,7 +218,7 @@ func TestLinkThatOthersCanReplace(t *testing.T) {
 	give(t, first, stranger)
 	for _, mode := range []os.FileMode{0o755, 0o777 | os.ModeSticky} {
 		change(t, open, mode)
-		opens(t, through, Writing, "others can replace it: "+first+" belongs to user 12345")
+		opens(t, through, Writing, "other users can replace it: "+first+" belongs to user 12345")
 	}
 }
 
@@ -311,7 +311,7 @@ func TestSecretThatRootSharesWithAGroup(t *testing.T) {
 	if err := os.Chown(path, 0, stranger); err != nil {
 		t.Skipf("chown is not allowed here: %v", err)
 	}
-	opens(t, path, ReadingAndWriting, "others can read it (mode 0640)")
+	opens(t, path, ReadingAndWriting, "other users can read it (mode 0640)")
 	opens(t, path, Writing, "")
 }
 

@@ -70,7 +70,7 @@ func parse(text string) problem {
 	}
 	p.text = what
 	if key, first, ok := strings.Cut(what, " already defined at line "); ok {
-		p.text = strings.TrimPrefix(key, "mapping key ") + " is given twice, first in line " + first
+		p.text = strings.TrimPrefix(key, "mapping key ") + " is given twice, first on line " + first
 	}
 	if is, want, ok := strings.Cut(strings.TrimPrefix(what, "cannot unmarshal "), " into "); ok && is != what {
 		p.text = "want " + goType(want) + ", not " + yamlValue(is)
@@ -85,7 +85,7 @@ func parse(text string) problem {
 func goType(name string) string {
 	switch {
 	case name == "string":
-		return "a text"
+		return "a string"
 	case name == "bool":
 		return "true or false"
 	case name == "time.Duration":

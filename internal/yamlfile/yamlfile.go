@@ -24,7 +24,7 @@ func Decode(data []byte, into any) error {
 		return explain(data, into, err)
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return errors.New("it holds more than one YAML document")
+		return errors.New("it has more than one YAML document")
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func (s *Server) handler() http.Handler {
 		s.setHeaders(w.Header())
 		switch {
 		case r.Host != s.host:
-			http.Error(w, "this is not the page of that host", http.StatusMisdirectedRequest)
+			http.Error(w, "this page does not belong to that host", http.StatusMisdirectedRequest)
 		case r.Method == http.MethodHead: // a link preview must not use up what works once
 			w.WriteHeader(http.StatusMethodNotAllowed)
 		default:

@@ -44,7 +44,7 @@ const (
 
 // The errors of Code when no code came.
 var (
-	ErrLate      = errors.New("the time is up")
+	ErrLate      = errors.New("the time limit has passed")
 	ErrCancelled = errors.New("it was cancelled on the page")
 )
 

@@ -241,7 +241,7 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		{"a port in use", func(f *Flow) { f.Port = port(t, s) }, "address already in use; choose another port"},
 		{"no GitHub", func(f *Flow) { f.GitHub = "http://github.com" }, "want https://HOST"},
-		{"no organization", func(f *Flow) { f.Org = "a/b" }, "no account"},
+		{"no organization", func(f *Flow) { f.Org = "a/b" }, "not a name of a GitHub account"},
 		{"every permission", func(f *Flow) { f.Manifest.Permissions = mint.AllPermissions() }, "by name"},
 	} {
 		f := aFlow(t)

@@ -112,8 +112,8 @@ func TestOutcomes(t *testing.T) {
 			[]string{`<main class="bad">`, "Sandbox Pass is made, but not set up", "the key is in /home/me/x.pem", "<code>gatepass app add</code>"},
 			[]string{"is ready", "stored in"},
 		},
-		{"not confirmed", Outcome{App: "Sandbox Pass", KeptIn: "ssm:///km", Problem: "GitHub answers 401"}, []string{`class="bad"`, "Sandbox Pass is set up, but GitHub has not confirmed"}, []string{"is ready"}},
-		{"no key", Outcome{Problem: "GitHub answers 502"}, []string{"The App is not set up", "502"}, []string{"is ready", "<pre"}},
+		{"not confirmed", Outcome{App: "Sandbox Pass", KeptIn: "ssm:///km", Problem: "GitHub answered 401"}, []string{`class="bad"`, "Sandbox Pass is set up, but GitHub has not confirmed"}, []string{"is ready"}},
+		{"no key", Outcome{Problem: "GitHub answered 502"}, []string{"The App is not set up", "502"}, []string{"is ready", "<pre"}},
 		{"a link that is a script", Outcome{App: "x", Install: "javascript:alert(1)"}, []string{"is ready"}, []string{"javascript:"}},
 	} {
 		s := open(t, aFlow(t))

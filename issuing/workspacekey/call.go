@@ -25,9 +25,9 @@ func (op operation) in(region string) awsclient.Call {
 		case strings.HasPrefix(code, "AccessDenied"):
 			return &usererr.Error{Op: op.what, Reason: "access denied" + awsclient.Excerpt(api), Hint: "allow " + op.action + " for this identity", Err: errDenied}
 		case code == "NotFoundException":
-			return &usererr.Error{Op: op.what, Reason: "there is none in " + region, Err: store.ErrNotFound}
+			return &usererr.Error{Op: op.what, Reason: "it does not exist in " + region, Err: store.ErrNotFound}
 		case code == "AlreadyExistsException":
-			return &usererr.Error{Op: op.what, Reason: "there is one in " + region + " already", Err: store.ErrExists}
+			return &usererr.Error{Op: op.what, Reason: "it exists in " + region + " already", Err: store.ErrExists}
 		}
 		return nil
 	}}

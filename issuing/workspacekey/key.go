@@ -34,7 +34,7 @@ func (k *Store) alias(id string) (string, error) {
 	alias := k.KeyOf(name)
 	for i := 0; i < len(id); i++ {
 		if id[i] == '.' {
-			return "", usererr.New("make the KMS key "+alias, "an alias of KMS has no dots", "choose an id without dots for the workspace")
+			return "", usererr.New("create the KMS key "+alias, "an alias of KMS must not have dots", "choose a workspace ID without dots")
 		}
 	}
 	return alias, nil
@@ -67,11 +67,11 @@ func check(alias string, key types.KeyMetadata) error {
 	what := "use the KMS key " + alias
 	switch {
 	case key.KeyState == types.KeyStatePendingDeletion:
-		return usererr.New(what, "it is to be deleted", "keep it: aws kms cancel-key-deletion and aws kms enable-key --key-id "+aws.ToString(key.KeyId)+"; or have another made: aws kms delete-alias --alias-name "+alias)
+		return usererr.New(what, "its deletion is scheduled", "keep it: aws kms cancel-key-deletion and aws kms enable-key --key-id "+aws.ToString(key.KeyId)+"; or remove the alias, so that gatepass creates another key: aws kms delete-alias --alias-name "+alias)
 	case key.KeyState != types.KeyStateEnabled:
 		return usererr.New(what, "its state is "+string(key.KeyState), "enable it: aws kms enable-key --key-id "+aws.ToString(key.KeyId))
 	case key.KeySpec != types.KeySpecSymmetricDefault || key.KeyManager != types.KeyManagerTypeCustomer:
-		return usererr.New(what, "it is no symmetric key of this account's own", "name another form in the store's kms_key")
+		return usererr.New(what, "it must be a symmetric customer managed key of this account", "write another alias in the store's kms_key")
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (k *Store) create(ctx context.Context, id, alias string) (key string, err e
 	if err != nil {
 		return "", err
 	}
-	op := operation{"make the KMS key " + alias, "kms:CreateKey and kms:TagResource"}
+	op := operation{"create the KMS key " + alias, "kms:CreateKey and kms:TagResource"}
 	out, err := call(ctx, &k.kms, op, func(ctx context.Context, c *kms.Client) (*kms.CreateKeyOutput, error) {
 		return c.CreateKey(ctx, &kms.CreateKeyInput{
 			Description: aws.String("gatepass: tokens of workspace " + id), Policy: aws.String(policy), Tags: k.tags(id),
@@ -142,7 +142,7 @@ func (k *Store) create(ctx context.Context, id, alias string) (key string, err e
 		return "", err
 	}
 	if out.KeyMetadata == nil || aws.ToString(out.KeyMetadata.KeyId) == "" {
-		return "", usererr.New(op.what, "the answer holds no key", "check the endpoint that the store or AWS_ENDPOINT_URL names")
+		return "", usererr.New(op.what, "the answer has no key", "check the endpoint that the store or AWS_ENDPOINT_URL names")
 	}
 	return aws.ToString(out.KeyMetadata.KeyId), nil
 }
@@ -170,7 +170,7 @@ func (k *Store) folder(id string) string {
 func (k *Store) find(ctx context.Context, id string) (string, error) {
 	input := &kms.ListKeysInput{Limit: aws.Int32(1000)}
 	for {
-		op := operation{"look for an unnamed KMS key of workspace " + id, "kms:ListKeys"}
+		op := operation{"find the unnamed KMS key of workspace " + id, "kms:ListKeys"}
 		page, err := call(ctx, &k.kms, op, func(ctx context.Context, c *kms.Client) (*kms.ListKeysOutput, error) {
 			return c.ListKeys(ctx, input, inTime(ctx))
 		})
@@ -232,7 +232,7 @@ func (k *Store) describe(ctx context.Context, key string) (types.KeyMetadata, er
 		return types.KeyMetadata{}, err
 	}
 	if out.KeyMetadata == nil || aws.ToString(out.KeyMetadata.KeyId) == "" {
-		return types.KeyMetadata{}, usererr.New(op.what, "the answer holds no key", "check the endpoint that the store or AWS_ENDPOINT_URL names")
+		return types.KeyMetadata{}, usererr.New(op.what, "the answer has no key", "check the endpoint that the store or AWS_ENDPOINT_URL names")
 	}
 	return *out.KeyMetadata, nil
 }

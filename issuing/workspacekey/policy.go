@@ -28,7 +28,7 @@ func (k *Store) where(ctx context.Context) (home, error) {
 	}
 	part := strings.SplitN(arn, ":", 6)
 	if len(part) != 6 || part[2] != "ssm" || part[4] == "" {
-		return home{}, usererr.New("look at SSM parameter "+k.Parameter(name), "AWS does not say which account it is in", "check the endpoint that the store or AWS_ENDPOINT_URL names")
+		return home{}, usererr.New("look up SSM parameter "+k.Parameter(name), "AWS does not say which account it is in", "check the endpoint that the store or AWS_ENDPOINT_URL names")
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -180,7 +180,7 @@ func TestWhatIsNotAllowedIsSaid(t *testing.T) {
 		}
 	}
 	a := newAccount(t)
-	if err := a.open().Prepare(t.Context(), "sb.1"); err == nil || !strings.Contains(err.Error(), "no dots") || len(a.keys) != 0 {
+	if err := a.open().Prepare(t.Context(), "sb.1"); err == nil || !strings.Contains(err.Error(), "must not have dots") || len(a.keys) != 0 {
 		t.Errorf("Prepare of an id with a dot = %v, want it refused", err)
 	}
 }

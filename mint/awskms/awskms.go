@@ -77,7 +77,7 @@ func (s *Signer) publicKeys(ctx context.Context, _ string) (*signer.Versions, er
 		return nil, err
 	}
 	if err := check(out); err != nil {
-		return nil, usererr.Wrap(what, err, "make one with key spec RSA_2048 (or more) and key usage SIGN_VERIFY")
+		return nil, usererr.Wrap(what, err, "create one with key spec RSA_2048 (or more) and key usage SIGN_VERIFY")
 	}
 	key, err := mint.ParsePublicKey(out.PublicKey)
 	if err != nil {
@@ -90,10 +90,10 @@ func (s *Signer) publicKeys(ctx context.Context, _ string) (*signer.Versions, er
 // its length.
 func check(out *kms.GetPublicKeyOutput) error {
 	if spec := string(out.KeySpec); spec != "" && !strings.HasPrefix(spec, "RSA_") {
-		return fmt.Errorf("its key spec is %s; GitHub Apps have RSA keys", spec)
+		return fmt.Errorf("its key spec is %s; a GitHub App needs an RSA key", spec)
 	}
 	if out.KeyUsage != types.KeyUsageTypeSignVerify {
-		return fmt.Errorf("its key usage is %q, which is not to sign", out.KeyUsage)
+		return fmt.Errorf("its key usage is %q; it must be SIGN_VERIFY", out.KeyUsage)
 	}
 	return nil
 }
@@ -129,14 +129,14 @@ func Open(u *url.URL) (*Signer, error) {
 	case u.Scheme != "awskms":
 		return nil, usererr.New("signer", "its scheme is not awskms", form)
 	case u.Host != "" || u.Opaque != "" || u.User != nil:
-		return nil, usererr.New("signer awskms://"+u.Host, "a key follows three slashes", form)
+		return nil, usererr.New("signer awskms://"+u.Host, "a key must follow three slashes", form)
 	case u.Fragment != "":
 		return nil, usererr.New("signer awskms://"+u.Path, "it has a fragment", form)
 	}
 	what := "signer awskms://" + u.Path
 	id := strings.TrimPrefix(u.Path, "/")
 	if !isKey(id) {
-		return nil, usererr.New(what, "this is no key", form)
+		return nil, usererr.New(what, "this is not a key", form)
 	}
 	settings, err := awsclient.ParseSettings(what, u.RawQuery)
 	if err != nil {
@@ -144,7 +144,7 @@ func Open(u *url.URL) (*Signer, error) {
 	}
 	if region := regionOf(id); region != "" {
 		if settings.Region != "" && settings.Region != region {
-			return nil, usererr.New(what, "the key is in "+region+" and the URL says region="+settings.Region, "leave region out")
+			return nil, usererr.New(what, "the key is in "+region+", but the URL has region="+settings.Region, "remove region from the URL")
 		}
 		settings.Region = region
 	}
@@ -222,15 +222,15 @@ func explain(what, action, region string, api smithy.APIError) error {
 	case code == "NotFoundException":
 		return &usererr.Error{Op: what, Reason: "there is no such key or alias in " + region, Hint: "check key, region and account in the URL", Err: errAbsent}
 	case code == "DisabledException":
-		return line("the key is disabled", "have it enabled: aws kms enable-key")
+		return line("the key is disabled", "enable it: aws kms enable-key")
 	case code == "KMSInvalidStateException":
 		return invalidState(what, api)
 	case code == "InvalidKeyUsageException" || code == "UnsupportedOperationException":
-		return line("this key cannot sign ("+code+")", "make one with key spec RSA_2048 (or more) and key usage SIGN_VERIFY")
+		return line("this key cannot sign ("+code+")", "create one with key spec RSA_2048 (or more) and key usage SIGN_VERIFY")
 	case code == "InvalidArnException" || code == "ValidationException":
-		return line("AWS takes this for no key ("+code+")"+awsclient.Excerpt(api), "write awskms:///alias/NAME, a key's id or its ARN")
+		return line("AWS does not accept this as a key ("+code+")"+awsclient.Excerpt(api), "write awskms:///alias/NAME, a key's id or its ARN")
 	case code == "KeyUnavailableException" || code == "DependencyTimeoutException" || code == "KMSInternalException":
-		return line("KMS has trouble of its own ("+code+")", "try again in a moment")
+		return line("KMS has an internal error ("+code+")", "try again in a moment")
 	}
 	return nil
 }
@@ -243,9 +243,9 @@ func invalidState(what string, api smithy.APIError) error {
 	case strings.Contains(said, "pending deletion"):
 		return line("the key is pending deletion", "if it is still wanted: aws kms cancel-key-deletion, then aws kms enable-key")
 	case strings.Contains(said, "pending import"):
-		return line("the key is pending import: it has no key material", "import the App's private key: gatepass app key import")
+		return line("the key is pending import and has no key material", "import the App's private key: gatepass app key import")
 	case strings.Contains(said, "disabled"):
-		return line("the key is disabled", "have it enabled: aws kms enable-key")
+		return line("the key is disabled", "enable it: aws kms enable-key")
 	}
-	return line("the key cannot be used in its state"+awsclient.Excerpt(api), "see aws kms describe-key")
+	return line("the key cannot be used in its state"+awsclient.Excerpt(api), "check it: aws kms describe-key")
 }

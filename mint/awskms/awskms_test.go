@@ -91,21 +91,21 @@ func TestNamesOfKeys(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	for _, c := range []struct{ url, want string }{
-		{"awskms://alias/gatepass", "a key follows three slashes"},
-		{"awskms:///", "this is no key"},
-		{"awskms:///alias/", "this is no key"},
-		{"awskms:///alias//x", "this is no key"},
-		{"awskms:///key/1234", "this is no key"},
-		{"awskms:///alias/a%20b", "this is no key"},
-		{"awskms:///arn:aws:s3:us-east-1:123456789012:key/x", "this is no key"},
-		{"awskms:///arn:aws:kms:us-east-1:123456789012:alias", "this is no key"},
-		{"awskms:///arn:aws:kms:us-east-1:123456789012:arn:aws:kms:us-east-1:1:key/x", "this is no key"},
-		{"awskms:///" + strings.Repeat("a", maxID+1), "this is no key"},
+		{"awskms://alias/gatepass", "a key must follow three slashes"},
+		{"awskms:///", "this is not a key"},
+		{"awskms:///alias/", "this is not a key"},
+		{"awskms:///alias//x", "this is not a key"},
+		{"awskms:///key/1234", "this is not a key"},
+		{"awskms:///alias/a%20b", "this is not a key"},
+		{"awskms:///arn:aws:s3:us-east-1:123456789012:key/x", "this is not a key"},
+		{"awskms:///arn:aws:kms:us-east-1:123456789012:alias", "this is not a key"},
+		{"awskms:///arn:aws:kms:us-east-1:123456789012:arn:aws:kms:us-east-1:1:key/x", "this is not a key"},
+		{"awskms:///" + strings.Repeat("a", maxID+1), "this is not a key"},
 		{"awskms:///alias/x#y", "fragment"},
 		{"awskms:///alias/x?regoin=us-east-1", "unknown key regoin"},
-		{"awskms:///alias/x?region=evil.example/", "no AWS region"},
-		{"awskms:///alias/x?endpoint=http://kms.example", "neither https nor on this machine"},
-		{"awskms:///" + arn + "?region=eu-west-1", "the key is in us-east-1 and the URL says region=eu-west-1"},
+		{"awskms:///alias/x?region=evil.example/", "not an AWS region"},
+		{"awskms:///alias/x?endpoint=http://kms.example", "must be an https URL, or http on this machine"},
+		{"awskms:///" + arn + "?region=eu-west-1", "the key is in us-east-1, but the URL has region=eu-west-1"},
 		{"vault:///alias/x", "scheme is not awskms"},
 	} {
 		u, err := url.Parse(c.url)
@@ -145,14 +145,14 @@ func TestErrors(t *testing.T) {
 		{"kms:GetPublicKey is missing", "GetPublicKey", fail(400, "AccessDeniedException", ""), "look at the KMS key " + alias + ": access denied; allow kms:GetPublicKey on it"},
 		{"kms:Sign is missing", "Sign", fail(400, "AccessDeniedException", denied), "sign with the KMS key " + alias + ": access denied: " + denied + "; allow kms:Sign on it"},
 		{"no such key", "GetPublicKey", fail(400, "NotFoundException", "Alias arn:aws:kms:x is not found."), "there is no such key or alias in us-east-1"},
-		{"disabled", "Sign", fail(400, "DisabledException", arn+" is disabled."), "the key is disabled; have it enabled"},
+		{"disabled", "Sign", fail(400, "DisabledException", arn+" is disabled."), "the key is disabled; enable it: aws kms enable-key"},
 		{"pending deletion", "Sign", fail(400, "KMSInvalidStateException", arn+" is pending deletion."), "the key is pending deletion; if it is still wanted: aws kms cancel-key-deletion"},
-		{"pending import", "GetPublicKey", fail(400, "KMSInvalidStateException", arn+" is pending import."), "the key is pending import: it has no key material"},
+		{"pending import", "GetPublicKey", fail(400, "KMSInvalidStateException", arn+" is pending import."), "the key is pending import and has no key material"},
 		{"disabled, as a state", "Sign", fail(400, "KMSInvalidStateException", arn+" is disabled."), "the key is disabled"},
 		{"a state of another kind", "Sign", fail(400, "KMSInvalidStateException", "custom key store"), "cannot be used in its state: custom key store"},
-		{"a symmetric key", "GetPublicKey", fail(400, "UnsupportedOperationException", ""), "this key cannot sign (UnsupportedOperationException); make one with key spec RSA_2048"},
+		{"a symmetric key", "GetPublicKey", fail(400, "UnsupportedOperationException", ""), "this key cannot sign (UnsupportedOperationException); create one with key spec RSA_2048"},
 		{"an encryption key", "Sign", fail(400, "InvalidKeyUsageException", ""), "this key cannot sign (InvalidKeyUsageException)"},
-		{"no key at all", "GetPublicKey", fail(400, "ValidationException", "1 validation error"), "AWS takes this for no key (ValidationException): 1 validation error"},
+		{"no key at all", "GetPublicKey", fail(400, "ValidationException", "1 validation error"), "AWS does not accept this as a key (ValidationException): 1 validation error"},
 		{"expired credentials", "GetPublicKey", fail(400, "ExpiredTokenException", ""), "the AWS credentials have expired"},
 		{"wrong credentials", "Sign", fail(400, "UnrecognizedClientException", "The security token included in the request is invalid."), "AWS does not accept the credentials"},
 		{"a web page of a proxy", "Sign", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusForbidden) }, "not from KMS"},
@@ -171,8 +171,8 @@ func TestErrors(t *testing.T) {
 
 func TestKeysThatCannotSignForAnApp(t *testing.T) {
 	for _, c := range []struct{ spec, usage, want string }{
-		{"ECC_NIST_P256", "SIGN_VERIFY", "its key spec is ECC_NIST_P256; GitHub Apps have RSA keys; make one with key spec RSA_2048"},
-		{"RSA_2048", "ENCRYPT_DECRYPT", `its key usage is "ENCRYPT_DECRYPT", which is not to sign`},
+		{"ECC_NIST_P256", "SIGN_VERIFY", "its key spec is ECC_NIST_P256; a GitHub App needs an RSA key; create one with key spec RSA_2048"},
+		{"RSA_2048", "ENCRYPT_DECRYPT", `its key usage is "ENCRYPT_DECRYPT"; it must be SIGN_VERIFY`},
 		{"HMAC_256", "GENERATE_VERIFY_MAC", "its key spec is HMAC_256"},
 	} {
 		d := &double{spec: c.spec, usage: c.usage}
@@ -192,10 +192,10 @@ func TestKeysThatCannotSignForAnApp(t *testing.T) {
 func TestWrongSignatureIsRefused(t *testing.T) {
 	s := serve(t, &double{tamper: func(b []byte) []byte { b[7] ^= 1; return b }})
 	signature, err := s.Sign(t.Context(), digest)
-	checkError(t, signature, err, "the signature is not the key's for what was to be signed")
+	checkError(t, signature, err, "the signature does not fit the key and the signed data")
 	s = serve(t, &double{tamper: func([]byte) []byte { return nil }})
 	signature, err = s.Sign(t.Context(), digest)
-	checkError(t, signature, err, "the signature is not the key's")
+	checkError(t, signature, err, "the signature does not fit the key and the signed data")
 }
 
 func TestTroubleThatPasses(t *testing.T) {
@@ -221,7 +221,7 @@ func TestTroubleThatStays(t *testing.T) {
 		want   string
 	}{
 		{"throttling", fail(400, "ThrottlingException", "Rate exceeded"), "AWS throttles this account (ThrottlingException); try again in a moment, or raise the request quota of KMS in us-east-1"},
-		{"trouble of KMS", fail(500, "KMSInternalException", ""), "KMS has trouble of its own (KMSInternalException)"},
+		{"trouble of KMS", fail(500, "KMSInternalException", ""), "KMS has an internal error (KMSInternalException)"},
 		{"silence", hang, "AWS did not answer in time; check that KMS can be reached from here"},
 		{"lost connections", drop, "KMS cannot be reached: EOF"},
 	} {
@@ -243,7 +243,7 @@ func checkNotSigned(t *testing.T, s *Signer, want string) {
 func TestNoRegionAndNoCredentials(t *testing.T) {
 	endpoint := start(t, &double{})
 	signature, err := open(t, "awskms:///"+alias+"?endpoint="+endpoint).Sign(t.Context(), digest)
-	checkError(t, signature, err, "no AWS region is set; add ?region=REGION to the URL or set AWS_REGION")
+	checkError(t, signature, err, "the AWS region is not set; add ?region=REGION to the URL or set AWS_REGION")
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	signature, err = open(t, "awskms:///"+alias+"?region=us-east-1&endpoint="+endpoint).Sign(t.Context(), digest)
 	checkError(t, signature, err, "there are no AWS credentials")

@@ -45,7 +45,7 @@ func (s *Signer) hasKey(ctx context.Context, key *mint.KeySigner) (bool, error) 
 		return false, err
 	}
 	if !there.Equal(key.Public()) {
-		return false, usererr.New(s.what("import into"), "another key is there, "+mint.Fingerprint(there), "choose another alias; this key is never replaced")
+		return false, usererr.New(s.what("import into"), "it has another key, "+mint.Fingerprint(there), "choose another alias; gatepass never replaces a key")
 	}
 	return true, nil
 }
@@ -63,7 +63,7 @@ func (s *Signer) create(ctx context.Context, key *mint.KeySigner) error {
 		return err
 	}
 	if out.KeyMetadata == nil || aws.ToString(out.KeyMetadata.Arn) == "" {
-		return usererr.New(s.what("make"), "the answer does not name the new key", "look for it: aws kms list-keys")
+		return usererr.New(s.what("make"), "the answer does not name the new key", "find it: aws kms list-keys")
 	}
 	arn := aws.ToString(out.KeyMetadata.Arn)
 	err = s.fill(ctx, arn, key)
@@ -73,7 +73,7 @@ func (s *Signer) create(ctx context.Context, key *mint.KeySigner) error {
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("%w; the key %s was made for it: go on with awskms:///%s, or schedule its deletion", err, arn, arn)
+		return fmt.Errorf("%w; the key %s was created for it: continue with awskms:///%s, or schedule its deletion", err, arn, arn)
 	}
 	return nil
 }
@@ -95,7 +95,7 @@ func (s *Signer) fill(ctx context.Context, id string, key *mint.KeySigner) error
 		return err
 	}
 	if err := fits(described.KeyMetadata, spec(key)); err != nil {
-		return usererr.Wrap(what, err, "make one with --origin EXTERNAL, --key-usage SIGN_VERIFY and --key-spec "+string(spec(key)))
+		return usererr.Wrap(what, err, "create one with --origin EXTERNAL, --key-usage SIGN_VERIFY and --key-spec "+string(spec(key)))
 	}
 	arn := aws.ToString(described.KeyMetadata.Arn)
 	if err := s.load(ctx, what, arn, key); err != nil {
@@ -138,13 +138,13 @@ func fits(found *types.KeyMetadata, wanted types.KeySpec) error {
 	case found == nil || aws.ToString(found.Arn) == "":
 		return errors.New("the answer does not name the key")
 	case found.KeyState != types.KeyStatePendingImport:
-		return fmt.Errorf("its state is %s, and not to wait for an import", found.KeyState)
+		return fmt.Errorf("its state is %s; it must be PendingImport", found.KeyState)
 	case found.Origin != types.OriginTypeExternal:
-		return fmt.Errorf("its origin is %s, and nothing can be imported", found.Origin)
+		return fmt.Errorf("its origin is %s; it must be EXTERNAL", found.Origin)
 	case found.KeyUsage != types.KeyUsageTypeSignVerify:
-		return fmt.Errorf("its key usage is %q, which is not to sign", found.KeyUsage)
+		return fmt.Errorf("its key usage is %q; it must be SIGN_VERIFY", found.KeyUsage)
 	case found.KeySpec != wanted:
-		return fmt.Errorf("its key spec is %s, and the App's key is of %s", found.KeySpec, wanted)
+		return fmt.Errorf("its key spec is %s; the App's key needs %s", found.KeySpec, wanted)
 	}
 	return nil
 }
@@ -186,7 +186,7 @@ func (s *Signer) Vacant(ctx context.Context) error {
 	defer cancel()
 	switch there, err := s.PublicKey(ctx); {
 	case err == nil:
-		return usererr.New(s.what("import into"), "a key is there already, "+mint.Fingerprint(there), "choose another alias; this key is never replaced")
+		return usererr.New(s.what("import into"), "it has a key already, "+mint.Fingerprint(there), "choose another alias; gatepass never replaces a key")
 	case errors.Is(err, errState):
 		return s.awaitsImport(ctx)
 	case errors.Is(err, errAbsent) && strings.HasPrefix(s.id, "alias/"):
@@ -205,7 +205,7 @@ func (s *Signer) awaitsImport(ctx context.Context) error {
 		err = fits(described.KeyMetadata, types.KeySpecRsa2048)
 	}
 	if err != nil {
-		return usererr.Wrap(what, err, "make one with --origin EXTERNAL, --key-usage SIGN_VERIFY and --key-spec RSA_2048")
+		return usererr.Wrap(what, err, "create one with --origin EXTERNAL, --key-usage SIGN_VERIFY and --key-spec RSA_2048")
 	}
 	return nil
 }

@@ -169,7 +169,7 @@ func TestImportMakesKeyAndAlias(t *testing.T) {
 		t.Errorf("%d imports, want 1", n)
 	}
 	err := s.Import(t.Context(), inMemory(t, keys[0]))
-	checkError(t, nil, err, "another key is there, SHA256:")
+	checkError(t, nil, err, "it has another key, SHA256:")
 }
 
 func TestImportFillsAKey(t *testing.T) {
@@ -196,9 +196,9 @@ func TestImportThatFails(t *testing.T) {
 		{"kms:CreateAlias is missing", &empty{failing: denied("CreateAlias")}, alias, "allow kms:CreateAlias", true},
 		{"kms:GetParametersForImport is missing", &empty{arn: arn, spec: "RSA_2048", origin: "EXTERNAL", failing: denied("GetParametersForImport")}, arn, "allow kms:GetParametersForImport", false},
 		{"no key of that ARN", &empty{}, arn, "there is no such key or alias", false},
-		{"a key of AWS's making", func() *empty { e := pending(); e.origin = "AWS_KMS"; return e }(), alias, "its origin is AWS_KMS, and nothing can be imported; make one with --origin EXTERNAL", false},
-		{"a key of another length", func() *empty { e := pending(); e.spec = "RSA_4096"; return e }(), alias, "its key spec is RSA_4096, and the App's key is of RSA_2048", false},
-		{"a key that is about to go", func() *empty { e := pending(); e.state = "PendingDeletion"; return e }(), alias, "its state is PendingDeletion, and not to wait for an import", false},
+		{"a key of AWS's making", func() *empty { e := pending(); e.origin = "AWS_KMS"; return e }(), alias, "its origin is AWS_KMS; it must be EXTERNAL; create one with --origin EXTERNAL", false},
+		{"a key of another length", func() *empty { e := pending(); e.spec = "RSA_4096"; return e }(), alias, "its key spec is RSA_4096; the App's key needs RSA_2048", false},
+		{"a key that is about to go", func() *empty { e := pending(); e.state = "PendingDeletion"; return e }(), alias, "its state is PendingDeletion; it must be PendingImport", false},
 		{"a damaged import", func() *empty {
 			e := pending()
 			e.failing = map[string]http.HandlerFunc{"ImportKeyMaterial": fail(400, "IncorrectKeyMaterialException", "")}
@@ -210,7 +210,7 @@ func TestImportThatFails(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.ContainsAny(err.Error(), "\n") {
 				t.Fatalf("Import = %v, want one line with %q", err, c.want)
 			}
-			if told := strings.Contains(err.Error(), "the key "+arn+" was made for it"); told != c.orphan {
+			if told := strings.Contains(err.Error(), "the key "+arn+" was created for it"); told != c.orphan {
 				t.Errorf("Import = %v: it tells of a key that was made: %v, want %v", err, told, c.orphan)
 			}
 		})
@@ -227,7 +227,7 @@ func TestVacant(t *testing.T) {
 		{"an alias that points nowhere", &empty{}, "alias/app", ""},
 		{"a key that is pending import", &empty{arn: arn, spec: "RSA_2048", origin: "EXTERNAL"}, arn, ""},
 		{"an alias of one", &empty{arn: arn, alias: "alias/app", spec: "RSA_2048", origin: "EXTERNAL"}, "alias/app", ""},
-		{"a key that is there", &empty{arn: arn, alias: "alias/app", spec: "RSA_2048", key: keys[0]}, "alias/app", "a key is there already, SHA256:"},
+		{"a key that is there", &empty{arn: arn, alias: "alias/app", spec: "RSA_2048", key: keys[0]}, "alias/app", "it has a key already, SHA256:"},
 		{"no such key", &empty{}, arn, "there is no such key"},
 		{"a longer key", &empty{arn: arn, spec: "RSA_4096", origin: "EXTERNAL"}, arn, "its key spec is RSA_4096"},
 		{"a disabled key", &empty{arn: arn, spec: "RSA_2048", origin: "AWS_KMS", state: "Disabled"}, arn, "its state is Disabled"},

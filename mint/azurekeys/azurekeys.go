@@ -84,7 +84,7 @@ func (s *Signer) publicKeys(ctx context.Context, _ string) (*signer.Versions, er
 			return out, err
 		}
 		if out.Key == nil {
-			return out, signer.New("its answer holds no key", wrongServer)
+			return out, signer.New("its answer has no key", wrongServer)
 		}
 		if version, err = s.versionOf(out.Key.KID); err != nil || s.version != "" && version != s.version {
 			return out, wrongKey(out.Key.KID)
@@ -135,11 +135,11 @@ func Open(u *url.URL) (*Signer, error) {
 	host := strings.ToLower(u.Host)
 	name, suffix, _ := strings.Cut(host, ".")
 	if _, known := clouds[suffix]; !known || !signer.IsName(name, "-", maxName) {
-		return nil, usererr.New(what, "its host is no Key Vault and no Managed HSM of Azure", form)
+		return nil, usererr.New(what, "its host is not a Key Vault or Managed HSM of Azure", form)
 	}
 	key, version, versioned := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	if !signer.IsName(key, "-", maxName) || versioned && !isVersion(version) {
-		return nil, usererr.New(what, "this is no key", form)
+		return nil, usererr.New(what, "this is not a key", form)
 	}
 	s := &Signer{host: host, key: key, version: strings.ToLower(version)}
 	s.client.url, s.client.cloud = "https://"+host, clouds[suffix]
@@ -173,11 +173,11 @@ func (s *Signer) versionOf(id *azkeys.ID) (string, error) {
 }
 
 func wrongKey(id *azkeys.ID) error {
-	answered := "of none"
+	answered := "without a name"
 	if id != nil {
 		answered = string(*id)
 	}
-	return signer.New("the answer is of another key, "+usererr.Escape(answered), wrongServer)
+	return signer.New("the answer is for another key, "+usererr.Escape(answered), wrongServer)
 }
 
 // check returns an error if a version cannot sign for a GitHub App. The key itself
@@ -189,7 +189,7 @@ func check(what string, b *azkeys.KeyBundle) error {
 	}
 	switch {
 	case kind != azkeys.KeyTypeRSA && kind != azkeys.KeyTypeRSAHSM:
-		return usererr.New(what, "its type is "+strconv.Quote(string(kind))+"; GitHub Apps have RSA keys", makeKey)
+		return usererr.New(what, "its type is "+strconv.Quote(string(kind))+"; a GitHub App needs an RSA key", makeKey)
 	case b.Attributes != nil && b.Attributes.Enabled != nil && !*b.Attributes.Enabled:
 		return usererr.New(what, "the version is disabled", enable)
 	case len(b.Key.KeyOps) > 0 && !slices.ContainsFunc(b.Key.KeyOps, isSign):

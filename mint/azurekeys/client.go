@@ -104,7 +104,7 @@ const renew = "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, giv
 func unauthenticated(err error) *signer.Problem {
 	why := "there are no Azure credentials (environment, workload identity, managed identity, az login)"
 	if e, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok {
-		why = "there is no access token: " + redact.Text(flat(e.Error()), maxShown)
+		why = "the credentials give no access token: " + redact.Text(flat(e.Error()), maxShown)
 		if e.RawResponse != nil {
 			body, _ := runtime.Payload(e.RawResponse)
 			why = "Microsoft Entra ID does not accept the credentials: " + signer.OAuthError(body, e.RawResponse.Status, maxShown)
@@ -122,13 +122,13 @@ const maxAnswer = 1 << 20
 
 var (
 	errLong      = errors.New("the answer is too long")
-	errChallenge = errors.New("the answer asks for credentials in another way than Key Vault does")
+	errChallenge = errors.New("the answer asks for credentials in a way that Key Vault does not")
 )
 
 // A cutOff reports an answer whose end is missing.
 type cutOff struct{ err error }
 
-func (e *cutOff) Error() string { return "the answer is cut off: " + e.err.Error() }
+func (e *cutOff) Error() string { return "the answer is incomplete: " + e.err.Error() }
 func (e *cutOff) Unwrap() error { return e.err }
 
 // guard stops answers that the client would read without end, or that would make it
@@ -176,7 +176,7 @@ func isChallenge(header string) bool {
 }
 
 const (
-	makeKey     = "make one of type RSA or RSA-HSM with 2048 bits or more and the operation sign"
+	makeKey     = "create one of type RSA or RSA-HSM with 2048 bits or more and the operation sign"
 	wrongServer = "check that no proxy is between this machine and the vault"
 	enable      = "enable it: az keyvault key set-attributes --enabled true"
 
@@ -200,7 +200,7 @@ func (s *Signer) explain(operation string, err error) *signer.Problem {
 	case httpclient.IsUnknownHost(err):
 		return signer.New("the host "+s.host+" cannot be found", "check the vault's name in the URL and this machine's DNS")
 	case httpclient.IsCertificate(err):
-		return signer.New("the certificate of the vault is not trusted: "+why, "install the authority of the proxy that is in between")
+		return signer.New("the certificate of the vault is not trusted: "+why, "trust the authority of the proxy between this machine and the service")
 	case isCutOff:
 		return signer.Passing(why, "check the network and the proxy", 0)
 	case isSent:
@@ -239,9 +239,9 @@ func explainRefusal(operation string, e *azcore.ResponseError) *signer.Problem {
 	after := httpclient.RetryAfter(e.RawResponse.Header)
 	switch status := e.StatusCode; {
 	case status == http.StatusTooManyRequests:
-		return signer.Passing("Azure throttles this vault"+said, "try again in a moment, or spread its users over more vaults", after)
+		return signer.Passing("Azure throttles this vault"+said, "try again in a moment, or spread its clients over more vaults", after)
 	case status >= 500 || status == http.StatusRequestTimeout:
-		return signer.Passing("Key Vault has trouble of its own ("+strconv.Itoa(status)+")"+said, "try again in a moment", after)
+		return signer.Passing("Key Vault has an internal error ("+strconv.Itoa(status)+")"+said, "try again in a moment", after)
 	case r.Code == "":
 		return signer.New("the answer is not from Key Vault ("+strconv.Itoa(status)+")", wrongServer)
 	case status == http.StatusUnauthorized:
@@ -249,9 +249,9 @@ func explainRefusal(operation string, e *azcore.ResponseError) *signer.Problem {
 	case status == http.StatusForbidden:
 		return explainForbidden(operation, r)
 	case status == http.StatusNotFound:
-		return signer.New("there is no such key"+said, "check vault, key and version in the URL; for one that was deleted: az keyvault key recover")
+		return signer.New("there is no such key"+said, "check vault, key and version in the URL; if it was deleted: az keyvault key recover")
 	case status == http.StatusBadRequest:
-		return signer.New("Key Vault takes this for no key to sign with"+said, makeKey)
+		return signer.New("Key Vault does not accept this as a signing key"+said, makeKey)
 	default:
 		return signer.New("Key Vault refuses ("+strconv.Itoa(status)+")"+said, "")
 	}
@@ -269,7 +269,7 @@ func explainForbidden(operation string, r refusal) *signer.Problem {
 	case r.Inner.Code == "KeyOperationForbidden":
 		return signer.New("this key cannot sign"+said, makeKey)
 	case r.Inner.Code == "ForbiddenByFirewall" || r.Inner.Code == "ForbiddenByConnection":
-		return signer.New("the firewall of the vault keeps this machine out"+said, "have its network allowed, or use a private endpoint")
+		return signer.New("the firewall of the vault blocks this machine"+said, "allow its network, or use a private endpoint")
 	}
 	return signer.New("permission denied"+said, "give this identity the role Key Vault Crypto User (Managed HSM Crypto User), or "+operation+" on keys in the vault's access policy")
 }

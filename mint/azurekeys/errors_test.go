@@ -34,15 +34,15 @@ func TestErrors(t *testing.T) {
 	}{
 		{"no permission to look", "get", refuse(403, "Forbidden", "The user, group or application 'x' does not have keys get permission on key vault 'y'.", "AccessDenied"), "look at the Azure key " + vault + "/app: permission denied: The user, group or application 'x' does not have keys get permission on key vault 'y'.; give this identity the role Key Vault Crypto User (Managed HSM Crypto User), or get on keys in the vault's access policy"},
 		{"no permission to sign", "sign", refuse(403, "Forbidden", caller, "ForbiddenByRbac"), "sign with the Azure key " + vault + "/app/" + first + ": permission denied: Caller is not authorized to perform action on resource. Caller: appid=1 Action: 'Microsoft.KeyVault/vaults/keys/sign/action'; give this identity the role Key Vault Crypto User (Managed HSM Crypto User), or sign on keys"},
-		{"a firewall", "get", refuse(403, "Forbidden", "Client address is not authorized and caller is not a trusted service.", "ForbiddenByFirewall"), "the firewall of the vault keeps this machine out: Client address"},
-		{"no public access", "get", refuse(403, "Forbidden", "Public network access is disabled", "ForbiddenByConnection"), "the firewall of the vault keeps this machine out"},
+		{"a firewall", "get", refuse(403, "Forbidden", "Client address is not authorized and caller is not a trusted service.", "ForbiddenByFirewall"), "the firewall of the vault blocks this machine: Client address"},
+		{"no public access", "get", refuse(403, "Forbidden", "Public network access is disabled", "ForbiddenByConnection"), "the firewall of the vault blocks this machine"},
 		{"a disabled key that is not even shown", "get", refuse(403, "Forbidden", "Operation get is not allowed on a disabled key.", "KeyDisabled"), "the version is disabled; enable it: az keyvault key set-attributes --enabled true"},
 		{"disabled since", "sign", refuse(403, "Forbidden", "Operation sign is not allowed on a disabled key.", ""), "the version is disabled"},
 		{"expired", "sign", refuse(403, "Forbidden", "Operation sign is not allowed on an expired key.", "KeyExpired"), "the version is not valid now: Operation sign is not allowed on an expired key.; correct its dates"},
 		{"not yet", "sign", refuse(403, "Forbidden", "", "KeyNotYetValid"), "the version is not valid now; correct its dates"},
-		{"a key that may not sign", "sign", refuse(403, "Forbidden", "Operation sign is not permitted on this key.", "KeyOperationForbidden"), "this key cannot sign: Operation sign is not permitted on this key.; make one of type RSA"},
-		{"a bad request", "sign", refuse(400, "BadParameter", "Key and signing algorithm are incompatible.", ""), "Key Vault takes this for no key to sign with: Key and signing"},
-		{"gone", "sign", refuse(404, "KeyNotFound", "", ""), "there is no such key; check vault, key and version in the URL; for one that was deleted: az keyvault key recover"},
+		{"a key that may not sign", "sign", refuse(403, "Forbidden", "Operation sign is not permitted on this key.", "KeyOperationForbidden"), "this key cannot sign: Operation sign is not permitted on this key.; create one of type RSA or RSA-HSM with 2048 bits or more and the operation sign"},
+		{"a bad request", "sign", refuse(400, "BadParameter", "Key and signing algorithm are incompatible.", ""), "Key Vault does not accept this as a signing key: Key and signing"},
+		{"gone", "sign", refuse(404, "KeyNotFound", "", ""), "there is no such key; check vault, key and version in the URL; if it was deleted: az keyvault key recover"},
 		{"a page of a proxy", "get", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusForbidden) }, "the answer is not from Key Vault (403)"},
 		{"a page instead of an answer", "sign", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }, "the answer is not from Key Vault: "},
 		{"a redirect", "get", func(w http.ResponseWriter, r *http.Request) {
@@ -72,8 +72,8 @@ func TestKeysThatCannotSignForAnApp(t *testing.T) {
 		v    held
 		want string
 	}{
-		{"an elliptic curve", curve, `its type is "EC"; GitHub Apps have RSA keys; make one of type RSA or RSA-HSM`},
-		{"a key to encrypt with", sealed, "this key cannot sign: sign is not among its operations (key_ops); make one of"},
+		{"an elliptic curve", curve, `its type is "EC"; a GitHub App needs an RSA key; create one of type RSA or RSA-HSM`},
+		{"a key to encrypt with", sealed, "this key cannot sign: sign is not among its operations (key_ops); create one of"},
 		{"a disabled key", off, "the version is disabled; enable it: az keyvault key set-attributes --enabled true"},
 		{"a key that is too short", usable(first, newKey(1024)), "the key has 1024 bits, fewer than 2048"},
 	} {
@@ -107,7 +107,7 @@ func TestAnswersAboutAnotherKey(t *testing.T) {
 		signed := func(a map[string]any) { a["kid"] = kid }
 		for _, d := range []*double{{key: shown}, {signed: signed}} {
 			signature, err := serve(t, d, "/app/"+first).Sign(t.Context(), digest)
-			checkError(t, signature, err, "the answer is of another key, ")
+			checkError(t, signature, err, "the answer is for another key, ")
 		}
 	}
 	// A version other than the one asked for.
@@ -116,7 +116,7 @@ func TestAnswersAboutAnotherKey(t *testing.T) {
 		{signed: func(a map[string]any) { a["kid"] = prefix + "app/" + second }},
 	} {
 		signature, err := serve(t, d, "/app/"+first).Sign(t.Context(), digest)
-		checkError(t, signature, err, "the answer is of another key, "+prefix+"app/"+second)
+		checkError(t, signature, err, "the answer is for another key, "+prefix+"app/"+second)
 	}
 }
 
@@ -125,7 +125,7 @@ func TestWrongSignatureIsRefused(t *testing.T) {
 	for _, value := range []any{nil, "", base64.RawURLEncoding.EncodeToString(make([]byte, 256))} {
 		d := &double{signed: func(a map[string]any) { a["value"] = value }}
 		signature, err := serve(t, d, "/app").Sign(t.Context(), digest)
-		checkError(t, signature, err, "the signature is not the key's for what was to be signed")
+		checkError(t, signature, err, "the signature does not fit the key and the signed data")
 	}
 }
 
@@ -149,5 +149,5 @@ func TestWrongPublicKeyIsRefused(t *testing.T) {
 	}
 	d := &double{key: func(a map[string]any) { delete(a, "key") }}
 	signature, err := serve(t, d, "/app").Sign(t.Context(), digest)
-	checkError(t, signature, err, "its answer holds no key")
+	checkError(t, signature, err, "its answer has no key")
 }

@@ -42,10 +42,10 @@ func TestTroubleThatStays(t *testing.T) {
 			w.Header().Set("Retry-After", "60")
 			refuse(429, "Throttled", "too many requests", "")(w, r)
 		}, "Azure throttles this vault: too many requests; try again in a moment"},
-		{"trouble of Key Vault", refuse(503, "ServiceUnavailable", "", ""), "Key Vault has trouble of its own (503)"},
+		{"trouble of Key Vault", refuse(503, "ServiceUnavailable", "", ""), "Key Vault has an internal error (503)"},
 		{"silence", hang, "Azure did not answer in time; check that " + vault + " can be reached from here"},
 		{"lost connections", drop, "the vault cannot be reached: EOF; check the network and the proxy"},
-		{"answers that are cut off", cut, "the answer is cut off: unexpected EOF"},
+		{"answers that are cut off", cut, "the answer is incomplete: unexpected EOF"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			checkNotSigned(t, serve(t, &double{failing: map[string]http.HandlerFunc{"sign": c.answer}}, "/app"), c.want)
@@ -65,7 +65,7 @@ func TestCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	d := &double{failing: map[string]http.HandlerFunc{"sign": func(w http.ResponseWriter, r *http.Request) { cancel(); hang(w, r) }}}
 	signature, err := serve(t, d, "/app").Sign(ctx, digest)
-	checkError(t, signature, err, "the request was given up")
+	checkError(t, signature, err, "the request was cancelled")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Sign = %v, want context.Canceled below", err)
 	}
@@ -99,10 +99,10 @@ func TestChallenges(t *testing.T) {
 		{"for another service", entra + `, resource="https://management.azure.com"`, `challenge resource "https://management.azure.com" doesn't match the requested domain`},
 		{"for another vault", entra + `, resource="https://evil.example"`, "doesn't match the requested domain"},
 		{"for nothing", entra, "could not find a valid resource"},
-		{"without a tenant", `Bearer authorization="https://login.microsoftonline.com", resource="https://vault.azure.net"`, "asks for credentials in another way than Key Vault does"},
-		{"without an authority", `Bearer authorization="x", resource="https://vault.azure.net"`, "in another way than Key Vault does"},
-		{"of a proxy", `Basic realm="proxy"`, "in another way than Key Vault does"},
-		{"that is none", " ", "in another way than Key Vault does"},
+		{"without a tenant", `Bearer authorization="https://login.microsoftonline.com", resource="https://vault.azure.net"`, "the answer asks for credentials in a way that Key Vault does not"},
+		{"without an authority", `Bearer authorization="x", resource="https://vault.azure.net"`, "the answer asks for credentials in a way that Key Vault does not"},
+		{"of a proxy", `Basic realm="proxy"`, "the answer asks for credentials in a way that Key Vault does not"},
+		{"that is none", " ", "the answer asks for credentials in a way that Key Vault does not"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := &double{challenge: c.challenge}
@@ -120,7 +120,7 @@ func TestAnotherTenant(t *testing.T) {
 	const other = "99999999-3b7d-4a5f-9a4e-6f1c2d3e4f50"
 	d := &double{challenge: `Bearer authorization="https://login.microsoftonline.com/` + other + `", resource="https://vault.azure.net"`}
 	signature, err := serve(t, d, "/app").Sign(t.Context(), digest)
-	checkError(t, signature, err, "there is no access token: DefaultAzureCredential: failed to acquire a token.")
+	checkError(t, signature, err, "the credentials give no access token: DefaultAzureCredential: failed to acquire a token.")
 }
 
 // A long-lived program uses credentials that were renewed since it started.
@@ -162,7 +162,7 @@ func TestEntraThatFails(t *testing.T) {
 			reply(w, 400, map[string]any{"error": "unauthorized_client", "error_description": "AADSTS700016: Application was not found"})
 		}, "Microsoft Entra ID does not accept the credentials: unauthorized_client: AADSTS700016: Application was not found"},
 		{"a page", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusForbidden) }, "Microsoft Entra ID does not accept the credentials: 403 Forbidden"},
-		{"no token", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, map[string]any{}) }, "there is no access token: "},
+		{"no token", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, map[string]any{}) }, "the credentials give no access token: "},
 		{"trouble", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "", http.StatusServiceUnavailable) }, "Microsoft Entra ID does not accept the credentials: 503 Service Unavailable"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestEntraThatFails(t *testing.T) {
 	}
 	t.Run("silence", func(t *testing.T) {
 		s := serve(t, &double{entra: &entra{authority: "login.microsoftonline.com", secret: secret, refusal: hang}}, "/app")
-		checkNotSigned(t, s, "there was no access token in time; check that the server of the credentials can be reached from here")
+		checkNotSigned(t, s, "the access token did not arrive in time; check that the server of the credentials can be reached from here")
 	})
 }
 

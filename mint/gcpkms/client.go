@@ -153,7 +153,7 @@ func unauthenticated(err error) *signer.Problem {
 	case isUndefined:
 		p.Why = "this machine has no service account"
 	case strings.Contains(err.Error(), `unable to parse "`): // followed by the output of a program, including the token
-		p.Why, p.Do = "the program that the credentials name printed none", "run it by hand"
+		p.Why, p.Do = "the program of the credentials printed no credentials", "run it by hand"
 	default:
 		p.Why = "the credentials give no access token: " + redact.Text(err.Error(), maxShown)
 	}
@@ -185,7 +185,7 @@ var roles = map[string]string{
 }
 
 const (
-	makeKey     = "make one with purpose asymmetric-signing and algorithm rsa-sign-pkcs1-2048-sha256 (or 3072, 4096)"
+	makeKey     = "create one with purpose asymmetric-signing and algorithm rsa-sign-pkcs1-2048-sha256 (or 3072, 4096)"
 	wrongServer = "check that no proxy is between this machine and Cloud KMS"
 
 	// maxShown is how much of Google's text an error shows, in bytes.
@@ -197,7 +197,7 @@ func explain(permission string, err error) *signer.Problem {
 	if api, ok := apierror.FromError(err); ok {
 		return explainStatus(permission, api)
 	}
-	return signer.New("the client of Cloud KMS cannot be made: "+redact.Text(err.Error(), maxShown), "check the variables GOOGLE_ of the environment")
+	return signer.New("the client of Cloud KMS cannot be created: "+redact.Text(err.Error(), maxShown), "check the GOOGLE_ variables")
 }
 
 // explainStatus distinguishes the statuses of gRPC
@@ -219,7 +219,7 @@ func explainStatus(permission string, api *apierror.APIError) *signer.Problem {
 	case code == codes.InvalidArgument && isChecksum(api):
 		return damage("the digest arrived damaged" + excerpt(api))
 	case code == codes.InvalidArgument:
-		return line("Google takes this for no key to sign with", makeKey)
+		return line("Google does not accept this as a signing key", makeKey)
 	case code == codes.Unauthenticated:
 		return &signer.Problem{Why: "Google does not accept the credentials" + excerpt(api), Do: renew, Stale: true}
 	case code == codes.ResourceExhausted:
@@ -227,7 +227,7 @@ func explainStatus(permission string, api *apierror.APIError) *signer.Problem {
 	case code == codes.Unavailable:
 		return explainUnavailable(api)
 	case code == codes.Internal, code == codes.Unknown, code == codes.Aborted:
-		return again("Cloud KMS has trouble of its own ("+code.String()+")", "try again in a moment")
+		return again("Cloud KMS has an internal error ("+code.String()+")", "try again in a moment")
 	case code == codes.DeadlineExceeded, code == codes.Canceled: // from the server: our own deadline is reported as late
 		return signer.Passing("Google did not answer in time", "check that "+host+" can be reached from here", 0)
 	default:
@@ -249,9 +249,9 @@ func explainState(api *apierror.APIError) *signer.Problem {
 	case state == "DESTROY_SCHEDULED":
 		return signer.New("the version is about to be destroyed", "if it is still wanted: gcloud kms keys versions restore, then enable")
 	case state == "DESTROYED":
-		return signer.New("the version is destroyed", "name another one, or import the App's key as a new one")
+		return signer.New("the version is destroyed", "name another version, or import the App's key as a new version")
 	case strings.HasPrefix(state, "PENDING_") || strings.HasSuffix(state, "_FAILED"):
-		return signer.New("the version has no key in it ("+state+")", "wait until it is made or imported")
+		return signer.New("the version has no key ("+state+")", "wait until its key is created or imported")
 	}
 	return signer.New("the key cannot be used"+excerpt(api), "gcloud kms keys versions describe")
 }
@@ -262,13 +262,13 @@ func explainUnavailable(api *apierror.APIError) *signer.Problem {
 	text := api.GRPCStatus().Message()
 	switch {
 	case strings.Contains(text, "x509:") || strings.Contains(text, "tls: failed to verify"):
-		return signer.New("the certificate of Cloud KMS is not trusted"+excerpt(api), "install the authority of the proxy that is in between")
+		return signer.New("the certificate of Cloud KMS is not trusted"+excerpt(api), "trust the authority of the proxy between this machine and the service")
 	case strings.Contains(text, "no such host"):
 		return signer.New("the host of Cloud KMS cannot be found"+excerpt(api), "check this machine's DNS")
 	case strings.Contains(text, "connection error:") || strings.Contains(text, "error reading from server"):
 		return signer.Passing("Cloud KMS cannot be reached"+excerpt(api), "check the network and the proxy", 0)
 	}
-	return signer.Passing("Cloud KMS has trouble of its own (Unavailable)"+excerpt(api), "try again in a moment", retryAfter(api))
+	return signer.Passing("Cloud KMS has an internal error (Unavailable)"+excerpt(api), "try again in a moment", retryAfter(api))
 }
 
 // isForeign reports whether an answer is not from a gRPC server, such as a proxy's

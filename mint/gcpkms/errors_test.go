@@ -48,7 +48,7 @@ func TestErrors(t *testing.T) {
 		{"an API that is off, formerly", look, refuse(codes.FailedPrecondition, "Google Cloud KMS API has not been used in this project before"), "the Cloud KMS API is not enabled"},
 		{"no such key", list, refuse(codes.NotFound, "CryptoKey x not found."), "there is no such key: CryptoKey x not found.; check project, location, key ring, key and version in the URL"},
 		{"wrong credentials", sign, refuse(codes.Unauthenticated, "Request had invalid authentication credentials."), "Google does not accept the credentials: Request had invalid"},
-		{"no key to sign with", sign, refuse(codes.InvalidArgument, "digest is of another length"), "Google takes this for no key to sign with: digest is of another length; make one with purpose asymmetric-signing"},
+		{"no key to sign with", sign, refuse(codes.InvalidArgument, "digest is of another length"), "Google does not accept this as a signing key: digest is of another length; create one with purpose asymmetric-signing"},
 		{"a state of another kind", sign, refuse(codes.FailedPrecondition, "external key manager says no"), "the key cannot be used: external key manager says no"},
 		{"a page of a proxy", look, refuse(codes.PermissionDenied, "unexpected HTTP status code received from server: 403 (Forbidden)"), "the answer is not from Cloud KMS"},
 		{"an unknown refusal", sign, refuse(codes.OutOfRange, "hello\nworld"), `Google refuses (OutOfRange): hello\nworld`},
@@ -81,12 +81,12 @@ func TestVersionsThatCannotBeUsed(t *testing.T) {
 		want string
 	}{
 		{"disabled", in(kmspb.CryptoKeyVersion_DISABLED), "the version is disabled; enable it: gcloud kms keys versions enable"},
-		{"destroyed", in(kmspb.CryptoKeyVersion_DESTROYED), "the version is destroyed; name another one"},
+		{"destroyed", in(kmspb.CryptoKeyVersion_DESTROYED), "the version is destroyed; name another version, or import the App's key as a new version"},
 		{"about to be destroyed", in(kmspb.CryptoKeyVersion_DESTROY_SCHEDULED), "the version is about to be destroyed; if it is still wanted: gcloud kms keys versions restore"},
-		{"being made", in(kmspb.CryptoKeyVersion_PENDING_GENERATION), "the version has no key in it (PENDING_GENERATION)"},
-		{"an import that failed", in(kmspb.CryptoKeyVersion_IMPORT_FAILED), "the version has no key in it (IMPORT_FAILED)"},
-		{"a key to encrypt with", of(kmspb.CryptoKeyVersion_GOOGLE_SYMMETRIC_ENCRYPTION), "this key cannot sign: Operation requested for Key " + one + " has incorrect key purpose: ENCRYPT_DECRYPT; make one with purpose asymmetric-signing"},
-		{"RSA with SHA-512", of(kmspb.CryptoKeyVersion_RSA_SIGN_PKCS1_4096_SHA512), "its algorithm is RSA_SIGN_PKCS1_4096_SHA512; GitHub Apps sign with RSA_SIGN_PKCS1_2048_SHA256"},
+		{"being made", in(kmspb.CryptoKeyVersion_PENDING_GENERATION), "the version has no key (PENDING_GENERATION)"},
+		{"an import that failed", in(kmspb.CryptoKeyVersion_IMPORT_FAILED), "the version has no key (IMPORT_FAILED)"},
+		{"a key to encrypt with", of(kmspb.CryptoKeyVersion_GOOGLE_SYMMETRIC_ENCRYPTION), "this key cannot sign: Operation requested for Key " + one + " has incorrect key purpose: ENCRYPT_DECRYPT; create one with purpose asymmetric-signing"},
+		{"RSA with SHA-512", of(kmspb.CryptoKeyVersion_RSA_SIGN_PKCS1_4096_SHA512), "its algorithm is RSA_SIGN_PKCS1_4096_SHA512; a GitHub App needs RSA_SIGN_PKCS1_2048_SHA256"},
 		{"RSA-PSS", of(kmspb.CryptoKeyVersion_RSA_SIGN_PSS_2048_SHA256), "its algorithm is RSA_SIGN_PSS_2048_SHA256"},
 		{"raw RSA", of(kmspb.CryptoKeyVersion_RSA_SIGN_RAW_PKCS1_2048), "its algorithm is RSA_SIGN_RAW_PKCS1_2048"},
 		{"an elliptic curve", of(kmspb.CryptoKeyVersion_EC_SIGN_P256_SHA256), "its algorithm is EC_SIGN_P256_SHA256"},
@@ -102,7 +102,7 @@ func TestVersionsThatCannotBeUsed(t *testing.T) {
 	}
 	d := &double{versions: []version{in(kmspb.CryptoKeyVersion_DISABLED), in(kmspb.CryptoKeyVersion_DESTROYED)}}
 	signature, err := serve(t, d, appKey).Sign(t.Context(), digest)
-	checkError(t, signature, err, "no version of it is enabled; import the App's key as one")
+	checkError(t, signature, err, "no version of it is enabled; import the App's key as a version, or enable one: gcloud kms keys versions enable")
 }
 
 // The chosen version is disabled; another one is not used silently.
@@ -131,7 +131,7 @@ func TestAnswersAboutAnotherKey(t *testing.T) {
 		{sign, &double{signed: func(r *kmspb.AsymmetricSignResponse) { r.Name = "" }}},
 	} {
 		signature, err := serve(t, c.double, appKey).Sign(t.Context(), digest)
-		checkError(t, signature, err, "the answer is of another key, ")
+		checkError(t, signature, err, "the answer is for another key, ")
 		if n := c.double.count(c.method); n != 1 {
 			t.Errorf("%s was called %d times, want 1", c.method, n)
 		}
@@ -148,7 +148,7 @@ func TestWrongSignatureIsRefused(t *testing.T) {
 		func(r *kmspb.AsymmetricSignResponse) { r.Signature, r.SignatureCrc32C = nil, checksum(nil) },
 	} {
 		signature, err := serve(t, &double{signed: signed}, one).Sign(t.Context(), digest)
-		checkError(t, signature, err, "the signature is not the key's for what was to be signed")
+		checkError(t, signature, err, "the signature does not fit the key and the signed data")
 	}
 }
 
@@ -162,7 +162,7 @@ func TestWrongPublicKeyIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ pem, want string }{
-		{string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), "its key is not RSA"},
+		{string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), "it must be an RSA key, as all keys of GitHub Apps"},
 		{"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "its public key is damaged"},
 		{"", "its public key is damaged"},
 	} {

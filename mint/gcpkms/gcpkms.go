@@ -109,7 +109,7 @@ func Open(u *url.URL) (*Signer, error) {
 	}
 	key, version, ok := parseName(u.Host + u.Path)
 	if !ok {
-		return nil, usererr.New(what, "this is no key", form)
+		return nil, usererr.New(what, "this is not a key", form)
 	}
 	s := &Signer{key: key, version: version}
 	s.client.Service, s.client.Host, s.client.Open, s.client.Close = "Google", host, s.client.open, (*connection).close
@@ -184,7 +184,7 @@ func (s *Signer) newest(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	case number == 0:
-		return "", usererr.New(what, "no version of it is enabled", "import the App's key as one, or enable one: gcloud kms keys versions enable")
+		return "", usererr.New(what, "no version of it is enabled", "import the App's key as a version, or enable one: gcloud kms keys versions enable")
 	}
 	return s.key + infix + strconv.FormatUint(number, 10), nil
 }
@@ -218,13 +218,13 @@ func fits(data []byte, sum *wrapperspb.Int64Value) bool {
 // damage returns the problem of a wrong checksum: data was lost or changed on the way,
 // and another attempt may succeed.
 func damage(why string) *signer.Problem {
-	return signer.Passing(why, "try again; when it stays so, "+wrongServer, 0)
+	return signer.Passing(why, "try again; if it happens again, "+wrongServer, 0)
 }
 
 // wrongKey returns the problem of an answer about another version than the requested
 // one.
 func wrongKey(answered string) *signer.Problem {
-	return signer.New("the answer is of another key, "+usererr.Escape(answered), wrongServer)
+	return signer.New("the answer is for another key, "+usererr.Escape(answered), wrongServer)
 }
 
 // checkSignature returns an error unless out answers the digest, which arrived
@@ -261,5 +261,5 @@ func checkAlgorithm(a kmspb.CryptoKeyVersion_CryptoKeyVersionAlgorithm) error {
 		kmspb.CryptoKeyVersion_RSA_SIGN_PKCS1_4096_SHA256:
 		return nil
 	}
-	return fmt.Errorf("its algorithm is %s; GitHub Apps sign with RSA_SIGN_PKCS1_2048_SHA256, or 3072 or 4096 bits", a)
+	return fmt.Errorf("its algorithm is %s; a GitHub App needs RSA_SIGN_PKCS1_2048_SHA256, or 3072 or 4096 bits", a)
 }

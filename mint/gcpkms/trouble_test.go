@@ -116,7 +116,7 @@ func TestTroubleThatStays(t *testing.T) {
 		want string
 	}{
 		{"a used up quota", failing(refuse(codes.ResourceExhausted, "Quota exceeded for quota metric")), "the quota is used up: Quota exceeded for quota metric; try again in a moment, or raise the quota"},
-		{"an unavailable service", failing(refuse(codes.Unavailable, "The service is currently unavailable.")), "Cloud KMS has trouble of its own (Unavailable): The service is currently unavailable.; try again in a moment"},
+		{"an unavailable service", failing(refuse(codes.Unavailable, "The service is currently unavailable.")), "Cloud KMS has an internal error (Unavailable): The service is currently unavailable.; try again in a moment"},
 		{"silence", failing(hang), "Google did not answer in time; check that cloudkms.googleapis.com can be reached from here"},
 	} {
 		t.Run(c.name, func(t *testing.T) { checkNotSigned(t, serve(t, c.d, one), c.want) })
@@ -146,7 +146,7 @@ func TestCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	d := &double{failing: map[string]func(context.Context) error{sign: func(ctx context.Context) error { cancel(); return hang(ctx) }}}
 	signature, err := serve(t, d, one).Sign(ctx, digest)
-	checkError(t, signature, err, "the request was given up")
+	checkError(t, signature, err, "the request was cancelled")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Sign = %v, want context.Canceled below", err)
 	}
@@ -224,7 +224,7 @@ func TestMetadataServer(t *testing.T) {
 		server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 		t.Cleanup(server.Close)
 		t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(server.URL, "http://"))
-		checkNotSigned(t, s, "there was no access token in time; check that the server of the credentials can be reached from here")
+		checkNotSigned(t, s, "the access token did not arrive in time; check that the server of the credentials can be reached from here")
 	})
 }
 
@@ -247,7 +247,7 @@ func TestProgramThatPrintsATokenAndMore(t *testing.T) {
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", path)
 	t.Setenv("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "1")
 	signature, err := s.Sign(t.Context(), digest)
-	checkError(t, signature, err, "the program that the credentials name printed none; run it by hand")
+	checkError(t, signature, err, "the program of the credentials printed no credentials; run it by hand")
 }
 
 // The error for a token server's refusal has its code and description.

@@ -44,7 +44,7 @@ func IsLate(ctx context.Context, err error) bool {
 // LateToken returns the Problem that time ran out before there was an access token.
 func LateToken() *Problem {
 	return &Problem{
-		Why: "there was no access token in time", Do: "check that the server of the credentials can be reached from here",
+		Why: "the access token did not arrive in time", Do: "check that the server of the credentials can be reached from here",
 		Err: context.DeadlineExceeded, Again: true, Stale: true, isLateToken: true,
 	}
 }
@@ -114,7 +114,7 @@ func (c *Client[C]) ended(err error, last *Problem) *Problem {
 	p.Again = false
 	switch {
 	case errors.Is(err, context.Canceled):
-		p.Why = "the request was given up"
+		p.Why = "the request was cancelled"
 	case last.isLateToken:
 		p.Why, p.Do = last.Why, last.Do
 	}

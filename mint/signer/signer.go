@@ -133,9 +133,9 @@ func CheckURL(u *url.URL, scheme, form string) (what string, err error) {
 	case u.Scheme != scheme:
 		return what, usererr.New("signer", "its scheme is not "+scheme, form)
 	case u.User != nil || u.Opaque != "" || u.Fragment != "":
-		return what, usererr.New("signer "+scheme+"://"+u.Host, "a key's URL has no user, password or fragment", form)
+		return what, usererr.New("signer "+scheme+"://"+u.Host, "a key's URL must not have a user, password or fragment", form)
 	case u.RawQuery != "" || u.ForceQuery:
-		return what, usererr.New(what, "it has a query, and a key needs none", "take the part from ? on away")
+		return what, usererr.New(what, "it must not have a query", "remove the part from ? on")
 	}
 	return what, nil
 }

@@ -99,7 +99,7 @@ func TestWrongSignatureIsRefused(t *testing.T) {
 			signature, err := rsa.SignPKCS1v15(rand.Reader, k.keys["2"], crypto.SHA256, digest[:])
 			return signature, by, err
 		}
-		const want = "sign with the key app/1: the signature is not the key's for what was to be signed; check the address"
+		const want = "sign with the key app/1: the signature does not fit the key and the signed data; check the address"
 		if signature, err := s.Sign(t.Context(), digest); signature != nil || err == nil || err.Error() != want {
 			t.Errorf("Sign by version %q = %x, %v, want %s", by, signature, err, want)
 		}
@@ -156,7 +156,7 @@ func TestCallThatIsCutShort(t *testing.T) {
 		want string
 	}{
 		{"silence", context.DeadlineExceeded, "sign: The KMS did not answer in time; check that kms.example can be reached from here"},
-		{"no token", LateToken(), "sign: there was no access token in time; check that the server of the credentials"},
+		{"no token", LateToken(), "sign: the access token did not arrive in time; check that the server of the credentials"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -66,7 +66,7 @@ func (s *Signer) Import(ctx context.Context, key *mint.KeySigner) error {
 	case look != nil:
 		return look
 	}
-	return usererr.New(what, "Vault took the key and does not show it", "look at it: vault read "+s.mount+"/keys/"+s.key)
+	return usererr.New(what, "Vault accepted the key, but does not show it", "check it: vault read "+s.mount+"/keys/"+s.key)
 }
 
 // Vacant returns nil if Import can import a key that GitHub has yet to make. It changes
@@ -77,7 +77,7 @@ func (s *Signer) Vacant(ctx context.Context) error {
 	what := "import " + s.name("")
 	switch public, err := s.PublicKey(ctx); {
 	case err == nil:
-		return usererr.New(what, "there is a key of that name already, "+mint.Fingerprint(public), "choose another name; this one is never replaced")
+		return usererr.New(what, "a key of that name exists already, "+mint.Fingerprint(public), "choose another name; gatepass never replaces a key")
 	case !errors.Is(err, errAbsent):
 		return err
 	}
@@ -96,7 +96,7 @@ func (s *Signer) hasKey(ctx context.Context, key *mint.KeySigner) (bool, error) 
 		return false, err
 	}
 	if !public.Equal(key.Public()) {
-		return false, usererr.New("import "+s.name(""), "there is another key of that name, "+mint.Fingerprint(public), "choose another name; this one is never replaced")
+		return false, usererr.New("import "+s.name(""), "another key of that name exists already, "+mint.Fingerprint(public), "choose another name; gatepass never replaces a key")
 	}
 	return true, nil
 }
@@ -111,7 +111,7 @@ func (s *Signer) wrappingKey(ctx context.Context, what string) (*rsa.PublicKey, 
 	_ = json.Unmarshal(answer.Data["public_key"], &text)
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
-		return nil, usererr.New(what, "its answer holds no wrapping key", "importing needs Vault 1.11 or newer")
+		return nil, usererr.New(what, "its answer has no wrapping key", "importing needs Vault 1.11 or newer")
 	}
 	public, err := mint.ParsePublicKey(block.Bytes)
 	if err != nil {

@@ -71,12 +71,12 @@ func TestImport(t *testing.T) {
 		t.Errorf("%d imports as %s, want one as rsa-3072", n, v.kind)
 	}
 	checkSigned(t, s, &keys[2].PublicKey)
-	checkError(t, s.Import(t.Context(), newSigner(t, keys[0])), "there is another key of that name")
+	checkError(t, s.Import(t.Context(), newSigner(t, keys[0])), "another key of that name exists already")
 }
 
 func TestVacant(t *testing.T) {
 	v := newTransit(t)
-	checkError(t, serve(t, v).Vacant(t.Context()), "there is a key of that name already, SHA256:")
+	checkError(t, serve(t, v).Vacant(t.Context()), "a key of that name exists already, SHA256:")
 	v.takeImports(noContent)
 	if err := serve(t, v).Vacant(t.Context()); err != nil {
 		t.Errorf("Vacant where no key is = %v, want nil", err)
@@ -111,7 +111,7 @@ func TestImportThatFails(t *testing.T) {
 		{"refused", func(v *transit) {
 			v.HandlePost("transit/keys/app/import", vaulttest.Errors(http.StatusBadRequest, "invalid key"))
 		}, nil, "Vault refuses (400): invalid key"},
-		{"not kept", func(v *transit) { v.HandlePost("transit/keys/app/import", noContent) }, nil, "Vault took the key and does not show it"},
+		{"not kept", func(v *transit) { v.HandlePost("transit/keys/app/import", noContent) }, nil, "Vault accepted the key, but does not show it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v := newTransit(t)

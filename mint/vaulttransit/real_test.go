@@ -115,14 +115,14 @@ func TestRealErrors(t *testing.T) {
 	v := realVault(t)
 	for _, kind := range []string{"ed25519", "aes256-gcm96", "ecdsa-p256"} {
 		_, err := open(t, v.newKey(kind, kind)).Sign(t.Context(), digest)
-		checkError(t, err, "look at the transit key "+v.mount+"/"+kind+" in Vault at http://", "the key is of type "+kind+"; GitHub Apps have RSA keys")
+		checkError(t, err, "look at the transit key "+v.mount+"/"+kind+" in Vault at http://", "the key is of type "+kind+"a GitHub App needs an RSA key")
 	}
 	_, err := open(t, "vault+transit://"+v.mount+"/nobody").Sign(t.Context(), digest)
 	checkError(t, err, "there is no such key; correct its name: vault list "+v.mount+"/keys")
 	_, err = open(t, "vault+transit://nowhere/app").Sign(t.Context(), digest)
 	checkError(t, err, "there is no secrets engine at nowhere/")
 	_, err = open(t, "vault+transit://sys/app").Sign(t.Context(), digest)
-	checkError(t, err, "sys/ is no transit engine")
+	checkError(t, err, "sys/ is not a transit engine")
 	kv := strings.TrimSuffix(v.mount, "/transit") + "/kv"
 	v.call(http.MethodPost, "sys/mounts/"+kv, map[string]any{"type": "kv"})
 	t.Cleanup(func() { _, _ = v.try(http.MethodDelete, "sys/mounts/"+kv, nil) })
@@ -150,10 +150,10 @@ func TestRealPolicies(t *testing.T) {
 	checkSigned(t, open(t, url), public)
 	v.asPolicy(sign)
 	_, err := open(t, url).Sign(t.Context(), digest)
-	checkError(t, err, "look at the transit key", "permission denied; have a policy of the Vault token of VAULT_TOKEN allow read on "+v.mount+"/keys/app")
+	checkError(t, err, "look at the transit key", "permission denied; allow read on "+v.mount+"/keys/app")
 	v.asPolicy(look)
 	_, err = open(t, url).Sign(t.Context(), digest)
-	checkError(t, err, "sign with the transit key", "permission denied; have a policy of the Vault token of VAULT_TOKEN allow update on "+v.mount+"/sign/app")
+	checkError(t, err, "sign with the transit key", "permission denied; allow update on "+v.mount+"/sign/app")
 }
 
 func newSigner(t *testing.T, key *rsa.PrivateKey) *mint.KeySigner {
@@ -175,7 +175,7 @@ func TestRealImport(t *testing.T) {
 			}
 		}
 		checkSigned(t, s, &key.PublicKey)
-		checkError(t, s.Import(t.Context(), newSigner(t, keys[0])), "import the transit key", "there is another key of that name, SHA256:")
+		checkError(t, s.Import(t.Context(), newSigner(t, keys[0])), "import the transit key", "another key of that name exists already, SHA256:")
 		checkSigned(t, s, &key.PublicKey)
 	}
 	path := v.mount + "/keys/imported0"

@@ -81,7 +81,7 @@ type signing struct {
 
 // parseSignature parses vault:vN:BASE64.
 func parseSignature(text string) (version int, signature []byte, err error) {
-	malformed := errors.New("its answer holds no signature of the form vault:vN:…")
+	malformed := errors.New("its answer has no signature of the form vault:vN:…")
 	part := strings.Split(text, ":")
 	if len(part) != 3 || part[0] != "vault" || !strings.HasPrefix(part[1], "v") {
 		return 0, nil, malformed
@@ -107,10 +107,10 @@ func (s *Signer) publicKeys(ctx context.Context, signed string) (*signer.Version
 	}
 	v, err := parseVersions(answer.Data)
 	if err != nil {
-		return nil, usererr.Wrap(what, err, "make one with type rsa-2048, rsa-3072 or rsa-4096")
+		return nil, usererr.Wrap(what, err, "create one with type rsa-2048, rsa-3072 or rsa-4096")
 	}
 	if v.Get(signed) == nil {
-		return nil, usererr.New("sign with "+s.name(""), "Vault signed with version "+signed+" and does not show that one", "check min_decryption_version of the key: vault read "+path)
+		return nil, usererr.New("sign with "+s.name(""), "Vault signed with version "+signed+", but does not show that version", "check min_decryption_version of the key: vault read "+path)
 	}
 	return v, nil
 }
@@ -128,13 +128,13 @@ func Open(u *url.URL) (*Signer, error) {
 	case u.Scheme != scheme:
 		return nil, usererr.New("signer", "its scheme is not "+scheme, form)
 	case u.User != nil || u.Opaque != "" || u.Fragment != "":
-		return nil, usererr.New("signer "+scheme+"://"+u.Host, "a key's URL has no user, password or fragment", form)
+		return nil, usererr.New("signer "+scheme+"://"+u.Host, "a key's URL must not have a user, password or fragment", form)
 	case u.Port() != "":
-		return nil, usererr.New(what, "what follows "+scheme+":// is the mount, not the address", form)
+		return nil, usererr.New(what, "the part after "+scheme+":// must be the mount, not the address", form)
 	case u.Host == "" || !vaultclient.IsPath(u.Host+u.Path) || u.Path == "":
-		return nil, usererr.New(what, "it names no key below a mount", form)
+		return nil, usererr.New(what, "it must name a mount and a key", form)
 	case strings.ContainsAny(u.Path, "{}"):
-		return nil, usererr.New(what, "it has a placeholder", "a signer is the App's, and no workspace's")
+		return nil, usererr.New(what, "it must not have a placeholder", "the App has one signer for all workspaces")
 	}
 	client, _, err := vaultclient.Open(what, u.RawQuery, "")
 	if err != nil {
@@ -146,7 +146,7 @@ func Open(u *url.URL) (*Signer, error) {
 	return s, nil
 }
 
-var errNoKey = errors.New("its answer is none of a transit engine")
+var errNoKey = errors.New("its answer is not from a transit engine")
 
 // parseVersions parses the answer of GET /transit/keys/:name
 // (https://developer.hashicorp.com/vault/api-docs/secret/transit#read-key), which shows
@@ -158,7 +158,7 @@ func parseVersions(data map[string]json.RawMessage) (*signer.Versions, error) {
 		return nil, errNoKey
 	}
 	if !strings.HasPrefix(kind, "rsa-") {
-		return nil, fmt.Errorf("the key is of type %s; GitHub Apps have RSA keys", usererr.Escape(kind))
+		return nil, fmt.Errorf("the key is of type %s; a GitHub App needs an RSA key", usererr.Escape(kind))
 	}
 	var keys map[string]struct {
 		PublicKey string `json:"public_key"`
@@ -200,11 +200,11 @@ func (s *Signer) describe(what string, err error, allow string) error {
 	said := strings.ToLower(r.Messages)
 	switch {
 	case r.Status == http.StatusForbidden:
-		return usererr.New(what, "permission denied"+r.Shown(), "have a policy of "+s.client.Identity()+" allow "+allow+", and check that "+s.mount+"/ is a transit engine")
+		return usererr.New(what, "permission denied"+r.Shown(), "allow "+allow+" in a policy of "+s.client.Identity()+", and check that "+s.mount+"/ is a transit engine")
 	case strings.Contains(said, "no handler for route"), strings.Contains(said, "route entry not found"):
 		return usererr.New(what, "there is no secrets engine at "+s.mount+"/", "correct the mount or the namespace: vault secrets list")
 	case strings.Contains(said, "unsupported path"), strings.Contains(said, "versioned k/v"), r.Status == http.StatusMethodNotAllowed:
-		return usererr.New(what, s.mount+"/ is no transit engine"+r.Shown(), "correct the mount: vault secrets list")
+		return usererr.New(what, s.mount+"/ is not a transit engine"+r.Shown(), "correct the mount: vault secrets list")
 	case r.Status == http.StatusNotFound, strings.Contains(said, "key not found"):
 		return &usererr.Error{Op: what, Reason: "there is no such key" + r.Shown(), Hint: "correct its name: vault list " + s.mount + "/keys", Err: errAbsent}
 	}

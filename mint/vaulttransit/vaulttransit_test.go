@@ -225,20 +225,20 @@ func TestErrors(t *testing.T) {
 		policy []string
 		want   []string
 	}{
-		{"keys of another kind", func(v *transit) { v.kind = "ed25519"; v.show() }, nil, []string{"look at the transit key transit/app in Vault at http://", "the key is of type ed25519; GitHub Apps have RSA keys; make one with type rsa-2048"}},
+		{"keys of another kind", func(v *transit) { v.kind = "ed25519"; v.show() }, nil, []string{"look at the transit key transit/app in Vault at http://", "the key is of type ed25519; a GitHub App needs an RSA key; create one with type rsa-2048, rsa-3072 or rsa-4096"}},
 		{"a key that is too short", func(v *transit) { v.versions = []*rsa.PrivateKey{newKey(1024)}; v.show() }, nil, []string{"the key has 1024 bits"}},
-		{"no policy to look", func(*transit) {}, []string{"transit/sign/"}, []string{"look at the transit key", "permission denied; have a policy of the Vault token of VAULT_TOKEN allow read on transit/keys/app"}},
-		{"no policy to sign", func(*transit) {}, []string{"transit/keys/"}, []string{"sign with the transit key", "permission denied; have a policy of the Vault token of VAULT_TOKEN allow update on transit/sign/app"}},
-		{"a secret and no key", func(v *transit) { v.Put("transit/keys/app", map[string]any{"data": map[string]any{"token": "x"}}) }, nil, []string{"its answer is none of a transit engine"}},
+		{"no policy to look", func(*transit) {}, []string{"transit/sign/"}, []string{"look at the transit key", "permission denied; allow read on transit/keys/app in a policy of the Vault token of VAULT_TOKEN"}},
+		{"no policy to sign", func(*transit) {}, []string{"transit/keys/"}, []string{"sign with the transit key", "permission denied; allow update on transit/sign/app in a policy of the Vault token of VAULT_TOKEN"}},
+		{"a secret and no key", func(v *transit) { v.Put("transit/keys/app", map[string]any{"data": map[string]any{"token": "x"}}) }, nil, []string{"its answer is not from a transit engine"}},
 		{"key material that is none", func(v *transit) {
 			v.Put("transit/keys/app", map[string]any{"data": map[string]any{"type": "rsa-2048", "latest_version": 1, "keys": map[string]any{"1": map[string]any{"public_key": "x"}}}})
-		}, nil, []string{"its answer is none of a transit engine"}},
+		}, nil, []string{"its answer is not from a transit engine"}},
 		{"a version that is not shown", func(v *transit) {
 			v.answer = func(_ int, b []byte) string { return "vault:v9:" + base64.StdEncoding.EncodeToString(b) }
-		}, nil, []string{"Vault signed with version 9 and does not show that one"}},
-		{"a signature by another key", func(v *transit) { v.show(); v.versions = keys[1:2] }, nil, []string{"the signature is not the key's"}},
-		{"a ciphertext", func(v *transit) { v.answer = func(int, []byte) string { return "vault:v1:!" } }, nil, []string{"its answer holds no signature"}},
-		{"nothing", func(v *transit) { v.answer = func(int, []byte) string { return "" } }, nil, []string{"its answer holds no signature"}},
+		}, nil, []string{"Vault signed with version 9, but does not show that version"}},
+		{"a signature by another key", func(v *transit) { v.show(); v.versions = keys[1:2] }, nil, []string{"the signature does not fit the key"}},
+		{"a ciphertext", func(v *transit) { v.answer = func(int, []byte) string { return "vault:v1:!" } }, nil, []string{"its answer has no signature"}},
+		{"nothing", func(v *transit) { v.answer = func(int, []byte) string { return "" } }, nil, []string{"its answer has no signature"}},
 		{"Vault's own words", func(v *transit) {
 			v.HandlePost("transit/sign/app", vaulttest.Errors(400, "requested version for signing is less than the minimum encryption key version"))
 		}, nil, []string{"Vault refuses (400): requested version for signing is less than"}},
@@ -265,18 +265,18 @@ func TestTroubleThatPasses(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	for _, c := range []struct{ url, want string }{
-		{"vault+transit://transit", "it names no key below a mount"},
-		{"vault+transit://transit/", "it names no key below a mount"},
-		{"vault+transit:///app", "it names no key below a mount"},
-		{"vault+transit://transit//app", "it names no key below a mount"},
-		{"vault+transit://transit/../app", "it names no key below a mount"},
-		{"vault+transit://transit/a%20b", "it names no key below a mount"},
-		{"vault+transit://vault.example:8200/transit/app", "is the mount, not the address"},
-		{"vault+transit://user:hunter2@transit/app", "no user, password or fragment"},
-		{"vault+transit://transit/{workspace}", "it has a placeholder"},
+		{"vault+transit://transit", "it must name a mount and a key"},
+		{"vault+transit://transit/", "it must name a mount and a key"},
+		{"vault+transit:///app", "it must name a mount and a key"},
+		{"vault+transit://transit//app", "it must name a mount and a key"},
+		{"vault+transit://transit/../app", "it must name a mount and a key"},
+		{"vault+transit://transit/a%20b", "it must name a mount and a key"},
+		{"vault+transit://vault.example:8200/transit/app", "the part after vault+transit:// must be the mount, not the address"},
+		{"vault+transit://user:hunter2@transit/app", "must not have a user, password or fragment"},
+		{"vault+transit://transit/{workspace}", "it must not have a placeholder"},
 		{"vault+transit://transit/app?field=token", "unknown key field"},
-		{"vault+transit://transit/app?addr=http://vault.example", "neither https nor on this machine"},
-		{"vault+transit://transit/app?auth=magic", "there is no login method magic"},
+		{"vault+transit://transit/app?addr=http://vault.example", "must be an https URL, or http on this machine"},
+		{"vault+transit://transit/app?auth=magic", "unknown login method magic"},
 		{"vault://transit/app", "its scheme is not vault+transit"},
 	} {
 		u, err := url.Parse(c.url)

@@ -59,7 +59,7 @@ func (r *Registry) lookUp(app *App, doing string, requests int, isKnown bool, as
 		if ok, wait := app.accounts.budget.spend(requests, r.now()); !ok {
 			return mint.Installation{}, 0, &mint.Error{
 				Kind: mint.RateLimited, Op: doing, RetryAfter: wait + rand.N(time.Minute),
-				Message: fmt.Sprintf("the operator asks GitHub for new accounts with %d requests a minute at most", maxLookups),
+				Message: fmt.Sprintf("the operator asks GitHub about new accounts with at most %d requests a minute", maxLookups),
 			}
 		}
 	}

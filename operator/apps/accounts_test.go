@@ -68,7 +68,7 @@ func TestAnAccountWithoutTheApp(t *testing.T) {
 		}
 		for range 100 {
 			_, err := w.registry.InstallationOf(t.Context(), app, "zeta")
-			const want = "find the installation on zeta: GitHub answers 404: Not Found; install the App on that account, or correct installationID or owner"
+			const want = "find the installation on zeta: GitHub answered 404: Not Found; install the App on that account, or correct installationID or owner"
 			if e, ok := errors.AsType[*mint.Error](err); !ok || e.Kind != mint.NotInstalled || app.Explain(err) != want {
 				t.Fatalf("InstallationOf = %v, want %s", err, want)
 			}

@@ -119,17 +119,17 @@ func (a *App) noteResult(err error) {
 
 // advice tells the reader of a condition what to do about each kind of error.
 var advice = map[mint.Kind]string{
-	mint.Refused:      "see what the App may do there in its settings at GitHub",
-	mint.BadKey:       "correct the App's id (appID or clientID), or give it a private key of that App",
+	mint.Refused:      "check the App's permissions in its settings at GitHub",
+	mint.BadKey:       "correct the App's ID (appID or clientID), or give it a private key of that App",
 	mint.Skewed:       "set the clock of the operator's node",
-	mint.Suspended:    "have the installation unsuspended in the account's GitHub settings",
+	mint.Suspended:    "ask the account's owner to unsuspend the installation in its GitHub settings",
 	mint.NotInstalled: "install the App on that account, or correct installationID or owner",
-	mint.NotGranted:   "grant it to the App, and have an owner of the account approve it",
-	mint.RateLimited:  "the operator goes on by itself",
+	mint.NotGranted:   "grant it to the App, and ask an owner of the account to approve it",
+	mint.RateLimited:  "the operator tries again by itself",
 	mint.Unavailable:  "the operator tries again by itself",
 	mint.Renamed:      "write its new name",
-	mint.Replaced:     "find out what became of the one that is meant, and then write the id of the one you mean",
-	mint.NotListed:    "have an owner of the account add the operator's public address to its IP allow list",
+	mint.Replaced:     "check what happened to the old repository, and write the ID of the right one",
+	mint.NotListed:    "ask an owner of the account to add the operator's public address to its IP allow list",
 	mint.BadToken:     "the operator tries again by itself",
 }
 

@@ -112,7 +112,7 @@ func ParseConfig(what string, text []byte, getenv func(string) string) (Config, 
 				continue
 			}
 			if err := v.set(&c, value); err != nil {
-				return Config{}, usererr.New("read "+name, "its value is no "+v.setting, "correct it, or unset it")
+				return Config{}, usererr.New("read "+name, "its value is not a valid "+v.setting, "correct it, or unset it")
 			}
 			break
 		}
@@ -137,7 +137,7 @@ func decode(text []byte) (Config, error) {
 	}
 	var keys map[string]yaml.Node
 	if node.Decode(&keys) != nil {
-		return c, errors.New("it is no mapping; write app_id: 12345 and so on")
+		return c, errors.New("it must be a mapping such as app_id: 12345")
 	}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		if !slices.Contains(known, key) {
@@ -151,34 +151,34 @@ func decode(text []byte) (Config, error) {
 		}
 		one := yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str", Value: key}, &value}}
 		if one.Decode(&c) != nil {
-			return c, fmt.Errorf("the value of %s in line %d is of the wrong kind", key, value.Line)
+			return c, fmt.Errorf("the value of %s on line %d has the wrong type", key, value.Line)
 		}
 	}
 	if dec.Decode(&node) == nil {
-		return c, errors.New("it has a second document; write one")
+		return c, errors.New("it must have one document only")
 	}
 	return c, nil
 }
 
 func (c Config) check() error {
 	if strings.Contains(c.Key, "-----BEGIN") {
-		return errors.New("key holds the private key itself, which an environment and a configuration show to many; put it into a file that only the operator can read, and write key: /PATH")
+		return errors.New("key must not be the private key itself; write the private key to a file that only the operator can read, and write key: /PATH")
 	}
 	if c.IsZero() {
 		return c.checkVault()
 	}
 	switch provider := v1.Provider(c.Provider); {
 	case c.AppID != 0 && c.ClientID != "":
-		return errors.New("it has both app_id and client_id; write one")
+		return errors.New("it has both app_id and client_id; keep one of them")
 	case c.AppID == 0 && c.ClientID == "":
-		return errors.New("it names no App; write app_id or client_id")
+		return errors.New("it does not name an App; write app_id or client_id")
 	case strings.ContainsFunc(c.ClientID, notInID) || len(c.ClientID) > 100:
-		return errors.New("client_id is not one of GitHub's; write it as GitHub's settings of the App show it")
+		return errors.New("client_id is not a GitHub client ID; copy it from the App's settings at GitHub")
 	case c.Key == "":
 		return errors.New("it has no key; write key: /PATH of the private key, or the key of a KMS and its provider")
 	case provider == "" || provider == ProviderFile:
 		if !filepath.IsAbs(c.Key) {
-			return errors.New("provider file: key is no absolute path; write key: /PATH of the private key")
+			return errors.New("provider file: key must be an absolute path; write key: /PATH of the private key")
 		}
 	default:
 		if _, err := SignerURL(provider, c.Key, c.Vault.query()); err != nil {
@@ -268,11 +268,11 @@ func (c *ConfigFile) Reload() (changed bool, err error) {
 	was := c.seen
 	c.seen = now
 	if now.path == "" {
-		return false, usererr.New("read the configuration "+was.path, "it is gone", "put it back; the latest good configuration stays in use until a restart")
+		return false, usererr.New("read the configuration "+was.path, "it was deleted", "restore it; the last good configuration stays in use until a restart")
 	}
 	config, err := c.parse(now.path)
 	if err != nil {
-		return false, usererr.Wrap("keep the latest good configuration", err, "")
+		return false, usererr.Wrap("keep the last good configuration", err, "")
 	}
 	c.config = config
 	return true, nil

@@ -79,26 +79,26 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 		want       string
 	}{
 		{"an unknown key", "app_id: 1\nkey: /a\nprivate_key: x\n", nil, `unknown key "private_key"; known are app_id,`},
-		{"no mapping", "- app_id\n", nil, "it is no mapping"},
-		{"a list", "app_id: [1]\nkey: /a\n", nil, "the value of app_id in line 1 is of the wrong kind"},
-		{"a negative id", "app_id: -1\nkey: /a\n", nil, "the value of app_id in line 1 is of the wrong kind"},
+		{"no mapping", "- app_id\n", nil, "it must be a mapping such as app_id: 12345"},
+		{"a list", "app_id: [1]\nkey: /a\n", nil, "the value of app_id on line 1 has the wrong type"},
+		{"a negative id", "app_id: -1\nkey: /a\n", nil, "the value of app_id on line 1 has the wrong type"},
 		{"broken YAML", "app_id: 1\n key: /a\n", nil, "c.yaml: yaml: "},
 		{"a key twice", "app_id: 1\napp_id: 2\nkey: /a\n", nil, "c.yaml: "},
-		{"two documents", "app_id: 1\nkey: /a\n---\napp_id: 2\n", nil, "it has a second document"},
+		{"two documents", "app_id: 1\nkey: /a\n---\napp_id: 2\n", nil, "it must have one document only"},
 		{"both ids", "app_id: 1\nclient_id: Iv1\nkey: /a\n", nil, "both app_id and client_id"},
-		{"no id", "key: /a\n", nil, "it names no App"},
+		{"no id", "key: /a\n", nil, "it does not name an App"},
 		{"no key", "app_id: 1\n", nil, "it has no key"},
-		{"a relative path", "app_id: 1\nkey: private.key\n", nil, "key is no absolute path"},
-		{"a URL as a path", "app_id: 1\nkey: file:///private.key\n", nil, "key is no absolute path"},
-		{"an unknown provider", "app_id: 1\nprovider: awskms\nkey: alias/app\n", nil, "provider awskms: there is none of that name"},
-		{"the provider of objects", "app_id: 1\nprovider: secret\nkey: /a\n", nil, "provider secret: there is none of that name"},
-		{"a key of another provider", "app_id: 1\nprovider: aws\nkey: https://team.vault.azure.net/keys/app\n", nil, "this is no key of provider aws; write alias/NAME"},
-		{"a private key in the file", "app_id: 1\nkey: |\n  " + pem, nil, "key holds the private key itself"},
-		{"a private key in a variable", "app_id: 1\n", []string{"GITHUB_PRIVATE_KEY", string(pemText(keys[0]))}, "key holds the private key itself"},
-		{"a private key in the wrong place", "app_id: |\n  " + pem + "\nkey: /a\n", nil, "the value of app_id in line 1 is of the wrong kind"},
+		{"a relative path", "app_id: 1\nkey: private.key\n", nil, "provider file: key must be an absolute path; write key: /PATH of the private key"},
+		{"a URL as a path", "app_id: 1\nkey: file:///private.key\n", nil, "provider file: key must be an absolute path; write key: /PATH of the private key"},
+		{"an unknown provider", "app_id: 1\nprovider: awskms\nkey: alias/app\n", nil, "provider awskms: unknown provider"},
+		{"the provider of objects", "app_id: 1\nprovider: secret\nkey: /a\n", nil, "provider secret: unknown provider"},
+		{"a key of another provider", "app_id: 1\nprovider: aws\nkey: https://team.vault.azure.net/keys/app\n", nil, "this is not a key of provider aws; write alias/NAME"},
+		{"a private key in the file", "app_id: 1\nkey: |\n  " + pem, nil, "key must not be the private key itself; write the private key to a file that only the operator can read, and write key: /PATH"},
+		{"a private key in a variable", "app_id: 1\n", []string{"GITHUB_PRIVATE_KEY", string(pemText(keys[0]))}, "key must not be the private key itself; write the private key to a file that only the operator can read, and write key: /PATH"},
+		{"a private key in the wrong place", "app_id: |\n  " + pem + "\nkey: /a\n", nil, "the value of app_id on line 1 has the wrong type"},
 		{"a private key as a key", "? |\n  " + pem + "\n: 1\n", nil, "unknown key"},
-		{"a variable of the wrong kind", "key: /a\n", []string{"GITHUB_APP_ID", "Iv1.abc"}, "read GITHUB_APP_ID: its value is no app_id"},
-		{"a login that is none", "vault:\n  auth: magic\n", nil, "there is no login method magic"},
+		{"a variable of the wrong kind", "key: /a\n", []string{"GITHUB_APP_ID", "Iv1.abc"}, "read GITHUB_APP_ID: its value is not a valid app_id"},
+		{"a login that is none", "vault:\n  auth: magic\n", nil, "unknown login method magic"},
 		{"a login without a role", "vault:\n  auth: kubernetes\n", nil, "auth=kubernetes needs role"},
 		{"a setting of something else", "vault:\n  field: token\n", nil, "unknown key field"},
 	} {
@@ -198,7 +198,7 @@ func TestAConfigurationOthersCanChange(t *testing.T) {
 	if err := os.Chmod(path, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenConfig(path, variablesOf()); err == nil || !strings.Contains(err.Error(), "others can write to it") {
+	if _, err := OpenConfig(path, variablesOf()); err == nil || !strings.Contains(err.Error(), "other users can write to it") {
 		t.Errorf("OpenConfig of a file that all can write = %v", err)
 	}
 }
@@ -212,10 +212,10 @@ func TestTheKeysFile(t *testing.T) {
 		text, want string
 		mode       os.FileMode
 	}{
-		"a path in it":        {w.config, "it holds no PEM block", 0o600},
-		"a certificate":       {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", `its PEM block is a "CERTIFICATE"`, 0o600},
-		"others can read it":  {string(pemText(keys[0])), "others can read it", 0o644},
-		"others can write it": {string(pemText(keys[0])), "others can write to it", 0o622},
+		"a path in it":        {w.config, "it has no PEM block", 0o600},
+		"a certificate":       {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", `its PEM block is "CERTIFICATE"`, 0o600},
+		"others can read it":  {string(pemText(keys[0])), "other users can read it", 0o644},
+		"others can write it": {string(pemText(keys[0])), "other users can write to it", 0o622},
 	} {
 		path := filepath.Join(t.TempDir(), "key")
 		write(t, path, c.text)

@@ -175,7 +175,7 @@ func (r *Registry) specDefinition(s v1.AppSpec, c Config) (definition, error) {
 		w.secret = *s.KeyRef
 	}
 	if w.isPEM() != (s.Provider == v1.ProviderSecret) || w.isPEM() != (s.KeyRef != nil) || w.isPEM() == (s.Key != "") {
-		return w, notReady(0, "provider %s: it goes with keyRef where it is secret, and with key where it is aws, gcp, azure or vault; correct provider, key and keyRef", s.Provider)
+		return w, notReady(0, "provider %s: secret needs keyRef; aws, gcp, azure and vault need key; correct provider, key and keyRef", s.Provider)
 	}
 	if !w.isPEM() && s.GitHubURL != "" && !isSameGitHub(s.GitHubURL, r.GitHub) {
 		return w, notReady(0, "githubURL %s: provider %s signs with the operator's identity, for %s only; remove githubURL, or use provider: secret", s.GitHubURL, s.Provider, r.GitHub)

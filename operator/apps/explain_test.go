@@ -40,30 +40,30 @@ func TestWhatAConditionSays(t *testing.T) {
 			"a key of another App", func(w *world, _ *mint.Grant) error {
 				return errors.Join(w.AddKey(w.app.ID, &keys[1].PublicKey), w.RemoveKey(w.app.ID, &keys[0].PublicKey))
 			},
-			doing + "GitHub answers 401: A JSON web token could not be decoded; correct the App's id (appID or clientID), or give it a private key of that App",
+			doing + "GitHub answered 401: A JSON web token could not be decoded; correct the App's ID (appID or clientID), or give it a private key of that App",
 		},
 		{
 			"an installation that was removed", func(w *world, _ *mint.Grant) error { return w.RemoveInstallation(w.installation) },
-			doing + "GitHub answers 404: Not Found; install the App on that account, or correct installationID or owner",
+			doing + "GitHub answered 404: Not Found; install the App on that account, or correct installationID or owner",
 		},
 		{
 			"a suspended installation", func(w *world, _ *mint.Grant) error { return w.Suspend(w.installation, true) },
-			doing + "the installation on acme was suspended on DATE by acme; have the installation unsuspended in the account's GitHub settings",
+			doing + "the installation on acme was suspended on DATE by acme; ask the account's owner to unsuspend the installation in its GitHub settings",
 		},
 		{
 			"a permission that the account has not approved", func(w *world, g *mint.Grant) error {
 				g.Permissions = levels("contents", "write")
 				return w.SetPermissions(w.installation, fakegithub.Permissions{"contents": "read"})
 			},
-			"ask for the permissions: the installation on acme lacks contents: write (granted: read); have an owner of the organization acme approve it: https://github.test/organizations/acme/settings/installations/ID",
+			"check the permissions: the installation on acme lacks contents: write (granted: read); ask an owner of the organization acme to approve it: https://github.test/organizations/acme/settings/installations/ID",
 		},
 		{
 			"a permission that the App does not ask for", func(_ *world, g *mint.Grant) error { g.Permissions = levels("issues", "write"); return nil },
-			"ask for the permissions: the installation on acme lacks issues: write (granted: read); the App does not ask for it: add it to the permissions of the App gatepass, then have an owner of the organization acme approve it: https://github.test/organizations/acme/settings/installations/ID",
+			"check the permissions: the installation on acme lacks issues: write (granted: read); the App does not request it: add it to the permissions of the App gatepass, then ask an owner of the organization acme to approve it: https://github.test/organizations/acme/settings/installations/ID",
 		},
 		{
 			"a repository that is not there", func(_ *world, g *mint.Grant) error { g.Repositories = mint.RepositoryNames("gizmos"); return nil },
-			"find acme/gizmos: there is none, or the installation does not reach it; grant it to the App, and have an owner of the account approve it",
+			"find acme/gizmos: it does not exist, or the installation cannot reach it; grant it to the App, and ask an owner of the account to approve it",
 		},
 		{
 			"a repository that is not selected", func(w *world, g *mint.Grant) error {
@@ -73,35 +73,35 @@ func TestWhatAConditionSays(t *testing.T) {
 				}
 				return w.SetRepositories(w.installation, "selected", "widgets")
 			},
-			"find acme/gadgets: there is none, or the installation does not reach it; grant it to the App, and have an owner of the account approve it",
+			"find acme/gadgets: it does not exist, or the installation cannot reach it; grant it to the App, and ask an owner of the account to approve it",
 		},
 		{
 			"a repository that was renamed", func(w *world, _ *mint.Grant) error { return w.RenameRepository("acme", "widgets", "sprockets") },
-			"find acme/widgets: it is called acme/sprockets now; write its new name",
+			"find acme/widgets: its name is acme/sprockets now; write its new name",
 		},
 		{
 			"a rate limit", everywhere(fakegithub.RateLimited(90 * time.Second)),
-			doing + "GitHub answers 429: API rate limit exceeded; the operator goes on by itself",
+			doing + "GitHub answered 429: API rate limit exceeded; the operator tries again by itself",
 		},
 		{
 			"a secondary rate limit", everywhere(fakegithub.SecondaryRateLimited(-1)),
-			doing + "GitHub answers 403: You have exceeded a secondary rate limit. Please wait a few minutes before you try again; the operator goes on by itself",
+			doing + "GitHub answered 403: You have exceeded a secondary rate limit. Please wait a few minutes before you try again; the operator tries again by itself",
 		},
 		{
 			"an outage", everywhere(fakegithub.Status(502)),
-			doing + "GitHub answers 502: Bad Gateway; the operator tries again by itself",
+			doing + "GitHub answered 502: Bad Gateway; the operator tries again by itself",
 		},
 		{
 			"an IP allow list", everywhere(fakegithub.NotOnIPAllowList("acme")),
-			doing + "GitHub answers 403: Although you appear to have the correct authorization credentials, the `acme` organization has an IP allow list enabled, and your IP address is not permitted to access this resource; have an owner of the account add the operator's public address to its IP allow list",
+			doing + "GitHub answered 403: Although you appear to have the correct authorization credentials, the `acme` organization has an IP allow list enabled, and your IP address is not permitted to access this resource; ask an owner of the account to add the operator's public address to its IP allow list",
 		},
 		{
 			"a refusal", everywhere(fakegithub.Status(403)),
-			doing + "GitHub answers 403: Forbidden; see what the App may do there in its settings at GitHub",
+			doing + "GitHub answered 403: Forbidden; check the App's permissions in its settings at GitHub",
 		},
 		{
 			"a moved repository id", func(_ *world, g *mint.Grant) error { g.Repositories = mint.RepositoryIDs(4711); return nil },
-			doing + "GitHub answers 422: There is at least one repository that does not exist or is not accessible to the parent installation; grant it to the App, and have an owner of the account approve it",
+			doing + "GitHub answered 422: There is at least one repository that does not exist or is not accessible to the parent installation; grant it to the App, and ask an owner of the account to approve it",
 		},
 	} {
 		w := newWorld(t)
@@ -144,7 +144,7 @@ func TestAWrongAppID(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = app.Self(t.Context())
-	const want = "ask GitHub which App this is: GitHub answers 404: Integration not found; correct the App's id (appID or clientID), or give it a private key of that App"
+	const want = "ask GitHub which App this is: GitHub answered 404: Integration not found; correct the App's ID (appID or clientID), or give it a private key of that App"
 	if err == nil || app.Explain(err) != want {
 		t.Errorf("Explain = %v, want %s", err, want)
 	}

@@ -66,7 +66,7 @@ func (r *Registry) read(ctx context.Context, ref Ref, w definition) (material, e
 		return material{}, notReady(0, "githubURL %s: %v", m.github, err)
 	}
 	if m.id == "" {
-		return material{}, notReady(retryRead, "the id of the GitHub App is not known; set clientID or appID, or put githubAppID into the Secret %s", w.secret.Name)
+		return material{}, notReady(retryRead, "the ID of the GitHub App is unknown; set clientID or appID, or set githubAppID in the Secret %s", w.secret.Name)
 	}
 	return m, nil
 }
@@ -94,9 +94,9 @@ func (r *Registry) readSecret(ctx context.Context, ref Ref, w definition, m *mat
 	what := "the Secret " + ref.Namespace + "/" + w.secret.Name
 	switch err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: ref.Namespace, Name: w.secret.Name}, &s); {
 	case apierrors.IsNotFound(err):
-		return notReady(retryRead, "%s, which keyRef names, is not there; create it with the App's private key in %s", what, orDefault(w.secret.Key))
+		return notReady(retryRead, "%s of keyRef does not exist; create it with the App's private key in %s", what, orDefault(w.secret.Key))
 	case apierrors.IsForbidden(err):
-		return notReady(retryRead, "the operator may not read %s; let it get Secrets in that namespace", what)
+		return notReady(retryRead, "the operator may not read %s; allow it to get Secrets in that namespace", what)
 	case err != nil:
 		return fmt.Errorf("read %s: %w", what, err)
 	}
@@ -106,7 +106,7 @@ func (r *Registry) readSecret(ctx context.Context, ref Ref, w definition, m *mat
 	}
 	key, err := mint.ParseKey(text)
 	if err != nil {
-		return notReady(retryRead, "key %s of %s: %v; put the private key there as GitHub hands it out", name, what, err)
+		return notReady(retryRead, "key %s of %s: %v; write the private key there as GitHub gives it out", name, what, err)
 	}
 	m.signer, m.identity = key, mint.Fingerprint(key.Public())
 	return m.flux(s.Data, what)
@@ -138,13 +138,13 @@ func (m *material) flux(data map[string][]byte, what string) error {
 	if m.id == "" {
 		m.id = text(fluxApp)
 		if strings.ContainsFunc(m.id, notInID) || len(m.id) > 100 {
-			return notReady(retryRead, "%s of %s is no id of a GitHub App; write its App ID or client ID", fluxApp, what)
+			return notReady(retryRead, "%s of %s is not the ID of a GitHub App; write its App ID or client ID", fluxApp, what)
 		}
 	}
 	if said := text(fluxInstallation); m.installation == 0 && said != "" {
 		id, err := strconv.ParseInt(said, 10, 64)
 		if err != nil || id <= 0 {
-			return notReady(retryRead, "%s of %s is no id of an installation; write its number", fluxInstallation, what)
+			return notReady(retryRead, "%s of %s is not the ID of an installation; write its number", fluxInstallation, what)
 		}
 		m.installation = id
 	}
@@ -186,7 +186,7 @@ func readFile(w definition, m *material) error {
 	defer clear(text)
 	key, err := mint.ParseKey(text)
 	if err != nil {
-		return fmt.Errorf("%s: %w; put the private key there as GitHub hands it out", w.key, err)
+		return fmt.Errorf("%s: %w; write the private key there as GitHub gives it out", w.key, err)
 	}
 	m.signer, m.identity = key, mint.Fingerprint(key.Public())
 	return nil
@@ -207,10 +207,10 @@ func openKMS(w definition, m *material) error {
 
 // keyForms describes a key's name for each provider.
 var keyForms = map[v1.Provider]string{
-	v1.ProviderAWS:   "alias/NAME, the key's id, or the ARN of either",
+	v1.ProviderAWS:   "alias/NAME, the key's ID, or the ARN of either",
 	v1.ProviderGCP:   "projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, with /cryptoKeyVersions/N for one version",
 	v1.ProviderAzure: "https://NAME.vault.azure.net/keys/KEY, with /VERSION for one version",
-	v1.ProviderVault: "MOUNT/sign/KEY, as in transit/sign/app",
+	v1.ProviderVault: "MOUNT/sign/KEY, such as transit/sign/app",
 }
 
 // SignerURL returns the URL of a key in a KMS in the form that [issuing.OpenSigner]
@@ -230,10 +230,10 @@ func SignerURL(provider v1.Provider, key, vault string) (string, error) {
 	case v1.ProviderVault:
 		u, ok = vaultURL(key, vault)
 	default:
-		return "", usererr.New("provider "+string(provider), "there is none of that name", "write aws, gcp, azure or vault")
+		return "", usererr.New("provider "+string(provider), "unknown provider", "write aws, gcp, azure or vault")
 	}
 	if !ok {
-		return "", usererr.New(fmt.Sprintf("key %q", key), "this is no key of provider "+string(provider), "write "+keyForms[provider])
+		return "", usererr.New(fmt.Sprintf("key %q", key), "this is not a key of provider "+string(provider), "write "+keyForms[provider])
 	}
 	return u.String(), nil
 }

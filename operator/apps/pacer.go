@@ -128,11 +128,11 @@ func (p *Pacer) WaitReason(app Ref, class Class) (reason, message string, isLong
 	case l != nil && l.pausedUntil.After(now):
 		return v1.ReasonRateLimited, "GitHub asks the App to wait until " + stamp(l.pausedUntil), l.pausedUntil.Sub(now) >= longWait
 	case l != nil && class != Expiring && l.lowUntil.After(now):
-		return v1.ReasonRateLimited, "less than a fifth of the App's hourly limit at GitHub is left, which is for tokens that end soon; there is a new hour at " + stamp(l.lowUntil), l.lowUntil.Sub(now) >= longWait
+		return v1.ReasonRateLimited, "less than a fifth of the App's hourly limit at GitHub is left, and it is reserved for tokens that expire soon; the next hour begins at " + stamp(l.lowUntil), l.lowUntil.Sub(now) >= longWait
 	}
-	message = "the App mints for others first"
+	message = "the App mints other tokens first"
 	if p.perMinute > 0 {
-		message = fmt.Sprintf("the App mints at most %d tokens a minute (--mints-per-minute), and what ends sooner goes first", p.perMinute)
+		message = fmt.Sprintf("the App mints at most %d tokens a minute (--mints-per-minute), those that expire first first", p.perMinute)
 	}
 	return v1.ReasonProgressing, message, l != nil && l.limit > 0 && len(l.queue) >= l.limit
 }

@@ -313,7 +313,7 @@ func TestAQueuedKeyIsToldWhy(t *testing.T) {
 		told("a pause of an hour", Changed, v1.ReasonRateLimited, "GitHub asks the App to wait until 2000-01-01T01:00:00Z", true)
 		c.pacer.with(two, func(l *limiter, now time.Time) []Key { l.lowUntil = now.Add(10 * time.Minute); return nil })
 		r, m, long := c.pacer.WaitReason(two, Changed)
-		if r != v1.ReasonRateLimited || !strings.HasSuffix(m, "there is a new hour at 2000-01-01T00:10:00Z") || !long {
+		if r != v1.ReasonRateLimited || !strings.HasSuffix(m, "the next hour begins at 2000-01-01T00:10:00Z") || !long {
 			t.Errorf("a short hour: %s, %q, %v", r, m, long)
 		}
 		if r, _, long := c.pacer.WaitReason(two, Expiring); r != v1.ReasonProgressing || long {

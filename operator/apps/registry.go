@@ -68,7 +68,7 @@ func (r *Registry) definition(ctx context.Context, ref Ref) (definition, error) 
 	err := r.Apps.Get(ctx, types.NamespacedName(ref), &object)
 	if apierrors.IsNotFound(err) {
 		r.Drop(ref)
-		return definition{}, &usererr.Error{Op: "find the App " + ref.String(), Reason: "there is none", Hint: "create it, or correct appRef", Err: ErrNotFound}
+		return definition{}, &usererr.Error{Op: "find the App " + ref.String(), Reason: "there is no such App", Hint: "create it, or correct appRef", Err: ErrNotFound}
 	}
 	if err != nil {
 		return definition{}, err
@@ -85,7 +85,7 @@ func (r *Registry) permit(ctx context.Context, app *v1.App) error {
 		if app.Spec.Provider == v1.ProviderSecret {
 			return nil
 		}
-		return &NotReady{Reason: v1.ReasonNotPermitted, Message: "no policies are known; provider " + string(app.Spec.Provider) + " needs one that lists its key"}
+		return &NotReady{Reason: v1.ReasonNotPermitted, Message: "the operator has no policies; provider " + string(app.Spec.Provider) + " needs one that lists its key"}
 	}
 	denied, err := r.Permit(ctx, app)
 	if denied != nil {

@@ -125,10 +125,10 @@ func TestAppsAsObjects(t *testing.T) {
 
 	w.do(w.c.Delete(t.Context(), w.key))
 	w.passed += keyLife
-	w.refused(v1.ReasonAppNotReady, "which keyRef names, is not there")
+	w.refused(v1.ReasonAppNotReady, "of keyRef does not exist")
 	w.key.ResourceVersion, w.key.UID = "", ""
 	w.do(w.c.Create(t.Context(), w.key))
-	w.refused(v1.ReasonAppNotReady, "which keyRef names, is not there")
+	w.refused(v1.ReasonAppNotReady, "of keyRef does not exist")
 	w.passed += readAgain
 	if w.get() != third {
 		t.Error("another App although the Secret that is back says the same")
@@ -152,7 +152,7 @@ func TestASecretOfAnotherNamespace(t *testing.T) {
 	w.do(w.c.Create(t.Context(), w.object))
 	t.Cleanup(func() { _ = w.c.Delete(context.Background(), w.object) })
 	_, err := w.registry.Get(t.Context(), Ref{"default", w.namespace})
-	if err == nil || !strings.Contains(err.Error(), "the Secret default/one, which keyRef names, is not there") {
+	if err == nil || !strings.Contains(err.Error(), "the Secret default/one of keyRef does not exist") {
 		t.Errorf("Get = %v, want that the Secret is not there", err)
 	}
 }
@@ -163,7 +163,7 @@ func TestPermit(t *testing.T) {
 	w := newClusterWorld(t)
 	w.object.Spec = v1.AppSpec{ClientID: "Iv1.x", Provider: v1.ProviderAWS, Key: "alias/app"}
 	w.do(w.c.Update(t.Context(), w.object))
-	w.refused(v1.ReasonNotPermitted, "no policies are known")
+	w.refused(v1.ReasonNotPermitted, "the operator has no policies; provider")
 	var denied error
 	w.registry.Permit = func(_ context.Context, app *v1.App) (error, error) {
 		if app.Spec.Key != "alias/app" || app.Namespace != w.namespace {

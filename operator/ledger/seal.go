@@ -45,7 +45,7 @@ func openSeal(ctx context.Context, secrets client.Client, namespace string) (*se
 
 func newSeal(key []byte, namespace string) (*seal, error) {
 	if len(key) != keySize {
-		return nil, fmt.Errorf("the key of the records, Secret %s/%s: it has %d bytes, not %d; delete the Secret, and a new key is made", namespace, sealName, len(key), keySize)
+		return nil, fmt.Errorf("the key of the records, Secret %s/%s: it has %d bytes, not %d; delete the Secret; the operator then creates a new key", namespace, sealName, len(key), keySize)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {

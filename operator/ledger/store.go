@@ -69,7 +69,7 @@ func parse(s *corev1.Secret) (document, error) {
 		err = fmt.Errorf("it names the object %q", d.Owner.UID)
 	}
 	if err != nil {
-		return d, fmt.Errorf("read the record %s/%s: %w; delete it: its tokens run out within an hour", s.Namespace, s.Name, err)
+		return d, fmt.Errorf("read the record %s/%s: %w; delete it: its tokens expire within an hour", s.Namespace, s.Name, err)
 	}
 	return d, nil
 }

@@ -162,7 +162,7 @@ func Connect(kubeconfig string) (dynamic.Interface, error) {
 	case err != nil:
 		return nil, usererr.New(what, "the kubeconfig cannot be used: "+redact.Text(err.Error(), 500), "correct it")
 	case config.Insecure:
-		return nil, usererr.New(what, "the kubeconfig has insecure-skip-tls-verify, which would send Secrets to any server", "name the authority of the cluster with certificate-authority")
+		return nil, usererr.New(what, "the kubeconfig has insecure-skip-tls-verify, which would send Secrets to any server", "set certificate-authority to the authority of the cluster")
 	}
 	config.Timeout = 30 * time.Second
 	config.QPS = -1 // no limit here: the API server has its own

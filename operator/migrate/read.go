@@ -36,7 +36,7 @@ func (m *Move) read(ctx context.Context, deployment *unstructured.Unstructured) 
 		}
 	}
 	if len(objects) == 0 {
-		return nil, usererr.New("read the objects of github-token-manager", "the cluster has no such objects", "see that the kubeconfig leads to the right cluster")
+		return nil, usererr.New("read the objects of github-token-manager", "the cluster has no such objects", "check that the kubeconfig is for the right cluster")
 	}
 	nameApps(objects, deployment)
 	return objects, nil
@@ -142,7 +142,7 @@ func nameApps(objects []*object, deployment *unstructured.Unstructured) {
 		case len(spaces[name]) == 1:
 			space = spaces[name][0]
 		default:
-			o.problem = usererr.New("find the App "+name, "spec.appRef.namespace is left out, which means the old operator's own namespace, and that is not found", "write spec.appRef.namespace")
+			o.problem = usererr.New("find the App "+name, "spec.appRef.namespace is missing and would be the old operator's namespace, which cannot be found", "write spec.appRef.namespace")
 			continue
 		}
 		if err := unstructured.SetNestedField(o.wanted.Object, space, "spec", "appRef", "namespace"); err != nil {

@@ -37,7 +37,7 @@ func TestRealTakeOver(t *testing.T) {
 	history := w.watch("flux")
 
 	w.move.DryRun = true
-	wantSaid(t, w.forth(), "Token "+w.namespace+"/flux: would be made in gatepass.dev/v1", "nothing was changed")
+	wantSaid(t, w.forth(), "Token "+w.namespace+"/flux: would be created in gatepass.dev/v1", "nothing was changed")
 	if w.has(newAPI + "/namespaces/" + w.namespace + "/tokens/flux") {
 		t.Error("a dry run makes objects")
 	}
@@ -79,7 +79,7 @@ func TestRealTakeOver(t *testing.T) {
 	}
 
 	version := metadata(secret)["resourceVersion"]
-	wantSaid(t, w.forth(), "flux: is there in gatepass.dev/v1 already", "Secret "+w.namespace+"/flux is taken over already")
+	wantSaid(t, w.forth(), "flux: exists in gatepass.dev/v1 already", "Secret "+w.namespace+"/flux is taken over already")
 	if again := w.secret("flux"); metadata(again)["resourceVersion"] != version {
 		t.Error("running it again writes the Secret")
 	}
@@ -133,7 +133,7 @@ func TestRealWhatIsDeniedIsLeftAlone(t *testing.T) {
 	said := w.forth()
 	wantSaid(t, said,
 		"Token "+w.namespace+"/flux: this Token for namespace "+w.namespace+" is not allowed: no TenantPolicy selects namespace",
-		"Token "+w.namespace+"/bare: it named no permissions, which meant every one of the App",
+		"Token "+w.namespace+"/bare: it named no permissions, which meant all of the App; allPermissions: true says the same, but no TenantPolicy allows it: list the permissions that the token needs",
 		"Token "+w.namespace+"/bare: ",
 		"Token "+w.namespace+"/typo: github-token-manager has no field spec.repositorys",
 		"error: migrate: 3 of 3 objects are not moved",
@@ -198,7 +198,7 @@ func TestRealTheOperatorCannotMakeTokens(t *testing.T) {
 		"observedGeneration": metadata(made)["generation"],
 		"conditions":         []any{condition("Permitted", "True", "Permitted"), condition("Ready", "False", "AppNotReady")},
 	}})
-	wantSaid(t, w.forth(), "flux is taken over", "flux: it is taken over and not Ready: the App has no key; correct that within half an hour", "error: migrate: 1 of 1 objects are not moved")
+	wantSaid(t, w.forth(), "flux is taken over", "flux: it is taken over but not Ready: the App has no key; correct that within half an hour", "error: migrate: 1 of 1 objects are not moved")
 }
 
 // The operator leaves another owner's Secret alone.
@@ -254,7 +254,7 @@ func TestRealUndo(t *testing.T) {
 	history := w.watch("flux")
 
 	said := w.back()
-	wantSaid(t, said, "flux: made again in github.as-code.io/v1", "Secret "+w.namespace+"/flux is given back",
+	wantSaid(t, said, "flux: created again in github.as-code.io/v1", "Secret "+w.namespace+"/flux is given back",
 		"start github-token-manager now", "idle: the object of gatepass.dev/v1 is deleted", "error: undo: github-token-manager has not written 1 of 2 Secrets yet; start it")
 	secret := w.secret("flux")
 	old := w.Call(http.MethodGet, oldAPI+"/namespaces/"+w.namespace+"/tokens/flux", nil)
@@ -287,7 +287,7 @@ func TestRealUndo(t *testing.T) {
 	if got := marks(w.secret("flux"), "annotations"); len(got) != 0 {
 		t.Errorf("the annotations are %v, want none", got)
 	}
-	wantSaid(t, w.back(), "error: undo: no object of gatepass.dev/v1 was made by migrate")
+	wantSaid(t, w.back(), "error: undo: no object of gatepass.dev/v1 was created by migrate")
 	for _, seen := range history() {
 		if all, _ := owners(seen); len(all) != 1 {
 			t.Errorf("at resourceVersion %v the Secret has %d owners", metadata(seen)["resourceVersion"], len(all))
@@ -302,11 +302,11 @@ func TestRealUndoTrustsNoAnnotation(t *testing.T) {
 	defer w.clean()
 	w.permits()
 	for name, row := range map[string]struct{ spec, says, want string }{
-		"wide":    {`{}`, "True", "spec.permissions of the new object was changed since"},
-		"more":    {`{"repositories":["api","other"],"permissions":{"contents":"read"}}`, "True", "spec.repositories of the new object was changed since"},
-		"app":     {`{"repositories":["api"],"permissions":{"contents":"read"},"appRef":{"name":"x"}}`, "True", "spec.appRef of the new object was changed since"},
-		"denied":  {`{"repositories":["api"],"permissions":{"contents":"read"}}`, "False", "the operator does not say that the new object is permitted"},
-		"unknown": {`{"repositories":["api"],"permissions":{"contents":"read"}}`, "", "the operator does not say that the new object is permitted"},
+		"wide":    {`{}`, "True", "spec.permissions of the new object has changed since then"},
+		"more":    {`{"repositories":["api","other"],"permissions":{"contents":"read"}}`, "True", "spec.repositories of the new object has changed since then"},
+		"app":     {`{"repositories":["api"],"permissions":{"contents":"read"},"appRef":{"name":"x"}}`, "True", "spec.appRef of the new object has changed since then"},
+		"denied":  {`{"repositories":["api"],"permissions":{"contents":"read"}}`, "False", "the operator does not report that the new object is permitted"},
+		"unknown": {`{"repositories":["api"],"permissions":{"contents":"read"}}`, "", "the operator does not report that the new object is permitted"},
 		"typo":    {`{"repository":["api"]}`, "True", "github-token-manager has no field spec.repository"},
 	} {
 		from := `{"apiVersion":"github.as-code.io/v1","kind":"Token","metadata":{"name":"` + name + `","namespace":"` + w.namespace + `"},"spec":` + row.spec + `}`
@@ -322,7 +322,7 @@ func TestRealUndoTrustsNoAnnotation(t *testing.T) {
 	}
 	elsewhere := `{"apiVersion":"github.as-code.io/v1","kind":"Token","metadata":{"name":"wide","namespace":"default"},"spec":{}}`
 	w.Call(http.MethodPatch, newAPI+"/namespaces/"+w.namespace+"/tokens/wide", fields{"metadata": fields{"annotations": fields{"gatepass.dev/migrated-from": elsewhere}}})
-	wantSaid(t, w.back(), "read gatepass.dev/migrated-from: it is not what migrate wrote")
+	wantSaid(t, w.back(), "read gatepass.dev/migrated-from: migrate did not write it")
 	if w.has(oldAPI + "/namespaces/default/tokens/wide") {
 		t.Error("an old object was made in another namespace")
 	}
@@ -357,7 +357,7 @@ func (w *world) delivers(name string) {
 func TestRealNothingToDo(t *testing.T) {
 	w := newWorld(t)
 	defer w.clean()
-	wantSaid(t, w.forth(), "error: read the objects of github-token-manager: the cluster has no such objects; see that the kubeconfig leads to the right cluster")
+	wantSaid(t, w.forth(), "error: read the objects of github-token-manager: the cluster has no such objects; check that the kubeconfig is for the right cluster")
 	wantSaid(t, w.back(), "error: undo: no object")
 }
 

@@ -75,14 +75,14 @@ func rewriteDocument(text []byte, isFile bool) ([]byte, []string, error) {
 	}
 	var document yaml.Node
 	if err := yaml.Unmarshal(text, &document); err != nil {
-		return nil, nil, usererr.New("read a document that names "+oldGroup, strings.ReplaceAll(err.Error(), "\n", " "), "templates have to be rendered before they can be rewritten")
+		return nil, nil, usererr.New("read a document that names "+oldGroup, strings.ReplaceAll(err.Error(), "\n", " "), "render templates before you rewrite them")
 	}
 	if len(document.Content) == 0 {
 		return text, nil, nil // comments only
 	}
 	r := rewriter{isFile: isFile}
 	if found := r.objects(document.Content[0]); found == 0 {
-		r.note("%s names %s and stays as it is: write %s where it means the new objects", describe(document.Content[0]), oldGroup, v1.Group)
+		r.note("%s names %s and is not changed: write %s where it means the new objects", describe(document.Content[0]), oldGroup, v1.Group)
 		return text, r.notes, nil
 	}
 	if r.errs != nil {
@@ -162,7 +162,7 @@ func (r *rewriter) objects(root *yaml.Node) int {
 // field that is not seen would widen a token.
 func (r *rewriter) plain(node *yaml.Node) bool {
 	if node.Kind == yaml.AliasNode {
-		r.fail("line "+strconv.Itoa(node.Line)+" is a YAML alias", "write out what it stands for")
+		r.fail("line "+strconv.Itoa(node.Line)+" is a YAML alias", "replace it by its value")
 		return false
 	}
 	seen := map[string]bool{}
@@ -212,7 +212,7 @@ func (r *rewriter) object(root *yaml.Node) {
 		r.known(field(root, "spec"), "spec.", appFields)
 		r.known(field(field(root, "spec"), "keyRef"), "spec.keyRef.", []string{"name", "key"})
 	default:
-		r.fail("the kind is not known", "remove the object, or write it by hand")
+		r.fail("the kind is unknown", "remove the object, or write it by hand")
 	}
 }
 
@@ -223,7 +223,7 @@ func (r *rewriter) token(spec *yaml.Node, kind string) {
 	if kind == "ClusterToken" {
 		inSecret, inApp = append(slices.Clone(inSecret), "namespace"), append(inApp, "namespace")
 		if app := field(spec, "appRef"); r.isFile && app != nil && text(app, "namespace") == "" {
-			r.note("spec.appRef.namespace is the operator's own where it is left out: write the namespace of the App")
+			r.note("spec.appRef.namespace defaults to the operator's namespace: write the namespace of the App")
 		}
 	}
 	r.known(field(spec, "appRef"), "spec.appRef.", inApp)

@@ -137,7 +137,7 @@ func token(group, spec string) string {
 
 // What an absent list meant is said; what meant nothing is gone.
 func TestRewriteSaysWhatWasImplicit(t *testing.T) {
-	const everyRepository, everyPermission = "allRepositories: true says so", "no TenantPolicy allows it"
+	const everyRepository, everyPermission = "it named no repositories, which meant all of the installation; allRepositories: true says the same", "no TenantPolicy allows it"
 	for what, row := range map[string]struct {
 		spec, want string
 		notes      []string
@@ -154,17 +154,17 @@ func TestRewriteSaysWhatWasImplicit(t *testing.T) {
 		"permissions that are null":  {"  permissions: {contents: null}\n  repositoryIDs: [7]\n", "  allPermissions: true\n  repositoryIDs: [7]\n", []string{everyPermission}},
 		"one permission that is":     {"  permissions: {contents: null, issues: read}\n  repositoryIDs: [7]\n", "  permissions: {issues: read}\n  repositoryIDs: [7]\n", nil},
 		"a list beside an empty one": {"  permissions: {issues: read}\n  repositories: []\n  repositoryIDs: [7]\n", "  permissions: {issues: read}\n  repositoryIDs: [7]\n", nil},
-		"a repository twice":         {"  permissions: {issues: read}\n  repositories: [a, b, a]\n", "  permissions: {issues: read}\n  repositories: [a, b]\n", []string{"a is in the list twice"}},
+		"a repository twice":         {"  permissions: {issues: read}\n  repositories: [a, b, a]\n", "  permissions: {issues: read}\n  repositories: [a, b]\n", []string{"a was in the list twice"}},
 		"installation 0":             {"  permissions: {issues: read}\n  repositories: [a]\n  installationID: 0\n", "  permissions: {issues: read}\n  repositories: [a]\n", nil},
 		"intervals that are too short": {
 			"  permissions: {issues: read}\n  repositories: [a]\n  refreshInterval: 0s\n  retryInterval: 1s\n",
 			"  permissions: {issues: read}\n  repositories: [a]\n  refreshInterval: 1m\n  retryInterval: 10s\n",
-			[]string{"refreshInterval 0s is now 1m, the least", "retryInterval 1s is now 10s, the least"},
+			[]string{"refreshInterval 0s is now 1m, the minimum", "retryInterval 1s is now 10s, the minimum"},
 		},
 		"what is the operator's own": {
 			"  permissions: {issues: read}\n  repositories: [a]\n  secret:\n    labels:\n      app.kubernetes.io/name: x\n    annotations:\n      gatepass.dev/x: y\n      z: '{{ x }}'\n",
 			"  permissions: {issues: read}\n  repositories: [a]\n  secret:\n    annotations:\n      z: '{{ \"{{\" }} x }}'\n",
-			[]string{"app.kubernetes.io/name is the operator's own and is left out", "gatepass.dev/x is the operator's own", "annotation z has {{"},
+			[]string{"app.kubernetes.io/name is reserved for the operator and is left out", "gatepass.dev/x is reserved for the operator", "annotation z has {{"},
 		},
 	} {
 		out, notes, err := migrate.Rewrite("f", []byte(token("github.as-code.io", row.spec)))
@@ -194,12 +194,12 @@ func TestRewriteRefuses(t *testing.T) {
 		"has no field spec.appRef.namespace":                                           token("github.as-code.io", "  appRef: {name: x, namespace: y}\n"),
 		"has no field data":                                                            token("github.as-code.io", "") + "data: {}\n",
 		"repository acme/a has an owner":                                               token("github.as-code.io", "  repositories: [acme/a]\n"),
-		`refreshInterval "soon" is no duration`:                                        token("github.as-code.io", "  refreshInterval: soon\n"),
-		"line 8 is a YAML alias; write out what":                                       token("github.as-code.io", "  repositories: &r [a]\n  permissions: *r\n"),
+		`refreshInterval "soon" is not a duration`:                                     token("github.as-code.io", "  refreshInterval: soon\n"),
+		"line 8 is a YAML alias; replace it by":                                        token("github.as-code.io", "  repositories: &r [a]\n  permissions: *r\n"),
 		"line 9 is a YAML alias":                                                       token("github.as-code.io", "  secret: &x\n    name: a\n  <<: *x\n"),
 		"line 8 has repositories a second time":                                        token("github.as-code.io", "  repositories: [a]\n  repositories: []\n"),
 		"apiVersion github.as-code.io/v2 is not known":                                 strings.Replace(token("github.as-code.io", ""), "/v1", "/v2", 1),
-		"the kind is not known":                                                        strings.Replace(token("github.as-code.io", ""), "Token", "Ticket", 1),
+		"the kind is unknown":                                                          strings.Replace(token("github.as-code.io", ""), "Token", "Ticket", 1),
 		"f: read a document that names github.as-code.io":                              "apiVersion: github.as-code.io/v1\nkind: {{ .Kind }}: x\n",
 	} {
 		out, _, err := migrate.Rewrite("f", []byte(text))
@@ -258,7 +258,7 @@ func TestRewriteLeavesTheRest(t *testing.T) {
 		"a: [ 1,2 ]\n---\nb: 2\n": "",
 		"app_id: 1\nprovider: aws\nkey: alias/x\n":                                     "reads /config/gtm.yaml as it is",
 		"kind: Secret\nstringData:\n  gtm.yaml: |\n    app_id: 1\n":                    "reads /config/gtm.yaml as it is",
-		"kind: Role\nmetadata: {name: x}\nrules: [{apiGroups: [github.as-code.io]}]\n": "Role x names github.as-code.io and stays as it is: write gatepass.dev where",
+		"kind: Role\nmetadata: {name: x}\nrules: [{apiGroups: [github.as-code.io]}]\n": "Role x names github.as-code.io and is not changed: write gatepass.dev where",
 
 		"# github.as-code.io\n": "",
 	} {

@@ -58,7 +58,7 @@ func (m *Move) takeOverAll(ctx context.Context, objects []*object) error {
 		}
 	}
 	if missing > 0 {
-		m.print("gatepass-operator has not looked at %d of the new objects: see that it runs", missing)
+		m.print("gatepass-operator has not processed %d of the new objects: check that it runs", missing)
 		return nil
 	}
 	_, err = m.waitFor(ctx, objects, readiness)
@@ -77,7 +77,7 @@ func (m *Move) oldOperator(ctx context.Context) (*unstructured.Unstructured, err
 		ready, _, _ := unstructured.NestedInt64(found[i].Object, "status", "readyReplicas")
 		if ready > 0 && !m.DryRun {
 			return nil, usererr.New("take over the Secrets", "github-token-manager is running",
-				fmt.Sprintf("stop it first, the tokens in the Secrets stay good for half an hour: kubectl -n %s scale deployment/%s --replicas=0", found[i].GetNamespace(), found[i].GetName()))
+				fmt.Sprintf("stop it first (the tokens in the Secrets stay valid for half an hour): kubectl -n %s scale deployment/%s --replicas=0", found[i].GetNamespace(), found[i].GetName()))
 		}
 	}
 	return &found[0], nil
@@ -92,20 +92,20 @@ func (m *Move) create(ctx context.Context, o *object) {
 	if o.new == nil {
 		made, err := api.Create(ctx, o.wanted, metav1.CreateOptions{FieldManager: fieldManager, DryRun: m.dryRun()})
 		if err != nil {
-			o.problem = usererr.Wrap("make the new object", err, "")
+			o.problem = usererr.Wrap("create the new object", err, "")
 			return
 		}
 		o.new = made
-		m.print("%s: %s", o, m.done("made in "+newVersion, "would be made in "+newVersion))
+		m.print("%s: %s", o, m.done("created in "+newVersion, "would be created in "+newVersion))
 		return
 	}
-	m.print("%s: is there in %s already", o, newVersion)
+	m.print("%s: exists in %s already", o, newVersion)
 	if o.new.GetAnnotations()[AnnotationFrom] != "" || m.DryRun {
 		return
 	}
 	err := m.patch(ctx, o.kind.new(), o.new, map[string]any{"annotations": map[string]any{AnnotationFrom: o.wanted.GetAnnotations()[AnnotationFrom]}})
 	if err != nil {
-		o.problem = usererr.Wrap("note where the new object comes from", err, "")
+		o.problem = usererr.Wrap("record the origin of the new object", err, "")
 	}
 }
 
@@ -175,7 +175,7 @@ func verdict(u *unstructured.Unstructured) (bool, error) {
 func readiness(u *unstructured.Unstructured) (bool, error) {
 	status, reason, message := condition(u, v1.ConditionReady)
 	if status == "False" && reason != v1.ReasonSecretConflict && reason != v1.ReasonRateLimited {
-		return true, usererr.New("it is taken over and not Ready", message, "correct that within half an hour, while the old token is good, or give the Secrets back with --undo")
+		return true, usererr.New("it is taken over but not Ready", message, "correct that within half an hour, while the old token is valid, or give the Secrets back with --undo")
 	}
 	return status == "True", nil
 }
@@ -214,11 +214,11 @@ func (m *Move) report(objects []*object, deployment *unstructured.Unstructured) 
 		m.print("  stop github-token-manager, if it runs: scale its Deployment to 0")
 	}
 	m.print("  give gatepass-operator the Secret gtm-config at /config: it reads gtm.yaml as it is")
-	m.print("  see that all are Ready: kubectl get tokens.%s,clustertokens.%[1]s -A", "gatepass.dev")
+	m.print("  check that all are Ready: kubectl get tokens.%s,clustertokens.%[1]s -A", "gatepass.dev")
 	m.print("  delete the old objects: kubectl delete tokens.%s,apps.%[1]s -A --all && kubectl delete clustertokens.%[1]s --all", oldGroup)
-	m.print("the way back is: gatepass migrate github-token-manager --undo")
+	m.print("to undo: gatepass migrate github-token-manager --undo")
 	if left > 0 {
-		return usererr.New("migrate", fmt.Sprintf("%d of %d objects are not moved", left, len(objects)), "do what is said above of each, and run it again")
+		return usererr.New("migrate", fmt.Sprintf("%d of %d objects are not moved", left, len(objects)), "follow the advice above for each, and run it again")
 	}
 	return nil
 }

@@ -16,10 +16,10 @@ func (r *rewriter) repositories(spec *yaml.Node) {
 	switch {
 	case isEmpty(names) && isEmpty(ids):
 		setTrue(spec, "allRepositories", "repositories", "repositoryIDs")
-		r.note("it named no repositories, which meant every one of the installation: allRepositories: true says so")
+		r.note("it named no repositories, which meant all of the installation; allRepositories: true says the same")
 		return
 	case !isEmpty(names) && !isEmpty(ids):
-		r.fail("repositories and repositoryIDs are both set", "keep one of them: the ids survive a rename, the names can be read")
+		r.fail("repositories and repositoryIDs are both set", "keep one of them: IDs survive a rename, names are readable")
 		return
 	case isEmpty(names):
 		remove(spec, "repositories")
@@ -44,7 +44,7 @@ func (r *rewriter) list(list *yaml.Node) {
 		case hasOwner:
 			r.fail("repository "+entry.Value+" has an owner, and GitHub refuses it", "write "+name+", and an installationID of "+owner)
 		case seen[entry.Value]:
-			r.note("%s is in the list twice: one is left", entry.Value)
+			r.note("%s was in the list twice: one entry is kept", entry.Value)
 			continue
 		}
 		seen[entry.Value] = true
@@ -67,7 +67,7 @@ func (r *rewriter) permissions(spec *yaml.Node) {
 	}
 	if isEmpty(permissions) {
 		setTrue(spec, "allPermissions", "permissions")
-		r.note("it named no permissions, which meant every one of the App: allPermissions: true says so, and no TenantPolicy allows it: write what the token is for")
+		r.note("it named no permissions, which meant all of the App; allPermissions: true says the same, but no TenantPolicy allows it: list the permissions that the token needs")
 	}
 }
 
@@ -79,11 +79,11 @@ func (r *rewriter) interval(spec *yaml.Node, name, least string) {
 	}
 	is, err := time.ParseDuration(node.Value)
 	if err != nil {
-		r.fail(fmt.Sprintf("%s %q is no duration", name, node.Value), "write it as in 30m")
+		r.fail(fmt.Sprintf("%s %q is not a duration", name, node.Value), "write a time such as 30m")
 		return
 	}
 	if limit, _ := time.ParseDuration(least); is < limit {
-		r.note("%s %s is now %s, the least", name, node.Value, least)
+		r.note("%s %s is now %s, the minimum", name, node.Value, least)
 		node.Value, node.Tag, node.Style = least, "!!str", 0
 	}
 }
@@ -104,7 +104,7 @@ func (r *rewriter) secret(secret *yaml.Node) {
 	}
 }
 
-// without removes the keys that are reserved for the operator.
+// without removes the keys that are the operator's own.
 func (r *rewriter) without(secret *yaml.Node, name string, node *yaml.Node, prefixes ...string) {
 	if node == nil {
 		return
@@ -118,7 +118,7 @@ func (r *rewriter) without(secret *yaml.Node, name string, node *yaml.Node, pref
 			i += 2
 			continue
 		}
-		r.note("secret.%s: %s is the operator's own and is left out", name, key)
+		r.note("secret.%s: %s is reserved for the operator and is left out", name, key)
 		remove(node, key)
 	}
 	dropEmpty(secret, name)

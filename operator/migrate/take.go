@@ -27,7 +27,7 @@ func (m *Move) takeOver(ctx context.Context, o *object) {
 	for range tries {
 		live, err := m.resource(secrets, namespace).Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			m.print("%s: %s is not there, gatepass-operator makes it", o, what)
+			m.print("%s: %s does not exist; gatepass-operator creates it", o, what)
 			return
 		}
 		if err != nil {
@@ -57,7 +57,7 @@ func (m *Move) takeOver(ctx context.Context, o *object) {
 		m.print("%s: %s is taken over", o, what)
 		return
 	}
-	o.problem = usererr.New("take over "+what, "it changes all the time", "stop what writes it, and run this again")
+	o.problem = usererr.New("take over "+what, "other writers keep changing it", "stop the other writer, and run this again")
 }
 
 // takenLabels are the labels by which the operator sees the Secret. A name that is too
@@ -106,7 +106,7 @@ var accessFields = []string{"installationID", "owner", "permissions", "allPermis
 // write its annotation, and must not get an object of github-token-manager that way:
 // github-token-manager permits everything.
 func mayRestore(o *object) error {
-	const what, do = "make the old object again", "apply its manifest by hand, and run this again"
+	const what, do = "create the old object again", "apply its manifest by hand, and run this again"
 	text, err := yaml.Marshal(o.old.Object)
 	if err != nil {
 		return err
@@ -125,11 +125,11 @@ func mayRestore(o *object) error {
 	}
 	for _, name := range names {
 		if a, b := written(&wanted, name), written(o.new, name); a != b && !(o.kind == kindClusterToken && name == "appRef") {
-			return usererr.New(what, "spec."+name+" of the new object was changed since", do)
+			return usererr.New(what, "spec."+name+" of the new object has changed since then", do)
 		}
 	}
 	if status, _, _ := condition(o.new, permission); status != "True" {
-		return usererr.New(what, "the operator does not say that the new object is permitted", do)
+		return usererr.New(what, "the operator does not report that the new object is permitted", do)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func undoError(m *Move, objects []*object, waiting int) error {
 	}
 	switch {
 	case left > 0:
-		return usererr.New("undo", fmt.Sprintf("%d of %d objects are not given back", left, len(objects)), "do what is said above of each, and run it again")
+		return usererr.New("undo", fmt.Sprintf("%d of %d objects are not given back", left, len(objects)), "follow the advice above for each, and run it again")
 	case waiting > 0:
 		return usererr.New("undo", fmt.Sprintf("github-token-manager has not written %d of %d Secrets yet", waiting, len(objects)), "start it, or restart it, and run this again")
 	}
@@ -81,13 +81,13 @@ func (m *Move) movedObjects(ctx context.Context) ([]*object, error) {
 			o := &object{kind: k, new: &news[i], old: &unstructured.Unstructured{}}
 			if err := json.Unmarshal([]byte(from), &o.old.Object); err != nil || key(o.old) != key(o.new) {
 				o.old = o.new
-				o.problem = usererr.New("read "+AnnotationFrom, "it is not what migrate wrote", "make the old object by hand")
+				o.problem = usererr.New("read "+AnnotationFrom, "migrate did not write it", "create the old object by hand")
 			}
 			objects = append(objects, o)
 		}
 	}
 	if len(objects) == 0 {
-		return nil, usererr.New("undo", "no object of "+newVersion+" was made by migrate", "")
+		return nil, usererr.New("undo", "no object of "+newVersion+" was created by migrate", "")
 	}
 	return objects, nil
 }
@@ -105,11 +105,11 @@ func (m *Move) restore(ctx context.Context, o *object) {
 		}
 		live, err = api.Create(ctx, o.old, metav1.CreateOptions{FieldManager: fieldManager, DryRun: m.dryRun()})
 		if err == nil {
-			m.print("%s: %s", o, m.done("made again in "+oldVersion, "would be made again in "+oldVersion))
+			m.print("%s: %s", o, m.done("created again in "+oldVersion, "would be created again in "+oldVersion))
 		}
 	}
 	if err != nil {
-		o.problem = usererr.Wrap("make the old object again", err, "install github-token-manager again, with its CustomResourceDefinitions")
+		o.problem = usererr.Wrap("create the old object again", err, "install github-token-manager again, with its CustomResourceDefinitions")
 		return
 	}
 	o.old = live
@@ -145,7 +145,7 @@ func (m *Move) giveBackSecret(ctx context.Context, o *object) {
 		m.print("%s: %s is given back", o, what)
 		return
 	}
-	o.problem = usererr.New("give back "+what, "it changes all the time", "stop gatepass-operator, and run this again")
+	o.problem = usererr.New("give back "+what, "other writers keep changing it", "stop gatepass-operator, and run this again")
 }
 
 func controllerOf(u *unstructured.Unstructured, err error) string {

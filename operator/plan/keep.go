@@ -74,7 +74,7 @@ func (p *planner) deliver(newest Held) {
 		}
 		step.Token, step.Why = used.ID, "the Secret was changed"
 	default:
-		step.Why = "a newer token is there"
+		step.Why = "a newer token replaced it"
 	}
 	p.addStep(step)
 }
@@ -94,7 +94,7 @@ func (p *planner) cleanUp(newest Held) {
 		case p.in.Now.Before(due):
 			p.planAt(due)
 		default:
-			p.addStep(Step{Do: Revoke, Token: h.ID, Why: "another token took its place"})
+			p.addStep(Step{Do: Revoke, Token: h.ID, Why: "another token replaced it"})
 		}
 	}
 }

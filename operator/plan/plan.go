@@ -163,8 +163,8 @@ const (
 	True           Status = "True"
 	False          Status = "False"
 	UnknownStatus  Status = "Unknown"
-	notYet                = "a token is being made"
-	holdsToken            = "the Secret holds a token that works"
+	notYet                = "a token is being minted"
+	holdsToken            = "the Secret has a valid token"
 	suspendMessage        = "spec.suspend is true: the token is revoked and the Secret removed"
 )
 

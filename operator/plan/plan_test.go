@@ -177,8 +177,8 @@ func TestPlan(t *testing.T) {
 
 func TestAWaitIsSaid(t *testing.T) {
 	for want, i := range map[string]Input{
-		"the mint of a token waits: GitHub asks the App to wait until noon":                              in(none, queued),
-		"the Secret holds a token that works; its refresh waits: GitHub asks the App to wait until noon": in(held(old("a", 40*time.Minute)), queued),
+		"the mint of a token waits: GitHub asks the App to wait until noon":                       in(none, queued),
+		"the Secret has a valid token; its refresh waits: GitHub asks the App to wait until noon": in(held(old("a", 40*time.Minute)), queued),
 	} {
 		if got := Plan(i).Ready.Message; got != want {
 			t.Errorf("message = %q, want %q", got, want)

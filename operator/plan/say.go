@@ -10,7 +10,7 @@ import (
 func (p *planner) permitted() Condition {
 	switch p.in.Verdict {
 	case Permitted:
-		return Condition{True, v1.ReasonPermitted, "everything that is asked for is allowed"}
+		return Condition{True, v1.ReasonPermitted, "everything that is requested is allowed"}
 	case Denied:
 		return Condition{False, v1.ReasonNotPermitted, p.in.Policy.Message}
 	}
@@ -20,7 +20,7 @@ func (p *planner) permitted() Condition {
 // refuse reports why there is no fresh token, and how long the old one works.
 func (p *planner) refuse(r Refusal) {
 	if used, works := p.inSecret(); works {
-		r.Message += "; the token in the Secret is good until " + used.Expires.UTC().Format(time.RFC3339)
+		r.Message += "; the token in the Secret is valid until " + used.Expires.UTC().Format(time.RFC3339)
 	}
 	p.d.Ready = Condition{False, r.Reason, r.Message}
 	p.d.Stalled = r.Until.IsZero()

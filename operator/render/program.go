@@ -30,7 +30,7 @@ func (r *renderer) checkProgram(t *template.Template, fields []string) error {
 	p := &program{fields: fields}
 	for _, one := range t.Templates() {
 		if one.Name() != "" {
-			return fmt.Errorf("define and block are not known; write the text where it is used")
+			return fmt.Errorf("define and block are not supported; write the text where it is used")
 		}
 	}
 	if t.Tree == nil {
@@ -41,7 +41,7 @@ func (r *renderer) checkProgram(t *template.Template, fields []string) error {
 		return p.err
 	}
 	if r.used.steps > maxSteps {
-		return &limitError{fmt.Sprintf("the templates of this Secret take more than %d steps; make them shorter, most of all inside range", maxSteps)}
+		return &limitError{fmt.Sprintf("the templates of this Secret take more than %d steps; shorten them, especially inside range", maxSteps)}
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func (p *program) node(node parse.Node, atTop bool) int {
 	case *parse.RangeNode:
 		return 1 + p.loop(n, atTop)
 	}
-	p.refuse("%s is not known; templates have if, else, with, range and variables", shown(node))
+	p.refuse("%s is not supported; templates have if, else, with, range and variables", shown(node))
 	return 1
 }
 
@@ -137,7 +137,7 @@ func (p *program) pipe(pipe *parse.PipeNode, atTop bool) int {
 	steps := 1
 	for _, variable := range pipe.Decl {
 		if variable.Ident[0] == "$" {
-			p.refuse("$ is the whole of the data and cannot be set; name the variable")
+			p.refuse("$ is all of the data and cannot be set; name the variable")
 		}
 	}
 	for _, command := range pipe.Cmds {
@@ -171,7 +171,7 @@ func (p *program) argument(arg parse.Node, atTop bool) int {
 func (p *program) function(name string) {
 	ours := []string{"b64enc", "default", "toJson", "urlquery"}
 	if !slices.Contains(ours, name) && !slices.Contains(allowedFunctions, name) {
-		p.refuse("the function %s is not known; templates have %s", name, strings.Join(append(ours, allowedFunctions...), ", "))
+		p.refuse("the function %s is unknown; templates have %s", name, strings.Join(append(ours, allowedFunctions...), ", "))
 	}
 }
 
@@ -181,7 +181,7 @@ func (p *program) field(name string) {
 	case name == "Token":
 		p.refuse("an annotation cannot hold the token; write it into template or extraData")
 	default:
-		p.refuse(".%s is not known; templates have .%s", name, strings.Join(p.fields, ", ."))
+		p.refuse(".%s is unknown; templates have .%s", name, strings.Join(p.fields, ", ."))
 	}
 }
 

@@ -53,7 +53,7 @@ func checkPreset(shape v1.SecretShape) error {
 	}
 	preset, is := presets[shape.Preset]
 	if !is {
-		return usererr.New("secret.preset", fmt.Sprintf("%q is not known", shape.Preset), "use one of "+strings.Join(presetNames(), ", "))
+		return usererr.New("secret.preset", fmt.Sprintf("%q is unknown", shape.Preset), "use one of "+strings.Join(presetNames(), ", "))
 	}
 	if _, has := shape.ExtraData[preset.needs]; preset.needs != "" && !has {
 		return usererr.New("secret.preset "+string(shape.Preset), preset.consumer+" ignores credentials without a URL", "set extraData."+preset.needs)
@@ -81,7 +81,7 @@ func checkMetadata(shape v1.SecretShape) error {
 			return usererr.New(fmt.Sprintf("secret.labels: %q", key), problems[0], "")
 		}
 		if isOurKey(key) || strings.HasPrefix(key, "app.kubernetes.io/") {
-			return usererr.New(fmt.Sprintf("secret.labels: %q", key), "labels below gatepass.dev/ and app.kubernetes.io/ are the operator's own", "take another name")
+			return usererr.New(fmt.Sprintf("secret.labels: %q", key), "labels below gatepass.dev/ and app.kubernetes.io/ are the operator's own", "choose another name")
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(shape.Annotations)) {
@@ -89,7 +89,7 @@ func checkMetadata(shape v1.SecretShape) error {
 			return usererr.New(fmt.Sprintf("secret.annotations: %q", key), problems[0], "")
 		}
 		if isOurKey(key) {
-			return usererr.New(fmt.Sprintf("secret.annotations: %q", key), "annotations below gatepass.dev/ are the operator's own", "take another name")
+			return usererr.New(fmt.Sprintf("secret.annotations: %q", key), "annotations below gatepass.dev/ are the operator's own", "choose another name")
 		}
 	}
 	return nil

@@ -69,7 +69,7 @@ func (r *renderer) fill(data map[string][]byte, field string, templates map[stri
 	for _, key := range slices.Sorted(maps.Keys(templates)) {
 		name := fmt.Sprintf("%s[%q]", field, key)
 		if _, is := data[key]; is {
-			return usererr.New(name, "the Secret has this key already", "take another key, or write the whole Secret with template")
+			return usererr.New(name, "the Secret has this key already", "choose another key, or write the whole Secret with template")
 		}
 		output := &limited{left: &r.used.data, limit: maxData, what: "the Secret has more than 1 MiB"}
 		if err := r.execute(name, string(templates[key]), privateFields, seen, output); err != nil {

@@ -22,10 +22,10 @@ func (p *Policies) CheckApp(app v1.App, in Namespace, operatorGitHub string) err
 	what := fmt.Sprintf("App %s/%s is not allowed", app.Namespace, app.Name)
 	switch {
 	case in.Name == "" || in.Name != app.Namespace:
-		return &Denied{What: what, Reasons: []string{"it was compared with another namespace than its own"}}
+		return &Denied{What: what, Reasons: []string{"it was judged for a namespace that is not its own"}}
 	case !isKnown(spec.Provider):
 		return &Denied{
-			What: what, Reasons: []string{fmt.Sprintf("provider %q is not known", spec.Provider)},
+			What: what, Reasons: []string{fmt.Sprintf("provider %q is unknown", spec.Provider)},
 			Do: "set spec.provider to secret, aws, gcp, azure or vault",
 		}
 	case spec.GitHubURL != "" && !isGitHub(spec.GitHubURL):
@@ -36,7 +36,7 @@ func (p *Policies) CheckApp(app v1.App, in Namespace, operatorGitHub string) err
 	case spec.Provider == v1.ProviderSecret:
 		return nil
 	case spec.Key == "":
-		return &Denied{What: what, Reasons: []string{"it names no key"}, Do: "set spec.key"}
+		return &Denied{What: what, Reasons: []string{"it does not name a key"}, Do: "set spec.key"}
 	case !sameGitHub(spec.GitHubURL, operatorGitHub):
 		return &Denied{
 			What: what, Reasons: []string{"only an App with provider: secret may have another githubURL than the operator"},
@@ -48,7 +48,7 @@ func (p *Policies) CheckApp(app v1.App, in Namespace, operatorGitHub string) err
 
 // checkKey returns an error unless a policy lists the key for the namespace.
 func (p *Policies) checkKey(what, key string, in Namespace) error {
-	denied := &Denied{What: what, Do: fmt.Sprintf("have a TenantPolicy that selects the namespace list %q in keys, or set provider: secret", key)}
+	denied := &Denied{What: what, Do: fmt.Sprintf("add %q to keys in a TenantPolicy that selects the namespace, or set provider: secret", key)}
 	if p != nil {
 		for _, one := range p.list {
 			switch {
@@ -63,7 +63,7 @@ func (p *Policies) checkKey(what, key string, in Namespace) error {
 		}
 	}
 	if len(denied.Reasons) == 0 {
-		denied.Reasons = []string{fmt.Sprintf("no TenantPolicy selects namespace %s, and without one an App signs with the key in its Secret only", in.Name)}
+		denied.Reasons = []string{fmt.Sprintf("no TenantPolicy selects namespace %s, and without one an App can sign only with the key in its Secret", in.Name)}
 	}
 	return denied
 }

@@ -34,14 +34,14 @@ func TestCheckApp(t *testing.T) {
 		"a key in another case":                {v1.AppSpec{Provider: "aws", Key: "alias/Gatepass"}, github, true, "keys does not have"},
 		"a key that begins the same":           {v1.AppSpec{Provider: "aws", Key: "alias/gatepass2"}, github, true, "keys does not have"},
 		"a key of another provider":            {v1.AppSpec{Provider: "gcp", Key: "alias/gatepass"}, github, true, "keys does not have gcp:"},
-		"no key":                               {v1.AppSpec{Provider: "aws"}, github, true, "it names no key"},
+		"no key":                               {v1.AppSpec{Provider: "aws"}, github, true, "it does not name a key"},
 		"the operator's identity at another":   {on(aws, ghes), github, true, "only an App with provider: secret may have another githubURL"},
 		"github.com where the operator is not": {on(aws, github), ghes, true, "another githubURL"},
 		"an address with a user in it":         {on(secret, "https://github.com@evil.example"), github, true, "not the address of a GitHub"},
 		"an address with a path":               {on(secret, "https://github.com/x"), github, true, "not the address of a GitHub"},
 		"an address without TLS":               {on(secret, "http://github.com"), github, true, "not the address of a GitHub"},
-		"a file of the operator":               {v1.AppSpec{Provider: "file", Key: "/config/key.pem"}, github, true, `provider "file" is not known`},
-		"nothing at all":                       {v1.AppSpec{}, github, true, `provider "" is not known`},
+		"a file of the operator":               {v1.AppSpec{Provider: "file", Key: "/config/key.pem"}, github, true, `provider "file" is unknown`},
+		"nothing at all":                       {v1.AppSpec{}, github, true, `provider "" is unknown`},
 		"an operator that asks without TLS":    {on(aws, github), "http://github.com", true, "another githubURL"},
 		"an operator below a path":             {on(aws, ghes), ghes + "/github", true, "another githubURL"},
 		"the operator's identity, no policy":   {aws, github, false, "no TenantPolicy selects namespace team-a"},
@@ -63,7 +63,7 @@ func TestCheckAppUnreadablePolicy(t *testing.T) {
 		s.Namespaces.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"-": ""}}
 	})
 	object := v1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a"}, Spec: v1.AppSpec{Provider: "aws", Key: "alias/gatepass"}}
-	check(t, tenant.Compile([]v1.TenantPolicy{broken}).CheckApp(object, tenant.Namespace{Name: "team-a"}, ""), "cannot be read")
+	check(t, tenant.Compile([]v1.TenantPolicy{broken}).CheckApp(object, tenant.Namespace{Name: "team-a"}, ""), "its selector is not valid")
 }
 
 // A key is allowed where its policy selects, and nowhere else.
@@ -75,7 +75,7 @@ func TestCheckAppKeyOfAnotherTenant(t *testing.T) {
 // The caller must not judge an App by another namespace's labels.
 func TestCheckAppOfAnotherNamespace(t *testing.T) {
 	object := v1.App{ObjectMeta: metav1.ObjectMeta{Namespace: "team-b"}, Spec: v1.AppSpec{Provider: "aws", Key: "alias/gatepass"}}
-	check(t, tenant.Compile([]v1.TenantPolicy{team()}).CheckApp(object, tenant.Namespace{Name: "team-a"}, ""), "another namespace")
+	check(t, tenant.Compile([]v1.TenantPolicy{team()}).CheckApp(object, tenant.Namespace{Name: "team-a"}, ""), "it was judged for a namespace that is not its own")
 }
 
 // github-token-manager let every user who could create an App name any KMS key or Vault
@@ -92,10 +92,10 @@ func TestMistakesOfTheSecondSystem(t *testing.T) {
 		"any Vault path, with a policy": {
 			[]v1.TenantPolicy{team()}, signs("vault", "transit/sign/payments"), "keys does not have vault:transit/sign/payments",
 		},
-		"a file of the operator as key": {[]v1.TenantPolicy{team()}, signs("file", "/config/key.pem"), "is not known"},
+		"a file of the operator as key": {[]v1.TenantPolicy{team()}, signs("file", "/config/key.pem"), "is unknown"},
 		"a bare Token": {nil, func(p *tenant.Policies) error {
 			return p.Check(ask(func(a *tenant.Request) { a.Access = v1.Access{} }))
-		}, "it asks for no repositories"},
+		}, "it does not request repositories"},
 		"every permission and repository": {[]v1.TenantPolicy{team(allows("*"))}, func(p *tenant.Policies) error {
 			return p.Check(ask(func(a *tenant.Request) { a.Access = everything }))
 		}, "no policy allows allPermissions"},

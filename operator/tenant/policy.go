@@ -81,7 +81,7 @@ func (p policy) problems(a Request) []string {
 }
 
 func (p policy) brokenProblem() string {
-	return "its selector cannot be read (" + p.broken + "), so it allows nothing"
+	return "its selector is not valid (" + p.broken + "), so it allows nothing"
 }
 
 func (p policy) appProblem(app App) string {

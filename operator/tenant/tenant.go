@@ -92,7 +92,7 @@ func (p *Policies) Check(a Request) error {
 		reasons = append(reasons, one.title()+strings.Join(problems, ", "))
 	}
 	if len(reasons) > 0 {
-		return &Denied{What: what, Reasons: reasons, Do: "ask for what one of these policies allows, or have it changed"}
+		return &Denied{What: what, Reasons: reasons, Do: "request only what one of these policies allows, or ask for a change of the policy"}
 	}
 	return withoutPolicy(what, a)
 }
@@ -118,21 +118,21 @@ func (a Request) malformed() (why, do string) {
 	access := a.Access
 	switch {
 	case a.Kind != KindToken && a.Kind != KindClusterToken:
-		return "only a Token and a ClusterToken may ask for a token", ""
+		return "only a Token or a ClusterToken may request a token", ""
 	case a.Namespace.Name == "":
-		return "it names no namespace", "set spec.secret.namespace"
+		return "it does not name a namespace", "set spec.secret.namespace"
 	case !a.App.Default && (a.App.Namespace == "" || a.App.Name == "" || a.App.Name == "*"):
-		return "it names no App", "set spec.appRef.name"
+		return "it does not name an App", "set spec.appRef.name"
 	case len(access.Repositories)+len(access.RepositoryIDs) == 0 && !access.AllRepositories:
-		return "it asks for no repositories", "set repositories, repositoryIDs or allRepositories: true"
+		return "it does not request repositories", "set repositories, repositoryIDs or allRepositories: true"
 	case len(access.Permissions) == 0 && !access.AllPermissions:
-		return "it asks for no permissions", "set permissions"
+		return "it does not request permissions", "set permissions"
 	case a.SecretType == "":
 		return "the Secret has no type", "set spec.secret.type"
 	case givesPower(a.SecretType):
 		return fmt.Sprintf("a Secret of type %s gives power in the cluster", a.SecretType), "set another spec.secret.type"
 	case a.Owner == "" && !a.OwnerUnknown:
-		return "the account of the installation is not known", "set spec.owner or spec.installationID"
+		return "the account of the installation is unknown", "set spec.owner or spec.installationID"
 	case a.Owner != "" && !isOwner(a.Owner):
 		return fmt.Sprintf("%q is not the name of an account", a.Owner), "set spec.owner to the user or organization"
 	}
@@ -148,13 +148,13 @@ func withoutPolicy(what string, a Request) error {
 	if a.App.Default || a.App.Namespace != a.Namespace.Name || a.App.Provider != v1.ProviderSecret {
 		return &Denied{
 			What: what, Reasons: []string{scope + ", and without one only an App of that namespace with provider: secret may be used"},
-			Do: fmt.Sprintf("have a TenantPolicy made that lists the App %s, or set spec.appRef to such an App", a.App),
+			Do: fmt.Sprintf("ask for a TenantPolicy that lists the App %s, or set spec.appRef to such an App", a.App),
 		}
 	}
 	if !needsNoPolicy(a.SecretType) {
 		return &Denied{
 			What: what, Reasons: []string{fmt.Sprintf("%s, and a Secret of type %s needs one", scope, a.SecretType)},
-			Do: "set another spec.secret.type, or have a TenantPolicy made that has it in secretTypes",
+			Do: "set another spec.secret.type, or ask for a TenantPolicy that has it in secretTypes",
 		}
 	}
 	return nil

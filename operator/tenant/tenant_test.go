@@ -131,18 +131,18 @@ func TestOnePolicy(t *testing.T) {
 		},
 		"every permission":                    {team(), ask(func(a *tenant.Request) { a.Access.AllPermissions = true }), "no policy allows allPermissions"},
 		"an App that is not listed":           {team(), ask(app("shared", "other", v1.ProviderSecret)), "apps does not have shared/other"},
-		"an App of a namespace called *":      {team(), ask(app("shared", "*", v1.ProviderSecret)), "it names no App"},
+		"an App of a namespace called *":      {team(), ask(app("shared", "*", v1.ProviderSecret)), "it does not name an App"},
 		"an App of the namespace default":     {team(), ask(app("default", "x", v1.ProviderSecret)), "apps does not have default/x"},
 		"a type that is not listed":           {team(), ask(secretType("kubernetes.io/tls")), "secretTypes does not have kubernetes.io/tls"},
 		"a type of power that is listed":      {team(types("kubernetes.io/service-account-token")), ask(secretType("kubernetes.io/service-account-token")), "gives power in the cluster"},
 		"a bootstrap token that is listed":    {team(types("bootstrap.kubernetes.io/token")), ask(secretType("bootstrap.kubernetes.io/token")), "gives power in the cluster"},
 		"a type that Kubernetes may yet make": {team(types("kubernetes.io/new")), ask(secretType("kubernetes.io/new")), "gives power in the cluster"},
 
-		"no repositories":                         {team(allows("*")), ask(repositories()), "it asks for no repositories"},
-		"no permissions":                          {team(), ask(func(a *tenant.Request) { a.Access.Permissions = nil }), "it asks for no permissions"},
-		"no owner":                                {team(), ask(owner("")), "the account of the installation is not known"},
+		"no repositories":                         {team(allows("*")), ask(repositories()), "it does not request repositories"},
+		"no permissions":                          {team(), ask(func(a *tenant.Request) { a.Access.Permissions = nil }), "it does not request permissions"},
+		"no owner":                                {team(), ask(owner("")), "the account of the installation is unknown"},
 		"no type":                                 {team(), ask(secretType("")), "the Secret has no type"},
-		"another kind":                            {team(), ask(func(a *tenant.Request) { a.Kind = "App" }), "only a Token and a ClusterToken"},
+		"another kind":                            {team(), ask(func(a *tenant.Request) { a.Kind = "App" }), "only a Token or a ClusterToken may request a token"},
 		"an unknown owner and a wrong App":        {team(), ask(owner(""), app("x", "y", v1.ProviderSecret), func(a *tenant.Request) { a.OwnerUnknown = true }), "apps does not have x/y"},
 		"a ClusterToken for another target":       {team(), ask(clusterToken, in("team-b")), "no TenantPolicy has namespace team-b in targetNamespaces"},
 		"a Token that is only a target":           {team(func(s *v1.TenantPolicySpec) { s.TargetNamespaces = []string{"team-b"} }), ask(in("team-b")), "no TenantPolicy selects namespace team-b"},
@@ -199,7 +199,7 @@ func TestTwoPoliciesDoNotAddUp(t *testing.T) {
 
 	check(t, policies.Check(ask(repositories("api"))), "")
 	check(t, policies.Check(ask(repositories("web"), permission("contents", "write"))), "")
-	check(t, policies.Check(ask(repositories("api", "web"))), "TenantPolicy team: repositories does not have acme/web / TenantPolicy writers: repositories does not have acme/api; ask for")
+	check(t, policies.Check(ask(repositories("api", "web"))), "TenantPolicy team: repositories does not have acme/web / TenantPolicy writers: repositories does not have acme/api; request only")
 	check(t, policies.Check(ask(repositories("api"), permission("contents", "write"))), "TenantPolicy team: permissions does not have contents: write / TenantPolicy writers: repositories")
 }
 
@@ -222,7 +222,7 @@ func TestWithoutPolicy(t *testing.T) {
 		"a type that needs a policy":            {ask(own, secretType("kubernetes.io/tls")), "a Secret of type kubernetes.io/tls needs one"},
 		"a type of power":                       {ask(own, secretType("kubernetes.io/service-account-token")), "gives power"},
 		"nothing at all":                        {tenant.Request{}, "is not allowed"},
-		"an own App, and repositories unsaid":   {ask(own, repositories()), "it asks for no repositories"},
+		"an own App, and repositories unsaid":   {ask(own, repositories()), "it does not request repositories"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			elsewhere := team(func(s *v1.TenantPolicySpec) {
@@ -256,7 +256,7 @@ func TestSelector(t *testing.T) {
 		"a label that does not":        {team(selector(wanted)), ask(labelled(map[string]string{"team": "b"})), "no TenantPolicy selects"},
 		"no label":                     {team(selector(wanted)), ask(), "no TenantPolicy selects"},
 		"an empty selector":            {team(selector(metav1.LabelSelector{})), ask(), ""},
-		"a selector of an unknown way": {team(selector(metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: "Like"}}})), ask(), "cannot be read"},
+		"a selector of an unknown way": {team(selector(metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: "Like"}}})), ask(), "its selector is not valid"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			check(t, tenant.Compile([]v1.TenantPolicy{row.policy}).Check(row.ask), row.denied)
@@ -272,8 +272,8 @@ func TestUnreadablePolicyFailsClosed(t *testing.T) {
 	})
 	broken.Name = "broken"
 	own := ask(app("team-a", "own", v1.ProviderSecret))
-	check(t, tenant.Compile([]v1.TenantPolicy{broken}).Check(own), "TenantPolicy broken: its selector cannot be read")
-	check(t, tenant.Compile([]v1.TenantPolicy{broken}).Check(ask(clusterToken)), "TenantPolicy broken: its selector cannot be read")
+	check(t, tenant.Compile([]v1.TenantPolicy{broken}).Check(own), "TenantPolicy broken: its selector is not valid")
+	check(t, tenant.Compile([]v1.TenantPolicy{broken}).Check(ask(clusterToken)), "TenantPolicy broken: its selector is not valid")
 	check(t, tenant.Compile([]v1.TenantPolicy{broken, team()}).Check(own), "")
 }
 

@@ -221,7 +221,7 @@ func (s suite) testForeignSecret(t *testing.T) {
 	w := s.start(t, nil)
 	kubernetestest.Wait(t, 20*time.Second, "the reason", func() (bool, any) {
 		err := w.Ready(nil)
-		return err != nil && strings.Contains(err.Error(), "delete it, and the operator makes a new one"), err
+		return err != nil && strings.Contains(err.Error(), "delete it, and the operator creates a new one"), err
 	})
 	if data := s.secret(t, http.MethodGet)["data"].(fields); len(data) != 1 {
 		t.Errorf("the Secret has %v now", data)

@@ -124,7 +124,7 @@ func (w *Webhook) post(ctx context.Context, c *http.Client, review *admissionapi
 	defer answer.Body.Close()
 	var got admissionapi.AdmissionReview
 	if err := json.NewDecoder(answer.Body).Decode(&got); err != nil || got.Response == nil || !got.Response.Allowed || got.Response.UID != review.Request.UID {
-		return fmt.Errorf("it answered %s, and not as an admission webhook", answer.Status)
+		return fmt.Errorf("it answered %s, which is not an answer of an admission webhook", answer.Status)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (w *Webhook) tryAuthorities(ctx context.Context, owners []metav1.OwnerRefer
 		return nil, err
 	default:
 		if all, err = parseAuthorities(secret.Data[certificatesKey], secret.Data[keysKey]); err != nil {
-			return nil, fmt.Errorf("%w; delete it, and the operator makes a new one", err)
+			return nil, fmt.Errorf("%w; delete it, and the operator creates a new one", err)
 		}
 	}
 	kept := all.current(now, w.timing)

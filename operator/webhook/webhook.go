@@ -111,7 +111,7 @@ func New(o Options) (*Webhook, error) {
 	host, text, err := net.SplitHostPort(o.BindAddress)
 	port, err2 := strconv.Atoi(text)
 	if err != nil || err2 != nil || port < 1 || port > 65535 {
-		return nil, usererr.New("start the webhook", fmt.Sprintf("%q is no address to listen at", o.BindAddress), "give --webhook-bind-address as :PORT")
+		return nil, usererr.New("start the webhook", fmt.Sprintf("%q is not an address to listen on", o.BindAddress), "write --webhook-bind-address as :PORT")
 	}
 	w := &Webhook{options: o, host: host, port: port, timing: defaultTiming, now: time.Now}
 	w.problem = errors.New("the webhook has not answered its own call yet")
@@ -210,7 +210,7 @@ func (w *Webhook) check(ctx context.Context) {
 
 	w.report(problem)
 	if isReady && !wasReady {
-		w.options.Log.Info("the webhook is ready; if the API server says that it cannot call it (context deadline exceeded), a firewall or a network policy is between them",
+		w.options.Log.Info("the webhook is ready; if the API server cannot call it (context deadline exceeded), check firewalls and network policies between them",
 			"address", w.options.BindAddress, "configuration", Name)
 	}
 }

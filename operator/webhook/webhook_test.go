@@ -206,7 +206,7 @@ func (s suite) testDecisions(t *testing.T) {
 		"a Token whose account is not known yet": {"team-a", "Token", but(fields{"owner": nil, "installationID": 7}), ""},
 		"a Token of an App that may follow":      {"team-b", "Token", but(fields{"appRef": fields{"name": "own"}}), ""},
 		"a suspended Token":                      {"team-a", "Token", but(fields{"suspend": true, "permissions": fields{"contents": "admin"}}), ""},
-		"another repository":                     {"team-a", "Token", but(fields{"repositories": []string{"web"}}), "TenantPolicy team: repositories does not have acme/web; ask for what one of these policies allows"},
+		"another repository":                     {"team-a", "Token", but(fields{"repositories": []string{"web"}}), "TenantPolicy team: repositories does not have acme/web; request only what one of these policies allows, or ask for a change of the policy"},
 		"a higher level":                         {"team-a", "Token", but(fields{"permissions": fields{"contents": "write"}}), "permissions does not have contents: write"},
 		"another owner":                          {"team-a", "Token", but(fields{"owner": "zeta"}), "owners does not have zeta"},
 		"an App that no policy lists":            {"team-a", "Token", but(fields{"appRef": fields{"name": "own"}}), "apps does not have team-a/own"},

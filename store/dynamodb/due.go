@@ -23,7 +23,7 @@ const maxBatch = 100
 // and entries that are no longer due are left out.
 func (s *Store) Due(ctx context.Context, below store.Prefix, before time.Time, limit int) iter.Seq2[store.NamedEntry, error] {
 	return func(yield func(store.NamedEntry, error) bool) {
-		op := s.below(below, "read what is due in", "dynamodb:Query and dynamodb:BatchGetItem")
+		op := s.below(below, "list due workspaces in", "dynamodb:Query and dynamodb:BatchGetItem")
 		fail := func(err error) { yield(store.NamedEntry{}, err) }
 		left := limit
 		var batch []store.Name

@@ -128,7 +128,7 @@ func hasVersion(version string) condition {
 }
 
 // errCondition reports that a condition does not hold. Nothing was written.
-var errCondition = errors.New("the condition does not hold")
+var errCondition = errors.New("the condition failed")
 
 // write writes an entry's item and returns its version. If an answer is lost, the SDK
 // repeats the call; the version shows whether an existing item was written by the first
@@ -200,9 +200,9 @@ func OpenStore(u *url.URL) (*Store, error) {
 	case u.Scheme != "dynamodb":
 		return nil, usererr.New("store", "its scheme is not dynamodb", storeForm)
 	case u.Opaque != "" || u.User != nil || !isTable(u.Host):
-		return nil, usererr.New(what, "a table's name has 3 to 255 letters, digits, dots, hyphens and underscores", storeForm)
+		return nil, usererr.New(what, "a table's name must have 3 to 255 letters, digits, dots, hyphens and underscores", storeForm)
 	case strings.TrimSuffix(u.Path, "/") != "":
-		return nil, usererr.New(what, "a store is a whole table, and the URL has a path", storeForm)
+		return nil, usererr.New(what, "the URL must not have a path: a store uses the whole table", storeForm)
 	case u.Fragment != "":
 		return nil, usererr.New(what, "it has a fragment", storeForm)
 	}

@@ -84,8 +84,8 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{400, fault("ProvisionedThroughputExceededException", "x"), "AWS throttles this account (ProvisionedThroughputExceededException)"},
 		{400, fault("RequestLimitExceeded", "x"), "AWS throttles this account (RequestLimitExceeded)"},
 		{400, fault("ValidationException", "The table does not have the specified index: due"), "AWS refuses (ValidationException): The table does not have"},
-		{500, fault("InternalServerError", ""), "DynamoDB has trouble of its own"},
-		{200, `{"Item":`, "the answer is cut off or is not from DynamoDB"},
+		{500, fault("InternalServerError", ""), "DynamoDB has an internal error"},
+		{200, `{"Item":`, "the answer is incomplete or is not from DynamoDB"},
 	} {
 		s := answering(t, test.status, test.body)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

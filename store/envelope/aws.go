@@ -25,7 +25,7 @@ func openAWS(u *url.URL) (*awsKey, error) {
 	what := "wrapping key awskms://" + u.Host + u.Path
 	id := strings.TrimPrefix(u.Path, "/")
 	if u.Host != "" || u.Opaque != "" || u.User != nil || u.Fragment != "" || id == "" || strings.ContainsAny(id, " {}%") {
-		return nil, usererr.New(what, "this is no key", awsForm)
+		return nil, usererr.New(what, "this is not a key", awsForm)
 	}
 	settings, err := awsclient.ParseSettings(what, u.RawQuery)
 	if err != nil {
@@ -98,7 +98,7 @@ func explainAWS(what, action, region string, api smithy.APIError) error {
 	case code == "InvalidKeyUsageException":
 		return usererr.New(what, "the key does not encrypt", "make a symmetric one: aws kms create-key")
 	case code == "IncorrectKeyException", code == "InvalidCiphertextException":
-		return usererr.New(what, "the data key was not wrapped with this key", "name the key that the store was begun with in key=")
+		return usererr.New(what, "another key wrapped the data key", "set key= to the first key of the store")
 	}
 	return nil
 }

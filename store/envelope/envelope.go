@@ -37,7 +37,7 @@ type Wrapper interface {
 func Open(rawURL string) (Wrapper, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, usererr.New("open the wrapping key", "this is no URL", "write one of "+KnownWrappers)
+		return nil, usererr.New("open the wrapping key", "this is not a URL", "write one of "+KnownWrappers)
 	}
 	switch u.Scheme {
 	case "awskms":
@@ -45,16 +45,16 @@ func Open(rawURL string) (Wrapper, error) {
 	case "vault+transit":
 		return openVault(u)
 	}
-	return nil, usererr.New("open the wrapping key", "no KMS with the scheme "+u.Scheme+" wraps keys", "write one of "+KnownWrappers)
+	return nil, usererr.New("open the wrapping key", "unknown scheme "+u.Scheme, "write one of "+KnownWrappers)
 }
 
 // A DataKey encrypts and decrypts values. The zero DataKey refuses.
 type DataKey struct{ aead cipher.AEAD }
 
 // ErrNotSealed reports a value that this key did not seal for this place.
-var ErrNotSealed = errors.New("the value was not encrypted by this key for this place")
+var ErrNotSealed = errors.New("the value was encrypted with another key or for another entry")
 
-var errNoKey = errors.New("there is no data key")
+var errNoKey = errors.New("the value has no data key")
 
 // NewDataKey makes a data key, and returns it also in wrapped form.
 func NewDataKey(ctx context.Context, w Wrapper) (k DataKey, wrapped []byte, err error) {

@@ -51,7 +51,7 @@ func TestRealAWS(t *testing.T) {
 func TestAWSRefusals(t *testing.T) {
 	for code, want := range map[string]string{
 		"AccessDeniedException": "allow kms:Decrypt on the key", "InvalidKeyUsageException": "make a symmetric one",
-		"IncorrectKeyException": "the store was begun with", "InvalidCiphertextException": "the store was begun with", "NotFoundException": "no such key in r-1",
+		"IncorrectKeyException": "set key=", "InvalidCiphertextException": "set key=", "NotFoundException": "no such key in r-1",
 	} {
 		if err := explainAWS("unwrap", "kms:Decrypt", "r-1", &smithy.GenericAPIError{Code: code}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s = %v, want %q", code, err, want)

@@ -28,7 +28,7 @@ func openVault(u *url.URL) (*vaultKey, error) {
 	what := "wrapping key vault+transit://" + u.Host + u.Path
 	full := u.Host + u.Path
 	if u.User != nil || u.Opaque != "" || u.Fragment != "" || u.Port() != "" || u.Host == "" || u.Path == "" || !vaultclient.IsPath(full) || strings.ContainsAny(full, "{}") {
-		return nil, usererr.New(what, "it names no key below a mount", vaultForm)
+		return nil, usererr.New(what, "it must name a mount and a key", vaultForm)
 	}
 	client, _, err := vaultclient.Open(what, u.RawQuery, "")
 	if err != nil {
@@ -55,7 +55,7 @@ func (k *vaultKey) Unwrap(ctx context.Context, wrapped []byte) ([]byte, error) {
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil {
-		return nil, errors.New("the answer of Vault holds no key") // the text of the error may be a key
+		return nil, errors.New("the answer of Vault has no key") // the text of the error may be a key
 	}
 	return key, nil
 }
@@ -69,7 +69,7 @@ func (k *vaultKey) ask(ctx context.Context, doing, operation, field, text, wante
 	refusal, ok := errors.AsType[*vaultclient.Refusal](err)
 	switch {
 	case ok && refusal.Status == http.StatusForbidden:
-		return "", usererr.New(what, "permission denied"+refusal.Shown(), "have a policy allow update on "+at)
+		return "", usererr.New(what, "permission denied"+refusal.Shown(), "allow update on "+at+" in a policy")
 	case ok:
 		return "", usererr.New(what, fmt.Sprintf("Vault refuses (%d)", refusal.Status), "check that the key exists and is symmetric: vault read "+k.mount+"/keys/"+k.key)
 	case err != nil:

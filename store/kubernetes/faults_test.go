@@ -186,7 +186,7 @@ func TestWordsOfTheServer(t *testing.T) {
 		return nil, errors.New("only a POST was due")
 	})
 	err = s.Put(t.Context(), store.Signer(), store.NewSecret(secret), store.CreateOnly)
-	checkError(t, err, "does not take the object (422)")
+	checkError(t, err, "does not accept the object (422)")
 	if strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "redacted") {
 		t.Errorf("the error is %q, want none of the server's words", err)
 	}
@@ -356,7 +356,7 @@ func TestGivenUp(t *testing.T) {
 		return nil, r.Context().Err()
 	})
 	_, err := s.Get(ctx, store.Signer())
-	checkError(t, err, "the request was given up")
+	checkError(t, err, "the request was cancelled")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Get = %v, want one that wraps context.Canceled", err)
 	}

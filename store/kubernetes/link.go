@@ -212,18 +212,18 @@ func (l *link) line(c call, r *refusal) error {
 	line := func(why, do string) error { return usererr.New(c.what, why, do) }
 	switch {
 	case r.code/100 == 3:
-		return line("the API server's address redirects elsewhere, where it is not followed", "put the address itself into the kubeconfig")
+		return line("the API server's address redirects to another address, which gatepass does not follow", "write that address in the kubeconfig")
 	case r.Kind == "":
-		return line(fmt.Sprintf("%s (%d)", errNoObject, r.code), "check the address of the API server, and proxies before it")
+		return line(fmt.Sprintf("%s (%d)", errNoObject, r.code), "check the address of the API server and the proxies in front of it")
 	case r.code == http.StatusUnauthorized:
 		return line("the API server does not accept the credentials", "renew the credentials of "+l.source)
 	case r.code == http.StatusForbidden:
 		return line("the API server forbids it"+r.shown(), r.right(c))
 	case r.Reason == notFound && r.Details.Kind == "namespaces":
-		return line("there is no namespace "+c.namespace, "make it: kubectl apply -f "+manifest)
+		return line("there is no namespace "+c.namespace, "create it: kubectl apply -f "+manifest)
 	case r.code == http.StatusRequestEntityTooLarge || r.code == http.StatusUnprocessableEntity:
 		// The server's text may repeat what was sent, so it is left out.
-		return line(fmt.Sprintf("the API server does not take the object (%d)%s", r.code, r.fields()), "look for quotas and admission policies of namespace "+c.namespace+", and whether the object was made immutable")
+		return line(fmt.Sprintf("the API server does not accept the object (%d)%s", r.code, r.fields()), "check the quotas and admission policies of namespace "+c.namespace+", and whether the object is immutable")
 	}
 	return line(fmt.Sprintf("the API server refuses (%d)%s", r.code, r.shown()), "")
 }
@@ -232,9 +232,9 @@ func (l *link) line(c call, r *refusal) error {
 // or an admission policy.
 func (r *refusal) right(c call) string {
 	if !strings.Contains(r.Message, " cannot "+c.verb+" resource ") {
-		return "look for quotas and admission policies of namespace " + c.namespace
+		return "check the quotas and admission policies of namespace " + c.namespace
 	}
-	return "have a Role in namespace " + c.namespace + " allow " + c.verb + " on " + c.kind.resource + ", as " + manifest + " does"
+	return "allow " + c.verb + " on " + c.kind.resource + " in a Role in namespace " + c.namespace + ", as " + manifest + " does"
 }
 
 // fields returns the parts of the object that the server named.
@@ -256,7 +256,7 @@ func (l *link) connectionError(ctx context.Context, c call, err error) error {
 	if ctx.Err() != nil {
 		why := "the API server did not answer in time"
 		if errors.Is(ctx.Err(), context.Canceled) {
-			why = "the request was given up"
+			why = "the request was cancelled"
 		}
 		return &usererr.Error{Op: c.what, Reason: why, Hint: do, Err: ctx.Err()}
 	}
@@ -266,7 +266,7 @@ func (l *link) connectionError(ctx context.Context, c call, err error) error {
 	text := redact.Text(err.Error(), maxShown)
 	switch {
 	case httpclient.IsCertificate(err):
-		return &distrust{usererr.New(c.what, "its certificate is not trusted: "+text, "name the authority of the cluster with certificate-authority in the kubeconfig")}
+		return &distrust{usererr.New(c.what, "its certificate is not trusted: "+text, "set certificate-authority to the authority of the cluster in the kubeconfig")}
 	case httpclient.IsHandshake(err):
 		return usererr.New(c.what, "no TLS connection: "+text, "check the address of the API server")
 	case httpclient.IsUnknownHost(err):

@@ -82,7 +82,7 @@ func (p place) newObject(name store.Name, value store.Secret, write string, now 
 }
 
 // errNoObject does not repeat the text, which may be a secret.
-var errNoObject = errors.New("the answer is no answer of a Kubernetes API server")
+var errNoObject = errors.New("the answer is not from a Kubernetes API server")
 
 // decodeInto decodes one JSON value and checks its kind.
 func decodeInto(body []byte, want string, into any, kind *string) error {
@@ -112,7 +112,7 @@ func decodePage(body []byte, want string) (page, error) {
 func (p place) check(m metadata, name store.Name) error {
 	found, err := p.nameOf(kindOf(name), m)
 	if err == nil && found != name {
-		err = fmt.Errorf("its annotation %s is that of another entry", nameNote)
+		err = fmt.Errorf("its annotation %s names another entry", nameNote)
 	}
 	return err
 }
@@ -122,17 +122,17 @@ func (p place) check(m metadata, name store.Name) error {
 func (p place) nameOf(k kind, m metadata) (store.Name, error) {
 	for label, want := range p.ownLabels() {
 		if m.Labels[label] != want {
-			return store.Name{}, fmt.Errorf("it lacks the label %s=%s: it is not this store's", label, want)
+			return store.Name{}, fmt.Errorf("it lacks the label %s=%s of this store", label, want)
 		}
 	}
 	name, err := store.ParseName(m.Annotations[nameNote])
 	switch {
 	case err != nil:
-		return store.Name{}, fmt.Errorf("its annotation %s is no name of an entry", nameNote)
+		return store.Name{}, fmt.Errorf("its annotation %s is not a name of an entry", nameNote)
 	case m.Annotations[prefixNote] != p.prefix:
 		return store.Name{}, fmt.Errorf("its annotation %s is not this store's prefix", prefixNote)
 	case m.Name != p.objectName(name) || kindOf(name) != k:
-		return store.Name{}, fmt.Errorf("its annotation %s is that of another object", nameNote)
+		return store.Name{}, fmt.Errorf("its annotation %s names another object", nameNote)
 	}
 	return name, nil
 }
@@ -155,7 +155,7 @@ func (p place) entry(o object, name store.Name) (store.Entry, error) {
 	if kindOf(name) == secret {
 		data, err := base64.StdEncoding.DecodeString(text)
 		if err != nil || o.Type != entryType {
-			return store.Entry{}, damaged{fmt.Errorf("it is no Secret of type %s with text in it", entryType)}
+			return store.Entry{}, damaged{fmt.Errorf("it must be a Secret of type %s with text in it", entryType)}
 		}
 		text = string(data)
 	}
@@ -179,7 +179,7 @@ func (m metadata) modified() (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339Nano, m.Annotations[writtenNote])
 	if err != nil {
-		return time.Time{}, fmt.Errorf("it does not say when it was written, neither in its managedFields nor in its annotation %s", writtenNote)
+		return time.Time{}, fmt.Errorf("neither its managedFields nor its annotation %s says when it was written", writtenNote)
 	}
 	return at, nil
 }

@@ -38,16 +38,16 @@ func OpenStore(u *url.URL) (*Store, error) {
 	case u.Scheme != "kubernetes":
 		return nil, usererr.New("store", "its scheme is not kubernetes", form)
 	case u.User != nil || u.Opaque != "" || u.Fragment != "":
-		return nil, usererr.New("store kubernetes://"+u.Host, "a store's URL has no user, password or fragment", form)
+		return nil, usererr.New("store kubernetes://"+u.Host, "a store's URL must not have a user, password or fragment", form)
 	case u.Host == "":
-		return nil, usererr.New(what, "it names no namespace, and the pod's or the context's own is not guessed", form)
+		return nil, usererr.New(what, "it must name a namespace", form)
 	case u.Port() != "":
-		return nil, usererr.New(what, "what follows kubernetes:// is the namespace, not the address", form)
+		return nil, usererr.New(what, "the part after kubernetes:// must be the namespace, not the address", form)
 	case !isNamespace.MatchString(u.Host):
-		return nil, usererr.New(what, u.Host+" is no name of a namespace", form)
+		return nil, usererr.New(what, u.Host+" is not a name of a namespace", form)
 	}
 	if _, err := store.ParseName(prefix); prefix != "" && (err != nil || len(prefix) > maxPrefix) {
-		return nil, usererr.New(what, "the prefix is too long, or a part of it is more than letters, digits, dots, hyphens and underscores", form)
+		return nil, usererr.New(what, "the prefix is too long, or a part of it has characters other than letters, digits, dots, hyphens and underscores", form)
 	}
 	from, err := parseQuery(what, u.RawQuery)
 	if err != nil {
@@ -59,12 +59,12 @@ func OpenStore(u *url.URL) (*Store, error) {
 func parseQuery(what, raw string) (origin, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return origin{}, usererr.New(what, "what follows ? cannot be read", form)
+		return origin{}, usererr.New(what, "the query is malformed", form)
 	}
 	for key, values := range query {
 		switch {
 		case !slices.Contains([]string{"context", "kubeconfig"}, key):
-			return origin{}, usererr.New(what, "there is no key "+key, form)
+			return origin{}, usererr.New(what, "unknown key "+key, form)
 		case len(values) != 1 || values[0] == "":
 			return origin{}, usererr.New(what, key+" is given twice or is empty", form)
 		}
@@ -98,7 +98,7 @@ func (o origin) connect(what string) (*link, error) {
 	case base.Scheme != "https":
 		return nil, usererr.New(what, "the API server's address does not begin with https://", do)
 	case config.Insecure:
-		return nil, usererr.New(what, "the kubeconfig has insecure-skip-tls-verify, which would send secrets to any server", "name the authority of the cluster with certificate-authority")
+		return nil, usererr.New(what, "the kubeconfig has insecure-skip-tls-verify, which would send secrets to any server", "set certificate-authority to the authority of the cluster")
 	}
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
@@ -119,7 +119,7 @@ func (o origin) config(what string) (*rest.Config, error) {
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.context}).ClientConfig()
 	switch {
 	case clientcmd.IsEmptyConfig(err):
-		return nil, usererr.New(what, "there is no kubeconfig, and this is no pod with a service account", "set KUBECONFIG, or name one with kubeconfig=FILE in the store's URL")
+		return nil, usererr.New(what, "there is no kubeconfig, and this is not a pod with a service account", "set KUBECONFIG, or name one with kubeconfig=FILE in the store's URL")
 	case err != nil:
 		return nil, usererr.New(what, "the kubeconfig cannot be used: "+redact.Text(err.Error(), maxShown), "correct "+o.source())
 	}

@@ -50,7 +50,7 @@ func TestRealPodWithoutToken(t *testing.T) {
 	if err := os.Remove(filepath.Join(s.from.account, "token")); err != nil {
 		t.Fatal(err)
 	}
-	checkError(t, everything(t, s), "there is no kubeconfig, and this is no pod with a service account", "set KUBECONFIG, or name one with kubeconfig=FILE")
+	checkError(t, everything(t, s), "there is no kubeconfig, and this is not a pod with a service account", "set KUBECONFIG, or name one with kubeconfig=FILE")
 }
 
 // A plugin of the kubeconfig is run for a token, as kubectl does.

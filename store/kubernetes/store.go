@@ -110,7 +110,7 @@ func (s *Store) what(verb string, name store.Name) (string, error) {
 // foreign returns the error for an object that this store did not write in its present
 // form.
 func foreign(what string, k kind, object string, err error) error {
-	return usererr.Wrap(what+": "+k.name+" "+object, err, "gatepass did not write it so; move it away, or choose another prefix")
+	return usererr.Wrap(what+": "+k.name+" "+object, err, "another program wrote it; move it away, or choose another prefix")
 }
 
 // leaving returns the error for an object that is being deleted.
@@ -197,7 +197,7 @@ func (s *Store) untilSeen(ctx context.Context, what string, change func(context.
 			return err
 		}
 	}
-	return usererr.New(what, "others write it all the time", "try again in a moment")
+	return usererr.New(what, "other writers keep changing it", "try again in a moment")
 }
 
 // pause waits for other writers to finish, longer with each try.

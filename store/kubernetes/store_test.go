@@ -173,15 +173,15 @@ func TestRealForeignObjects(t *testing.T) {
 				c.Call(http.MethodPatch, s.path(n), fields{"metadata": change})
 				before := c.Call(http.MethodGet, s.path(n), nil)
 				_, err := s.Get(t.Context(), n)
-				checkError(t, err, "gatepass did not write it so")
+				checkError(t, err, "another program wrote it")
 				for _, mode := range []store.Mode{store.CreateOnly, store.Replace} {
 					err := s.Put(t.Context(), n, store.NewSecret("stolen"), mode)
-					checkError(t, err, "gatepass did not write it so")
+					checkError(t, err, "another program wrote it")
 					if errors.Is(err, store.ErrExists) {
 						t.Errorf("Put = %v, which is no entry that exists", err)
 					}
 				}
-				checkError(t, s.Delete(t.Context(), n), "gatepass did not write it so")
+				checkError(t, s.Delete(t.Context(), n), "another program wrote it")
 				after := c.Call(http.MethodGet, s.path(n), nil)
 				if fmt.Sprint(before) != fmt.Sprint(after) {
 					t.Errorf("the object was changed: %v, want %v", after["metadata"], before["metadata"])
@@ -276,7 +276,7 @@ func TestRealQuota(t *testing.T) {
 			err = s.Delete(t.Context(), store.Signer())
 		}
 	}
-	checkError(t, err, "forbids it", "exceeded quota", "look for quotas and admission policies of namespace "+namespace)
+	checkError(t, err, "forbids it", "exceeded quota", "check the quotas and admission policies of namespace"+namespace)
 }
 
 func TestOpenStoreRefuses(t *testing.T) {
@@ -298,7 +298,7 @@ func TestOpenStoreRefuses(t *testing.T) {
 	}
 	u := &url.URL{Scheme: "kubernetes"}
 	_, err := OpenStore(u)
-	checkError(t, err, "it names no namespace", "is not guessed; write kubernetes://NAMESPACE")
+	checkError(t, err, "it must name a namespace", "must name a namespace; write kubernetes://NAMESPACE")
 }
 
 func TestRealStoreIsDamaged(t *testing.T) {

@@ -59,7 +59,7 @@ func (s *Store) failed(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		why := "PostgreSQL did not answer in time"
 		if errors.Is(ctx.Err(), context.Canceled) {
-			why = "the request was given up"
+			why = "the request was cancelled"
 		}
 		return &usererr.Error{Op: what, Reason: why, Hint: "check that the server can be reached from here", Err: ctx.Err()}
 	}
@@ -79,7 +79,7 @@ func refused(what string, err error) error {
 	case hasCode(err, "28"):
 		return usererr.New(what, "PostgreSQL does not let this user in: "+said, "check the user, its password (PGPASSWORD, passfile) and pg_hba.conf")
 	case hasCode(err, noDatabase):
-		return usererr.New(what, said, "make it: CREATE DATABASE")
+		return usererr.New(what, said, "create it: CREATE DATABASE")
 	case hasCode(err, insufficientRole):
 		return usererr.New(what, said, "grant the rights in docs/postgres.md to this user")
 	case hasCode(err, undefinedTable, undefinedColumn):
@@ -96,11 +96,11 @@ func connectionError(what string, err error) error {
 	_, unreached := errors.AsType[*net.OpError](err)
 	switch {
 	case errors.Is(err, pgconn.ErrReadOnlyConnection):
-		text, do = "no server takes writes: what answers is a standby", "name all servers in the store's URL, as in HOST,HOST"
+		text, do = "no server accepts writes: only a standby answers", "name all servers in the store's URL, as in HOST,HOST"
 	case httpclient.IsCertificate(err):
 		return usererr.New(what, "the server's certificate is not trusted: "+text, "name its authority with sslrootcert")
 	case !unreached && (httpclient.IsHandshake(err) || strings.Contains(text, "server refused TLS")):
-		return usererr.New(what, "no TLS connection: "+text, "have the server speak TLS, or correct sslmode")
+		return usererr.New(what, "no TLS connection: "+text, "enable TLS on the server, or correct sslmode")
 	case httpclient.IsUnknownHost(err):
 		do = "correct the store's URL, or wait for the server's name" // with several servers, one name may be missing during a failover
 	case pgconn.Timeout(err):

@@ -95,7 +95,7 @@ func (s *Store) Records(ctx context.Context) iter.Seq2[store.NamedEntry, error] 
 func (s *Store) Due(ctx context.Context, below store.Prefix, before time.Time, limit int) iter.Seq2[store.NamedEntry, error] {
 	const statement = "SELECT " + columns + ", due FROM gatepass_entries WHERE prefix = $1 AND due < $2 AND (due, name) > ($3, $4) AND name > $5 AND name < $6 ORDER BY due, name LIMIT $7"
 	first, end := bounds(below)
-	what := "list what is due in " + s.listing(below)[len("list "):]
+	what := "list due workspaces in " + s.listing(below)[len("list "):]
 	var lastDue time.Time
 	lastName := ""
 	return s.entries(ctx, what, limit, func(store.Name) bool { return true }, func(last *row, limit int) (string, []any) {

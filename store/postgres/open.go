@@ -52,13 +52,13 @@ func OpenStore(u *url.URL) (*Store, error) {
 	case u.Scheme != "postgres":
 		return nil, usererr.New("store", "its scheme is not postgres", form)
 	case u.Opaque != "" || u.Fragment != "":
-		return nil, usererr.New("store postgres://"+u.Host, "a store's URL has no fragment", form)
+		return nil, usererr.New("store postgres://"+u.Host, "a store's URL must not have a fragment", form)
 	case strings.Trim(u.Path, "/") == "":
 		return nil, usererr.New(what, "it names no database", form)
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, usererr.New(what, "what follows ? cannot be read", form)
+		return nil, usererr.New(what, "the query is malformed", form)
 	}
 	if err := checkQuery(what, u, query); err != nil {
 		return nil, err
@@ -91,15 +91,15 @@ func checkQuery(what string, u *url.URL, query url.Values) error {
 		}
 	}
 	if hasPassword || query.Has("password") || query.Has("sslpassword") {
-		return usererr.New(what, "a store's URL has no password", "keep it in a password file (passfile=FILE, mode 0600) or in PGPASSWORD")
+		return usererr.New(what, "a store's URL must not have a password", "keep it in a password file (passfile=FILE, mode 0600) or in PGPASSWORD")
 	}
 	if prefix := query.Get("prefix"); prefix != "" {
 		if _, err := store.ParseName(prefix); err != nil || len(prefix) > maxPrefix {
-			return usererr.New(what, "the prefix is too long, or a part of it is more than letters, digits, dots, hyphens and underscores", form)
+			return usererr.New(what, "the prefix is too long, or a part of it has characters other than letters, digits, dots, hyphens and underscores", form)
 		}
 	}
 	if !slices.Contains([]string{"", "read-write", "primary"}, query.Get("target_session_attrs")) {
-		return usererr.New(what, "a standby may be behind: what was blocked would not be", "leave target_session_attrs out; it is read-write")
+		return usererr.New(what, "a standby may miss recent blocks", "remove target_session_attrs: the default is read-write")
 	}
 	return nil
 }
@@ -147,9 +147,9 @@ func checkPassfile(what, dsn string) error {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil && isNamed:
-		return usererr.New(what, "there is no password file "+path+" that can be read", "correct passfile or PGPASSFILE")
+		return usererr.New(what, "the password file "+path+" cannot be read", "correct passfile or PGPASSFILE")
 	case err == nil && info.Mode().Perm()&0o077 != 0:
-		return usererr.New(what, "others can use the password file "+path, "run chmod 600 "+path)
+		return usererr.New(what, "other users can use the password file "+path, "run chmod 600 "+path)
 	}
 	return nil
 }
@@ -167,7 +167,7 @@ func checkClear(what string, config *pgxpool.Config, query url.Values) error {
 	}
 	for _, e := range ends {
 		if e.tls == nil && !isHere(e.host) {
-			return usererr.New(what, "it does not say how the connection to "+e.host+" is protected, and tokens would cross the network in clear", "add sslmode=verify-full")
+			return usererr.New(what, "the connection to "+e.host+" would not be encrypted, so tokens would cross the network in clear", "add sslmode=verify-full")
 		}
 	}
 	return nil

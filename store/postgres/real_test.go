@@ -163,7 +163,7 @@ func TestRealStandbysAreNotAsked(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	_, err := openStore(t, replica.URL("")).Get(ctx, store.Signer())
-	checkError(t, err, "no server takes writes", "name all servers")
+	checkError(t, err, "no server accepts writes: only a standby answers", "name all servers")
 	if _, err := openStore(t, replica.URL("", server)).Get(t.Context(), store.Signer()); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Get with the standby named first = %v, want ErrNotFound of the other", err)
 	}

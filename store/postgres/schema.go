@@ -64,7 +64,7 @@ func checkSchema(ctx context.Context, what string, pool *pgxpool.Pool) error {
 	case version > len(steps):
 		return newer(what, version)
 	case commit == "off":
-		return refuse(what, "synchronous_commit is off: a crash of the server would lose what was blocked", "set it to on for this user or database")
+		return refuse(what, "synchronous_commit is off: a crash of the server would lose recent blocks", "set it to on for this user or database")
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func migrate(ctx context.Context, what string, tx pgx.Tx) (before int, err error
 func (s *Store) Encrypt(ctx context.Context) (int, error) {
 	what := "encrypt the values of " + s.where
 	if s.wrapper == nil {
-		return 0, usererr.New(what, "the store's URL names no key", "add key=URL to it")
+		return 0, usererr.New(what, "the store's URL has no key=", "add key=URL to it")
 	}
 	for n := 0; ; {
 		rows, err := s.rows(ctx, what, "SELECT "+columns+" FROM gatepass_entries WHERE prefix = $1 AND key IS NULL LIMIT 100", s.prefix)

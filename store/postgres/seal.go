@@ -56,9 +56,9 @@ func (s *Store) unseal(ctx context.Context, r *row) ([]byte, error) {
 	case s.wrapper == nil && r.key == nil:
 		return r.value, nil
 	case s.wrapper == nil:
-		return nil, usererr.New("decrypt", "the value is encrypted, and the store's URL names no key", "add key=URL to it")
+		return nil, usererr.New("decrypt", "the value is encrypted, but the store's URL has no key=", "add key=URL to it")
 	case r.key == nil:
-		return nil, usererr.New("decrypt", "the value is not encrypted, and the store's URL names a key", "run gatepass store migrate --encrypt once, unless another program wrote the row")
+		return nil, usererr.New("decrypt", "the value is not encrypted, but the store's URL has key=", "run gatepass store migrate --encrypt once, unless another program wrote the row")
 	}
 	key, err := s.keyOf(ctx, *r.key)
 	if err != nil {

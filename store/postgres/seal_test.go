@@ -153,7 +153,7 @@ func TestRealEncrypt(t *testing.T) {
 		}
 	}
 	_, err := plain.Encrypt(t.Context())
-	checkError(t, err, "names no key")
+	checkError(t, err, "the store's URL has no key=")
 	s := sealing(t, server.URL(""), v)
 	if done, err := s.Encrypt(t.Context()); done != n || err != nil {
 		t.Errorf("Encrypt = %d, %v, want %d", done, err, n)

@@ -63,7 +63,7 @@ func TestRealTLS(t *testing.T) {
 		return err
 	}
 	ours, others := "sslmode=verify-full&sslrootcert="+write(t, certificate), "sslmode=verify-full&sslrootcert="+write(t, stranger)
-	checkError(t, get(ours), "no TLS connection", "have the server speak TLS")
+	checkError(t, get(ours), "no TLS connection", "enable TLS on the server, or correct sslmode")
 	server.Kill()
 	server.Start("ssl=on", "ssl_cert_file="+server.Write("tls.crt", certificate), "ssl_key_file="+server.Write("tls.key", key))
 	if _, _, err := openStore(t, server.URL(ours)).Migrate(t.Context()); err != nil {

@@ -76,7 +76,7 @@ func (s *Store) Get(ctx context.Context, name store.Name) (store.Entry, error) {
 	case err != nil:
 		return store.Entry{}, err
 	case isMark(there):
-		return store.Entry{}, &usererr.Error{Op: "read " + name.String(), Reason: "it was to be delivered, and is not there", Err: store.ErrDamaged}
+		return store.Entry{}, &usererr.Error{Op: "read " + name.String(), Reason: "the store says that the token was delivered, but the token store does not have it", Err: store.ErrDamaged}
 	}
 	return there, nil
 }

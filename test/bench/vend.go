@@ -173,7 +173,7 @@ func (b vendBench) vendRevoked(v *brokerSetup) ([]row, error) {
 		return nil, err
 	}
 	again := v.ask(v.client(), 0, "acme/widgets")
-	if again == nil || !strings.Contains(again.Error(), "was revoked") {
+	if again == nil || !strings.Contains(again.Error(), "is blocked") {
 		return nil, fmt.Errorf("after a restart a revoked workspace is told %w", again)
 	}
 	return []row{

@@ -214,11 +214,11 @@ func TestEveryPageOfTheAppsCreation(t *testing.T) {
 		App: "gatepass-acme", KeptIn: "/var/lib/gatepass", Install: "https://github.com/apps/gatepass-acme/installations/new", Command: "gatepass app discover --store file:///var/lib/gatepass",
 	}
 	unconfirmed := kept
-	unconfirmed.Problem, unconfirmed.Command = "GitHub answers 401: A JSON web token could not be decoded", "gatepass app status --store file:///var/lib/gatepass"
+	unconfirmed.Problem, unconfirmed.Command = "GitHub answered 401: A JSON web token could not be decoded", "gatepass app status --store file:///var/lib/gatepass"
 	for name, outcome := range map[string]manifestflow.Outcome{
 		"ready": kept, "unconfirmed": unconfirmed,
 		"not-kept": {App: "gatepass-acme", Problem: "write /var/lib/gatepass/config/github/private-key: no space left on device", Command: "gatepass app add --app-client-id Iv23liAbCdEfGhIjKlMn --private-key-file PEM"},
-		"not-made": {Problem: "exchange the code: GitHub answers 404", Command: "gatepass app create --org acme"},
+		"not-made": {Problem: "exchange the code: GitHub answered 404", Command: "gatepass app create --org acme"},
 	} {
 		s := w.setUp(ours)
 		s.open()

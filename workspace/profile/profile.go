@@ -94,7 +94,7 @@ func Parse(data []byte) (*Profile, error) {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it holds more than one YAML document")
+		return nil, errors.New("it has more than one YAML document")
 	}
 	var r reader
 	r.document(document.Content[0])

@@ -65,7 +65,7 @@ func (r *reader) read(node *yaml.Node, what string, known map[string]func(*yaml.
 		return seen
 	}
 	if node.Kind != yaml.MappingNode {
-		r.problems.at(node, "%s is a mapping", what)
+		r.problems.at(node, "%s must be a mapping", what)
 		return seen
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
@@ -76,7 +76,7 @@ func (r *reader) read(node *yaml.Node, what string, known map[string]func(*yaml.
 		case key.Kind != yaml.ScalarNode || !ok && !isOther:
 			r.problems.at(key, "%s", suggest.Unknown("key", key.Value, " in "+what, slices.Collect(maps.Keys(known))))
 		case seen[key.Value] != nil:
-			r.problems.at(key, "%s is given twice, first in line %d", key.Value, seen[key.Value].Line)
+			r.problems.at(key, "%s is given twice, first on line %d", key.Value, seen[key.Value].Line)
 		default:
 			seen[key.Value] = key
 			if isOther {
@@ -114,18 +114,18 @@ func (r *reader) document(node *yaml.Node) {
 		r.narrow()
 	}
 	if seen["spec"] == nil {
-		r.problems.at(node, "there is no spec")
+		r.problems.at(node, "spec is missing")
 	}
 	version, kind := seen["apiVersion"], seen["kind"]
 	if (version == nil) != (kind == nil) {
-		r.problems.at(cmp.Or(version, kind), "apiVersion and kind stand together, or neither does")
+		r.problems.at(cmp.Or(version, kind), "apiVersion and kind must be given together or not at all")
 	}
 }
 
 func (r *reader) exactly(key, want string) func(*yaml.Node) {
 	return func(node *yaml.Node) {
 		if got := resolve(node); got.Kind != yaml.ScalarNode || got.Value != want {
-			r.problems.at(node, "%s is %s here, not %q", key, want, got.Value)
+			r.problems.at(node, "%s must be %s here, not %q", key, want, got.Value)
 		}
 	}
 }
@@ -133,7 +133,7 @@ func (r *reader) exactly(key, want string) func(*yaml.Node) {
 func (r *reader) name(node *yaml.Node) {
 	text, ok := r.text(node, "a name")
 	if ok && store.CheckWorkspace(text) != nil {
-		r.problems.at(node, "%q is no name; it has letters, digits, dots, hyphens and underscores", text)
+		r.problems.at(node, "%q is not a name; a name must consist of letters, digits, dots, hyphens and underscores", text)
 		return
 	}
 	r.profile.Name = text
@@ -182,7 +182,7 @@ func (r *reader) github(node *yaml.Node) {
 func (r *reader) warnOfForceInTwoSteps() {
 	for _, e := range r.profile.Refs {
 		if r.profile.Verify == VerifyAncestry && slices.Contains(e.Allow, refs.Delete) && slices.Contains(e.Allow, refs.Create) && !slices.Contains(e.Allow, refs.Force) {
-			r.profile.Warnings = append(r.profile.Warnings, "verify does not stop "+e.Ref+" from being deleted and created anew, which amounts to a forced push; leave out delete")
+			r.profile.Warnings = append(r.profile.Warnings, "verify does not stop "+e.Ref+" from being deleted and created again, which has the effect of a forced push; remove delete")
 		}
 	}
 }
@@ -201,7 +201,7 @@ func (r *reader) sharing(node *yaml.Node) {
 	text, ok := r.text(node, "a way of sharing")
 	r.profile.Sharing = Sharing(text)
 	if ok && r.profile.Sharing != ShareInProfile && r.profile.Sharing != ShareNothing {
-		r.problems.at(node, "sharing is %s or %s, not %q", ShareInProfile, ShareNothing, text)
+		r.problems.at(node, "sharing must be %s or %s, not %q", ShareInProfile, ShareNothing, text)
 	}
 }
 
@@ -209,7 +209,7 @@ func (r *reader) verify(node *yaml.Node) {
 	text, ok := r.text(node, "a way to verify pushes")
 	r.profile.Verify = Verification(text)
 	if ok && r.profile.Verify != VerifyAncestry {
-		r.problems.at(node, "verify is %s, or left out; it is not %q", VerifyAncestry, text)
+		r.problems.at(node, "verify must be %s or left out, not %q", VerifyAncestry, text)
 	}
 }
 
@@ -230,14 +230,14 @@ func (r *reader) repositories(node *yaml.Node) {
 			continue
 		}
 		if i := slices.IndexFunc(r.profile.Repositories, p.Equal); i >= 0 {
-			r.problems.at(item, "%s is given twice, first in line %d", text, places[i].Line)
+			r.problems.at(item, "%s is given twice, first on line %d", text, places[i].Line)
 			continue
 		}
 		r.profile.Repositories, places = append(r.profile.Repositories, p), append(places, item)
 	}
 	everything := slices.IndexFunc(r.profile.Repositories, mint.Pattern.Everything)
 	if everything >= 0 && len(places) > 1 {
-		r.problems.at(places[everything], "* is every repository, so that the other entries mean nothing; leave it or them out")
+		r.problems.at(places[everything], "* matches every repository, so the other entries have no effect; remove * or the other entries")
 	}
 }
 
@@ -277,7 +277,7 @@ func (r *reader) refs(node *yaml.Node) {
 			first[rule.Full], verbs[rule.Full] = item, allows
 			r.profile.Refs = append(r.profile.Refs, e)
 		case verbs[rule.Full] == allows:
-			r.problems.at(item, "ref %s is given twice, first in line %d", e.Ref, before.Line)
+			r.problems.at(item, "ref %s is given twice, first on line %d", e.Ref, before.Line)
 		default:
 			r.problems.at(item, "ref %s contradicts line %d, which allows %s and not %s", e.Ref, before.Line, verbs[rule.Full], allows)
 		}
@@ -310,7 +310,7 @@ func (r *reader) permissions(node *yaml.Node, into *mint.Permissions, key, other
 	case node.Kind == yaml.SequenceNode && len(node.Content) > 0:
 		*into = r.verbs(node)
 	default:
-		r.problems.at(node, "%s is a list of verbs or a mapping such as {contents: write}, and not empty; %s", key, otherwise)
+		r.problems.at(node, "%s must be a list of verbs or a mapping such as {contents: write}, and not empty; %s", key, otherwise)
 	}
 }
 
@@ -365,7 +365,7 @@ func (r *reader) list(node *yaml.Node, what string) []*yaml.Node {
 		return nil
 	}
 	if node.Kind != yaml.SequenceNode {
-		r.problems.at(node, "%s is a list", what)
+		r.problems.at(node, "%s must be a list", what)
 		return nil
 	}
 	return node.Content
@@ -374,7 +374,7 @@ func (r *reader) list(node *yaml.Node, what string) []*yaml.Node {
 func (r *reader) text(node *yaml.Node, what string) (string, bool) {
 	node = resolve(node)
 	if node.Kind != yaml.ScalarNode || isNull(node) || node.Value == "" {
-		r.problems.at(node, "%s is a text that is not empty", what)
+		r.problems.at(node, "%s must be a string that is not empty", what)
 		return "", false
 	}
 	return node.Value, true

@@ -80,7 +80,7 @@ func (r *reader) inherited(extends *yaml.Node) {
 		}
 	}
 	if len(missing) > 0 {
-		r.problems.at(extends, "the profile that it extends is not read; write into sourceAccess of this file what is inherited: %s", strings.Join(missing, ", "))
+		r.problems.at(extends, "gatepass does not read the profile that it extends; write the inherited keys in sourceAccess of this file: %s", strings.Join(missing, ", "))
 	}
 }
 
@@ -88,12 +88,12 @@ func (r *reader) inherited(extends *yaml.Node) {
 func (r *reader) narrow() {
 	if r.sourceMode == noneMode {
 		if r.profile.HasAccess() {
-			r.profile.Warnings = append(r.profile.Warnings, "the mode of sourceAccess is none, so that allowedRepos opens nothing")
+			r.profile.Warnings = append(r.profile.Warnings, "the mode of sourceAccess is none, so allowedRepos has no effect")
 		}
 		r.profile.Repositories, r.profile.Refs = nil, nil
 	}
 	if named := r.ignored[:min(len(r.ignored), maxNamed)]; len(named) > 0 {
-		text := "ignored, since only spec.sourceAccess is read: " + strings.Join(named, ", ")
+		text := "ignored, because gatepass reads only spec.sourceAccess: " + strings.Join(named, ", ")
 		if more := len(r.ignored) - len(named); more > 0 {
 			text += fmt.Sprintf(" and %d more", more)
 		}

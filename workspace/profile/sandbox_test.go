@@ -49,7 +49,7 @@ func TestAProfileOfTheFirstSystemIsReadAsItIs(t *testing.T) {
 	if len(p.Refs) != 2 || !maps.Equal(p.Permissions.Levels(), map[string]string{"contents": "write"}) {
 		t.Errorf("refs %v with %v, want two that may be pushed", p.Refs, p.Permissions.Levels())
 	}
-	want := "ignored, since only spec.sourceAccess is read: metadata.prefix, spec.lifecycle, spec.runtime, spec.execution, spec.network, spec.again"
+	want := "ignored, because gatepass reads only spec.sourceAccess: metadata.prefix, spec.lifecycle, spec.runtime, spec.execution, spec.network, spec.again"
 	if !slices.Equal(p.Warnings, []string{want}) {
 		t.Errorf("Warnings = %q, want %q", p.Warnings, want)
 	}
@@ -111,8 +111,8 @@ func TestAProfileThatExtendsAnotherSaysAllItself(t *testing.T) {
 	}
 	for part, want := range map[string]string{
 		"": "mode, github.allowedRepos, github.allowedRefs, github.permissions",
-		"{github: {allowedRepos: [a/b], allowedRefs: [main], permissions: [push]}}": "is inherited: mode",
-		"{mode: allowlist, github: {allowedRepos: [a/b], allowedRefs: [main]}}":     "is inherited: github.permissions",
+		"{github: {allowedRepos: [a/b], allowedRefs: [main], permissions: [push]}}": ": mode",
+		"{mode: allowlist, github: {allowedRepos: [a/b], allowedRefs: [main]}}":     "write the inherited keys in sourceAccess of this file: github.permissions",
 	} {
 		if p, err := Parse([]byte(extends(part))); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("extends with %s = %v, %v, want an error with %q", part, p, err, want)
@@ -130,7 +130,7 @@ func TestAProfileOfTheSecondVersionInheritsNoPermissions(t *testing.T) {
 	if p, err := second("{mode: allowlist, github: {allowedRepos: [a/b], allowedRefs: [main]}}"); err != nil || p.Permissions.Levels()["contents"] != "write" {
 		t.Errorf("a whole one = %v, %v, want it read", p, err)
 	}
-	if p, err := second("{mode: allowlist, github: {allowedRepos: [a/b]}}"); err == nil || !strings.HasSuffix(err.Error(), "is inherited: github.allowedRefs") {
+	if p, err := second("{mode: allowlist, github: {allowedRepos: [a/b]}}"); err == nil || !strings.HasSuffix(err.Error(), "write the inherited keys in sourceAccess of this file: github.allowedRefs") {
 		t.Errorf("one without allowedRefs = %v, %v, want an error that names them", p, err)
 	}
 }
@@ -139,10 +139,10 @@ func TestAProfileOfTheSecondVersionInheritsNoPermissions(t *testing.T) {
 // key about GitHub could hide is an error.
 func TestNothingHidesInAProfileOfTheFirstSystem(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
-		{"another kind", strings.Replace(sandbox, "SandboxProfile", "Profile", 1), "kind is SandboxProfile here"},
-		{"our kind of that version", strings.Replace(whole, "kind: Profile", "kind: SandboxProfile", 1), "kind is Profile here"},
-		{"another version", strings.Replace(sandbox, "v1alpha1", "v1", 1), `apiVersion is gatepass.dev/v1 here, not "klankermaker.ai/v1"`},
-		{"no kind", strings.Replace(sandbox, "kind: SandboxProfile\n", "", 1), "apiVersion and kind stand together"},
+		{"another kind", strings.Replace(sandbox, "SandboxProfile", "Profile", 1), "kind must be SandboxProfile here"},
+		{"our kind of that version", strings.Replace(whole, "kind: Profile", "kind: SandboxProfile", 1), "kind must be Profile here"},
+		{"another version", strings.Replace(sandbox, "v1alpha1", "v1", 1), `apiVersion must be gatepass.dev/v1 here, not "klankermaker.ai/v1"`},
+		{"no kind", strings.Replace(sandbox, "kind: SandboxProfile\n", "", 1), "apiVersion and kind must be given together or not at all"},
 		{"two documents", sandbox + "---\n" + sandbox, "more than one YAML document"},
 		{"two versions", "apiVersion: klankermaker.ai/v1alpha1\n" + whole, "apiVersion is given twice"},
 		{"two specs", sandbox + "spec: {}\n", "spec is given twice"},
@@ -151,8 +151,8 @@ func TestNothingHidesInAProfileOfTheFirstSystem(t *testing.T) {
 		{"two modes", sandboxOf("{mode: none, mode: allowlist}"), "mode is given twice"},
 		{"an unknown mode", sandboxOf("{mode: open}"), `unknown mode "open" of sourceAccess; known are allowlist and none`},
 		{"a mode in another case", sandboxOf("{mode: None}"), `unknown mode "None"`},
-		{"no text as mode", sandboxOf("{mode: [none]}"), "a mode is a text"},
-		{"an empty mode", sandboxOf("{mode: }"), "a mode is a text"},
+		{"no text as mode", sandboxOf("{mode: [none]}"), "a mode must be a string"},
+		{"an empty mode", sandboxOf("{mode: }"), "a mode must be a string"},
 		{"another key of sourceAccess", sandboxOf("{gitlab: {}}"), `unknown key "gitlab" in sourceAccess`},
 		{"another key of github", sandboxOf("{github: {allowedRepo: [a/b]}}"), `unknown key "allowedRepo" in github`},
 		{"a key in another case", sandboxOf("{}\n  SourceAccess: {mode: none}"), `unknown key "SourceAccess" in spec`},

@@ -63,7 +63,7 @@ func (c Caller) ReadsPublic(repo api.Repo) bool {
 
 // ErrNoIdentity is wrapped by the refusal of a request without an identity. git sends
 // its first request without one, and repeats it with one after a 401.
-var ErrNoIdentity = errors.New("the request carries no identity")
+var ErrNoIdentity = errors.New("the request has no identity")
 
 // Caller identifies the workspace that sent r, by the policy in force. The identity is
 // the password of Basic authentication, as git sends it, or a Bearer or token
@@ -90,7 +90,7 @@ func (a *Access) identify(r *http.Request) (c Caller, err error) {
 	shown, scheme := credential(r)
 	switch {
 	case scheme == malformed:
-		return c, refuse(http.StatusUnauthorized, broker.ReasonIdentity, "the Authorization of the request cannot be read, or is there twice")
+		return c, refuse(http.StatusUnauthorized, broker.ReasonIdentity, "the request's Authorization is malformed or given twice")
 	case strings.HasPrefix(shown, broker.GatewaySessionPrefix):
 		c.Workspace, c.Repo, err = a.Sessions.Open(r.Context(), shown, policy)
 		return c, err
@@ -158,7 +158,7 @@ func (a *Access) checkBlocked(ctx context.Context, id string) error {
 		return broker.StoreUnavailable(err)
 	}
 	if blocked {
-		return refuse(http.StatusForbidden, broker.ReasonBlocked, "workspace "+id+" was revoked")
+		return refuse(http.StatusForbidden, broker.ReasonBlocked, "workspace "+id+" is blocked")
 	}
 	return nil
 }
@@ -186,7 +186,7 @@ func (a *Access) Token(ctx context.Context, c Caller, repo api.Repo, use Use) (b
 	}
 	w := c.Workspace
 	if w.Policy == nil || len(w.Policy.Hosts) == 0 || w.Profile == nil {
-		return broker.Grant{}, refuse(http.StatusForbidden, broker.ReasonRule, "the policy gives this workspace nothing")
+		return broker.Grant{}, refuse(http.StatusForbidden, broker.ReasonRule, "the policy does not allow this workspace anything")
 	}
 	w.Tokens, w.AnyName = broker.TokensWrite, true // TokenLimit is about tokens that leave the broker
 	request := api.TokenRequest{Host: w.Policy.Hosts[0], Repo: repo, Operation: api.Read, Permissions: permissionsFor(w.Profile, use)}

@@ -101,7 +101,7 @@ func onlyPublic(_, address string, _ syscall.RawConn) error {
 	}
 	ip := to.Addr().Unmap()
 	if !ip.IsGlobalUnicast() || ip.IsPrivate() || carrierNAT.Contains(ip) {
-		return fmt.Errorf("%s is no public address: %w", ip, errPrivate)
+		return fmt.Errorf("%s is not a public address: %w", ip, errPrivate)
 	}
 	return nil
 }

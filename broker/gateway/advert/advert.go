@@ -14,7 +14,7 @@ import (
 )
 
 // ErrUnknown reports an answer that is not the service's advertisement.
-var ErrUnknown = errors.New("not an advertisement of git")
+var ErrUnknown = errors.New("not a git advertisement")
 
 // maxPackets is the maximum number of packets in a version 2 capability list.
 const maxPackets = 64
@@ -101,7 +101,7 @@ func (a *advertisement) service(name string) (string, error) {
 		return "", unexpected(err)
 	}
 	if kind != pktline.Flush {
-		return "", fmt.Errorf("%w: no end behind the service", ErrUnknown)
+		return "", fmt.Errorf("%w: no flush packet after the service", ErrUnknown)
 	}
 	a.to = append(a.to, pktline.FlushPacket...)
 	return a.next()

@@ -52,9 +52,9 @@ type objectError struct {
 func (o offer) check(q request) error {
 	switch {
 	case o.Transfer != "" && o.Transfer != "basic":
-		return errors.New("GitHub answers with another transfer adapter")
+		return errors.New("GitHub answered with another transfer adapter")
 	case o.HashAlgo != "" && o.HashAlgo != "sha256":
-		return errors.New("GitHub answers with another hash algorithm")
+		return errors.New("GitHub answered with another hash algorithm")
 	}
 	asked := map[object]bool{}
 	for _, one := range q.Objects {
@@ -62,7 +62,7 @@ func (o offer) check(q request) error {
 	}
 	for _, one := range o.Objects {
 		if !asked[object{one.OID, one.Size}] {
-			return errors.New("GitHub answers with an object that was not asked for, or with one twice")
+			return errors.New("GitHub answered with an object that was not requested, or with one twice")
 		}
 		delete(asked, object{one.OID, one.Size})
 	}
@@ -205,13 +205,13 @@ func write(w http.ResponseWriter, status int, body any) {
 	h.Set("Content-Length", strconv.Itoa(len(text)))
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(text) // fails only if the client has gone
+	_, _ = w.Write(text) // fails only if the client closed the connection
 }
 
 // readJSON reads a message from the client, of at most max bytes.
 func (c *call) readJSON(max int64, into any) error {
 	if kind := c.r.Header.Values("Content-Type"); len(kind) != 1 || !isMediaType(kind[0]) {
-		return refusal(http.StatusUnsupportedMediaType, broker.ReasonRequest, "the Content-Type of this call is "+MediaType)
+		return refusal(http.StatusUnsupportedMediaType, broker.ReasonRequest, "the Content-Type of this call must be "+MediaType)
 	}
 	if encoding := c.r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return refusal(http.StatusUnsupportedMediaType, broker.ReasonRequest, "the body must not be compressed")
@@ -228,7 +228,7 @@ func (c *call) readJSON(max int64, into any) error {
 		return r
 	}
 	if err != nil || json.Unmarshal(body, into) != nil {
-		return broker.BadRequest("the body is no message of Git LFS")
+		return broker.BadRequest("the body is not a Git LFS message")
 	}
 	return nil
 }

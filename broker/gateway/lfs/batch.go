@@ -49,17 +49,17 @@ type object struct {
 func (q request) checked() (request, error) {
 	switch {
 	case q.Operation != download && q.Operation != upload:
-		return q, refusal(http.StatusUnprocessableEntity, broker.ReasonRequest, `the operation is neither "download" nor "upload"`)
+		return q, refusal(http.StatusUnprocessableEntity, broker.ReasonRequest, `the operation must be "download" or "upload"`)
 	case len(q.Transfers) > 0 && !slices.Contains(q.Transfers, "basic"):
-		return q, refusal(http.StatusUnprocessableEntity, broker.ReasonRequest, `the only transfer adapter is "basic"`)
+		return q, refusal(http.StatusUnprocessableEntity, broker.ReasonRequest, `the transfer adapter must be "basic"`)
 	case q.HashAlgo != "" && q.HashAlgo != "sha256":
-		return q, refusal(http.StatusConflict, broker.ReasonRequest, `the only hash algorithm is "sha256"`)
+		return q, refusal(http.StatusConflict, broker.ReasonRequest, `the hash algorithm must be "sha256"`)
 	case len(q.Objects) == 0:
 		return q, refusal(http.StatusUnprocessableEntity, broker.ReasonRequest, "the batch has no objects")
 	case len(q.Objects) > maxObjects:
-		return q, refusal(http.StatusRequestEntityTooLarge, broker.ReasonRequest, fmt.Sprintf("a batch has at most %d objects", maxObjects))
+		return q, refusal(http.StatusRequestEntityTooLarge, broker.ReasonRequest, fmt.Sprintf("a batch must have at most %d objects", maxObjects))
 	case !q.Ref.isPlain():
-		return q, refusal(http.StatusUnprocessableEntity, broker.ReasonRequest, "the ref of the batch is none")
+		return q, refusal(http.StatusUnprocessableEntity, broker.ReasonRequest, "the ref of the batch is malformed")
 	}
 	for _, o := range q.Objects {
 		if !isOID(o.OID) || o.Size < 0 || o.Size > maxSize {

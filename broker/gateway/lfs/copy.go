@@ -16,8 +16,8 @@ const bufferSize = 32 << 10
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 var (
-	errIdle = errors.New("the transfer moved nothing for too long")
-	errSize = errors.New("the object does not have the size that the batch says")
+	errIdle = errors.New("no data moved for too long")
+	errSize = errors.New("the object's size differs from the batch")
 )
 
 // A meter counts the bytes of a transfer, and ends it when it makes no progress for too

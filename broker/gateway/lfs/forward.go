@@ -109,15 +109,15 @@ func (c *call) pass(got reply, hasToken bool) error {
 	case !hasToken && (got.status == http.StatusUnauthorized || got.status == http.StatusNotFound):
 		return refusal(http.StatusNotFound, broker.ReasonGitHub, "GitHub has no public repository "+c.target.Repo.String())
 	case got.status >= 300 && got.status < 400:
-		return refusal(http.StatusForbidden, broker.ReasonGitHub, c.target.Repo.String()+" has another name at GitHub now; use that one")
+		return refusal(http.StatusForbidden, broker.ReasonGitHub, c.target.Repo.String()+" has another name at GitHub now; use that name")
 	case got.status == http.StatusUnauthorized:
 		return &broker.Refusal{Status: http.StatusServiceUnavailable, Reason: broker.ReasonGitHub, RetryAfter: broker.RetryAfter, Detail: "GitHub does not accept the token of the gateway" + ofRequest(got)}
 	case got.status < 300:
-		return unreachable(fmt.Errorf("GitHub answers %d: %w", got.status, errNoAnswer))
+		return unreachable(fmt.Errorf("GitHub answered %d: %w", got.status, errNoAnswer))
 	}
 	var said message
 	if json.Unmarshal(got.body, &said) != nil || said.Message == "" {
-		said.Message = fmt.Sprintf("GitHub answers %d", got.status)
+		said.Message = fmt.Sprintf("GitHub answered %d", got.status)
 	}
 	if got.retry > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(int(got.retry.Seconds())))

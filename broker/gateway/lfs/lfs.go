@@ -89,7 +89,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t Target) Result
 func (c *call) serve() (err error) {
 	var ok bool
 	if c.route, ok = parseRoute(c.target.Path); !ok {
-		return refusal(http.StatusNotFound, broker.ReasonRequest, "the gateway has no such address of Git LFS")
+		return refusal(http.StatusNotFound, broker.ReasonRequest, "the gateway has no such Git LFS address")
 	}
 	if err := c.route.checkMethod(c.w, c.r); err != nil {
 		return err
@@ -120,7 +120,7 @@ func (c *call) check(operation string) error {
 		return refusal(http.StatusForbidden, broker.ReasonRepository, "this session is for "+c.Repo.String()+" only")
 	}
 	if c.Policy == nil || len(c.Policy.Hosts) == 0 {
-		return refusal(http.StatusForbidden, broker.ReasonRule, "the policy gives this workspace nothing")
+		return refusal(http.StatusForbidden, broker.ReasonRule, "the policy does not allow this workspace anything")
 	}
 	if operation == api.Read && c.ReadsPublic(c.target.Repo) {
 		return nil

@@ -208,9 +208,9 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		"a large one":              {"POST objects/batch", strings.Repeat(" ", maxBatch) + good, 413, "large"},
 		"a GET of a batch":         {"GET objects/batch", "", 405, "POST"},
 		"a query":                  {"POST objects/batch?x=1", good, 400, "query"},
-		"an unknown address":       {"POST objects", good, 404, "no such address"},
+		"an unknown address":       {"POST objects", good, 404, "the gateway has no such Git LFS address"},
 		"an unlock by force":       {"POST locks/1/unlock", `{"force":true}`, 403, "forced"},
-		"a lock with a strange id": {"POST locks/../unlock", `{}`, 404, "no such address"},
+		"a lock with a strange id": {"POST locks/../unlock", `{}`, 404, "the gateway has no such Git LFS address"},
 		"locks by a key twice":     {"GET locks?path=a&path=b", "", 400, "twice"},
 	} {
 		method, path, _ := strings.Cut(test.call, " ")

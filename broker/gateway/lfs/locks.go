@@ -52,7 +52,7 @@ type lockAnswer struct {
 // git-lfs goes on without locks.
 func (c *call) locks() error {
 	if err := c.checkPush(); err != nil {
-		return refusal(http.StatusNotImplemented, broker.ReasonPermission, "locks are for workspaces that may push: "+broker.RefusalOf(err).Detail)
+		return refusal(http.StatusNotImplemented, broker.ReasonPermission, "only workspaces that may push can lock: "+broker.RefusalOf(err).Detail)
 	}
 	body, query, err := c.lockCall()
 	if err != nil {
@@ -97,7 +97,7 @@ func (c *call) lockCall() (body []byte, query string, err error) {
 		return nil, "", err
 	}
 	if !in.Ref.isPlain() || len(in.Path) > maxLockPath || len(in.Cursor) > maxLockPath {
-		return nil, "", broker.BadRequest("the request about locks has a ref, a path or a cursor that cannot be")
+		return nil, "", broker.BadRequest("the lock request has a malformed ref, path or cursor")
 	}
 	if in.Force {
 		return nil, "", refusal(http.StatusForbidden, broker.ReasonPermission, "a forced unlock could take another workspace's lock; ask its owner")
@@ -113,13 +113,13 @@ var lockKeys = []string{"path", "id", "cursor", "limit", "refspec"}
 func lockQuery(raw string) (string, error) {
 	given, err := url.ParseQuery(raw)
 	if err != nil {
-		return "", broker.BadRequest("the query cannot be read")
+		return "", broker.BadRequest("the query is malformed")
 	}
 	kept := url.Values{}
 	for _, key := range lockKeys {
 		values := given[key]
 		if len(values) > 1 || len(values) == 1 && len(values[0]) > maxLockPath {
-			return "", broker.BadRequest("the query has " + key + " twice, or too long")
+			return "", broker.BadRequest("the query's " + key + " is given twice or too long")
 		}
 		if len(values) == 1 {
 			kept.Set(key, values[0])

@@ -90,7 +90,7 @@ func (rt route) checkMethod(w http.ResponseWriter, r *http.Request) error {
 	}
 	mayQuery := rt.endpoint == objectEndpoint || rt.endpoint == locksEndpoint && r.Method == http.MethodGet
 	if r.URL.RawQuery != "" && !mayQuery {
-		return broker.BadRequest("this call has no query")
+		return broker.BadRequest("this call must not have a query")
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func baseOf(r *http.Request, target Target) (string, error) {
 	origin, ok := access.Origin(r)
 	base, hasPath := strings.CutSuffix(r.URL.EscapedPath(), target.Path)
 	if !ok || !hasPath || !strings.HasSuffix(base, "/info/lfs") {
-		return "", broker.BadRequest("the request has no Host, or a path that is none")
+		return "", broker.BadRequest("the request has no Host, or its path is malformed")
 	}
 	return origin + base, nil
 }
@@ -84,12 +84,12 @@ func (c *call) open() (t transfer, err error) {
 		}
 	}
 	if !ok || len(text) > maxSealed {
-		return t, refusal(http.StatusForbidden, broker.ReasonRequest, "this is no address that the gateway gave")
+		return t, refusal(http.StatusForbidden, broker.ReasonRequest, "the gateway did not give this address")
 	}
 	payload, err := c.Access.Sessions.Keys.Decrypt(c.r.Context(), purpose, text)
 	switch {
 	case errors.Is(err, identity.ErrForged):
-		return t, refusal(http.StatusForbidden, broker.ReasonRequest, "the address has ended, or is of another broker; ask for the batch again")
+		return t, refusal(http.StatusForbidden, broker.ReasonRequest, "the address has expired, or belongs to another broker; request the batch again")
 	case err != nil:
 		return t, noKeys(err)
 	}
@@ -110,9 +110,9 @@ func (t transfer) checkFor(c *call) error {
 	case t.Workspace != c.ID:
 		return refusal(http.StatusForbidden, broker.ReasonIdentity, "this address was given to another workspace")
 	case t.Repository != c.target.Repo.String() || c.route.oid != "" && t.OID != c.route.oid || t.Kind != kinds[c.r.Method]:
-		return refusal(http.StatusForbidden, broker.ReasonRequest, "this address is for something else")
+		return refusal(http.StatusForbidden, broker.ReasonRequest, "this address is for another operation")
 	case !c.Access.Broker.Now().Before(time.Unix(t.Expires, 0)):
-		return refusal(http.StatusForbidden, broker.ReasonRequest, "the address has ended; ask for the batch again")
+		return refusal(http.StatusForbidden, broker.ReasonRequest, "the address has expired; request the batch again")
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func (t transfer) checkFor(c *call) error {
 func parseStorage(href string) (*url.URL, error) {
 	u, err := url.Parse(href)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return nil, errors.New("an address of the storage is not one by https")
+		return nil, errors.New("an address of the storage must be an https URL")
 	}
 	return u, nil
 }

@@ -76,7 +76,7 @@ func (c *call) checkBlocked(ctx context.Context) error {
 		return broker.StoreUnavailable(err)
 	}
 	if blocked {
-		return refusal(http.StatusForbidden, broker.ReasonBlocked, "workspace "+c.ID+" was revoked, or everything of "+c.target.Repo.Owner+" was")
+		return refusal(http.StatusForbidden, broker.ReasonBlocked, "workspace "+c.ID+" is blocked, or owner "+c.target.Repo.Owner+" is")
 	}
 	return nil
 }
@@ -127,7 +127,7 @@ func failed(ctx context.Context, err error) *broker.Refusal {
 	if errors.Is(err, errSize) {
 		return refusal(http.StatusUnprocessableEntity, broker.ReasonRequest, errSize.Error())
 	}
-	return &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub, Detail: "the transfer to GitHub's storage was cut off", Err: withoutURL(err)}
+	return &broker.Refusal{Status: http.StatusBadGateway, Reason: broker.ReasonGitHub, Detail: "the transfer to GitHub's storage was interrupted", Err: withoutURL(err)}
 }
 
 // refused returns the refusal for a transfer that the storage refused. It does not
@@ -142,7 +142,7 @@ func refused(answer *http.Response) *broker.Refusal {
 	}
 	return &broker.Refusal{
 		Status: status, Reason: broker.ReasonGitHub, RetryAfter: retryAfter(answer.Header),
-		Detail: fmt.Sprintf("GitHub's storage answers %d", answer.StatusCode),
+		Detail: fmt.Sprintf("GitHub's storage answered %d", answer.StatusCode),
 	}
 }
 
@@ -272,7 +272,7 @@ func (c *call) verify(t transfer) error {
 		return err
 	}
 	if said != (object{t.OID, t.Size}) {
-		return refusal(http.StatusUnprocessableEntity, broker.ReasonRequest, "the object is not the one of the batch")
+		return refusal(http.StatusUnprocessableEntity, broker.ReasonRequest, "the object is not the object of the batch")
 	}
 	body, err := json.Marshal(said)
 	if err != nil {

@@ -59,10 +59,10 @@ func line(text string) string {
 
 // text returns what git prints after "remote: ".
 func (v *Verdict) text() string {
-	const refused = "gatepass: this push is refused as a whole; nothing of it was forwarded\n"
+	const refused = "gatepass: the whole push is refused; nothing was forwarded\n"
 	rules := v.policy.Rules()
 	if len(rules) == 0 {
-		return refused + "gatepass: nothing may be pushed from here\n"
+		return refused + "gatepass: this workspace may not push anything\n"
 	}
 	listed := make([]string, min(len(rules), maxListed))
 	for i := range listed {

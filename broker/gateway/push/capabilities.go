@@ -62,13 +62,13 @@ func (cs *Capabilities) set(name, value string, hasValue bool) string {
 	switch name {
 	case "agent":
 		if value == "" || len(value) > maxAgent || strings.Contains(value, "=") {
-			return fmt.Sprintf("it has no value of at most %d bytes without =", maxAgent) // GitHub does not accept a second =
+			return fmt.Sprintf("its value must have up to %d bytes without =", maxAgent) // GitHub does not accept a second =
 		}
 		cs.Agent = value
 		return ""
 	case "object-format":
 		if value != "sha1" && value != "sha256" {
-			return "it is neither sha1 nor sha256"
+			return "it must be sha1 or sha256"
 		}
 		cs.ObjectFormat = value
 		return ""
@@ -81,7 +81,7 @@ func (cs *Capabilities) set(name, value string, hasValue bool) string {
 		}
 		cs.flags |= 1 << i
 		if hasValue {
-			return "it has a value"
+			return "it must not have a value"
 		}
 	}
 	return ""

@@ -143,7 +143,7 @@ func TestGitPrintsTheRefusal(t *testing.T) {
 	t.Parallel()
 	c := newClone(t)
 	got, ok := c.git("push", "origin", "HEAD:main", "HEAD:agent/y")
-	want := `remote: gatepass: this push is refused as a whole; nothing of it was forwarded
+	want := `remote: gatepass: the whole push is refused; nothing was forwarded
 remote: gatepass: allowed: agent/** (create, update, delete), refs/tags/v* (create)
 remote: gatepass: for example: git push origin HEAD:refs/heads/agent/work
 To ` + c.url() + `

@@ -54,7 +54,7 @@ func Decide(ctx context.Context, guard refs.Guard, q *Request) *Verdict {
 	for some := range slices.Chunk(q.Commands, atOnce) {
 		reasons = append(reasons, check(ctx, guard, names, some)...)
 		if ctx.Err() != nil {
-			return Refuse(guard.Policy, q, "it took too long to decide on so many refs; push fewer at once")
+			return Refuse(guard.Policy, q, "the push has too many refs to decide in time; push fewer at once")
 		}
 	}
 	return verdict(guard.Policy, q, reasons)

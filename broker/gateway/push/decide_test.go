@@ -100,7 +100,7 @@ func TestDecideEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	begin := time.Now()
 	v := Decide(ctx, refs.Guard{Policy: policyOf(t, entry("**x*x*/**x*y"), entry("**")), Ancestry: FastForwards}, read(t, manyOf(2000, 240)))
-	if took := time.Since(begin); v.Allowed() || !strings.Contains(v.Reasons[0], "too long to decide") || took > 3*time.Second {
+	if took := time.Since(begin); v.Allowed() || !strings.Contains(v.Reasons[0], "the push has too many refs to decide in time; push fewer at once") || took > 3*time.Second {
 		t.Errorf("Allowed, first reason = %v, %q after %v", v.Allowed(), v.Reasons[0], took)
 	}
 }
@@ -117,8 +117,8 @@ func TestNames(t *testing.T) {
 		{wide, "refs/heads/main", ""},
 		{wide, "refs/heads/x/y.z_1-2", ""},
 		{wide, "refs/heads/" + oid[:39], ""},
-		{wide, "refs/heads/" + oid, "looks like an object id"},
-		{wide, "refs/tags/" + strings.Repeat("0", 64), "looks like an object id"},
+		{wide, "refs/heads/" + oid, "looks like an object ID"},
+		{wide, "refs/tags/" + strings.Repeat("0", 64), "looks like an object ID"},
 		{wide, "refs/heads/" + strings.Repeat("x", 255), ""},
 		{wide, "refs/heads/" + strings.Repeat("é", 128), "longer than the 255 bytes"},
 		{wide, "refs/heads/HEAD", "HEAD is ambiguous"},
@@ -177,7 +177,7 @@ func TestAnswer(t *testing.T) {
 		"ng refs/heads/main gatepass: no rule allows it (update)\n",
 		"ng refs/heads/agent/sb-1/x gatepass: another ref in this push is not allowed\n",
 	) + "0000"
-	text := "gatepass: this push is refused as a whole; nothing of it was forwarded\n" +
+	text := "gatepass: the whole push is refused; nothing was forwarded\n" +
 		"gatepass: allowed: agent/sb-1/** (create, update, force, delete), release/*\n" +
 		"gatepass: for example: git push origin HEAD:refs/heads/agent/sb-1/work\n"
 	var got strings.Builder
@@ -218,7 +218,7 @@ func TestAnswerEscapesAndCuts(t *testing.T) {
 	q := requestOf("update refs/heads/main")
 	v := Refuse(nil, q, "a\nok refs/heads/main\x1b[31m"+strings.Repeat("é", 1000))
 	got := string(v.answer())
-	if !strings.Contains(got, `gatepass: a\nok refs/heads/main\x1b[31mé`) || len(got) > 1000 || !strings.Contains(got, "nothing may be pushed from here") {
+	if !strings.Contains(got, `gatepass: a\nok refs/heads/main\x1b[31mé`) || len(got) > 1000 || !strings.Contains(got, "this workspace may not push anything") {
 		t.Errorf("answer = %.600q", got)
 	}
 }

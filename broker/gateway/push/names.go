@@ -64,7 +64,7 @@ func (n *names) check(ref string) string {
 	case strings.HasPrefix(folded, "refs/"):
 		return "a name that starts with refs/ is ambiguous"
 	case isOID(folded):
-		return "a name of 40 or 64 hex digits looks like an object id"
+		return "a name of 40 or 64 hex digits looks like an object ID"
 	}
 	if why := n.checkAlike(short, folded, isTag); why != "" && !n.exact[ref] {
 		return why

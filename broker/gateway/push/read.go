@@ -107,7 +107,7 @@ type head struct {
 // packet handles a packet before the final flush.
 func (h *head) packet(kind pktline.Kind, line string) error {
 	if kind != pktline.Data {
-		return errors.New("it has a special packet in place of a command or 0000")
+		return errors.New("it has a special packet where a command or 0000 must be")
 	}
 	line = strings.TrimSuffix(line, "\n") // one line break only, as git does
 	if oid, ok := strings.CutPrefix(line, "shallow "); ok {
@@ -178,7 +178,7 @@ func (h *head) parseCommand(line string) (Command, error) {
 		return Command{}, fmt.Errorf("ref %q: it is not UTF-8", ref) // go-git would read another name
 	}
 	if isZero(c.Old) && isZero(c.New) {
-		return Command{}, fmt.Errorf("ref %q: both object ids are zero", ref)
+		return Command{}, fmt.Errorf("ref %q: both object IDs are zero", ref)
 	}
 	return c, nil
 }
@@ -197,10 +197,10 @@ func (h *head) add(c Command) error {
 
 func (h *head) checkOID(oid string) error {
 	if !isOID(oid) {
-		return errors.New("want object ids of 40 or of 64 hex digits in lower case")
+		return errors.New("want object IDs of 40 or of 64 hex digits in lower case")
 	}
 	if h.length != 0 && h.length != len(oid) {
-		return errors.New("object ids have two lengths")
+		return errors.New("the object IDs have two lengths")
 	}
 	h.length = len(oid)
 	return nil
@@ -212,5 +212,5 @@ func (h *head) checkFormat() error {
 	if h.request.IsProbe() || h.length == h.request.Capabilities.oidLength() {
 		return nil
 	}
-	return errors.New("object ids do not have the length of the object-format")
+	return errors.New("the object IDs do not have the length of the object-format")
 }

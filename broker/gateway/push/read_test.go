@@ -177,14 +177,14 @@ func TestReadRequestObjects(t *testing.T) {
 		{" report-status report-status", "twice"},
 		{" report-status agent=a agent=a", "twice"},
 		{" report-status x x=1", "twice"},
-		{" report-status=1", "has a value"},
-		{" report-status atomic=", "has a value"},
-		{" report-status agent", "has no value"},
-		{" report-status agent=", "has no value"},
+		{" report-status=1", "it must not have a value"},
+		{" report-status atomic=", "it must not have a value"},
+		{" report-status agent", "its value must have up to"},
+		{" report-status agent=", "its value must have up to"},
 		{" report-status agent=a=b", "without ="},
-		{" report-status agent=" + strings.Repeat("x", 257), "has no value"},
-		{" report-status object-format", "neither sha1 nor"},
-		{" report-status object-format=SHA1", "neither sha1 nor"},
+		{" report-status agent=" + strings.Repeat("x", 257), "its value must have up to"},
+		{" report-status object-format", "it must be sha1 or sha256"},
+		{" report-status object-format=SHA1", "it must be sha1 or sha256"},
 	} {
 		q := read(t, body("refs/heads/x", c.capabilities)+"0000"+pack)
 		if !strings.Contains(q.Objection, c.want) || !q.CanReport() {

@@ -238,7 +238,7 @@ func shown(text string) string { return line(redact.Text(text, maxReason)) }
 
 // workflowNote explains what GitHub's own text does not: GitHub counts files that the
 // branch lacks as changed, so it refuses pushes that touch no workflow.
-const workflowNote = "gatepass: GitHub wants the permission workflows for this push. If you changed no file below .github/workflows, the branch lacks newer ones: rebase it on the default branch. " +
+const workflowNote = "gatepass: GitHub requires the permission workflows for this push. If you changed no file below .github/workflows, the branch has old workflow files: rebase it on the default branch. " +
 	"Otherwise ask for the verb workflow in the workspace's profile\n"
 
 // Note returns a line for the client about GitHub's refusal, or "" if GitHub's own text

@@ -92,7 +92,7 @@ func (c *call) location(resp *http.Response, back bases) (storage *url.URL, err 
 	}
 	to, err := resp.Location()
 	if err != nil {
-		return nil, unavailable("GitHub redirects this request to nowhere", nil)
+		return nil, unavailable("GitHub redirects this request without a Location", nil)
 	}
 	led, isAPI := back.rewrite(to.String())
 	switch {
@@ -134,8 +134,8 @@ func (c *call) note(resp *http.Response) string {
 	if resp.StatusCode != http.StatusForbidden || !isHeader(wanted) {
 		return ""
 	}
-	return "GitHub wants " + wanted + "; the token of this workspace has " + mint.LevelsText(c.grant.Scope.Permissions()) +
-		"; its profile decides, and what moves refs is never given here: push with git"
+	return "GitHub requires " + wanted + "; the token of this workspace has " + mint.LevelsText(c.grant.Scope.Permissions()) +
+		"; its profile decides; the gateway never gives the API a permission that moves refs: push with git"
 }
 
 // maxNoted bounds a refusal that gets a note, in bytes.
@@ -295,7 +295,7 @@ func (c *call) writeOwn(v any) error {
 	c.status = http.StatusOK
 	c.w.WriteHeader(c.status)
 	if c.r.Method != http.MethodHead {
-		_, _ = c.w.Write(body) // fails only if the client has gone
+		_, _ = c.w.Write(body) // fails only if the client closed the connection
 	}
 	return nil
 }

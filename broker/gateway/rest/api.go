@@ -239,7 +239,7 @@ func writeRefusal(w http.ResponseWriter, r *broker.Refusal) {
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // fails only if the client has gone
+	_, _ = w.Write(body) // fails only if the client closed the connection
 }
 
 func refuse(status int, reason, detail string) *broker.Refusal {

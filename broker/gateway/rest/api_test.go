@@ -263,7 +263,7 @@ func TestOtherRepositoriesAreNotFound(t *testing.T) {
 		{"one that is not there", one, "/repos/acme/none", "this session is for acme/widgets"},
 		{"one that the profile does not have", all, "/repos/acme/other", "does not allow acme/other"},
 		{"one of a stranger", all, "/repos/stranger/x", "does not allow stranger/x"},
-		{"another id", one, "/repositories/999999/issues", "is not the repository with the id 999999"},
+		{"another id", one, "/repositories/999999/issues", "not for the repository with the ID 999999"},
 		{"an owner alone", one, "/repos/acme", "owner/name"},
 		{"another address", one, "/../v4/x", ""},
 	} {
@@ -315,7 +315,7 @@ func TestTheAppsOwnPathsAreRefused(t *testing.T) {
 		{"GET", "/installation"},
 		{"DELETE", "/installation/token/"},
 	} {
-		g.checkRefused(c.method+" "+c.path, g.ask(session, c.method, "/api/v3"+c.path, ""), http.StatusForbidden, "not served by the gateway")
+		g.checkRefused(c.method+" "+c.path, g.ask(session, c.method, "/api/v3"+c.path, ""), http.StatusForbidden, "is for the App's owner; the gateway does not serve it")
 	}
 	upload := g.ask(session, "POST", "/api/uploads/repos/acme/widgets/releases/1/assets?name=x", "data")
 	g.checkRefused("an upload", upload, http.StatusForbidden, "contents: write")
@@ -354,8 +354,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"a method that is made up", func(r *http.Request) { r.Method = "MOVE" }, 405, ""},
 		{"GraphQL by GET", func(r *http.Request) { r.URL.Path = "/api/graphql" }, 405, "POST"},
 		{"a host that is none", func(r *http.Request) { r.Host = "a_b c" }, 400, ""},
-		{"a body of GET", func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("x")), 1 }, 400, "no body"},
-		{"a chunked body of GET", func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("x")), -1 }, 400, "no body"},
+		{"a body of GET", func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("x")), 1 }, 400, "must not have a body"},
+		{"a chunked body of GET", func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("x")), -1 }, 400, "must not have a body"},
 		{"a compressed body", func(r *http.Request) {
 			r.Method, r.Body, r.ContentLength = "POST", io.NopCloser(strings.NewReader("x")), 1
 			r.Header.Set("Content-Encoding", "gzip")
@@ -391,7 +391,7 @@ func TestGitHubsRefusalsStayGitHubs(t *testing.T) {
 		io.WriteString(w, said)
 	})
 	got := g.ask(g.Session("acme/widgets"), http.MethodPost, "/api/v3/repos/acme/widgets/pulls/1/requested_reviewers", "{}")
-	const note = "GitHub wants members=read; the token of this workspace has contents: read, issues: write, pull_requests: write; its profile decides, and what moves refs is never given here: push with git"
+	const note = "GitHub requires members=read; the token of this workspace has contents: read, issues: write, pull_requests: write; its profile decides; the gateway never gives the API a permission that moves refs: push with git"
 	if got.header.Get(NoteHeader) != note {
 		t.Errorf("%s = %q, want %q", NoteHeader, got.header.Get(NoteHeader), note)
 	}
@@ -589,7 +589,7 @@ func TestRateLimitIsTheWorkspaces(t *testing.T) {
 		}
 	}
 	got := g.ask(session, http.MethodGet, "/api/v3/repos/acme/widgets", "")
-	g.checkRefused("one more", got, http.StatusTooManyRequests, "0 left of its 3 requests of this hour")
+	g.checkRefused("one more", got, http.StatusTooManyRequests, "0 left of its 3 requests for this hour")
 	if seconds, _ := strconv.Atoi(got.header.Get("Retry-After")); seconds < 3500 || seconds > 3600 || got.header.Get("X-RateLimit-Remaining") != "0" {
 		t.Errorf("Retry-After %d, %s left", seconds, got.header.Get("X-RateLimit-Remaining"))
 	}

@@ -53,7 +53,7 @@ func (b *budget) enter(workspace string, now time.Time) (leave func(), err error
 	if w.running >= maxRunning {
 		return nil, &broker.Refusal{
 			Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: time.Second,
-			Detail: fmt.Sprintf("workspace %s has %d requests to GitHub's API running already", workspace, w.running),
+			Detail: fmt.Sprintf("workspace %s has %d running requests to GitHub's API already", workspace, w.running),
 		}
 	}
 	w.running++
@@ -81,7 +81,7 @@ func (b *budget) take(a account, perHour, points int, now time.Time) (balance, e
 	if points > left.remaining() {
 		return left, &broker.Refusal{
 			Status: http.StatusTooManyRequests, Reason: broker.ReasonLimit, RetryAfter: max(left.reset.Sub(now), time.Second),
-			Detail: fmt.Sprintf("workspace %s has %d left of its %d %s of this hour at GitHub's API, and this request needs %d; wait until %s", a.workspace, left.remaining(), perHour, unit(a.resource), points, left.reset.UTC().Format(time.RFC3339)),
+			Detail: fmt.Sprintf("workspace %s has %d left of its %d %s for this hour at GitHub's API, but this request needs %d; wait until %s", a.workspace, left.remaining(), perHour, unit(a.resource), points, left.reset.UTC().Format(time.RFC3339)),
 		}
 	}
 	w.used += points

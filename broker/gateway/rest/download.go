@@ -28,7 +28,7 @@ const (
 )
 
 // errCut is the error of an answer that ended early, after its status was sent.
-var errCut = errors.New("the answer was cut off")
+var errCut = errors.New("the answer is incomplete")
 
 // A download follows redirects to GitHub's storage and passes the file on: the client
 // cannot reach those hosts, and their signed URLs work for anyone. It sends no token to
@@ -65,7 +65,7 @@ func (d download) serve(w http.ResponseWriter, r *http.Request, u *url.URL) erro
 func (d download) follow(ctx context.Context, r *http.Request, u *url.URL) (*http.Response, error) {
 	for range maxHops {
 		if !isStorage(u, d.hosts) {
-			return nil, unavailable("GitHub redirects this download to a host that is not known as its storage: "+u.Hostname(), nil)
+			return nil, unavailable("GitHub redirects this download to a host that is not one of its known storage hosts: "+u.Hostname(), nil)
 		}
 		req, err := http.NewRequestWithContext(ctx, r.Method, u.String(), nil)
 		if err != nil {
@@ -83,7 +83,7 @@ func (d download) follow(ctx context.Context, r *http.Request, u *url.URL) (*htt
 		}
 		resp.Body.Close()
 		if u, err = resp.Location(); err != nil {
-			return nil, unavailable("GitHub's storage redirects to nowhere", nil)
+			return nil, unavailable("GitHub's storage redirects without a Location", nil)
 		}
 	}
 	return nil, unavailable("GitHub's storage redirects too often", nil)
@@ -116,7 +116,7 @@ func checkStored(resp *http.Response) error {
 		return unavailable("GitHub's storage answered "+strconv.Itoa(resp.StatusCode), nil)
 	}
 	if resp.ContentLength > maxDownload {
-		return refuse(http.StatusForbidden, broker.ReasonLimit, fmt.Sprintf("the file has %d bytes, and at most %d are passed on", resp.ContentLength, int64(maxDownload)))
+		return refuse(http.StatusForbidden, broker.ReasonLimit, fmt.Sprintf("the file has %d bytes; the gateway forwards at most %d", resp.ContentLength, int64(maxDownload)))
 	}
 	return nil
 }

@@ -98,10 +98,10 @@ func TestDownloadsAreFetchedByTheBroker(t *testing.T) {
 		{"a file that is gone", storage.String() + "/gone", 404, "any more"},
 		{"a storage that is down", storage.String() + "/down", 502, "503"},
 		{"to elsewhere", "https://elsewhere.example/x?sig=SIGNATURE", 502, "elsewhere.example"},
-		{"without TLS", "http://" + storage.Host + "/file", 502, "not known as its storage"},
-		{"with a password", "https://u:p@" + storage.Host + "/file", 502, "not known as its storage"},
-		{"another port", "https://" + storage.Hostname() + ":1/file", 502, "not known as its storage"},
-		{"no URL", "https://[", 502, "nowhere"},
+		{"without TLS", "http://" + storage.Host + "/file", 502, "GitHub redirects this download to a host that is not one of its known storage hosts"},
+		{"with a password", "https://u:p@" + storage.Host + "/file", 502, "GitHub redirects this download to a host that is not one of its known storage hosts"},
+		{"another port", "https://" + storage.Hostname() + ":1/file", 502, "GitHub redirects this download to a host that is not one of its known storage hosts"},
+		{"no URL", "https://[", 502, "without a Location"},
 		{"within the API", "https://" + g.Access.Upstream.API.Host + "/api/v3/repositories/7/x", 302, ""},
 	} {
 		to.Store(c.to)

@@ -147,10 +147,10 @@ func (c *call) send(body *replay) (*http.Response, error) {
 		}
 		resp.Body.Close()
 		if err := pause(c.r.Context(), wait); err != nil {
-			return nil, unavailable("GitHub does not know its own token yet", err)
+			return nil, unavailable("GitHub does not accept its new token yet", err)
 		}
 	}
-	return nil, unavailable("GitHub does not know its own token yet", nil) // not reached: the last attempt has no wait
+	return nil, unavailable("GitHub does not accept its new token yet", nil) // not reached: the last attempt has no wait
 }
 
 // rejected returns GitHub's 401, or an error if GitHub does not accept the token any more.
@@ -223,7 +223,7 @@ func (c *call) url() (string, error) {
 		return "", err
 	}
 	if u.Host != c.access.Upstream.API.Host || !strings.HasPrefix(u.EscapedPath(), c.access.Upstream.API.EscapedPath()) && t.area != graphqlArea {
-		return "", errors.New("the request leads away from GitHub's API")
+		return "", errors.New("the request leads outside GitHub's API")
 	}
 	return to, nil
 }
@@ -236,7 +236,7 @@ func decoded(resp *http.Response) (io.Reader, error) {
 	case "gzip":
 		return gzip.NewReader(resp.Body)
 	}
-	return nil, errors.New("it has a compression that was not asked for")
+	return nil, errors.New("its compression was not requested")
 }
 
 // forwardedHeaders are the request headers that are forwarded to GitHub: about the form of the

@@ -49,7 +49,7 @@ func (c *call) outcome(err error) (outcome, reason, detail string) {
 	case c.hasErrors && c.target.area == graphqlArea:
 		return broker.OutcomeRefused, broker.ReasonGitHub, detail + " with errors"
 	case err != nil && c.target.area == graphqlArea:
-		return broker.OutcomeUnknown, broker.ReasonNone, detail + ", and the answer was cut off"
+		return broker.OutcomeUnknown, broker.ReasonNone, detail + ", but the answer is incomplete"
 	}
 	return broker.OutcomeOK, broker.ReasonNone, detail
 }

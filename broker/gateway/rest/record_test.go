@@ -105,7 +105,7 @@ func TestABlockedWorkspaceGetsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/api/v3/repos/acme/widgets", "/api/v3/meta", "/api/v3/rate_limit", "/api/v3/user"} {
-		g.checkRefused(path, g.ask(session, http.MethodGet, path, ""), http.StatusForbidden, "was revoked")
+		g.checkRefused(path, g.ask(session, http.MethodGet, path, ""), http.StatusForbidden, "is blocked")
 	}
-	g.checkRefused("GraphQL", g.ask(session, http.MethodPost, "/api/graphql", "{}"), http.StatusForbidden, "was revoked")
+	g.checkRefused("GraphQL", g.ask(session, http.MethodPost, "/api/graphql", "{}"), http.StatusForbidden, "is blocked")
 }

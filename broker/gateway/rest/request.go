@@ -29,7 +29,7 @@ func (c *call) read() (err error) {
 		return broker.BadRequest(err.Error())
 	}
 	if _, ok := access.Origin(c.r); !ok {
-		return broker.BadRequest("the Host of this request is no host name")
+		return broker.BadRequest("the Host of this request is not a host name")
 	}
 	if err := c.readMethod(); err != nil {
 		return err
@@ -51,9 +51,9 @@ func (c *call) readBody() error {
 	coding := c.r.Header.Get("Content-Encoding")
 	switch {
 	case coding != "" && coding != "identity":
-		return refuse(http.StatusUnsupportedMediaType, broker.ReasonRequest, "the body of this request is compressed; send it as it is")
+		return refuse(http.StatusUnsupportedMediaType, broker.ReasonRequest, "the body of this request is compressed; send it uncompressed")
 	case isSafe(c.r.Method) && c.r.ContentLength != 0:
-		return broker.BadRequest("a " + c.r.Method + " request has no body here")
+		return broker.BadRequest("a " + c.r.Method + " request must not have a body here")
 	case c.r.ContentLength > maxBody:
 		return tooLarge()
 	}
@@ -81,7 +81,7 @@ func (c *call) authorize() (err error) {
 		return err
 	}
 	if c.target.id != 0 && !slices.Contains(c.grant.Token.RepositoryIDs, c.target.id) {
-		return notHere(fmt.Sprintf("this session is for %s, which is not the repository with the id %d", repo, c.target.id))
+		return notHere(fmt.Sprintf("this session is for %s, not for the repository with the ID %d", repo, c.target.id))
 	}
 	return nil
 }
@@ -97,14 +97,14 @@ func (c *call) repository() (gitname.Repo, error) {
 	case named.IsValid():
 		return named, nil
 	}
-	return of, refuse(http.StatusForbidden, broker.ReasonRepository, `this session is for no single repository, and the request does not name one; ask POST /v1/session for a session with {"repo":"owner/name"}`)
+	return of, refuse(http.StatusForbidden, broker.ReasonRepository, `this session is not for a single repository, and the request does not name one; get a session for it: POST /v1/session with {"repo":"owner/name"}`)
 }
 
 // refusedPath refuses requests about the App and its tokens: one of them would revoke a
 // token that other workspaces also use.
 func refusedPath(t target) error {
 	if t.area == uploadArea {
-		return refuse(http.StatusForbidden, broker.ReasonPermission, "release assets are not uploaded through the gateway: that needs contents: write, which its tokens for the API never have")
+		return refuse(http.StatusForbidden, broker.ReasonPermission, "the gateway does not upload release assets: that needs contents: write, which its API tokens never have")
 	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(t.path, "/"), "/")
 	switch first {
@@ -116,7 +116,7 @@ func refusedPath(t target) error {
 	default:
 		return nil
 	}
-	return refuse(http.StatusForbidden, broker.ReasonPermission, "/"+first+" is for the App's owner, and is not served by the gateway")
+	return refuse(http.StatusForbidden, broker.ReasonPermission, "/"+first+" is for the App's owner; the gateway does not serve it")
 }
 
 // An area is a part of GitHub's API.
@@ -152,10 +152,10 @@ const (
 )
 
 var (
-	errPath  = errors.New("the path of this request is not one of GitHub's API: it has an empty segment, a segment of dots, or a character that has to be escaped")
-	errQuery = errors.New("the query of this request is too long, or has a character that has to be escaped")
+	errPath  = errors.New("the path of this request is not one of GitHub's API: it has an empty segment, a segment of dots, or a character that must be escaped")
+	errQuery = errors.New("the query of this request is too long, or has a character that must be escaped")
 	errForm  = errors.New("the request names its target with a scheme and a host; send the path alone")
-	errArea  = errors.New("this address has no such API; it serves /api/v3/… and /api/graphql")
+	errArea  = errors.New("the gateway does not serve this path; it serves /api/v3/… and /api/graphql")
 	errRepo  = errors.New("the path of this request does not name a repository as owner/name")
 )
 

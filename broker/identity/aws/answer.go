@@ -36,7 +36,7 @@ var elements = map[string]bool{
 	metadata: false, metadata + "/RequestId": true,
 }
 
-var errAnswer = errors.New("the answer of AWS STS is not that of GetCallerIdentity")
+var errAnswer = errors.New("the answer of AWS STS is not an answer of GetCallerIdentity")
 
 // parse parses an answer. Each element must be in its place, once, and nothing else may be
 // there: no attribute, no comment, no other text.
@@ -151,13 +151,13 @@ func CheckClaims(claims map[string]any) error {
 	}
 	parts := partsOfARN(arn)
 	if parts == nil {
-		return fmt.Errorf("the claim arn is %.100q, which is no ARN of a role or user", arn)
+		return fmt.Errorf("the claim arn is %.100q; it must be the ARN of a role or user", arn)
 	}
 	if strings.HasPrefix(parts[4], "assumed-role/") {
-		return errors.New("the claim arn is a session's; the broker has the role's, arn:aws:iam::ACCOUNT:role/NAME, and the name of the session in session")
+		return errors.New("the claim arn is the ARN of a session; write the role's ARN, arn:aws:iam::ACCOUNT:role/NAME, and the session's name in session")
 	}
 	if account, ok := claims["account"]; ok && account != parts[3] {
-		return errors.New("the claim account is not that of the claim arn")
+		return errors.New("the claim account is not the account of the claim arn")
 	}
 	return nil
 }

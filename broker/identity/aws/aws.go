@@ -50,7 +50,7 @@ func (s Settings) Check() error {
 		return fmt.Errorf("aws: server_id: %w", err)
 	}
 	if len(s.Regions) == 0 {
-		return errors.New("aws: regions is empty; name those whose STS callers use")
+		return errors.New("aws: regions must not be empty; list the regions whose STS the callers use")
 	}
 	for _, region := range s.Regions {
 		if err := api.CheckAWSRegion(region); err != nil {
@@ -99,11 +99,11 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 		return broker.Caller{}, err
 	}
 	if !slices.Contains(i.settings.Regions, proof.Region) {
-		return broker.Caller{}, fmt.Errorf("the STS of region %s is not one of those that this broker asks", proof.Region)
+		return broker.Caller{}, fmt.Errorf("this broker does not ask the STS of region %s", proof.Region)
 	}
 	signed, err := time.Parse(api.AWSDate, proof.Date)
 	if err != nil || i.now().Sub(signed).Abs() > clockSkew {
-		return broker.Caller{}, errors.New("the signature is of another time; compare the clocks")
+		return broker.Caller{}, errors.New("the signature is too old or in the future; compare the clocks")
 	}
 	if _, err := i.nonces.check(ctx, proof.Nonce); err != nil {
 		return broker.Caller{}, err
@@ -122,7 +122,7 @@ func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Call
 func (i *Identifier) ask(ctx context.Context, from string, proof api.AWSProof) (callerIdentity, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
-	tooMany := busy(broker.ReasonLimit, "too many proofs at once", nil)
+	tooMany := busy(broker.ReasonLimit, "too many proofs at the same time", nil)
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	leave, ok := i.calls.Acquire(from, 1, func() { cut(tooMany) })
@@ -150,7 +150,7 @@ func (i *Identifier) call(ctx context.Context, proof api.AWSProof) (callerIdenti
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	if err != nil {
-		return callerIdentity{}, busy(broker.ReasonIdentity, "the answer of AWS STS was cut off", err)
+		return callerIdentity{}, busy(broker.ReasonIdentity, "the answer of AWS STS is incomplete", err)
 	}
 	return read(response, body)
 }
@@ -167,7 +167,7 @@ func read(response *http.Response, body []byte) (callerIdentity, error) {
 	case status == http.StatusTooManyRequests || status >= 500 || status == http.StatusBadRequest && strings.Contains(string(body), "<Code>Throttling</Code>"):
 		return callerIdentity{}, busy(broker.ReasonIdentity, fmt.Sprintf("AWS STS cannot answer now (%d)", status), nil)
 	case status >= 400:
-		return callerIdentity{}, fmt.Errorf("AWS does not accept the signature (%d): it has ended, or is not over what this broker expects, its server id included", status)
+		return callerIdentity{}, fmt.Errorf("AWS does not accept the signature (%d): it has expired, or does not sign what this broker expects, such as its server ID", status)
 	case status != http.StatusOK:
 		return callerIdentity{}, fmt.Errorf("AWS STS answered %d", status)
 	case err != nil || media != "text/xml":

@@ -194,11 +194,11 @@ func TestWhatIsRefusedWithoutAWS(t *testing.T) {
 	got, err := w.identify(good)
 	checkRefused(t, "an old nonce", got, err, "too old")
 	got, err = w.identify(w.sign("eu-west-1", serverID, stranger.nonce(), nil))
-	checkRefused(t, "another broker's nonce", got, err, "not of this broker")
+	checkRefused(t, "another broker's nonce", got, err, "the nonce is not from this broker, or is too old; get one from")
 	got, err = w.identify(w.sign("eu-west-1", serverID, "made-up", nil))
-	checkRefused(t, "a nonce that is made up", got, err, "not of this broker")
+	checkRefused(t, "a nonce that is made up", got, err, "the nonce is not from this broker, or is too old; get one from")
 	got, err = w.identify(w.sign("us-east-1", serverID, w.nonce(), nil))
-	checkRefused(t, "a region that is not of the list", got, err, "not one of those that this broker asks")
+	checkRefused(t, "a region that is not of the list", got, err, "this broker does not ask the STS of region")
 	late := w.sign("eu-west-1", serverID, w.nonce(), nil)
 	late.Date = w.clock.Add(-6 * time.Minute).UTC().Format(api.AWSDate)
 	got, err = w.identify(late)
@@ -241,10 +241,10 @@ func TestProofsThatAreNone(t *testing.T) {
 		{"a host", []string{edit(`{`, `{"host":"evil.example",`)}, `unknown key "host"`},
 		{"an Accept", []string{edit(`{`, `{"accept":"application/json",`)}, `unknown key "accept"`},
 		{"a key twice", []string{edit(`{`, `{"region":"eu-west-1",`)}, `"region" is given twice`},
-		{"something behind", []string{encoded(plain + "{}")}, "something follows"},
-		{"a region that is a host", []string{edit("eu-west-1", "evil.example/")}, `"region" is no AWS region`},
-		{"a region that ends a host", []string{edit("eu-west-1", "eu-west-1.evil")}, `"region" is no AWS region`},
-		{"no date", []string{edit("20260101T000000Z", "now")}, `"date" is not`},
+		{"something behind", []string{encoded(plain + "{}")}, "text after its JSON"},
+		{"a region that is a host", []string{edit("eu-west-1", "evil.example/")}, `"region" is not an AWS region`},
+		{"a region that ends a host", []string{edit("eu-west-1", "eu-west-1.evil")}, `"region" is not an AWS region`},
+		{"no date", []string{edit("20260101T000000Z", "now")}, `"date" must be`},
 		{"a key with a header in it", []string{edit("ASIA", "ASIA/20260101")}, `"access_key" is no`},
 		{"a token with a line in it", []string{edit(`{`, `{"security_token":"a\r\nAccept: b",`)}, `"security_token" is no`},
 		{"a nonce with a line in it", []string{edit(`"n"`, `"a\n"`)}, `"nonce" is no`},
@@ -318,9 +318,9 @@ func TestCheck(t *testing.T) {
 		{Settings{serverID, []string{"eu-west-1", "us-gov-west-1", "aws-global"}}, ""},
 		{Settings{"", []string{"eu-west-1"}}, "server_id"},
 		{Settings{"a b", []string{"eu-west-1"}}, "server_id"},
-		{Settings{serverID, nil}, "regions is empty"},
-		{Settings{serverID, []string{"*"}}, "no AWS region"},
-		{Settings{serverID, []string{"eu-west-1.evil.example"}}, "no AWS region"},
+		{Settings{serverID, nil}, "aws: regions must not be empty; list the regions whose STS the callers use"},
+		{Settings{serverID, []string{"*"}}, "not an AWS region"},
+		{Settings{serverID, []string{"eu-west-1.evil.example"}}, "not an AWS region"},
 	} {
 		err := c.settings.Check()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {

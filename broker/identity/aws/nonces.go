@@ -65,7 +65,7 @@ func (n *Nonces) Make(ctx context.Context) (text string, expires time.Time, err 
 	return text, now.Add(NonceLife), err
 }
 
-var errNonce = errors.New("the nonce is not of this broker, or is too old; get one from " + api.NoncePath)
+var errNonce = errors.New("the nonce is not from this broker, or is too old; get one from " + api.NoncePath)
 
 // MarkUsed returns an error unless the nonce is valid and was not used before. The caller may
 // see the error.

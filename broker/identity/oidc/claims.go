@@ -37,7 +37,7 @@ func (s Settings) checkClaims(claims map[string]any, now time.Time) (until time.
 		return time.Time{}, errNoSub
 	}
 	if s.SingleUse && textIn(claims, "jti") == "" {
-		return time.Time{}, errors.New("the token has no jti, and this broker takes each token once")
+		return time.Time{}, errors.New("the token has no jti, and this broker accepts each token only once")
 	}
 	return s.checkTimes(claims, now)
 }
@@ -70,7 +70,7 @@ func checkNames(claims map[string]any) error {
 	for name := range claims {
 		for _, r := range registered {
 			if name != r && strings.EqualFold(name, r) {
-				return fmt.Errorf("the token has a claim %q beside %s", clip(name), r)
+				return fmt.Errorf("the token has both a claim %q and %s", clip(name), r)
 			}
 		}
 	}
@@ -85,7 +85,7 @@ func (s Settings) checkAudience(aud any) error {
 		aud = list[0]
 	}
 	if text, ok := aud.(string); !ok || text != s.Audience {
-		return fmt.Errorf("the token is not for %q alone: ask the issuer for one with that audience", s.Audience)
+		return fmt.Errorf("the token's audience is not only %q; request one with that audience from the issuer", s.Audience)
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func (s Settings) checkTimes(claims map[string]any, now time.Time) (until time.T
 			continue
 		}
 		if times[name], ok = numericDate(v); !ok {
-			return time.Time{}, fmt.Errorf("the token's %s is no date", name)
+			return time.Time{}, fmt.Errorf("the token's %s is not a date", name)
 		}
 	}
 	skew := s.skew()
@@ -115,7 +115,7 @@ func (s Settings) checkTimes(claims map[string]any, now time.Time) (until time.T
 	case now.Add(skew).Before(issued):
 		return time.Time{}, errors.New("the token is issued in the future: compare the clocks")
 	case s.MaxAge > 0 && !hasIssued:
-		return time.Time{}, errors.New("the token has no iat, and this broker bounds a token's age")
+		return time.Time{}, errors.New("the token has no iat, and this broker limits a token's age")
 	case s.MaxAge > 0 && now.After(issued.Add(s.MaxAge+skew)):
 		return time.Time{}, fmt.Errorf("the token was issued more than %s ago", s.MaxAge)
 	}

@@ -53,7 +53,7 @@ func (s *server) dial() (*http.Client, error) {
 	if s.caFile != "" {
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM(roots) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM form", s.caFile)
+			return nil, fmt.Errorf("%s has no certificate in PEM form", s.caFile)
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
@@ -117,7 +117,7 @@ func published(issuer string, from *server) func(context.Context) ([]byte, error
 			JWKS string `json:"jwks_uri"`
 		}
 		if provider.Claims(&place) != nil || checkURL("jwks_uri", place.JWKS) != nil {
-			return nil, fmt.Errorf("%s names no https place of its keys", issuer)
+			return nil, fmt.Errorf("%s does not name an https URL for its keys", issuer)
 		}
 		data, err := get(ctx, client, place.JWKS)
 		if err != nil {
@@ -141,7 +141,7 @@ func get(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, errors.New("it answers " + response.Status)
+		return nil, errors.New("it answered " + response.Status)
 	}
 	return io.ReadAll(response.Body)
 }
@@ -162,7 +162,7 @@ func (s Settings) CheckFiles() error {
 	if s.CAFile != "" {
 		data, err := trustedfile.Read("the issuer's authorities", s.CAFile, trustedfile.Writing, maxBody)
 		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
-			err = errors.New("it holds no certificate in PEM form")
+			err = errors.New("it has no certificate in PEM form")
 		}
 		bad = append(bad, inFile("the issuer's authorities", s.CAFile, err))
 	}
@@ -176,7 +176,7 @@ func inFile(kind, path string, err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathErr.Err
 	}
-	return usererr.Wrap("read "+kind+" "+path, err, "write it, or correct it")
+	return usererr.Wrap("read "+kind+" "+path, err, "create or correct it")
 }
 
 // filed reads keys from a file.

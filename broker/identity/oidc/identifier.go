@@ -119,7 +119,7 @@ func (i *Identifier) markUsed(ctx context.Context, jti string, until time.Time) 
 
 var errUsed = &broker.Refusal{
 	Status: http.StatusUnauthorized, Reason: broker.ReasonReplay,
-	Detail: "the token was used before, and this broker takes each token once",
+	Detail: "the token was used before, and this broker accepts each token only once",
 }
 
 // verify checks the signature with the issuer's keys. go-oidc parses the token again, checks
@@ -135,7 +135,7 @@ func (i *Identifier) verify(ctx context.Context, from string, token claimed) err
 	})
 	verified, err := verifier.Verify(ctx, token.raw)
 	if err != nil {
-		return errors.New("the token's signature does not hold")
+		return errors.New("the token's signature is not valid")
 	}
 	var payload json.RawMessage
 	if err := verified.Claims(&payload); err != nil || !bytes.Equal(payload, token.payload) {
@@ -189,15 +189,15 @@ func (s Settings) Key() string {
 func (s Settings) Check() error {
 	bad := []error{checkURL("issuer", s.Issuer)}
 	if s.Audience == "" {
-		bad = append(bad, errors.New("audience is missing: write what tokens for this broker are issued for"))
+		bad = append(bad, errors.New("audience is missing: write the audience of tokens for this broker"))
 	}
 	for _, a := range s.Algorithms {
 		if !slices.Contains(allAlgorithms, a) {
-			bad = append(bad, fmt.Errorf("algorithm %q is none of %s", a, strings.Join(allAlgorithms, ", ")))
+			bad = append(bad, fmt.Errorf("algorithm %q must be one of %s", a, strings.Join(allAlgorithms, ", ")))
 		}
 	}
 	if s.MaxAge < 0 || s.ClockSkew < 0 || s.ClockSkew > maxSkew {
-		bad = append(bad, fmt.Errorf("max_age and clock_skew are no less than 0s, and clock_skew is at most %s", maxSkew))
+		bad = append(bad, fmt.Errorf("max_age and clock_skew must be at least 0s, and clock_skew at most %s", maxSkew))
 	}
 	if s.TokenReview != nil && s.TokenReview.URL != "" {
 		bad = append(bad, checkURL("token_review: url", s.TokenReview.URL))

@@ -36,7 +36,7 @@ func parseKeys(data []byte) (keySet, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(data, &set); err != nil {
-		return keySet{}, errors.New("it is no JWK Set")
+		return keySet{}, errors.New("it is not a JWK Set")
 	}
 	if len(set.Keys) > maxKeys {
 		return keySet{}, fmt.Errorf("it has %d keys, more than %d", len(set.Keys), maxKeys)
@@ -53,7 +53,7 @@ func parseKeys(data []byte) (keySet, error) {
 		known.keys = append(known.keys, k)
 	}
 	if len(known.keys) == 0 {
-		return keySet{}, shortened(usererr.Join(append([]error{errors.New("it has no public key to verify signatures with")}, refused...)...))
+		return keySet{}, shortened(usererr.Join(append([]error{errors.New("it has no public key that verifies signatures")}, refused...)...))
 	}
 	return known, nil
 }
@@ -63,7 +63,7 @@ func parseKeys(data []byte) (keySet, error) {
 func parseKey(text []byte) (jose.JSONWebKey, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
-		return jose.JSONWebKey{}, errors.New("it is no JSON object")
+		return jose.JSONWebKey{}, errors.New("it is not a JSON object")
 	}
 	var k jose.JSONWebKey
 	_ = json.Unmarshal(members["kid"], &k.KeyID) // a key without an id is found by ""
@@ -82,11 +82,11 @@ func parseKey(text []byte) (jose.JSONWebKey, error) {
 	case !k.IsPublic():
 		return nameless, errors.New("it is not a public key")
 	case !k.Valid():
-		return nameless, errors.New("its numbers are not those of a key")
+		return nameless, errors.New("its numbers do not form a key")
 	case k.Use != "" && k.Use != "sig":
 		return nameless, fmt.Errorf("its use is %q, not sig", clip(k.Use))
 	case !isStrong(k.Key):
-		return nameless, fmt.Errorf("an RSA key of %d to %d bits and an exponent of 3 or more is wanted", minRSABits, maxRSABits)
+		return nameless, fmt.Errorf("an RSA key must have %d to %d bits and an exponent of 3 or more", minRSABits, maxRSABits)
 	}
 	return k, nil
 }
@@ -105,7 +105,7 @@ func (s keySet) suiting(kid, alg string) ([]crypto.PublicKey, error) {
 		switch {
 		case kid != "" && k.KeyID != kid:
 		case k.Algorithm != "" && k.Algorithm != alg || !isFor(k.Key, alg):
-			other = fmt.Errorf("key %q is not for %s, which the token is signed by", clip(k.KeyID), alg)
+			other = fmt.Errorf("key %q is not for the token's algorithm %s", clip(k.KeyID), alg)
 		default:
 			fit = append(fit, k.Key)
 		}
@@ -124,14 +124,14 @@ func (s keySet) suiting(kid, alg string) ([]crypto.PublicKey, error) {
 }
 
 // errUnknownKey reports a key that the issuer does not publish.
-var errUnknownKey = errors.New("the token is signed with a key that its issuer does not publish")
+var errUnknownKey = errors.New("the issuer does not publish the key that signed the token")
 
 // errNoKeyID reports a token that does not say which of several keys signed it.
 var errNoKeyID = errors.New("the token's header has no kid, and its issuer publishes several keys that may have signed it")
 
 // unfit refuses a token whose key is published and unusable. why is for the log.
 func unfit(why error) error {
-	return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonIdentity, Detail: "the key that the token is signed with cannot be used here", Err: why}
+	return &broker.Refusal{Status: http.StatusUnauthorized, Reason: broker.ReasonIdentity, Detail: "the broker cannot use the key that signed the token", Err: why}
 }
 
 // isFor reports whether a key makes signatures of the algorithm (RFC 7518, section 3.1).

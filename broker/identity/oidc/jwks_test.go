@@ -74,7 +74,7 @@ func TestASetWithKeysThatCannotBeUsed(t *testing.T) {
 	by := i.identifier(t, nil)
 	for kid, want := range map[string]string{
 		"rsa": "", "x5c": "",
-		"weak": "2048 to 8192 bits", "oct": "not a public key", "curve": "unsupported key type", "kind": "unsupported key type", "enc": `its use is "enc"`, "alg": "not for RS256",
+		"weak": "2048 to 8192 bits", "oct": "not a public key", "curve": "unsupported key type", "kind": "unsupported key type", "enc": `its use is "enc"`, "alg": "not for the token's algorithm RS256",
 	} {
 		_, err := identify(t.Context(), by, signRSA(rsaKey(), map[string]any{"alg": "RS256", "kid": kid}, i.claims(nil)))
 		if want == "" {

@@ -36,7 +36,7 @@ const (
 )
 
 // errTooManyWaiting reports that too many requests wait for the keys.
-var errTooManyWaiting = errors.New("too many tokens wait for them")
+var errTooManyWaiting = errors.New("too many tokens are waiting for them")
 
 // A keyring caches an issuer's keys. It loads them again when they are old, or when a token
 // names an unknown one.

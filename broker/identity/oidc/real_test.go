@@ -139,7 +139,7 @@ func TestRealTokenReviewIsForbidden(t *testing.T) {
 		"an account without the right": c.File("other", c.Token(c.namespace, "no-reviewer", nil)),
 		"a token that is none":         c.File("none", "nonsense"),
 	} {
-		if caller, err := identify(t.Context(), c.identifier(t, tokenFile), token); !isUnavailable(err) || !strings.Contains(err.Error(), "cannot be asked whether the token is still valid") {
+		if caller, err := identify(t.Context(), c.identifier(t, tokenFile), token); !isUnavailable(err) || !strings.Contains(err.Error(), "the broker cannot ask the cluster whether the token is still valid") {
 			t.Errorf("%s: Identify = %+v, %v, want a refusal with 503 for want of a review", what, caller, err)
 		}
 	}

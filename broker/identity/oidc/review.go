@@ -82,7 +82,7 @@ func (v *reviewer) check(ctx context.Context, token claimed) error {
 	at := v.now()
 	answer, err := v.review(ctx, token.raw)
 	if err != nil {
-		return unavailable("the cluster cannot be asked whether the token is still valid", err)
+		return unavailable("the broker cannot ask the cluster whether the token is still valid", err)
 	}
 	last = reviewed{at, answer.check(v.audience, textIn(token.claims, "sub"))}
 	v.mu.Lock()
@@ -120,7 +120,7 @@ type reviewStatus struct {
 // ours, about the same account.
 func (s reviewStatus) check(audience, subject string) error {
 	if !s.Authenticated || !slices.Contains(s.Audiences, audience) || s.User.Username != subject {
-		return errors.New("the cluster does not stand by the token: its pod or account may be gone")
+		return errors.New("the cluster says that the token is not valid: its pod or account may be gone")
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func (v *reviewer) review(ctx context.Context, token string) (reviewStatus, erro
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusCreated && response.StatusCode != http.StatusOK {
-		return reviewStatus{}, errors.New("the API server answers " + response.Status)
+		return reviewStatus{}, errors.New("the API server answered " + response.Status)
 	}
 	return readReview(response.Body)
 }
@@ -163,7 +163,7 @@ func readReview(body io.Reader) (reviewStatus, error) {
 		err = json.Unmarshal(data, &answer)
 	}
 	if err != nil || answer.Kind != "TokenReview" {
-		return reviewStatus{}, errors.New("the API server answers no TokenReview")
+		return reviewStatus{}, errors.New("the API server's answer is not a TokenReview")
 	}
 	return answer.Status, nil
 }

@@ -42,7 +42,7 @@ func parse(raw string) (claimed, error) {
 		return claimed{}, errLong
 	}
 	if strings.Count(raw, ".") != segments-1 {
-		return claimed{}, errors.New("the token is not made of three parts")
+		return claimed{}, errors.New("the token must have three parts")
 	}
 	parts := strings.SplitN(raw, ".", segments)
 	var decoded [segments][]byte
@@ -69,11 +69,11 @@ func parse(raw string) (claimed, error) {
 // standard library ignores), no unused bits. So a token has one spelling.
 func decodeSegment(text string) ([]byte, error) {
 	if text == "" || strings.ContainsAny(text, "\r\n") {
-		return nil, errors.New("a part of the token is empty or broken")
+		return nil, errors.New("a part of the token is empty or malformed")
 	}
 	decoded, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
-		return nil, errors.New("a part of the token is no base64url")
+		return nil, errors.New("a part of the token is not valid base64url")
 	}
 	return decoded, nil
 }
@@ -93,7 +93,7 @@ func (c claimed) checkHeader(allowed []string) error {
 	}
 	for _, name := range []string{"alg", "kid", "typ"} {
 		if v, ok := c.headers[name]; ok && textIn(c.headers, name) == "" && v != "" {
-			return fmt.Errorf("the token's header has a %s that is no text", name)
+			return fmt.Errorf("the token's header has a %s that is not a string", name)
 		}
 	}
 	if !slices.Contains(allowed, c.alg) {
@@ -109,10 +109,10 @@ func (c claimed) checkHeader(allowed []string) error {
 const maxDepth = 16
 
 var (
-	errNoObject  = errors.New("it is no JSON object")
-	errDuplicate = errors.New("it names a claim twice")
+	errNoObject  = errors.New("it is not a JSON object")
+	errDuplicate = errors.New("it has a claim twice")
 	errDeep      = errors.New("it is nested too deep")
-	errText      = errors.New("it has a text that is no Unicode")
+	errText      = errors.New("it has a string that is not valid Unicode")
 )
 
 // decodeObject parses one JSON object and nothing after it. It refuses what JSON parsers

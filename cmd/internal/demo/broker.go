@@ -242,16 +242,16 @@ func (d *demo) gatewaySteps() []step {
 	return []step{
 		{
 			"gateway", "Gateway mode: git talks to the broker, the broker to GitHub. The workspace has no token at all",
-			"gatepass install sends git through the gateway, and gatepass token has none to give",
+			"gatepass install sends git through the gateway, and gatepass token refuses",
 			d.useGateway,
 		},
 		{
-			"through", "git works as before, under the URLs it has",
+			"through", "git works as before, with the same URLs",
 			"git pushes an allowed branch through the gateway, and no token reaches the workspace",
 			d.pushThrough,
 		},
 		{
-			"enforce", "The guard can be skipped. The gateway cannot: it decides on what is pushed",
+			"enforce", "The guard can be bypassed. The gateway cannot: it decides on each push",
 			"git push --no-verify to main is refused by the gateway; GitHub receives nothing",
 			d.enforce,
 		},
@@ -269,7 +269,7 @@ func (d *demo) useGateway(ctx context.Context) error {
 	installed := d.run(ctx, "", "gatepass install --global")
 	token := d.run(ctx, "widgets", "gatepass token --repo acme/widgets")
 	if token.failed == nil {
-		return errors.New("gatepass token gave one")
+		return errors.New("gatepass token printed a token")
 	}
 	return first(shown.failed, installed.failed, token.fetched())
 }
@@ -296,7 +296,7 @@ func (d *demo) enforce(ctx context.Context) error {
 	d.count(r)
 	for _, q := range r.requests {
 		if q.Method == "POST" && strings.HasSuffix(q.Path, "/git-receive-pack") {
-			return errors.New("GitHub was sent the push")
+			return errors.New("GitHub received the push")
 		}
 	}
 	if d.refOf(ctx, "main") != before {

@@ -55,7 +55,7 @@ type Check struct {
 }
 
 // ErrBroken reports that a check failed; the Report says which.
-var ErrBroken = errors.New("not everything holds; see the checks")
+var ErrBroken = errors.New("a check failed; see the list of checks")
 
 // Run runs the demo and cleans up, even if ctx ends. The error is ErrBroken, or one
 // line that tells a person what the demo needs.
@@ -124,9 +124,9 @@ func interrupted(ctx context.Context, err error) error {
 // ending describes what close will do.
 func (d *demo) ending() string {
 	if d.opts.Keep {
-		return "the agent has ended; the scratch folder is kept"
+		return "the agent has stopped; the scratch directory is kept"
 	}
-	return "nothing is left: the agent has ended, the scratch folder is gone"
+	return "nothing is left: the agent has stopped, the scratch directory is deleted"
 }
 
 // runSteps runs the steps. If one fails, the others still run and show what works.

@@ -173,7 +173,7 @@ func TestDemoTellsTheWholeStory(t *testing.T) {
 		"$ git clone https://localhost:",
 		"refs/heads/main denied: no rule allows it (update); allowed: agent/**",
 		"acme/payroll is not in this",
-		fmt.Sprintf("%d of %[1]d hold.", promises),
+		fmt.Sprintf("%d of %[1]d checks passed.", promises),
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the story lacks %q:\n%s", want, out)
@@ -239,7 +239,7 @@ func TestDemoFailsWithABrokenGuard(t *testing.T) {
 	if got := broken(r); r.OK || len(got) != 1 || !strings.HasPrefix(got[0], "git push to main is refused") {
 		t.Errorf("broken = %q, want the refused push", got)
 	}
-	if want := "gatepass: run the demo: not everything holds; see the checks\n"; stderr != want {
+	if want := "gatepass: run the demo: a check failed; see the list of checks\n"; stderr != want {
 		t.Errorf("stderr = %q, want %q", stderr, want)
 	}
 	v.nothingLeft()
@@ -344,12 +344,12 @@ func TestRunReportsWhatDoesNotHold(t *testing.T) {
 	}})
 	want := []string{
 		"a second owner's repository comes with a token of its own installation",
-		"no token is in a file of the workspace or in what was printed",
+		"no token is in a file of the workspace or in the output",
 	}
 	if got := broken(r); !errors.Is(err, ErrBroken) || r.OK || !slices.Equal(got, want) {
 		t.Errorf("Run = %q, %v, want %q to be broken\n%s", got, err, want, &story)
 	}
-	if !strings.Contains(story.String(), "FAILED  "+want[0]) || !strings.Contains(story.String(), fmt.Sprintf("%d of %d hold.", promises-len(want), promises)) {
+	if !strings.Contains(story.String(), "FAILED  "+want[0]) || !strings.Contains(story.String(), fmt.Sprintf("%d of %d checks passed.", promises-len(want), promises)) {
 		t.Errorf("the story does not say what failed:\n%s", &story)
 	}
 }

@@ -152,7 +152,7 @@ func (d *demo) issue(ctx context.Context) error {
 		return err
 	}
 	if got := len(d.github.Tokens()) - live; got != 2 {
-		return fmt.Errorf("%d tokens more are alive at GitHub, want one for each owner", got)
+		return fmt.Errorf("%d more tokens are valid at GitHub, want one for each owner", got)
 	}
 	for _, owner := range []string{"acme", "globex"} {
 		if _, err := os.Stat(d.storedFile("github-tokens", owner)); err != nil {
@@ -171,7 +171,7 @@ func (d *demo) destroy(ctx context.Context) error {
 		return fmt.Errorf("%d tokens were revoked, want two", got)
 	}
 	if _, err := os.Stat(d.storedFile()); !errors.Is(err, fs.ErrNotExist) {
-		return errors.New("something of the workspace is left in the store")
+		return errors.New("the store still has entries of the workspace")
 	}
 	return nil
 }

@@ -143,7 +143,7 @@ repos: [acme/widgets, "globex/*"]
 refs: ["agent/**"]
 `, "ci-7", p.github.host(), job.String(), p.address)
 	hash := sha256.Sum256([]byte(p.operator))
-	broker := fmt.Sprintf(`# What the broker does: docs/broker.md. A change of this file is read at once.
+	broker := fmt.Sprintf(`# What the broker does: docs/broker.md. The broker reads this file again when it changes.
 listen: [%q, "http://%s"]
 store: %q
 github_url: https://%s
@@ -151,13 +151,13 @@ audit: %q
 profiles: [%q]
 gateway: {}
 callers:
-  - name: CI job                       # proves itself by a token of an OpenID Connect issuer
+  - name: CI job                       # its identity is a token of an OpenID Connect issuer
     oidc: {issuer: %s, audience: gatepass, jwks_file: %q}
     claims: {repository: acme/widgets}
     workspace: "ci-{claim.run_id}"
     profile: playground
     tokens: none                       # it uses the gateway, and has no token
-  - name: sandbox                      # a process of this user, by the broker's socket
+  - name: sandbox                      # a process of this user, at the broker's socket
     socket: {uid: %d}
     workspace: %s
     profile: playground
@@ -182,7 +182,7 @@ func (p *playground) wait(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-p.broker.ended:
-			return fmt.Errorf("gatepass-broker ended: %s", p.broker.lastWords())
+			return fmt.Errorf("gatepass-broker exited: %s", p.broker.lastWords())
 		case <-again.C:
 			if err := p.issuer.issue(); err != nil {
 				return err
@@ -215,17 +215,17 @@ func (p *playground) printIntro() {
 	t.paragraph("", "operators' page  http://"+p.address+"   token: "+p.operator)
 	t.paragraph("", "files            "+p.home+"   broker.yaml, profile.yaml, workspace.yaml, gateway.yaml, audit.jsonl")
 	t.paragraph("", "")
-	p.try(1, "A sandbox: clone, push an allowed branch, and see another one refused", []string{
+	p.try(1, "A sandbox: clone, push an allowed branch, and try a refused one", []string{
 		". " + quote(filepath.Join(p.home, "workspace.sh")),
 		"git clone " + p.github.url("acme/widgets") + " && cd widgets",
 		"git commit --allow-empty -m 'Try it'",
 		"git push origin HEAD:agent/try",
 		"git push origin HEAD:main",
 	})
-	p.try(2, "Revoke its tokens and block it, on the page or as here", []string{
+	p.try(2, "Revoke its tokens and block it, on the page or with", []string{
 		`curl -sS -X POST -H "Authorization: Bearer $OPERATOR" $BROKER/v1/workspaces/` + workspaceID + "/revoke",
-		"git fetch # the token is gone",
-		"git fetch # and the broker gives no other",
+		"git fetch # the token is revoked",
+		"git fetch # and the broker refuses another",
 		`curl -sS -X DELETE -H "Authorization: Bearer $OPERATOR" $BROKER/v1/workspaces/` + workspaceID + "/block # unblocks it",
 	})
 	p.try(3, "A CI job without any token: git goes through the gateway, which decides on pushes", []string{
@@ -245,7 +245,7 @@ func (p *playground) printIntro() {
 		"gatepass policy explain",
 		"gatepass doctor --online",
 	})
-	t.paragraph(bold, "ctrl-C ends it and removes everything.")
+	t.paragraph(bold, "ctrl-C stops it and removes everything.")
 }
 
 func (p *playground) try(n int, what string, commands []string) {
@@ -262,5 +262,5 @@ func (p *playground) printEnd() {
 		p.show.paragraph("", "kept: "+p.dir)
 		return
 	}
-	p.show.paragraph("", "The playground has ended, and nothing of it is left.")
+	p.show.paragraph("", "The playground has stopped, and all its files are deleted.")
 }

@@ -43,7 +43,7 @@ func serve(t *testing.T) *served {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.story = string(data); strings.Contains(s.story, "ctrl-C ends it") {
+		if s.story = string(data); strings.Contains(s.story, "ctrl-C stops it and removes everything.") {
 			return s
 		}
 		if time.Now().After(deadline) || syscall.Kill(cmd.Process.Pid, 0) != nil {
@@ -91,11 +91,11 @@ func TestServeHoldsWhatItPrints(t *testing.T) {
 	}{
 		{"an allowed push arrives", "[new branch]      HEAD -> agent/try", false},
 		{"the guard refuses main", "refs/heads/main denied: no rule allows it", false},
-		{"a blocked workspace gets no token", "workspace " + workspaceID + " was revoked", true},
+		{"a blocked workspace gets no token", "workspace " + workspaceID + " is blocked", true},
 		{"the gateway refuses main", "[remote rejected] HEAD -> main (gatepass: no rule allows it (update))", false},
 		{"the job has no token", "this workspace has none", false},
 		{"a workspace is made", "workspace sb-2: ready", false},
-		{"and destroyed", "nothing is left of workspace sb-2", false},
+		{"and destroyed", "workspace sb-2 is destroyed; nothing is left of it", false},
 		{"the audit log tells of the push", `refs/heads/main`, false},
 		{"the doctor finds nothing", "everything is in order", false},
 	} {
@@ -147,7 +147,7 @@ func TestServeEndsWithItsBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = s.cmd.Wait()
-	if code := s.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(s.output.String(), "gatepass-broker ended") {
+	if code := s.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(s.output.String(), "gatepass-broker exited") {
 		t.Errorf("it ended with %d: %s", code, s.output)
 	}
 	if _, err := os.Stat(filepath.Dir(config[0])); !errors.Is(err, fs.ErrNotExist) {

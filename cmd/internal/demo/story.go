@@ -25,7 +25,7 @@ func (d *demo) steps() []step {
 			d.showFile,
 		},
 		{
-			"install", "One command tells git about gatepass", "gatepass install sets git up in one command",
+			"install", "One command configures git", "gatepass install sets git up in one command",
 			d.install,
 		},
 		{
@@ -39,8 +39,8 @@ func (d *demo) steps() []step {
 			d.fetch,
 		},
 		{
-			"push", "A push to a branch the workspace may push, with a token that may write",
-			"git push to an allowed branch arrives",
+			"push", "A push to an allowed branch, with a token that may write",
+			"git push to an allowed branch succeeds",
 			d.push,
 		},
 		{
@@ -54,12 +54,12 @@ func (d *demo) steps() []step {
 			d.otherOwner,
 		},
 		{
-			"outside", "A repository that is not this workspace's: one line, and the source is not asked",
+			"outside", "A repository outside of this workspace: one line, and the source is not asked",
 			"a repository outside of the workspace is refused before the source is asked",
 			d.outside,
 		},
 		{
-			"foreign", "Any other host is answered with silence",
+			"foreign", "Any other host gets no answer",
 			"another host gets no answer, and the source is not asked",
 			d.foreign,
 		},
@@ -70,14 +70,14 @@ func (d *demo) steps() []step {
 			d.issue,
 		},
 		{
-			"destroy", "The workspace goes, and its tokens with it",
+			"destroy", "The workspace is destroyed, and its tokens with it",
 			"gatepass workspace destroy revokes every token, and nothing of it is left in the store",
 			d.destroy,
 		},
 	}
 	return append(append(steps, d.gatewaySteps()...), step{
-		"secrets", "What was written down? Every file but the broker's own records is searched for every token",
-		"no token is in a file of the workspace or in what was printed",
+		"secrets", "What is on disk? Every file except the broker's own records is searched for every token",
+		"no token is in a file of the workspace or in the output",
 		d.noSecrets,
 	})
 }
@@ -101,7 +101,7 @@ func (d *demo) staleStep() step {
 
 func (d *demo) showFile(ctx context.Context) error {
 	d.show.remark("a double of GitHub with TLS: https://" + d.github.host() + ", an App installed by acme and by globex")
-	d.show.remark("~ is a scratch folder: nothing of yours is read or changed")
+	d.show.remark("~ is a scratch directory: your files are not read or changed")
 	return d.run(ctx, "", "cat workspace.yaml").failed
 }
 
@@ -168,7 +168,7 @@ func (d *demo) otherOwner(ctx context.Context) error {
 		return err
 	}
 	if got := r.grants[0].installation; got != d.github.globex.ID {
-		return fmt.Errorf("the token is of installation %d, want that of globex, %d", got, d.github.globex.ID)
+		return fmt.Errorf("the token is of installation %d, want the installation of globex, %d", got, d.github.globex.ID)
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func (d *demo) foreign(ctx context.Context) error {
 		return err
 	}
 	if r.output != "" {
-		return errors.New("the helper said something")
+		return errors.New("the helper printed something")
 	}
 	d.show.remark("nothing was printed")
 	d.count(r)

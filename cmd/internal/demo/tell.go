@@ -81,7 +81,7 @@ func (t *printer) sum(r Report) {
 	if held < len(r.Checks) {
 		style = red
 	}
-	t.paragraph(style, fmt.Sprintf("%d of %d hold. git %s: %s, %s to GitHub, %s fetched, %.1f s", held, len(r.Checks), r.Git,
+	t.paragraph(style, fmt.Sprintf("%d of %d checks passed. git %s: %s, %s to GitHub, %s fetched, %.1f s", held, len(r.Checks), r.Git,
 		plural(r.Commands, "command"), plural(r.Requests, "request"), plural(r.Tokens, "token"), r.Seconds))
 	if r.Scratch != "" {
 		t.paragraph("", "kept: "+r.Scratch)
@@ -177,7 +177,7 @@ func plural(n int, what string) string {
 // are killed.
 func (d *demo) quiet(ctx context.Context, dir, line string, args ...string) (string, error) {
 	if _, err := os.Stat(dir); err != nil {
-		return "", fmt.Errorf("%s: there is no folder %s", line, filepath.Base(dir))
+		return "", fmt.Errorf("%s: there is no directory %s", line, filepath.Base(dir))
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandWait)
 	defer cancel()

@@ -34,13 +34,13 @@ func (c agentCheck) check(ctx context.Context) []Finding {
 	before, running, err := c.state(deadline)
 	switch {
 	case err != nil:
-		return append(found, Finding{Level: Failure, Text: "the agent that runs cannot be asked: " + err.Error(), Fix: "gatepass agent stop"})
+		return append(found, Finding{Level: Failure, Text: "the running agent does not answer: " + err.Error(), Fix: "gatepass agent stop"})
 	case running && before.Problem != "":
 		return append(found, Finding{Level: Failure, Text: "the agent cannot work: " + before.Problem, Fix: "correct " + c.path})
 	case running:
 		found = append(found, ageOf(before))
 	default:
-		found = append(found, Finding{Level: OK, Text: "no agent runs; one is started when a token is needed"})
+		found = append(found, Finding{Level: OK, Text: "no agent is running; git starts one when it needs a token"})
 	}
 	found = append(found, c.checkToken(deadline)...)
 	if after, running, err := c.state(deadline); err == nil && running && after.Warning != "" {
@@ -59,7 +59,7 @@ func (c agentCheck) checkProgram(ctx context.Context) []Finding {
 		return nil
 	case version.Differ(installed, version.String()):
 		return []Finding{{
-			Level: Warning, Text: path + " says version " + strconv.Quote(installed) + ", and gatepass is version " + version.String(),
+			Level: Warning, Text: path + " says version " + strconv.Quote(installed) + ", but gatepass is version " + version.String(),
 			Fix: "install the programs of one version",
 		}}
 	}
@@ -69,12 +69,12 @@ func (c agentCheck) checkProgram(ctx context.Context) []Finding {
 // ageOf reports the running agent. An agent of another version is right only while it
 // holds a session that a new agent could not get.
 func ageOf(a agent.State) Finding {
-	text := "an agent runs, process " + strconv.Itoa(a.PID) + ", version " + a.Version
+	text := "an agent is running, process " + strconv.Itoa(a.PID) + ", version " + a.Version
 	switch {
 	case a.Replaced:
 		return Finding{Level: Warning, Text: text + ", and " + a.Program + " was replaced since", Fix: "gatepass agent stop"}
 	case version.Differ(a.Version, version.String()):
-		return Finding{Level: Warning, Text: text + ", and gatepass is version " + version.String(), Fix: "install the programs of one version, then gatepass agent stop"}
+		return Finding{Level: Warning, Text: text + ", but gatepass is version " + version.String(), Fix: "install the programs of one version, then gatepass agent stop"}
 	}
 	return Finding{Level: OK, Text: text}
 }
@@ -92,15 +92,15 @@ func (c agentCheck) checkRuntimeDir() []Finding {
 	place, err := agent.Locate(c.path, c.Getenv)
 	if err != nil {
 		return []Finding{{
-			Level: Warning, Text: "there is no place for the agent's socket, so nothing is cached: " + err.Error(),
-			Fix: "set XDG_RUNTIME_DIR to a directory of yours with mode 0700",
+			Level: Warning, Text: "there is no directory for the agent's socket, so tokens are not cached: " + err.Error(),
+			Fix: "set XDG_RUNTIME_DIR to a directory of this user with mode 0700",
 		}}
 	}
 	wanted := c.Getenv("XDG_RUNTIME_DIR")
 	if filepath.IsAbs(wanted) && place.Directory != filepath.Clean(wanted)+"/gatepass" {
 		return []Finding{{
 			Level: Warning, Text: "XDG_RUNTIME_DIR (" + wanted + ") cannot be used; the agent's socket is in " + place.Directory,
-			Fix: "set XDG_RUNTIME_DIR to a short path of yours with mode 0700, or unset it",
+			Fix: "set XDG_RUNTIME_DIR to a short path of this user with mode 0700, or unset it",
 		}}
 	}
 	return nil
@@ -115,7 +115,7 @@ func (c agentCheck) state(deadline time.Time) (s agent.State, running bool, err 
 		return s, true, errors.New(errorText(reply))
 	}
 	if err := json.Unmarshal(reply.Stdout, &s); err != nil {
-		return s, true, errors.New("it is of another version")
+		return s, true, errors.New("it has another version")
 	}
 	return s, true, nil
 }
@@ -127,7 +127,7 @@ func (c agentCheck) checkToken(deadline time.Time) []Finding {
 	}
 	t := c.testRepository()
 	if t.Path == "" && c.needsPaths() {
-		return []Finding{{Level: OK, Text: "no token was asked for: the workspace file names no single repository; run gatepass doctor in a clone to try one"}}
+		return []Finding{{Level: OK, Text: "no token was requested, because the workspace file does not name a single repository; run gatepass doctor in a clone to check one"}}
 	}
 	what := "a token for https://" + strings.TrimSuffix(t.Host+"/"+t.Path, "/")
 	return c.tryCall(what, agent.Get, string(request(t)), deadline)
@@ -138,7 +138,7 @@ func (c agentCheck) checkToken(deadline time.Time) []Finding {
 func (c agentCheck) tryCall(what, operation, payload string, deadline time.Time) []Finding {
 	reply, err := agent.Ask(agent.Call{Operation: operation, Config: c.path, Payload: []byte(payload)}, c.Getenv, deadline)
 	if err != nil {
-		return []Finding{{Level: Failure, Text: what + " cannot be fetched: " + err.Error(), Fix: "gatepass agent status; is gatepass-agent beside git-credential-gatepass?"}}
+		return []Finding{{Level: Failure, Text: what + " cannot be fetched: " + err.Error(), Fix: "run gatepass agent status, and check that gatepass-agent is next to git-credential-gatepass"}}
 	}
 	token, given := parseAnswer(string(reply.Stdout))
 	if !given {
@@ -151,9 +151,9 @@ func (c agentCheck) tryCall(what, operation, payload string, deadline time.Time)
 	text := what + ": " + token.String() + c.heldToken(token, deadline)
 	left := time.Until(token.Expiry).Truncate(time.Second)
 	if left < minLifetime {
-		return []Finding{{Level: Warning, Text: text + ", ends in " + left.String(), Fix: "look whether the source is refreshed"}}
+		return []Finding{{Level: Warning, Text: text + ", expires in " + left.String(), Fix: "check that the source is refreshed"}}
 	}
-	return []Finding{{Level: OK, Text: text + ", ends in " + left.String()}}
+	return []Finding{{Level: OK, Text: text + ", expires in " + left.String()}}
 }
 
 // heldToken says what the agent knows about the token that it just gave.
@@ -190,7 +190,7 @@ func request(t gitsafety.Target) []byte {
 func errorText(reply agent.Reply) string {
 	line := strings.TrimPrefix(strings.TrimSpace(string(reply.Stderr)), "gatepass: ")
 	if line == "" {
-		return "the agent says nothing"
+		return "the agent printed nothing"
 	}
 	return usererr.Escape(line)
 }

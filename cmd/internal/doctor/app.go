@@ -111,18 +111,18 @@ func (f *facts) checkStore() []Finding {
 	var found []Finding
 	switch {
 	case s.exposedErr != nil:
-		found = append(found, f.trouble(Warning, what+" answers; whether it is private cannot be told", s.exposedErr, "see the reason"))
+		found = append(found, f.trouble(Warning, what+" answers, but whether it is private is unknown", s.exposedErr, "see the reason"))
 	case len(s.exposed) > 0 && s.isFiles:
 		found = append(found, Finding{
-			Level: Failure, Text: what + ": others can use " + these(s.exposed),
-			Fix: "chmod go= on them; then replace what lay open: gatepass app rotate-key, gatepass workspace refresh ID --force",
+			Level: Failure, Text: what + ": other users can use " + these(s.exposed),
+			Fix: "run chmod go= on them; then replace the exposed keys and tokens: gatepass app rotate-key, gatepass workspace refresh ID --force",
 		})
 	case len(s.exposed) > 0:
 		found = append(found, Finding{
-			Level: Failure, Text: what + " keeps in the clear: " + these(s.exposed), Fix: "make another key in the App's settings, delete that parameter, and gatepass app add --force",
+			Level: Failure, Text: what + " stores unencrypted: " + these(s.exposed), Fix: "create another key in the App's settings, delete that parameter, and run gatepass app add --force",
 		})
 	case s.isFiles:
-		found = append(found, Finding{Level: OK, Text: what + " answers, and is its owner's alone"})
+		found = append(found, Finding{Level: OK, Text: what + " answers, and only its owner can use it"})
 	default:
 		found = append(found, Finding{Level: OK, Text: what + " answers"})
 	}
@@ -150,7 +150,7 @@ func (f *facts) checkApp() []Finding {
 // checkPool reports on the keys and limits of the other Apps of the pool.
 func (f *facts) checkPool() []Finding {
 	if f.poolErr != nil {
-		return []Finding{f.trouble(Failure, "which Apps are in the pool cannot be read", f.poolErr, "see the reason")}
+		return []Finding{f.trouble(Failure, "the list of Apps in the pool cannot be read", f.poolErr, "see the reason")}
 	}
 	var found []Finding
 	for _, a := range f.pool {
@@ -178,7 +178,7 @@ func (f *facts) checkInstalledPart(a appFacts) []Finding {
 	case a.refused != nil:
 		return nil // reported already
 	case a.foundErr != nil:
-		return []Finding{f.trouble(Warning, "where it is installed is not known", a.foundErr, "run gatepass doctor again")}
+		return []Finding{f.trouble(Warning, "where it is installed is unknown", a.foundErr, "run gatepass doctor again")}
 	case a.storedErr != nil:
 		return []Finding{f.trouble(Failure, "where it is installed cannot be read from the store", a.storedErr, "gatepass app discover --force --pool "+a.name)}
 	}
@@ -191,11 +191,11 @@ func (f *facts) checkInstalledPart(a appFacts) []Finding {
 	}
 	for _, i := range st.Installations {
 		if len(i.Lacking) > 0 {
-			found = append(found, Finding{Level: Warning, Text: i.Account + " has not granted it " + mint.LevelsText(i.Lacking) + ", so that it is not chosen for workspaces which need that", Fix: "have an owner of " + i.Account + " approve it: " + i.Approve})
+			found = append(found, Finding{Level: Warning, Text: i.Account + " has not granted it " + mint.LevelsText(i.Lacking) + ", so it is not used for workspaces that need that", Fix: "ask an owner of " + i.Account + " to approve it: " + i.Approve})
 		}
 	}
 	if known := accounts(st, func(i issuing.Installed) bool { return i.State == issuing.Known }); len(known) > 0 {
-		found = append(found, Finding{Level: OK, Text: "it is installed on " + these(known) + ", and the store knows it"})
+		found = append(found, Finding{Level: OK, Text: "it is installed on " + these(known) + ", and the store has these installations"})
 	}
 	return found
 }
@@ -211,9 +211,9 @@ func (f *facts) checkKey(a appFacts) Finding {
 	key := "the App's key " + mint.Fingerprint(a.proof.Key) + ", " + where
 	switch {
 	case a.refused == nil:
-		return Finding{Level: OK, Text: key + ": GitHub takes it for the App " + a.proof.App.Name}
+		return Finding{Level: OK, Text: key + ": GitHub accepts it for the App " + a.proof.App.Name}
 	case isOutage(a.refused):
-		return f.trouble(Warning, key+": whether GitHub takes it is not known", a.refused, "run gatepass doctor again")
+		return f.trouble(Warning, key+": whether GitHub accepts it is unknown", a.refused, "run gatepass doctor again")
 	}
 	return f.trouble(Failure, key+" does not work", a.refused, "gatepass app status")
 }
@@ -246,8 +246,8 @@ func (a appFacts) checkRate() Finding {
 		return Finding{Level: OK, Text: text}
 	}
 	return Finding{
-		Level: Warning, Text: text + " until " + a.rate.Reset.UTC().Format(time.RFC3339) + ": tokens that can wait are left to later",
-		Fix: "see what else asks GitHub as this App; profiles that name repositories ask less than those with wildcards",
+		Level: Warning, Text: text + " until " + a.rate.Reset.UTC().Format(time.RFC3339) + ": tokens that can wait are deferred",
+		Fix: "find other programs that use this App; profiles that name repositories need fewer requests than those with wildcards",
 	}
 }
 
@@ -259,7 +259,7 @@ func (f *facts) checkInstallations() []Finding {
 	case a.err != nil || a.refused != nil:
 		return nil // reported already
 	case a.foundErr != nil:
-		return []Finding{f.trouble(Warning, "where the App is installed is not known", a.foundErr, "run gatepass doctor again")}
+		return []Finding{f.trouble(Warning, "where the App is installed is unknown", a.foundErr, "run gatepass doctor again")}
 	case a.storedErr != nil:
 		return []Finding{f.trouble(Failure, "where the App is installed cannot be read from the store", a.storedErr, "gatepass app discover --force")}
 	}
@@ -272,7 +272,7 @@ func (f *facts) checkInstallations() []Finding {
 	}
 	found = append(found, unneeded(st, needs)...)
 	if known := accounts(st, func(i issuing.Installed) bool { return i.State == issuing.Known }); len(known) > 0 {
-		found = append([]Finding{{Level: OK, Text: "the App is installed on " + these(known) + ", and the store knows it"}}, found...)
+		found = append([]Finding{{Level: OK, Text: "the App is installed on " + these(known) + ", and the store has these installations"}}, found...)
 	}
 	return found
 }
@@ -292,7 +292,7 @@ func unneeded(st issuing.Status, needs issuing.Needs) []Finding {
 			})
 		case i.State == issuing.Suspended && i.Stored != 0:
 			found = append(found, Finding{
-				Level: Warning, Text: i.Account + ": the installation is suspended " + i.Note + " (no workspace needs it)", Fix: "have it unsuspended: " + i.Settings,
+				Level: Warning, Text: i.Account + ": the installation is suspended " + i.Note + " (no workspace needs it)", Fix: "ask its owner to unsuspend it: " + i.Settings,
 			})
 		}
 	}
@@ -310,11 +310,11 @@ func unknown(st issuing.Status, needs issuing.Needs) []Finding {
 	var found []Finding
 	if missed := accounts(st, isMissed); len(missed) > 0 {
 		found = append(found, Finding{
-			Level: Warning, Text: "the store does not know that the App is installed on " + these(missed), Fix: "gatepass app discover",
+			Level: Warning, Text: "the store has no installation of the App on " + these(missed), Fix: "gatepass app discover",
 		})
 	}
 	if others := accounts(st, isNew); len(others) > 0 {
-		found = append(found, Finding{Level: OK, Text: "the App is installed on " + these(others) + " too, which gatepass app discover would add"})
+		found = append(found, Finding{Level: OK, Text: "the App is installed on " + these(others) + " too; gatepass app discover would add them"})
 	}
 	return found
 }

@@ -127,7 +127,7 @@ func (f *facts) findings() Report {
 	add(leftoversGroup, f.checkSurroundings())
 	r.Leftovers = f.leftovers()
 	if f.ledger.err == nil && len(r.Leftovers) == 0 {
-		add(leftoversGroup, []Finding{{Level: OK, Text: "nothing is left of workspaces that are gone"}})
+		add(leftoversGroup, []Finding{{Level: OK, Text: "there are no remains of workspaces that are gone"}})
 	}
 	return r
 }

@@ -50,7 +50,7 @@ func (c connectionCheck) checkClock(ctx context.Context) []Finding {
 func compare(ctx context.Context, host string) Finding {
 	ahead, err := skew(ctx, "https://"+host+"/")
 	if err != nil {
-		return Finding{Level: Warning, Text: "the clock cannot be compared with that of " + host + ": " + redact.Text(err.Error(), 200), Fix: "look whether " + host + " can be reached"}
+		return Finding{Level: Warning, Text: "the clock cannot be compared with the clock of " + host + ": " + redact.Text(err.Error(), 200), Fix: "check that " + host + " can be reached"}
 	}
 	return Clock(host, ahead)
 }
@@ -62,12 +62,12 @@ func Clock(host string, ahead time.Duration) Finding {
 	if ahead < 0 {
 		way = "behind"
 	}
-	f := Finding{Level: OK, Text: "the clock agrees with that of " + host}
+	f := Finding{Level: OK, Text: "the clock agrees with the clock of " + host}
 	if size > smallSkew {
-		f = Finding{Level: Warning, Text: "the clock is " + size.String() + " " + way + " that of " + host, Fix: "set the clock; see timedatectl"}
+		f = Finding{Level: Warning, Text: "the clock is " + size.String() + " " + way + " the clock of " + host, Fix: "set the clock; see timedatectl"}
 	}
 	if size > largeSkew {
-		f.Level, f.Text = Failure, f.Text+": tokens and identities seem to have ended, or not to have begun"
+		f.Level, f.Text = Failure, f.Text+": tokens and identities seem expired or not yet valid"
 	}
 	return f
 }

@@ -194,7 +194,7 @@ type listing struct {
 	err      error
 }
 
-var errLate = errors.New("git does not answer in time")
+var errLate = errors.New("git did not answer in time")
 
 // git returns the git that users get; ok is false if there is none.
 func (c *setup) git() (install.Git, bool) {

@@ -64,7 +64,7 @@ func has(found []Finding, level Level, text string) bool {
 
 func TestWithoutGit(t *testing.T) {
 	found := newWard(t).run()
-	if !has(found, Failure, "there is no git on PATH") || !has(found, OK, "names no single repository") {
+	if !has(found, Failure, "git is not on PATH") || !has(found, OK, "no token was requested, because the workspace file does not name a single repository; run gatepass doctor in a clone to check one") {
 		t.Errorf("Run = %v, want that git is missing", found)
 	}
 }

@@ -73,8 +73,8 @@ func TestFixRemovesWhatLiesAround(t *testing.T) {
 		texts = append(texts, string(f.Level)+": "+f.Text)
 	}
 	want := []string{
-		"ok: 2 tokens of sb-7, of which the ledger knows nothing, alive until " + dies + " UTC at the latest: revoked 2 tokens, nothing is left of it in the store",
-		"ok: the destruction of sb-8 was begun and not finished: revoked 1 token, nothing is left of it in the store",
+		"ok: 2 tokens of sb-7 that the ledger does not have, valid until " + dies + " UTC at the latest: revoked 2 tokens, nothing is left of it in the store",
+		"ok: destroy of sb-8 was interrupted: revoked 1 token, nothing is left of it in the store",
 		"ok: 1 replaced token of sb-1 should be revoked by now: revoked 1 token",
 		"ok: a lock of sb-2, whose run ended early: removed",
 		"ok: a lock of sb-9, whose run ended early: removed",
@@ -116,7 +116,7 @@ func TestFixLooksOnceMore(t *testing.T) {
 	before := w.entries()
 	w.lock("sb-8", time.Minute)
 	for _, f := range w.check.Fix(t.Context(), things) {
-		if f.Level != Warning || !strings.Contains(f.Text, ", is left: ") {
+		if f.Level != Warning || !strings.Contains(f.Text, "is kept") {
 			t.Errorf("Fix says %s, want it left", line(f))
 		}
 	}
@@ -131,11 +131,11 @@ func TestFixSaysWhatFailed(t *testing.T) {
 	w.put("sandbox/sb-7/github-token", token)
 	w.Fail(fakegithub.To(http.MethodDelete, "/installation/token"), fakegithub.Status(http.StatusForbidden), -1)
 	found := w.fix()
-	if len(found) != 1 || found[0].Level != Failure || !strings.Contains(found[0].Text, "revoke a token: GitHub answers 403") {
+	if len(found) != 1 || found[0].Level != Failure || !strings.Contains(found[0].Text, "revoke a token: GitHub answered 403") {
 		t.Errorf("Fix says\n%swant the token's failure", lines(found))
 	}
 	if w.entries()["sandbox/sb-7/github-token"] != token {
-		t.Error("the token is gone from the store, and nobody can revoke it any more")
+		t.Error("the token is revoked from the store, and nobody can revoke it any more")
 	}
 }
 
@@ -179,9 +179,9 @@ func TestTokensOfAnotherSystemAreLeft(t *testing.T) {
 		want       string
 		fixable    int
 	}{
-		{"its names", "", 0, "debris: ok: another system may refresh the tokens of sb-7, sb-8, of which the ledger knows nothing; \n", 0},
-		{"other names", "/km", 0, "debris: warning: 1 token of sb-7, of which the ledger knows nothing, alive until ", 2},
-		{"it stopped", "", tokenLife + time.Second, "debris: warning: 1 token of sb-7, of which the ledger knows nothing, which has run out; gatepass doctor --fix, which revokes and deletes it\n", 2},
+		{"its names", "", 0, "debris: ok: another system may refresh the tokens of sb-7, sb-8, which are not in the ledger; \n", 0},
+		{"other names", "/km", 0, "debris: warning: 1 token of sb-7 that the ledger does not have, valid until ", 2},
+		{"it stopped", "", tokenLife + time.Second, "debris: warning: 1 token of sb-7 that the ledger does not have, which has expired; gatepass doctor --fix, which revokes and deletes it\n", 2},
 	} {
 		w.check.AWS = parameterStore{w.store, c.workspaces, false}
 		w.ahead = c.later
@@ -208,7 +208,7 @@ func TestWhatIsNotGatepasssIsLeft(t *testing.T) {
 	w.put("sandbox/sb-8/slack-token", "x")
 	r := w.look()
 	bad := faults(r.All())
-	if len(r.Fixable()) > 0 || len(bad) != 1 || !strings.Contains(bad[0].Text, "not gatepass's") || !strings.Contains(bad[0].Fix, "gatepass workspace destroy sb-7") {
+	if len(r.Fixable()) > 0 || len(bad) != 1 || !strings.Contains(bad[0].Text, "are other entries that gatepass did not write") || !strings.Contains(bad[0].Fix, "gatepass workspace destroy sb-7") {
 		t.Errorf("Look finds\n%swant sb-7 left, with what to do", lines(bad))
 	}
 }

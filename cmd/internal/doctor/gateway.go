@@ -61,7 +61,7 @@ func (c gatewayCheck) check(ctx context.Context) []Finding {
 		return []Finding{{Level: Failure, Text: c.path + ": " + err.Error(), Fix: "correct " + c.path + ", or run gatepass install"}}
 	}
 	if c.installedGateway != c.gateway.String() {
-		text := "git was not told of the gateway " + c.gateway.String()
+		text := "git is not configured for the gateway " + c.gateway.String()
 		if c.installedGateway != "" {
 			text += ", but of " + redact.Text(c.installedGateway, 200)
 		}
@@ -85,9 +85,9 @@ func (c gatewayCheck) bypassedURLs() (found []Finding) {
 			missing = append(missing, d.URL)
 			continue
 		}
-		what := "git goes past the gateway for " + redact.Text(d.URL, 200)
+		what := "git bypasses the gateway for " + redact.Text(d.URL, 200)
 		if d.Push {
-			what = "git pushes past the gateway for " + redact.Text(d.URL, 200)
+			what = "git pushes bypass the gateway for " + redact.Text(d.URL, 200)
 		}
 		found = append(found, Finding{
 			Level: Failure, Text: what + ": " + d.By.Key + "=" + redact.Text(d.By.Value, 200) + " (" + where(*d.By) + ")", Fix: unsetValue(*d.By),
@@ -102,7 +102,7 @@ func (c gatewayCheck) bypassedURLs() (found []Finding) {
 // bypassingRemotes finds remotes of the current repository that bypass the gateway.
 func (c gatewayCheck) bypassingRemotes() (found []Finding) {
 	for _, s := range install.BypassingRemotes(c.settings, c.gateway, c.hosts) {
-		text := "the remote " + s.Name + " goes past the gateway: " + s.Setting.Key + " (" + where(s.Setting) + ")"
+		text := "the remote " + s.Name + " bypasses the gateway: " + s.Setting.Key + " (" + where(s.Setting) + ")"
 		if s.HasPassword {
 			text += " is a URL with a password in it"
 		}
@@ -115,23 +115,23 @@ func (c gatewayCheck) bypassingRemotes() (found []Finding) {
 func (c gatewayCheck) try(ctx context.Context) []Finding {
 	repositories := c.repositories()
 	if len(repositories) == 0 {
-		return []Finding{{Level: OK, Text: "no repository was tried: the workspace file names no single one; run gatepass doctor --online in a clone"}}
+		return []Finding{{Level: OK, Text: "no repository was checked, because the workspace file does not name a single one; run gatepass doctor --online in a clone"}}
 	}
 	dir, err := os.MkdirTemp("", "gatepass-doctor-")
 	if err != nil {
-		return []Finding{{Level: Warning, Text: "the gateway cannot be tried: " + err.Error(), Fix: "make the temporary directory usable"}}
+		return []Finding{{Level: Warning, Text: "the gateway cannot be checked: " + err.Error(), Fix: "make the temporary directory writable, or set TMPDIR"}}
 	}
 	defer os.RemoveAll(dir)
 	s := scratch{setup: c.setup, ctx: ctx, dir: dir}
 	if err := s.prepare(); err != nil {
-		return []Finding{{Level: Warning, Text: "the gateway cannot be tried: " + err.Error(), Fix: "make the temporary directory usable"}}
+		return []Finding{{Level: Warning, Text: "the gateway cannot be checked: " + err.Error(), Fix: "make the temporary directory writable, or set TMPDIR"}}
 	}
 	var found []Finding
 	for _, t := range repositories {
 		url := c.gateway.Base(t.Host, c.hosts) + "/" + t.Path
 		found = append(found,
 			s.try("a fetch of "+url, "ls-remote", "-q", url, "HEAD"),
-			s.try("a push to "+url+" that moves nothing", "push", "-q", "--dry-run", "--no-verify", url, "refs/heads/scratch:refs/heads/gatepass-doctor"))
+			s.try("a push to "+url+" that changes nothing", "push", "-q", "--dry-run", "--no-verify", url, "refs/heads/scratch:refs/heads/gatepass-doctor"))
 	}
 	return found
 }
@@ -192,9 +192,9 @@ func (c *setup) sessionCall() (operation, payload string) {
 
 // checkProxies sends requests to the gateway's echo endpoint.
 func (c gatewayCheck) checkProxies(ctx context.Context) []Finding {
-	f := Finding{Group: proxyGroup, Level: Failure, Text: "nothing can be sent to the gateway: there is no session", Fix: "see why above"}
+	f := Finding{Group: proxyGroup, Level: Failure, Text: "no request can be sent to the gateway: there is no session", Fix: "see the reason above"}
 	if c.gateway.IsZero() {
-		f.Text, f.Fix = "this workspace has no gateway", "write gateway: https://BROKER into "+c.path
+		f.Text, f.Fix = "this workspace has no gateway", "write gateway: https://BROKER in "+c.path
 		return []Finding{f}
 	}
 	operation, payload := c.sessionCall()

@@ -82,7 +82,7 @@ func where(s gitconfig.Setting) string {
 func unset(s gitconfig.Setting) string {
 	file := s.File()
 	if file == "" {
-		return "leave " + s.Key + " out of the command line and of GIT_CONFIG_* variables"
+		return "remove " + s.Key + " from the command line and from GIT_CONFIG_* variables"
 	}
 	return "git config --file " + usererr.Quote(file) + " --unset-all " + usererr.Quote(s.Key)
 }
@@ -114,10 +114,10 @@ type gitCheck struct{ *setup }
 // the setup of one says nothing about another.
 func (c gitCheck) check(ctx context.Context) []Finding {
 	if len(c.gits) == 0 && c.gitErr == errLate {
-		return []Finding{{Level: Failure, Text: c.gitErr.Error(), Fix: "look for a git on PATH that hangs, or try gatepass doctor --timeout 20s"}}
+		return []Finding{{Level: Failure, Text: c.gitErr.Error(), Fix: "check whether a git on PATH hangs, or run gatepass doctor --timeout 20s"}}
 	}
 	if len(c.gits) == 0 {
-		return []Finding{{Level: Failure, Text: "there is no git on PATH", Fix: "install git"}}
+		return []Finding{{Level: Failure, Text: "git is not on PATH", Fix: "install git"}}
 	}
 	found := make([]Finding, len(c.gits))
 	var wg sync.WaitGroup
@@ -127,7 +127,7 @@ func (c gitCheck) check(ctx context.Context) []Finding {
 	wg.Wait()
 	if c.ignoresSystem() {
 		found = append(found, Finding{
-			Level: Warning, Text: "GIT_CONFIG_NOSYSTEM is set: git leaves its system configuration out, and with it whatever gatepass install --system wrote",
+			Level: Warning, Text: "GIT_CONFIG_NOSYSTEM is set: git ignores its system configuration, including the lines of gatepass install --system",
 			Fix: "unset GIT_CONFIG_NOSYSTEM",
 		})
 	}
@@ -146,7 +146,7 @@ func (c gitCheck) ignoresSystem() bool {
 func (c gitCheck) checkGit(ctx context.Context, g install.Git, first bool) Finding {
 	name := "git " + g.Version() + " at " + g.Path
 	if !g.AtLeast(2, 26) {
-		return Finding{Level: Warning, Text: name + " cannot say where its settings come from (that is 2.26 and later)", Fix: "update git"}
+		return Finding{Level: Warning, Text: name + " cannot say where its settings come from (that needs 2.26 or later)", Fix: "update git"}
 	}
 	if first && c.gitErr != nil {
 		return Finding{Level: Failure, Text: name + ": " + c.gitErr.Error(), Fix: "correct the file that git complains about"}
@@ -164,7 +164,7 @@ func (c gitCheck) checkGit(ctx context.Context, g install.Git, first bool) Findi
 	}
 	for _, host := range c.hosts {
 		if !slices.ContainsFunc(chainFor(list.settings, "https", host).links, func(l link) bool { return l.ours }) {
-			return Finding{Level: Warning, Text: text + " and does not ask gatepass for " + host, Fix: "sudo gatepass install --system"}
+			return Finding{Level: Warning, Text: text + ", but does not ask gatepass for " + host, Fix: "sudo gatepass install --system"}
 		}
 	}
 	return Finding{Level: OK, Text: text}
@@ -212,7 +212,7 @@ func (c connectionCheck) hazardFinding(h gitsafety.Hazard) Finding {
 	case h.Trusted() && h.Kind != gitsafety.Rewrite:
 		return Finding{Level: OK, Text: f.Text}
 	case !h.Trusted() && strict:
-		f.Level, f.Text = Failure, f.Text+": this workspace is strict and gives no token"
+		f.Level, f.Text = Failure, f.Text+": this workspace is strict, so it gives no token"
 	}
 	return f
 }
@@ -238,7 +238,7 @@ func (c connectionCheck) bypasses(host string) []Finding {
 		}
 		if strings.HasPrefix(s.Value, "https://") && gitsafety.Split(s.Value).Host == host {
 			found = append(found, Finding{
-				Level: Failure, Text: s.Key + "=" + redact.Text(s.Value, 200) + " (" + where(s) + ") leads git past gatepass for " + host,
+				Level: Failure, Text: s.Key + "=" + redact.Text(s.Value, 200) + " (" + where(s) + ") makes git bypass gatepass for " + host,
 				Fix: unsetValue(s),
 			})
 		}
@@ -271,7 +271,7 @@ func (c connectionCheck) checkTracing(context.Context) []Finding {
 	case bare:
 		return []Finding{{Level: Warning, Text: "GIT_TRACE_REDACT=0: with GIT_TRACE_CURL git would write tokens into its trace", Fix: "unset GIT_TRACE_REDACT"}}
 	case traced != "":
-		return []Finding{{Level: Warning, Text: "git traces what it sends (" + traced + "); it hides the header with the token, not all else", Fix: "unset " + strings.Join(on, " ")}}
+		return []Finding{{Level: Warning, Text: "git traces its requests (" + traced + "); it hides only the header with the token", Fix: "unset " + strings.Join(on, " ")}}
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ func (c helperCheck) checkHeader(host string) []Finding {
 		return nil
 	}
 	return []Finding{{
-		Level: Failure, Text: "git sends an Authorization header of its own to " + host + " and not gatepass's token: " + s.Key + " (" + where(*s) + ")",
+		Level: Failure, Text: "git sends another Authorization header to " + host + " instead of gatepass's token: " + s.Key + " (" + where(*s) + ")",
 		Fix: unset(*s) + "; with actions/checkout: persist-credentials: false",
 	}}
 }
@@ -122,7 +122,7 @@ func (c helperCheck) checkHost(host string) []Finding {
 func missingHelper(chain chain, host string) Finding {
 	if chain.reset != nil {
 		return Finding{
-			Level: Failure, Text: "git does not ask gatepass for " + host + ": the empty " + chain.reset.Key + " (" + where(*chain.reset) + ") makes it forget the helpers before" + otherHelpers(chain),
+			Level: Failure, Text: "git does not ask gatepass for " + host + ": the empty " + chain.reset.Key + " (" + where(*chain.reset) + ") removes the helpers before it" + otherHelpers(chain),
 			Fix: unset(*chain.reset),
 		}
 	}
@@ -155,7 +155,7 @@ func whyNotRunnable(path string) string {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return path + " is not there"
+		return path + " does not exist"
 	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
 		return path + " cannot be run"
 	}
@@ -175,12 +175,12 @@ func (c helperCheck) laterHelper(l link, host string) []Finding {
 	case name == "store":
 		level, keeps = Failure, "writes it to a file in plain text"
 	case name == "cache":
-		keeps = "holds it in memory past its end"
+		keeps = "keeps it in memory after it expires"
 	case helperName(l.Value) == ghHelper:
-		return []Finding{{Level: OK, Text: ghHelper + " (" + where(l.Setting) + ") comes after gatepass for " + host + " and keeps no token of it"}}
+		return []Finding{{Level: OK, Text: ghHelper + " (" + where(l.Setting) + ") comes after gatepass for " + host + " and does not keep its token"}}
 	}
 	return []Finding{{
-		Level: level, Text: helperName(l.Value) + " (" + where(l.Setting) + ") is told each token for " + host + " and " + keeps + " (git before 2.46)",
+		Level: level, Text: helperName(l.Value) + " (" + where(l.Setting) + ") gets each token for " + host + " and " + keeps + " (git before 2.46)",
 		Fix: unsetValue(l.Setting),
 	}}
 }
@@ -223,7 +223,7 @@ func (c helperCheck) checkPaths(host string) []Finding {
 		return nil
 	}
 	return []Finding{{
-		Level: Failure, Text: "git does not say which repository of " + host + " it wants, and the workspace file tells them apart: every request is refused",
+		Level: Failure, Text: "git does not name the repository of " + host + " that it asks for, but the workspace file lists repositories: every request is refused",
 		Fix: "git config --global credential.https://" + host + ".useHttpPath true",
 	}}
 }
@@ -260,7 +260,7 @@ func (c helperCheck) checkAskpass(context.Context) []Finding {
 		return []Finding{{Level: OK, Text: "gatepass-askpass answers git's prompts (" + from + ")"}}
 	case strings.Contains(value, "vscode") || strings.Contains(value, "/.cursor") || value != "" && c.Getenv("VSCODE_GIT_ASKPASS_NODE") != "":
 		return []Finding{{
-			Level: Warning, Text: "VS Code answers git's prompts (" + from + "), with the account it is signed in to, wherever gatepass is not asked",
+			Level: Warning, Text: "VS Code answers git's prompts (" + from + ") with its own account, if git does not ask gatepass",
 			Fix: `set "git.terminalAuthentication": false in VS Code, or export GIT_ASKPASS=gatepass-askpass`,
 		}}
 	}

@@ -82,7 +82,7 @@ func (c hookCheck) disabled(modern bool) []Finding {
 		if s == nil || s.True() {
 			continue
 		}
-		f := Finding{Level: Failure, Text: key + "=" + s.Value + " (" + where(*s) + ") switches the guard off", Fix: unset(*s)}
+		f := Finding{Level: Failure, Text: key + "=" + s.Value + " (" + where(*s) + ") disables the guard", Fix: unset(*s)}
 		if !modern {
 			f.Level, f.Text = Warning, f.Text+" for git 2.54 and later"
 		}
@@ -94,12 +94,12 @@ func (c hookCheck) disabled(modern bool) []Finding {
 // otherHooksPath reports that another core.hooksPath is in effect.
 func (c hookCheck) otherHooksPath(g install.Git, path gitconfig.Setting) Finding {
 	f := Finding{
-		Level: Failure, Text: "core.hooksPath=" + path.Value + " (" + where(path) + ") keeps git " + g.Version() + " from the guard",
+		Level: Failure, Text: "core.hooksPath=" + path.Value + " (" + where(path) + ") stops git " + g.Version() + " from running the guard",
 		Fix: "gatepass install",
 	}
 	if !path.Trusted() {
 		f.Text += ", as husky and its like do"
-		f.Fix = unset(path) + `, or run gatepass-pre-push "$@" first thing in its pre-push`
+		f.Fix = unset(path) + `, or run gatepass-pre-push "$@" at the start of its pre-push`
 	}
 	return f
 }

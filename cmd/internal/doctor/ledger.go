@@ -177,18 +177,18 @@ func (f *facts) installationOf(owner string) *mint.Installation {
 }
 
 const (
-	refresherFix = "is gatepass-refresher running? By hand: gatepass workspace refresh "
+	refresherFix = "check that gatepass-refresher runs, or run gatepass workspace refresh "
 	hourMinute   = "15:04 MST"
 )
 
 func (f *facts) checkWorkspaces() []Finding {
 	l := f.ledger
 	if l.err != nil {
-		return []Finding{f.trouble(Failure, "the ledger cannot be read to its end", l.err, "see that the store can be reached")}
+		return []Finding{f.trouble(Failure, "the ledger cannot be read completely", l.err, "check that the store can be reached")}
 	}
 	found := []Finding{{Level: OK, Text: f.countWorkspaces()}}
 	for _, id := range slices.Sorted(maps.Keys(l.unreadable)) {
-		found = append(found, f.trouble(Failure, "workspace "+id+" cannot be refreshed", l.unreadable[id], "see whether a newer gatepass wrote it; else gatepass workspace destroy "+id))
+		found = append(found, f.trouble(Failure, "workspace "+id+" cannot be refreshed", l.unreadable[id], "check whether a newer gatepass wrote it; if not, run gatepass workspace destroy "+id))
 	}
 	found = append(found, f.checkExpiry()...)
 	found = append(found, f.checkPending()...)
@@ -233,13 +233,13 @@ func (f *facts) checkExpiry() []Finding {
 	var found []Finding
 	if len(over) > 0 {
 		found = append(found, Finding{
-			Level: Failure, Text: count(len(over), "workspace") + " had a token run out: " + these(over), Fix: refresherFix + over[0],
+			Level: Failure, Text: count(len(over), "workspace") + " had a token that expired: " + these(over), Fix: refresherFix + over[0],
 		})
 	}
 	if len(late) > 0 {
 		found = append(found, Finding{
 			Level: Warning,
-			Text: count(len(late), "workspace") + " should have a fresh token by now, the first ends in " + first.Sub(f.now).Round(time.Second).String() +
+			Text: count(len(late), "workspace") + " should have a fresh token already, the first token expires in " + first.Sub(f.now).Round(time.Second).String() +
 				": " + these(late),
 			Fix: refresherFix + late[0],
 		})
@@ -323,14 +323,14 @@ func (f *facts) whyPending(r *workspace.Record, owners []string) (why, mend stri
 		case i == nil:
 			return "the App is not installed on " + owner, "install it: " + issuing.InstallURL(f.app.proof.App)
 		case i.Suspended():
-			return "the installation on " + owner + " is suspended", "have it unsuspended: " + i.HTMLURL
+			return "the installation on " + owner + " is suspended", "ask its owner to unsuspend it: " + i.HTMLURL
 		}
 		if lacking := mint.Lacking(r.Permissions.Levels(), i.Permissions); len(lacking) > 0 {
-			return owner + " has not granted " + mint.LevelsText(lacking), "have it approved: " + i.HTMLURL
+			return owner + " has not granted " + mint.LevelsText(lacking), "ask its owner to approve it: " + i.HTMLURL
 		}
 	}
 	if repositories := f.ledger.unreached[r.ID]; len(repositories) > 0 {
-		return "the App does not reach " + these(slices.Sorted(slices.Values(repositories))), "add them to the installation, or correct the profile"
+		return "the installation cannot reach " + these(slices.Sorted(slices.Values(repositories))), "add them to the installation, or correct the profile"
 	}
 	return "", ""
 }
@@ -350,7 +350,7 @@ func (f *facts) checkLost() []Finding {
 		return nil
 	}
 	return []Finding{{
-		Level: OK, Text: count(n, "token") + " may be alive that no workspace has; the last ends by " + last.UTC().Format(hourMinute),
+		Level: OK, Text: count(n, "token") + " that no workspace has may be valid; the last ends by " + last.UTC().Format(hourMinute),
 	}}
 }
 

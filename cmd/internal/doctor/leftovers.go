@@ -43,7 +43,7 @@ type Leftover struct {
 func (t Leftover) finding() Finding {
 	found := Finding{Group: leftoversGroup, Level: Warning, Text: t.What, Fix: "gatepass doctor --fix, which " + t.Does}
 	if t.Left != "" {
-		found.Text, found.Fix = t.What+"; it is left: "+t.Left, t.Fix
+		found.Text, found.Fix = t.What+"; it is kept: "+t.Left, t.Fix
 	}
 	return found
 }
@@ -95,15 +95,15 @@ func (f *facts) forgotten(id string, folder *folder) Leftover {
 		they, them = "which has", "it"
 	}
 	t := Leftover{
-		Kind: Tokens, Workspace: id, What: count(n, "token") + " of " + id + ", of which the ledger knows nothing, " + they + " run out",
+		Kind: Tokens, Workspace: id, What: count(n, "token") + " of " + id + " that the ledger does not have, " + they + " expired",
 		Does: "revokes and deletes " + them, written: folder.written,
 	}
 	if dies := folder.end(); dies.After(f.now) {
-		t.What = count(n, "token") + " of " + id + ", of which the ledger knows nothing, alive until " + dies.UTC().Format(hourMinute) + " at the latest"
+		t.What = count(n, "token") + " of " + id + " that the ledger does not have, valid until " + dies.UTC().Format(hourMinute) + " at the latest"
 	}
 	if folder.has(isForeign) {
-		t.Left = "there is more below sandbox/" + id + " that is not gatepass's"
-		t.Fix = "look at it; gatepass workspace destroy " + id + " removes all of it"
+		t.Left = "below sandbox/" + id + " are other entries that gatepass did not write"
+		t.Fix = "check them; gatepass workspace destroy " + id + " removes all of them"
 	}
 	return t
 }
@@ -123,7 +123,7 @@ func (f *facts) recordLeftovers() []Leftover {
 		n := f.overdue(r)
 		switch {
 		case r.Destroying:
-			all = append(all, Leftover{Kind: Destruction, Workspace: r.ID, What: "the destruction of " + r.ID + " was begun and not finished", Does: "finishes it"})
+			all = append(all, Leftover{Kind: Destruction, Workspace: r.ID, What: "destroy of " + r.ID + " was interrupted", Does: "finishes it"})
 		case n == 1:
 			all = append(all, Leftover{Kind: Superseded, Workspace: r.ID, What: "1 replaced token of " + r.ID + " should be revoked by now", Does: "revokes it"})
 		case n > 1:
@@ -154,13 +154,13 @@ func (f *facts) checkSurroundings() []Finding {
 		folder := f.ledger.folders[id]
 		switch {
 		case folder.err != nil:
-			found = append(found, f.trouble(Warning, "what is left of "+id+" was not looked at", folder.err, "run gatepass doctor again"))
+			found = append(found, f.trouble(Warning, "the remains of "+id+" were not checked", folder.err, "run gatepass doctor again"))
 		case folder.isForgotten() && f.mayBeOthers(folder):
 			others = append(others, id)
 		}
 	}
 	if len(others) > 0 {
-		found = append(found, Finding{Level: OK, Text: "another system may refresh the tokens of " + these(others) + ", of which the ledger knows nothing"})
+		found = append(found, Finding{Level: OK, Text: "another system may refresh the tokens of " + these(others) + ", which are not in the ledger"})
 	}
 	return found
 }
@@ -189,7 +189,7 @@ func (c *Checkup) issuer(ctx context.Context) (*workspace.Issuer, error) {
 		return nil, err
 	}
 	app.Client, app.Now = c.Client, c.now // times in the ledger follow GitHub's clock
-	i.NotReady = errors.New("gatepass doctor mints no tokens")
+	i.NotReady = errors.New("gatepass doctor does not mint tokens")
 	return i, nil
 }
 
@@ -198,7 +198,7 @@ func outcome(t Leftover, done string, err error) Finding {
 	switch {
 	case errors.Is(err, workspace.ErrBusy) || errors.Is(err, workspace.ErrInUse) || errors.Is(err, errAlive):
 		found = FromError(Warning, err, "run gatepass doctor again")
-		found.Text = t.What + ", is left: " + found.Text
+		found.Text = t.What + ", is kept: " + found.Text
 	case err != nil:
 		found = FromError(Failure, err, "run gatepass doctor --fix again")
 		found.Text = t.What + ": " + found.Text
@@ -208,7 +208,7 @@ func outcome(t Leftover, done string, err error) Finding {
 }
 
 // errAlive reports that something was added to a workspace since Look.
-var errAlive = errors.New("there is something of the workspace by now")
+var errAlive = errors.New("the workspace exists now")
 
 func (c *Checkup) fix(ctx context.Context, i *workspace.Issuer, t Leftover) (done string, err error) {
 	switch t.Kind {
@@ -224,7 +224,7 @@ func (c *Checkup) fix(ctx context.Context, i *workspace.Issuer, t Leftover) (don
 	case Lock:
 		return "removed", i.Unlock(ctx, t.Workspace)
 	}
-	return "", fmt.Errorf("there is no kind %q", t.Kind)
+	return "", fmt.Errorf("unknown kind %q", t.Kind)
 }
 
 // checkForgotten returns an error if something was added to a workspace's folder since
@@ -252,7 +252,7 @@ func end(ctx context.Context, i *workspace.Issuer, id string) (done string, err 
 	})
 	done += ", nothing is left of it in the store"
 	if lost > 0 {
-		done += "; " + count(lost, "token") + " may be alive that no workspace has"
+		done += "; " + count(lost, "token") + " that no workspace has may be valid"
 	}
 	return done, err
 }

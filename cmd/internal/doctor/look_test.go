@@ -20,8 +20,8 @@ func TestNothingIsWrongWhereAllIsWell(t *testing.T) {
 	}
 	text := lines(r.All())
 	for _, want := range []string{
-		"store: ok: the store file:///", "is its owner's alone", "GitHub takes it for the App Sandbox Pass", "the clock agrees with that of github.test",
-		"of 5000 requests are left", "the App is installed on acme, and the store knows it", "2 workspaces: 2 ready", "nothing is left of workspaces that are gone",
+		"store: ok: the store file:///", "answers, and only its owner can use it", "GitHub accepts it for the App Sandbox Pass", "the clock agrees with the clock of github.test",
+		"of 5000 requests are left", "the App is installed on acme, and the store has these installations", "2 workspaces: 2 ready", "there are no remains of workspaces that are gone",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("Look finds\n%s\nwant %q in it", text, want)
@@ -38,17 +38,17 @@ func TestOneFault(t *testing.T) {
 		want  string // the start of the one line
 		mend  string // part of it
 	}{
-		{"a bad key", func(w *world) { w.put("config/github/private-key", otherKey) }, "App: failure: the App's key SHA256:", "Private keys"},
+		{"a bad key", func(w *world) { w.put("config/github/private-key", otherKey) }, "App: failure: the App's key SHA256:", "private keys in the App's settings"},
 		{"no key", func(w *world) { w.put("config/github/private-key", "x") }, "App: failure: the App cannot be opened: read config/github/private-key", "gatepass app rotate-key"},
 		{"a key in a KMS that is not there", func(w *world) { w.put("config/github/signer", "file:///nowhere/key.pem") }, "App: failure: the App cannot be opened", ""},
 		{"no App of that ID", func(w *world) { w.put("config/github/app-client-id", "Iv23liNobody") }, "App: failure: the App's key SHA256:", "copy the client ID"},
-		{"the clock is behind", func(w *world) { w.Advance(15 * time.Minute) }, "App: failure: the clock is 15m0s behind that of github.test", "timedatectl"},
-		{"the clock is ahead", func(w *world) { w.Advance(-15 * time.Minute) }, "App: failure: the clock is 15m0s ahead of that of github.test", "timedatectl"},
+		{"the clock is behind", func(w *world) { w.Advance(15 * time.Minute) }, "App: failure: the clock is 15m0s behind the clock of github.test", "timedatectl"},
+		{"the clock is ahead", func(w *world) { w.Advance(-15 * time.Minute) }, "App: failure: the clock is 15m0s ahead of the clock of github.test", "timedatectl"},
 		{"the clock is a little off", func(w *world) { w.Advance(time.Minute) }, "App: warning: the clock is 1m0s behind", "timedatectl"},
 		// GitHub is asked once, and the key is not blamed (scala-steward-org/scala-steward#2355).
 		{"a secondary rate limit", func(w *world) { w.Fail(fakegithub.To("", "/app"), fakegithub.SecondaryRateLimited(-1), -1) }, "App: warning: the App's key SHA256:", "try again later"},
 		// The ledger is read by GitHub's clock: no token seems to have expired.
-		{"the clock is hours ahead", func(w *world) { w.ahead = 2 * time.Hour }, "App: failure: the clock is 2h0m0s ahead of that of github.test", "timedatectl"},
+		{"the clock is hours ahead", func(w *world) { w.ahead = 2 * time.Hour }, "App: failure: the clock is 2h0m0s ahead of the clock of github.test", "timedatectl"},
 		{
 			"GitHub is down",
 			func(w *world) {
@@ -59,9 +59,9 @@ func TestOneFault(t *testing.T) {
 		{
 			"GitHub breaks off the list",
 			func(w *world) { w.Fail(fakegithub.To("", "/installations"), fakegithub.Truncate(5), -1) },
-			"installations: warning: where the App is installed is not known", "try again later",
+			"installations: warning: where the App is installed is unknown", "try again later",
 		},
-		{"suspended", func(w *world) { w.must(w.Suspend(11, true)) }, "installations: failure: acme: the installation is suspended since ", "unsuspended: " + settings},
+		{"suspended", func(w *world) { w.must(w.Suspend(11, true)) }, "installations: failure: acme: the installation is suspended since ", "unsuspend it: " + settings},
 		{"another id", func(w *world) { w.put("config/github/installations/acme", "12") }, "installations: failure: acme: the store has 12, GitHub 11", "discover --force"},
 		{"no id", func(w *world) { w.put("config/github/installations/acme", "x") }, "installations: failure: acme: the store has no id, GitHub 11", "discover --force"},
 		{"stale", func(w *world) { w.put("config/github/installations/globex", "7") }, "installations: warning: globex: GitHub has no installation there (no workspace needs it)", "discover --prune --force"},
@@ -81,19 +81,19 @@ func TestOneFault(t *testing.T) {
 		{"an open folder", func(w *world) { w.must(os.Chmod(filepath.Join(w.dir, "sandbox"), 0o755)) }, "store: failure: the store file:///", "chmod go="},
 		{"an open token", func(w *world) { w.must(os.Chmod(filepath.Join(w.dir, "sandbox/sb-1/github-token"), 0o640)) }, "store: failure: the store file:///", "chmod go="},
 		{"an open store", func(w *world) { w.must(os.Chmod(w.dir, 0o755)) }, "store: failure: the store file:///", "chmod go="},
-		{"tokens not refreshed", func(w *world) { w.ahead = 52 * time.Minute; w.Advance(w.ahead) }, "workspaces: warning: 2 workspaces should have a fresh token by now, the first ends in ", "is gatepass-refresher running? By hand: gatepass workspace refresh sb-1"},
-		{"tokens run out", func(w *world) { w.ahead = time.Hour; w.Advance(w.ahead) }, "workspaces: failure: 2 workspaces had a token run out: sb-1, sb-2", "is gatepass-refresher running?"},
-		{"a record of the future", func(w *world) { w.put("sandbox/sb-1/workspace", `{"schema": 9}`) }, "workspaces: failure: workspace sb-1 cannot be refreshed: the ledger record is of version 9", "gatepass workspace destroy sb-1"},
+		{"tokens not refreshed", func(w *world) { w.ahead = 52 * time.Minute; w.Advance(w.ahead) }, "workspaces: warning: 2 workspaces should have a fresh token already, the first token expires in ", "check that gatepass-refresher runs, or run gatepass workspace refresh sb-1"},
+		{"tokens run out", func(w *world) { w.ahead = time.Hour; w.Advance(w.ahead) }, "workspaces: failure: 2 workspaces had a token that expired: sb-1, sb-2", "check that gatepass-refresher runs, or run gatepass workspace refresh"},
+		{"a record of the future", func(w *world) { w.put("sandbox/sb-1/workspace", `{"schema": 9}`) }, "workspaces: failure: workspace sb-1 cannot be refreshed: the ledger record has version 9", "gatepass workspace destroy sb-1"},
 		{
 			"a record of another",
 			func(w *world) { w.put("sandbox/sb-3/workspace", w.entries()["sandbox/sb-1/workspace"]) },
-			"workspaces: failure: workspace sb-3 cannot be refreshed: the ledger record is of workspace sb-1", "destroy sb-3",
+			"workspaces: failure: workspace sb-3 cannot be refreshed: the ledger record belongs to workspace sb-1", "destroy sb-3",
 		},
-		{"a destruction that was begun", func(w *world) { w.beginDestruction("sb-1") }, "debris: warning: the destruction of sb-1 was begun and not finished", "gatepass doctor --fix, which finishes it"},
+		{"a destruction that was begun", func(w *world) { w.beginDestruction("sb-1") }, "debris: warning: destroy of sb-1 was interrupted", "gatepass doctor --fix, which finishes it"},
 		{
 			"a token that nobody knows",
 			func(w *world) { w.put("sandbox/sb-9/github-token", w.token()) },
-			"debris: warning: 1 token of sb-9, of which the ledger knows nothing, alive until ", "--fix, which revokes and deletes it",
+			"debris: warning: 1 token of sb-9 that the ledger does not have, valid until ", "--fix, which revokes and deletes it",
 		},
 		{"a lock that ran out", func(w *world) { w.lock("sb-1", -time.Minute) }, "debris: warning: a lock of sb-1, whose run ended early", "--fix, which removes it"},
 		{"a lock of nobody's", func(w *world) { w.lock("sb-9", -time.Minute) }, "debris: warning: a lock of sb-9, whose run ended early", "--fix, which removes it"},
@@ -172,9 +172,9 @@ func TestPendingWorkspacesSayWhy(t *testing.T) {
 				w.must(err)
 				w.must(w.SetRepositories(11, "selected", "widgets"))
 			},
-			"1 workspace without a token: sb-9: the App does not reach acme/gadgets", "add them to the installation",
+			"1 workspace without a token: sb-9: the installation cannot reach acme/gadgets", "add them to the installation",
 		},
-		{"a repository that is not there", "acme/nothing", nil, "1 workspace without a token: sb-9: the App does not reach acme/nothing", "or correct the profile"},
+		{"a repository that is not there", "acme/nothing", nil, "1 workspace without a token: sb-9: the installation cannot reach acme/nothing", "or correct the profile"},
 		{"GitHub was down", "acme/widgets", nil, "1 workspace without a token: sb-9", "gatepass workspace refresh sb-9, which says why"},
 	} {
 		w := newWorld(t)
@@ -200,7 +200,7 @@ func TestPendingWorkspacesSayWhy(t *testing.T) {
 func TestWhereNothingIsSetUp(t *testing.T) {
 	w := newBareWorld(t, 0)
 	all := w.look().All()
-	if len(all) != 2 || line(all[1]) != "App: failure: load the GitHub App: none is set up in this store; run gatepass app create, or gatepass app add" {
+	if len(all) != 2 || line(all[1]) != "App: failure: load the GitHub App: this store has no App; run gatepass app create, or gatepass app add" {
 		t.Errorf("Look finds\n%swant only what to do first", lines(all))
 	}
 }
@@ -220,7 +220,7 @@ func TestTheKeyInParameterStore(t *testing.T) {
 	w.check.Folder = ""
 	for isPlain, want := range map[bool]string{
 		false: "store: ok: the store file://" + w.dir + " answers; \n",
-		true:  "store: failure: the store file://" + w.dir + " keeps in the clear: the parameter /km/config/github/private-key; make another key in the App's settings",
+		true:  "store: failure: the store file://" + w.dir + " stores unencrypted: the parameter /km/config/github/private-key; create another key in the App's settings, delete that parameter, and run gatepass app add --force",
 	} {
 		w.check.AWS = parameterStore{w.store, "/km", isPlain}
 		if text := lines(w.look().All()); !strings.Contains(text, want) {
@@ -266,7 +266,7 @@ func TestLostTokensAreTold(t *testing.T) {
 	cancel()
 	w.ResetRequests()
 	r := w.look()
-	if bad := faults(r.All()); len(bad) > 0 || !strings.Contains(lines(r.All()), "workspaces: ok: 1 token may be alive that no workspace has; the last ends by ") {
+	if bad := faults(r.All()); len(bad) > 0 || !strings.Contains(lines(r.All()), "workspaces: ok: 1 token that no workspace has may be valid; the last ends by ") {
 		t.Errorf("Look finds\n%swant the lost token told, and nothing wrong", lines(r.All()))
 	}
 }

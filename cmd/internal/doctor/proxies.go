@@ -136,7 +136,7 @@ func ignoreEnd(err error) error {
 // echo reads the broker's answer. If something else answered, why says what.
 func (t through) echo(r reply, err error) (e api.Echo, why string) {
 	if err != nil {
-		return e, "it ends after " + r.took.Round(time.Second).String() + ": " + redact.Text(trimURL(err), 200)
+		return e, "it was cut after " + r.took.Round(time.Second).String() + ": " + redact.Text(trimURL(err), 200)
 	}
 	if r.status == http.StatusOK {
 		if e, err = api.DecodeEcho(r.body); err == nil {
@@ -176,13 +176,13 @@ func (t through) headers(ctx context.Context) (Finding, *api.Echo) {
 	e, why := t.echo(r, err)
 	switch {
 	case why != "" && by(r.header) == "the broker" && r.status == http.StatusUnauthorized:
-		return Finding{Group: proxyGroup, Level: Failure, Text: "the broker does not know the session, or a proxy took the header Authorization away", Fix: "let Authorization through (nginx does; a proxy with a login of its own does not)"}, nil
+		return Finding{Group: proxyGroup, Level: Failure, Text: "the broker does not know the session, or a proxy removed the header Authorization", Fix: "let Authorization through (nginx does; a proxy with its own login does not)"}, nil
 	case why != "" && r.status == http.StatusNotFound:
 		return Finding{Group: proxyGroup, Level: Failure, Text: t.Gateway + api.EchoPath + ": " + why, Fix: "check that " + t.Gateway + " is the broker, and that it has gateway: {} and this version"}, nil
 	case why != "":
 		return Finding{Group: proxyGroup, Level: Failure, Text: "no request reaches the gateway: " + why, Fix: "see the proxy's log"}, nil
 	case e.GitProtocol != "version=2":
-		return Finding{Level: Warning, Text: "the header Git-Protocol does not reach the broker, so that git lists every ref at each fetch", Fix: "let the header Git-Protocol through"}, &e
+		return Finding{Level: Warning, Text: "the header Git-Protocol does not reach the broker, so git lists every ref at each fetch", Fix: "let the header Git-Protocol through"}, &e
 	}
 	return fine("requests reach the broker as " + e.Protocol + ", with their headers"), &e
 }
@@ -191,24 +191,24 @@ func (t through) headers(ctx context.Context) (Finding, *api.Echo) {
 // name.
 func (t through) host(e api.Echo) Finding {
 	if strings.EqualFold(e.Host, t.Host) {
-		return fine("the broker is called " + t.Host)
+		return fine("requests reach the broker with the name " + t.Host)
 	}
 	return Finding{
-		Level: Warning, Text: "the broker is called " + redact.Text(e.Host, 100) + " instead of " + t.Host + ", and addresses in answers of the API and of Git LFS lead there",
-		Fix: "pass the header Host on (nginx: proxy_set_header Host $http_host)",
+		Level: Warning, Text: "requests reach the broker with the name " + redact.Text(e.Host, 100) + " instead of " + t.Host + ", so addresses in answers of the API and of Git LFS are wrong",
+		Fix: "forward the header Host (nginx: proxy_set_header Host $http_host)",
 	}
 }
 
 func (t through) path(ctx context.Context) Finding {
 	e, why := t.echo(t.do(ctx, http.MethodGet, api.EchoPath+oddPath, nil))
-	mend := "pass paths on as they come (nginx: proxy_pass without a path behind the host)"
+	mend := "forward paths without a change (nginx: proxy_pass without a path after the host)"
 	switch {
 	case why != "":
 		return Finding{Level: Warning, Text: "a path with %2F in it: " + why, Fix: mend}
 	case e.Target != api.EchoPath+oddPath:
-		return Finding{Level: Warning, Text: "paths are changed on the way: " + oddPath + " arrives as " + redact.Text(strings.TrimPrefix(e.Target, api.EchoPath), 100) + ", so that the API does not find names with a slash", Fix: mend}
+		return Finding{Level: Warning, Text: "a proxy changes paths: " + oddPath + " arrives as " + redact.Text(strings.TrimPrefix(e.Target, api.EchoPath), 100) + ", so the API does not find names with a slash", Fix: mend}
 	}
-	return fine("paths arrive as they are sent")
+	return fine("paths arrive without a change")
 }
 
 // upload sends three pieces in chunked encoding, as git sends a large push.
@@ -232,17 +232,17 @@ func (t through) upload(ctx context.Context) Finding {
 	e, why := t.echo(r, err)
 	switch {
 	case r.status == http.StatusRequestEntityTooLarge:
-		return Finding{Level: Failure, Text: "a push of 3 MiB is too large: " + why, Fix: "lift the limit (nginx: client_max_body_size 0)"}
+		return Finding{Level: Failure, Text: "a push of 3 MiB is too large: " + why, Fix: "remove the limit (nginx: client_max_body_size 0)"}
 	case r.status == http.StatusLengthRequired:
-		return Finding{Level: Failure, Text: "requests without a length are refused: " + why, Fix: "let chunked requests through; a balancer that cannot has to be taken out of the way"}
+		return Finding{Level: Failure, Text: "requests without a length are refused: " + why, Fix: "let chunked requests through; a load balancer that cannot must be removed from the path"}
 	case why != "":
 		return Finding{Level: Failure, Text: "a push of 3 MiB does not arrive: " + why, Fix: "see the proxy's log"}
 	case e.Bytes != 3*uploadPiece:
 		return Finding{Level: Failure, Text: "a push of 3 MiB arrives with " + strconv.FormatInt(e.Bytes, 10) + " bytes", Fix: "see the proxy's log"}
 	case time.Duration(e.BodyMilliseconds)*time.Millisecond < wait:
-		return Finding{Level: Warning, Text: "a proxy keeps a push until it has all of it: it needs room for packs, and a long push looks idle", Fix: "have requests passed on at once (nginx: proxy_request_buffering off)"}
+		return Finding{Level: Warning, Text: "a proxy buffers a whole push: it needs space for packs, and a long push looks idle", Fix: "forward requests immediately (nginx: proxy_request_buffering off)"}
 	}
-	return fine("a push of 3 MiB in chunks arrives at once")
+	return fine("a push of 3 MiB in chunks arrives immediately")
 }
 
 // parts checks whether an answer arrives while it is being written, which progress and
@@ -250,14 +250,14 @@ func (t through) upload(ctx context.Context) Finding {
 func (t through) parts(ctx context.Context) Finding {
 	r, err := t.do(ctx, http.MethodGet, api.EchoPath+"?pause="+seconds(t.Pause), nil)
 	_, why := t.echo(r, err)
-	mend := "have answers passed on at once (nginx: proxy_buffering off)"
+	mend := "forward answers immediately (nginx: proxy_buffering off)"
 	switch {
 	case why != "":
 		return Finding{Level: Failure, Text: "an answer in two parts does not arrive: " + why, Fix: mend}
 	case r.gap < t.Pause/2:
-		return Finding{Level: Warning, Text: "a proxy keeps answers back, so that git shows no progress and the gateway's signs of life do not arrive", Fix: mend}
+		return Finding{Level: Warning, Text: "a proxy buffers answers, so git shows no progress and the gateway's keepalives do not arrive", Fix: mend}
 	}
-	return fine("answers arrive as they are made")
+	return fine("answers arrive immediately")
 }
 
 // quiet checks whether a long silence closes the connection.
@@ -265,8 +265,8 @@ func (t through) quiet(ctx context.Context) Finding {
 	_, why := t.echo(t.do(ctx, http.MethodGet, api.EchoPath+"?quiet="+seconds(t.Quiet), nil))
 	if why != "" {
 		return Finding{
-			Level: Failure, Text: "a silence of " + t.Quiet.String() + " is cut: " + why + "; git prints RPC failed where GitHub takes its time",
-			Fix: "let requests wait for an hour (nginx: proxy_read_timeout 1h; a balancer: its idle timeout)",
+			Level: Failure, Text: "a silence of " + t.Quiet.String() + " is cut: " + why + "; git prints RPC failed if GitHub is slow",
+			Fix: "let requests wait for an hour (nginx: proxy_read_timeout 1h; a load balancer: its idle timeout)",
 		}
 	}
 	return fine("a silence of " + t.Quiet.String() + " is not cut")

@@ -81,8 +81,8 @@ func want(t *testing.T, got, want []string) {
 }
 
 var inOrder = []string{
-	"ok requests reach the broker as HTTP/1.1, with their headers", "ok the broker is called", "ok paths arrive as they are sent",
-	"ok a push of 3 MiB in chunks arrives at once", "ok answers arrive as they are made", "is not cut",
+	"ok requests reach the broker as HTTP/1.1, with their headers", "ok requests reach the broker with the name", "ok paths arrive without a change",
+	"ok a push of 3 MiB in chunks arrives immediately", "ok answers arrive immediately", "is not cut",
 }
 
 // otherHelpers returns inOrder with some lines replaced.
@@ -99,8 +99,8 @@ func TestNothingBeforeTheGateway(t *testing.T) {
 	b := newBehind(t)
 	want(t, b.look(b.server.URL), inOrder)
 	b.session = "gpg_another"
-	want(t, b.look(b.server.URL), []string{"failure the broker does not know the session, or a proxy took the header Authorization away"})
-	want(t, b.look("https://127.0.0.1:1"), []string{"failure no request reaches the gateway: it ends after 0s"})
+	want(t, b.look(b.server.URL), []string{"failure the broker does not know the session, or a proxy removed the header Authorization"})
+	want(t, b.look("https://127.0.0.1:1"), []string{"failure no request reaches the gateway: it was cut after 0s"})
 }
 
 // Each row breaks requests or answers in one way.
@@ -134,7 +134,7 @@ func TestProxiesBeforeTheGateway(t *testing.T) {
 				}
 				pass.ServeHTTP(w, r)
 			}
-		}, otherHelpers(map[int]string{5: "failure a silence of 2s is cut: it ends after"})},
+		}, otherHelpers(map[int]string{5: "failure a silence of 2s is cut: it was cut after"})},
 		"one that keeps requests and answers": {func(pass http.Handler) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
@@ -147,7 +147,7 @@ func TestProxiesBeforeTheGateway(t *testing.T) {
 				w.WriteHeader(kept.Code)
 				_, _ = w.Write(kept.Body.Bytes())
 			}
-		}, otherHelpers(map[int]string{3: "warning a proxy keeps a push until it has all of it", 4: "warning a proxy keeps answers back"})},
+		}, otherHelpers(map[int]string{3: "warning a proxy buffers a whole push: it needs space for packs, and a long push looks idle", 4: "warning a proxy buffers answers, so git shows no progress and the gateway's keepalives do not arrive"})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -188,11 +188,11 @@ func TestNginxBeforeTheGateway(t *testing.T) {
 		want     []string
 	}{
 		"as it is": {"proxy_pass https://BROKER/; proxy_read_timeout 3s;", []string{
-			"ok requests reach the broker", "warning the broker is called", "warning paths are changed on the way: /a%2Fb/c%20d arrives as /a/b/c%20d",
-			"failure a push of 3 MiB is too large: a proxy (nginx/", "warning a proxy keeps answers back", "failure a silence of 4s is cut: a proxy (nginx/",
+			"ok requests reach the broker", "warning requests reach the broker with the name", "warning a proxy changes paths: /a%2Fb/c%20d arrives as /a/b/c%20d",
+			"failure a push of 3 MiB is too large: a proxy (nginx/", "warning a proxy buffers answers, so git shows no progress and the gateway's keepalives do not arrive", "failure a silence of 4s is cut: a proxy (nginx/",
 		}},
 		"with room for bodies only": {"proxy_pass https://BROKER; proxy_set_header Host $http_host; client_max_body_size 0;", otherHelpers(map[int]string{
-			0: "ok requests reach the broker", 3: "warning a proxy keeps a push until it has all of it", 4: "warning a proxy keeps answers back",
+			0: "ok requests reach the broker", 3: "warning a proxy buffers a whole push: it needs space for packs, and a long push looks idle", 4: "warning a proxy buffers answers, so git shows no progress and the gateway's keepalives do not arrive",
 		})},
 		"as documented": {documented, inOrder},
 	} {

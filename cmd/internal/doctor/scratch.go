@@ -35,7 +35,7 @@ func (c *setup) pushScratch(ctx context.Context) []Finding {
 		err = s.prepare()
 	}
 	if err != nil {
-		return []Finding{{Level: Warning, Text: "whether the guard fires cannot be tried: " + err.Error(), Fix: "make the temporary directory usable"}}
+		return []Finding{{Level: Warning, Text: "whether the guard runs cannot be checked: " + err.Error(), Fix: "make the temporary directory writable, or set TMPDIR"}}
 	}
 	return []Finding{s.push()}
 }
@@ -91,12 +91,12 @@ func (s scratch) push() Finding {
 	_, stderr, err := s.git(args...)
 	switch {
 	case s.ctx.Err() != nil:
-		return Finding{Level: Warning, Text: what + " did not end in time", Fix: "run gatepass doctor again; look for slow hooks"}
+		return Finding{Level: Warning, Text: what + " did not end in time", Fix: "run gatepass doctor again, and check for slow hooks"}
 	case err == nil:
-		return Finding{Level: Failure, Text: what + ", which must be refused, went through: the guard does not fire", Fix: "gatepass install"}
+		return Finding{Level: Failure, Text: what + ", which must be refused, succeeded: the guard does not run", Fix: "gatepass install"}
 	case !strings.Contains(string(stderr), "gatepass: "), bytes.Contains(stderr, []byte(hooks.GuardIsGone)):
 		return Finding{
-			Level: Failure, Text: what + " failed, but not by the guard: " + firstOf(stderr, errors.New("git said nothing")).Error(),
+			Level: Failure, Text: what + " failed, but not by the guard: " + firstOf(stderr, errors.New("git printed nothing")).Error(),
 			Fix: "gatepass install",
 		}
 	}

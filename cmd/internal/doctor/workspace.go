@@ -31,12 +31,12 @@ func (c fileCheck) checkFile(context.Context) []Finding {
 	found := []Finding{c.ownership(info)}
 	if ahead := time.Until(info.ModTime()); ahead > skewedFile {
 		found = append(found, Finding{
-			Level: Warning, Text: c.path + " was written " + ahead.Round(time.Second).String() + " from now: this clock is behind",
+			Level: Warning, Text: c.path + " was written " + ahead.Round(time.Second).String() + " in the future: this clock is behind",
 			Fix: "set the clock; see timedatectl",
 		})
 	}
 	if c.workspace.Source == nil {
-		found = append(found, Finding{Level: Failure, Text: c.path + " names no source of tokens", Fix: "add source: URL to " + c.path})
+		found = append(found, Finding{Level: Failure, Text: c.path + " has no source", Fix: "add source: URL to " + c.path})
 	}
 	return found
 }
@@ -57,7 +57,7 @@ func unread(err error) Finding {
 func (c fileCheck) ownership(info os.FileInfo) Finding {
 	if owner, known := ownerOf(info); known && owner != 0 {
 		return Finding{
-			Level: Warning, Text: c.path + " is your own: whatever runs as you can widen it",
+			Level: Warning, Text: c.path + " belongs to this user: any program of this user can widen it",
 			Fix: "sudo chown root " + usererr.Quote(c.path) + " && sudo chmod 644 " + usererr.Quote(c.path),
 		}
 	}
@@ -77,7 +77,7 @@ func (c fileCheck) checkPolicy(context.Context) []Finding {
 		}}
 	}
 	if len(rules) == 0 {
-		return []Finding{{Level: Warning, Text: c.path + " lists no refs: nothing may be pushed", Fix: "add refs: [BRANCH, …] to " + c.path}}
+		return []Finding{{Level: Warning, Text: c.path + " has no refs, so nothing may be pushed", Fix: "add refs: [BRANCH, …] to " + c.path}}
 	}
 	var found []Finding
 	for _, r := range rules {
@@ -86,9 +86,9 @@ func (c fileCheck) checkPolicy(context.Context) []Finding {
 		}
 	}
 	if found == nil {
-		text := strconv.Itoa(len(rules)) + " rules say what may be pushed"
+		text := strconv.Itoa(len(rules)) + " rules allow pushes"
 		if len(rules) == 1 {
-			text = "one rule says what may be pushed"
+			text = "one rule allows pushes"
 		}
 		found = []Finding{{Level: OK, Text: text + ": " + names(rules)}}
 	}
@@ -118,7 +118,7 @@ func shortStar(r *refs.Rule) (Finding, bool) {
 		return Finding{}, false
 	}
 	return Finding{
-		Level: Warning, Text: "the pattern " + r.Ref + " allows " + base + "x and not " + base + "x/y: * stays between two slashes",
-		Fix: "write " + base + "** for everything below, or name the refs",
+		Level: Warning, Text: "the pattern " + r.Ref + " allows " + base + "x but not " + base + "x/y: * does not cross slashes",
+		Fix: "write " + base + "** to match everything below, or name the refs",
 	}, true
 }

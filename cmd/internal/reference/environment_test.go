@@ -41,7 +41,7 @@ func environment() []variableGroup {
 			{"NO_COLOR", "`gatepass`", "anything: no colours", ""},
 		}},
 		{"On the issuing side", []variable{
-			{"GATEPASS_STORE", issuing, "the URL of the store", "a folder of yours"},
+			{"GATEPASS_STORE", issuing, "the URL of the store", "a directory of this user"},
 			{"GATEPASS_GITHUB_URL", "`gatepass`, refresher, operator", "GitHub Enterprise, as in `https://HOST`", "what the store says, else `https://github.com`"},
 			{"GATEPASS_MARGIN", "refresher", "a token that has less left than this is replaced", "`20m`"},
 			{"GATEPASS_GRACE", "refresher", "a token that was replaced is revoked after this", "`20m`"},

@@ -46,7 +46,7 @@ func (t Type) groups(path string) []Group {
 // Page returns the reference page of the file, in Markdown.
 func (f File) Page() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s\n\n%s\n\nPath: %s. Schema: [%s.schema.json](%[4]s.schema.json). `gatepass check FILE` says what is wrong in a file.\n", f.Title, f.About, code(f.Default), f.Name)
+	fmt.Fprintf(&b, "# %s\n\n%s\n\nPath: %s. Schema: [%s.schema.json](%[4]s.schema.json). `gatepass check FILE` names each mistake in a file.\n", f.Title, f.About, code(f.Default), f.Name)
 	fmt.Fprintf(&b, "\n```yaml\n# yaml-language-server: $schema=%s.schema.json\n%s```\n", f.Name, f.Example)
 	for _, g := range f.Groups() {
 		if g.Path != "" {

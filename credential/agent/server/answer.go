@@ -26,7 +26,7 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 		return agent.Reply{}
 	}
 	if c.Config != s.Config || s.place.Identity != "" && c.Identity != s.place.Identity {
-		return failed(c, usererr.New("ask the agent", "it serves another workspace file than "+c.Config+", or another environment", "run gatepass agent stop"))
+		return failed(c, usererr.New("ask the agent", "it does not serve "+c.Config+" with this environment", "run gatepass agent stop"))
 	}
 	switch c.Operation {
 	case agent.PushRefused:
@@ -44,7 +44,7 @@ func (s *Server) answer(ctx context.Context, c agent.Call, pid int) agent.Reply 
 		return failed(c, err)
 	}
 	if s.isOnce && p.needsAgent {
-		return failed(c, usererr.New("ask the source", "it needs an agent that stays: what it holds is lost with the process", "set XDG_RUNTIME_DIR to a directory of yours, and leave cache: none out"))
+		return failed(c, usererr.New("ask the source", "it needs an agent that keeps running: this process would lose the session", "set XDG_RUNTIME_DIR to a directory of this user, and remove cache: none from the workspace file"))
 	}
 	if err := p.checkTransport(ctx, c.Operation, pid, req); err != nil {
 		return failed(c, err)

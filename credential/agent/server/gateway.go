@@ -27,7 +27,7 @@ func throughGateway(w *config.Workspace, sessions credential.Source, allowed cre
 			return sessions.Token(ctx, req)
 		case isHost(w, req):
 			return credential.Token{}, usererr.New("token for https://"+req.Host+"/"+req.Path,
-				"git goes through the gateway "+w.Gateway.String()+", and no token is here", "run gatepass install, which tells git so, and gatepass doctor where that is done")
+				"git goes through the gateway "+w.Gateway.String()+", and this workspace has no token", "run gatepass install to configure git; if that is done, run gatepass doctor")
 		}
 		return credential.Token{}, credential.ErrNoCredential
 	})

@@ -63,7 +63,7 @@ func TestWithAGatewaySessionsGoToItAndNowhereElse(t *testing.T) {
 		{"a repository that is not ours", at("broker.example:8443", "other/x"), "quit=1\n", "repository other/x is not in this workspace's repos"},
 		{"of the second host either", at("broker.example:8443", "git/git.example/other/x"), "quit=1\n", "https://git.example/other/x"},
 		{"of a third host", at("broker.example:8443", "git/evil.example/acme/widgets"), "quit=1\n", "not owner/repository"},
-		{"GitHub itself", at("github.com", "acme/widgets"), "quit=1\n", "git goes through the gateway https://broker.example:8443, and no token is here; run gatepass install"},
+		{"GitHub itself", at("github.com", "acme/widgets"), "quit=1\n", "git goes through the gateway https://broker.example:8443, and this workspace has no token; run gatepass install"},
 		{"the second host itself", at("git.example", "acme/widgets"), "quit=1\n", "git goes through the gateway"},
 		{"the gateway in the open", strings.Replace(atGateway, "https", "http", 1), "", ""},
 		{"the gateway's name at another port", at("broker.example", "acme/widgets"), "", ""},
@@ -127,7 +127,7 @@ func TestWithAGatewayThereAreSessionsForProgramsAndNoTokens(t *testing.T) {
 		{"all that the workspace may", "protocol=https\nhost=github.com\n\n", "gpg-2", ""},
 		{"another repository", "protocol=https\nhost=github.com\npath=other/x\n\n", "", "not in this workspace's repos"},
 		{"another host", "protocol=https\nhost=evil.example\n\n", "", "it serves github.com, git.example over https"},
-		{"the gateway, which is no host of GitHub's", atGateway, "", "this workspace serves other hosts"},
+		{"the gateway, which is no host of GitHub's", atGateway, "", "this workspace does not serve that host"},
 	} {
 		r := ask(agent.Session, c.payload)
 		var g agent.Grant
@@ -172,7 +172,7 @@ func TestAGatewayThatTheFileDoesNotName(t *testing.T) {
 		{"GitHub itself", through(agent.Get), widgets, "quit=1\n", "git goes through the gateway"},
 		{"a token", through(agent.Token), widgets, "", "this workspace has none"},
 		{"a repository that is not ours", through(agent.Get), strings.Replace(atGateway, "acme", "other", 1), "quit=1\n", "not in this workspace's repos"},
-		{"no gateway", agent.Get + "@http://broker.example", atGateway, "quit=1\n", "http is for a loopback address"},
+		{"no gateway", agent.Get + "@http://broker.example", atGateway, "quit=1\n", "http is only for a loopback address"},
 		{"not told of it", agent.Get, atGateway, "", ""},
 	} {
 		r := ask(c.operation, c.payload)
@@ -201,7 +201,7 @@ func TestAGatewayThatTheFileDoesNotName(t *testing.T) {
 
 func TestAFileThatNamesAnotherGateway(t *testing.T) {
 	ask, _ := newGatewayServer(t, gatewayFile)
-	if r := ask(agent.Through(agent.Get, "https://old.example"), atGateway); !strings.Contains(string(r.Stderr), `git was told of "https://old.example"; run gatepass install`) {
+	if r := ask(agent.Through(agent.Get, "https://old.example"), atGateway); !strings.Contains(string(r.Stderr), `git is configured for "https://old.example"; run gatepass install`) {
 		t.Errorf("get = %+v, want what to do", r)
 	}
 	if r := ask(agent.Through(agent.Get, "https://broker.example:8443"), atGateway); !strings.Contains(string(r.Stdout), "password=gpg-1\n") {

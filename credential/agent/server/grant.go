@@ -36,17 +36,17 @@ func (p *pipeline) grant(ctx context.Context, req credential.Request, operation 
 // explain rewords refusals whose wording is for git.
 func (p *pipeline) explain(ctx context.Context, req credential.Request, err error) error {
 	if errors.Is(err, credential.ErrNoCredential) {
-		return usererr.New("token for "+req.Protocol+"://"+req.Host, "this workspace serves other hosts",
+		return usererr.New("token for "+req.Protocol+"://"+req.Host, "this workspace does not serve that host",
 			"it serves "+strings.Join(p.workspace.Hosts, ", ")+" over https")
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return usererr.New("get a token", "no answer from the source in time", "try again, or give it longer with GATEPASS_TIMEOUT")
+		return usererr.New("get a token", "the source did not answer in time", "try again, or set a longer GATEPASS_TIMEOUT")
 	}
 	if req.Operation == forAPI {
 		return err
 	}
 	if _, refused := p.names.Token(ctx, req); refused != nil && req.Path == "" {
-		return usererr.New("token for https://"+req.Host, "the workspace file lists repositories and none was named",
+		return usererr.New("token for https://"+req.Host, "the workspace file lists repositories, but the request names none",
 			"name one of "+p.workspace.Repositories.String())
 	}
 	return err
@@ -58,7 +58,7 @@ func describe(tok credential.Token) agent.Reply {
 		Repositories: tok.Repositories, Permissions: tok.Permissions, Refs: tok.Refs, Author: tok.Author,
 	})
 	if err != nil { // never: JSON can represent everything in it
-		return agent.Reply{Exit: 1, Stderr: []byte(usererr.Line(errors.New("describe the token: it cannot be written as JSON")))}
+		return agent.Reply{Exit: 1, Stderr: []byte(usererr.Line(errors.New("describe the token: it cannot be encoded as JSON")))}
 	}
 	return agent.Reply{Stdout: append(text, '\n')}
 }

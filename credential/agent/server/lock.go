@@ -23,7 +23,7 @@ const (
 // ErrRunning reports that another agent already listens.
 var ErrRunning = errors.New("another agent is running")
 
-var errTooMany = usererr.New("start an agent", "as many of this user run as may", "end them with gatepass agent stop")
+var errTooMany = usererr.New("start an agent", "this user runs the largest number of agents already", "stop them with gatepass agent stop")
 
 // flock is flock(2), except in the test of a file system without locks.
 var flock = syscall.Flock

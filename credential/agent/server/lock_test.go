@@ -35,7 +35,7 @@ func TestServerServesOneEnvironmentOnly(t *testing.T) {
 	for name, identity := range map[string]string{"another": strings.Repeat("0", 64), "none": "", "the beginning": w.place.Identity[:16]} {
 		call.Identity = identity
 		r, found, err := agent.AskAt(w.place.Socket, call, time.Now().Add(time.Minute))
-		if err != nil || !found || string(r.Stdout) != "quit=1\n" || !strings.Contains(string(r.Stderr), "another environment") || w.calls.Load() != 0 {
+		if err != nil || !found || string(r.Stdout) != "quit=1\n" || !strings.Contains(string(r.Stderr), "with this environment") || w.calls.Load() != 0 {
 			t.Errorf("get with %s identity = %q, %q, %v, want it refused", name, r.Stdout, r.Stderr, err)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-var errForeignPeer = errors.New("a peer of another user")
+var errForeignPeer = errors.New("the caller belongs to another user")
 
 func newSocket() (int, error) {
 	return syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

@@ -180,7 +180,7 @@ func (l *loader) read() (*pipeline, error) {
 		return nil, err
 	}
 	if w.Source == nil {
-		return nil, usererr.New("read the workspace file "+l.path, "it names no source", "add source: URL")
+		return nil, usererr.New("read the workspace file "+l.path, "it has no source", "add source: URL")
 	}
 	return newPipeline(w, l.open)
 }

@@ -113,7 +113,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-var errEnd = errors.New("the peer closed the connection")
+var errEnd = errors.New("the caller closed the connection")
 
 // limit sets the timeout of each later read and write.
 func (c *conn) limit(d time.Duration) {

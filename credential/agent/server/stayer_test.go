@@ -37,7 +37,7 @@ func TestAnAgentStaysForASession(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, _, err := agent.ParseReply([]byte(out.String()))
-	if err != nil || string(r.Stdout) != "quit=1\n" || !strings.Contains(string(r.Stderr), "needs an agent that stays") || w.calls.Load() != 0 {
+	if err != nil || string(r.Stdout) != "quit=1\n" || !strings.Contains(string(r.Stderr), "it needs an agent that keeps running: this process would lose the session") || w.calls.Load() != 0 {
 		t.Errorf("Once = %q, %q, %v after %d calls, want a refusal that asks for an agent", r.Stdout, r.Stderr, err, w.calls.Load())
 	}
 }

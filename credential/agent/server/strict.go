@@ -39,8 +39,8 @@ func (p *pipeline) checkTransport(ctx context.Context, operation string, pid int
 	switch {
 	case err != nil:
 		return &usererr.Error{
-			Op: what, Reason: "the workspace is strict and how git would connect cannot be seen: " + err.Error(), Err: err,
-			Hint: "run git where gatepass-agent can see it, or take strict out of " + p.workspace.Path,
+			Op: what, Reason: "the workspace is strict, and gatepass cannot see how git would connect: " + err.Error(), Err: err,
+			Hint: "run git where gatepass-agent can see it, or remove strict from " + p.workspace.Path,
 		}
 	case hazard != nil:
 		return usererr.New(what, "the workspace is strict and "+hazard.String()+" "+string(hazard.Kind), remedy(hazard))
@@ -53,16 +53,16 @@ func remedy(h *gitsafety.Hazard) string {
 	case h.Setting.Scope == gitsafety.EnvironmentScope:
 		return "unset the variable"
 	case h.Kind == gitsafety.TLSOff || h.Kind == helperHazard:
-		return "take the setting out"
+		return "remove the setting"
 	}
-	return "take the setting out, or have it set for the machine (git config --system)"
+	return "remove the setting, or set it for the machine (git config --system)"
 }
 
 // A caller is the calling process: git's helper, which has git's directory and
 // environment.
 type caller struct{ pid int }
 
-var errUnseen = errors.New("the asking process is not known")
+var errUnseen = errors.New("the asking process is unknown")
 
 // helperHazard is the hazard of a helper set in a repository or on a command line.
 const helperHazard gitsafety.Kind = "tells another program the token"
@@ -186,7 +186,7 @@ func (a caller) git(environ []string) (string, error) {
 			}
 		}
 	}
-	return "", errors.New("there is no git on its PATH")
+	return "", errors.New("git is not on its PATH")
 }
 
 func procFile(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }

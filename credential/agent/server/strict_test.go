@@ -174,7 +174,7 @@ func TestStrictRefusesWhatItCannotSee(t *testing.T) {
 	for name, pid := range map[string]int{"no process": 0, "a process that is gone": 1 << 30} {
 		call := agent.Call{Operation: agent.Get, Config: w.config, Timeout: gitWait, Payload: []byte(widgets)}
 		r := s.answer(t.Context(), call, pid)
-		if string(r.Stdout) != "quit=1\n" || !strings.Contains(string(r.Stderr), "cannot be seen") {
+		if string(r.Stdout) != "quit=1\n" || !strings.Contains(string(r.Stderr), "the workspace is strict, and gatepass cannot see how git would connect") {
 			t.Errorf("%s: get = %q, %q, want it refused", name, r.Stdout, r.Stderr)
 		}
 		call.Operation = agent.Password
@@ -183,7 +183,7 @@ func TestStrictRefusesWhatItCannotSee(t *testing.T) {
 		}
 		for _, operation := range []string{agent.Token, agent.TokenRead, agent.TokenWrite} {
 			call.Operation = operation
-			if r := s.answer(t.Context(), call, pid); r.Exit != 1 || len(r.Stdout) > 0 || !strings.Contains(string(r.Stderr), "cannot be seen") {
+			if r := s.answer(t.Context(), call, pid); r.Exit != 1 || len(r.Stdout) > 0 || !strings.Contains(string(r.Stderr), "the workspace is strict, and gatepass cannot see how git would connect") {
 				t.Errorf("%s: %s = %d, %q, want it refused", name, operation, r.Exit, r.Stdout)
 			}
 		}

@@ -80,7 +80,7 @@ func sign(ctx context.Context, s *v4.Signer, c aws.Credentials, region, serverID
 	}
 	parts := signature.FindStringSubmatch(r.Header.Get("Authorization"))
 	if parts == nil || parts[1] != api.AWSSignedHeaders(c.SessionToken != "") {
-		return "", usererr.New("sign", "the AWS SDK signs other headers than brokers expect", "")
+		return "", usererr.New("sign", "the AWS SDK signs other headers than a broker expects", "")
 	}
 	return api.AWSProof{
 		Region: region, AccessKey: c.AccessKeyID, Date: now.Format(api.AWSDate),
