@@ -117,7 +117,7 @@ func TestRealManifestIsNoMore(t *testing.T) {
 			rule["verbs"] = slices.DeleteFunc(verbs, func(v any) bool { return v == verb })
 		})
 		checkError(t, everything(t, openStore(t, "kubernetes://"+namespace)), "forbids it", "system:serviceaccount:"+namespace+":gatepass",
-			"have a Role in namespace "+namespace+" allow "+verb+" on secrets, as deploy/kubernetes/store.yaml does")
+			"allow "+verb+" on secrets in a Role in namespace "+namespace+", as deploy/kubernetes/store.yaml")
 	}
 	namespace := c.deployed(func(rule fields) { rule["resources"] = []string{"secrets"} })
 	checkError(t, everything(t, openStore(t, "kubernetes://"+namespace)), "allow patch on configmaps")

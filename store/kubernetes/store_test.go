@@ -246,7 +246,7 @@ func TestRealImmutable(t *testing.T) {
 		put(t, s, n, "old value")
 		c.Call(http.MethodPatch, s.path(n), fields{"immutable": true})
 		err := s.Put(t.Context(), n, store.NewSecret("new value"), store.Replace)
-		checkError(t, err, "does not take the object (422)", "immutable")
+		checkError(t, err, "does not accept the object (422)", "immutable")
 		if err != nil && strings.Contains(err.Error(), "new value") {
 			t.Errorf("the error %q has the value", err)
 		}
@@ -276,7 +276,7 @@ func TestRealQuota(t *testing.T) {
 			err = s.Delete(t.Context(), store.Signer())
 		}
 	}
-	checkError(t, err, "forbids it", "exceeded quota", "check the quotas and admission policies of namespace"+namespace)
+	checkError(t, err, "forbids it", "exceeded quota", "check the quotas and admission policies of namespace "+namespace)
 }
 
 func TestOpenStoreRefuses(t *testing.T) {
