@@ -43,7 +43,7 @@ func TestMigrateForthAndBack(t *testing.T) {
 	}
 	var said bytes.Buffer
 	move := migrate.Move{Client: client, Out: &said, Wait: patience}
-	if err := move.Run(t.Context()); err != nil || strings.Contains(said.String(), "has not looked at") {
+	if err := move.Run(t.Context()); err != nil || strings.Contains(said.String(), "has not processed") {
 		t.Fatalf("Run = %v\n%s", err, said.String())
 	}
 	w.until(token(namespace, "git"), "ready", isReady)

@@ -115,7 +115,7 @@ func TestRealErrors(t *testing.T) {
 	v := realVault(t)
 	for _, kind := range []string{"ed25519", "aes256-gcm96", "ecdsa-p256"} {
 		_, err := open(t, v.newKey(kind, kind)).Sign(t.Context(), digest)
-		checkError(t, err, "look at the transit key "+v.mount+"/"+kind+" in Vault at http://", "the key is of type "+kind+"a GitHub App needs an RSA key")
+		checkError(t, err, "look at the transit key "+v.mount+"/"+kind+" in Vault at http://", "the key is of type "+kind+"; a GitHub App needs an RSA key")
 	}
 	_, err := open(t, "vault+transit://"+v.mount+"/nobody").Sign(t.Context(), digest)
 	checkError(t, err, "there is no such key; correct its name: vault list "+v.mount+"/keys")

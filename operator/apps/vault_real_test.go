@@ -148,7 +148,7 @@ func TestVaultByAServiceAccount(t *testing.T) {
 		t.Fatal("Mint with a key that the role does not have = nil")
 	}
 	got := app.Explain(err)
-	for _, want := range []string{"permission denied", "have a policy of the role gatepass allow"} {
+	for _, want := range []string{"permission denied", "in a policy of the role gatepass"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("Explain = %s, want %q in it", got, want)
 		}

@@ -43,8 +43,8 @@ func TestRealTakeOver(t *testing.T) {
 	}
 	w.move.DryRun = false
 	said := w.forth()
-	wantSaid(t, said, "Token "+w.namespace+"/flux: Secret "+w.namespace+"/flux is taken over", "App "+w.namespace+"/bot: made in", "left to do by hand:", "--undo",
-		"gatepass-operator has not looked at 2 of the new objects")
+	wantSaid(t, said, "Token "+w.namespace+"/flux: Secret "+w.namespace+"/flux is taken over", "App "+w.namespace+"/bot: created in", "left to do by hand:", "--undo",
+		"gatepass-operator has not processed 2 of the new objects")
 	if strings.Contains(said, "error: ") || strings.Contains(said, "ghs_") {
 		t.Errorf("it says\n%s", said)
 	}

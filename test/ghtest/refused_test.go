@@ -26,7 +26,7 @@ func checkRefused(t *testing.T, p *ghtest.Place, w ghtest.Scene) {
 		{fenced, []string{"api", "repos/acme/widgets/git/refs", "-f", "ref=refs/heads/evil", "-f", "sha=" + before["refs/heads/main"]}},
 		{fenced, []string{"api", "-X", "DELETE", "repos/acme/widgets/git/refs/heads/other"}},
 		{fenced, []string{"api", "-X", "PUT", "repos/acme/widgets/contents/evil.txt", "-f", "message=evil", "-f", "content=ZXZpbAo="}},
-		{"gatepass: GitHub wants contents=write; the token of this workspace has", []string{"api", "-X", "DELETE", "repos/acme/widgets/git/refs/heads/other"}},
+		{"gatepass: GitHub requires contents=write; the token of this workspace has", []string{"api", "-X", "DELETE", "repos/acme/widgets/git/refs/heads/other"}},
 		{fenced, []string{"release", "create", "v9", "--notes", "evil", "-R", repo}},
 		{ours, []string{"api", "repos/acme/other"}},
 		{"Could not resolve to a Repository", []string{"pr", "list", "-R", p.Host + "/acme/other"}},
