@@ -86,7 +86,7 @@ func TestWorkspaceWithAKeyOfItsOwn(t *testing.T) {
 	if strings.Contains(doctor, "key-being-made") {
 		t.Errorf("the mark is still there:\n%s", doctor)
 	}
-	if out := w.do("workspace", "destroy", id, "--store", address); !strings.Contains(out, "is destroyed; nothing is left of it\n"+id) {
+	if out := w.do("workspace", "destroy", id, "--store", address); !strings.Contains(out, "workspace "+id+" is destroyed; nothing is left of it\n") {
 		t.Errorf("workspace destroy prints %s", out)
 	}
 	folder, err := store.Workspace(id)
