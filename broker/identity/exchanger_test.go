@@ -278,28 +278,40 @@ func TestAWorkspaceThatSlept(t *testing.T) {
 		{"where the rule says nothing", 0, time.Second, "set join: {sleep: 12h} in the broker's rule"},
 		{"longer than keys live", 100 * time.Hour, 73 * time.Hour, "the session has expired, or belongs to another broker; begin another with a new join token"},
 	} {
-		m, clock := &storetest.Memory{}, time.Now()
-		r := newReplica(t, m, func() time.Time { return clock })
-		r.policy.Rules[0].Sleep = c.sleep
-		session := r.session(issue(t, m, "sb-1", "agents", clock))
-		clock = session.ExpiresAt.Add(c.slept)
-		if _, err := r.identify(session.Session.Reveal()); err == nil {
-			t.Errorf("%s: a session that has ended is taken", c.name)
-		}
-		got := r.attempt("one", session.Session.Reveal())
-		if c.want != "" {
-			if got.Code != 401 || !strings.Contains(got.Body.String(), c.want) {
-				t.Errorf("%s: %d %s, want 401 with %q", c.name, got.Code, got.Body, c.want)
+		for _, began := range []string{"00:00:00", "12:00:00", "23:50:00", "23:59:59"} {
+			clock, err := time.Parse(time.DateTime, "2026-03-01 "+began)
+			if err != nil {
+				t.Fatal(err)
 			}
-			continue
+			t.Run(c.name+", begun at "+began, func(t *testing.T) { checkSleeper(t, clock, c.sleep, c.slept, c.want) })
 		}
-		if woken := r.answer(got); woken.ExpiresAt.Sub(clock) < SessionLife-2*time.Second {
-			t.Errorf("%s: a session until %v, want 15 minutes", c.name, woken.ExpiresAt)
+	}
+}
+
+// checkSleeper begins a session at clock, and renews it slept after its end, with a rule that
+// allows sleep.
+func checkSleeper(t *testing.T, clock time.Time, sleep, slept time.Duration, want string) {
+	m := &storetest.Memory{}
+	r := newReplica(t, m, func() time.Time { return clock })
+	r.policy.Rules[0].Sleep = sleep
+	session := r.session(issue(t, m, "sb-1", "agents", clock))
+	clock = session.ExpiresAt.Add(slept)
+	if _, err := r.identify(session.Session.Reveal()); err == nil {
+		t.Error("a session that has ended is taken")
+	}
+	got := r.attempt("one", session.Session.Reveal())
+	if want != "" {
+		if got.Code != 401 || !strings.Contains(got.Body.String(), want) {
+			t.Errorf("%d %s, want 401 with %q", got.Code, got.Body, want)
 		}
-		clock = clock.Add(time.Minute)
-		if got := r.attempt("two", session.Session.Reveal()); got.Code != 403 {
-			t.Errorf("%s: another one that slept with the same session: %d, want 403", c.name, got.Code)
-		}
+		return
+	}
+	if woken := r.answer(got); woken.ExpiresAt.Sub(clock) < SessionLife-2*time.Second {
+		t.Errorf("a session until %v, want 15 minutes", woken.ExpiresAt)
+	}
+	clock = clock.Add(time.Minute)
+	if got := r.attempt("two", session.Session.Reveal()); got.Code != 403 {
+		t.Errorf("another one that slept with the same session: %d, want 403", got.Code)
 	}
 }
 

@@ -154,8 +154,8 @@ const JoinMethod = "session"
 
 const retryAfter = 3 * time.Second
 
-// MaxSleep is the longest that a rule may let workspaces sleep: the time for which the key
-// that signed a session is kept.
+// MaxSleep is the longest that a rule may let workspaces sleep. A [Keyset] keeps the key that
+// signed a session for as long.
 const MaxSleep = 24 * time.Hour
 
 // JoinSettings are those of a rule for join tokens. The token names the rule and the

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,8 +28,8 @@ var ErrForged = errors.New("its signature is not valid")
 // nothing and accepts nothing.
 //
 // Each day (UTC) has a key. The first broker that needs it makes it, and it never changes.
-// Today's key signs; today's and yesterday's verify. Replicas need no agreement to change
-// keys. To invalidate everything that was signed, an operator deletes the entries below
+// Today's key signs; a key verifies until a session of its day can no longer be renewed.
+// Replicas need no agreement to change keys. To invalidate everything that was signed, an operator deletes the entries below
 // broker/session-key; every replica notices within a minute.
 type Keyset struct {
 	Store store.Store
@@ -48,6 +49,9 @@ const (
 	day     = 24 * time.Hour
 	recheck = time.Minute     // how long a key is used before the store is asked again
 	skew    = 5 * time.Minute // allowed between the clocks of replicas
+	// verifies is how long after its day a key verifies: a session that was made in the
+	// day's last second expires SessionLife later, and can be renewed for MaxSleep.
+	verifies = MaxSleep + SessionLife + skew
 )
 
 var encoding = base64.RawURLEncoding.Strict()
@@ -62,7 +66,7 @@ func (s *Keyset) now() time.Time {
 func dayOf(t time.Time) int64 { return t.Unix() / int64(day/time.Second) }
 
 // Seal signs payload; it does not encrypt it. Any broker of the store can Open the text for
-// two days, for the same purpose only.
+// at least a day, for the same purpose only.
 func (s *Keyset) Seal(ctx context.Context, purpose string, payload []byte) (string, error) {
 	today := dayOf(s.now())
 	k, err := s.key(ctx, today, true)
@@ -115,8 +119,11 @@ func cutLast(text string) (before, after string, ok bool) {
 // of the store.
 func (s *Keyset) isLive(of int64) bool {
 	now := s.now()
-	return of >= dayOf(now)-1 && of <= dayOf(now.Add(skew))
+	return of >= oldestLive(now) && of <= dayOf(now.Add(skew))
 }
+
+// oldestLive is the earliest day whose key is valid.
+func oldestLive(now time.Time) int64 { return dayOf(now.Add(-verifies)) }
 
 func mac(key []byte, purpose, signed string) []byte {
 	h := hmac.New(sha256.New, key)
@@ -152,7 +159,7 @@ func (s *Keyset) key(ctx context.Context, of int64, isWanted bool) ([]byte, erro
 		s.keys = map[int64]key{}
 	}
 	s.keys[of] = key{fresh, now}
-	delete(s.keys, of-2)
+	maps.DeleteFunc(s.keys, func(of int64, _ key) bool { return of < oldestLive(now) })
 	return fresh, nil
 }
 
@@ -176,7 +183,7 @@ func (s *Keyset) create(ctx context.Context, of int64) ([]byte, error) {
 	rand.Read(bytes) // never fails
 	putErr := s.Store.Put(ctx, store.SessionKey(of), store.NewSecret(encoding.EncodeToString(bytes)), store.CreateOnly)
 	if putErr == nil {
-		s.sweep(ctx, of)
+		s.sweep(ctx)
 		return bytes, nil
 	}
 	// Whether or not the write succeeded: the key in the store is the valid one.
@@ -188,13 +195,13 @@ func (s *Keyset) create(ctx context.Context, of int64) ([]byte, error) {
 }
 
 // sweep deletes expired keys. After an error, the next day's sweep continues.
-func (s *Keyset) sweep(ctx context.Context, of int64) {
+func (s *Keyset) sweep(ctx context.Context) {
 	var old []store.Name
 	for name, err := range s.Store.List(ctx, store.SessionKeys()) {
 		if err != nil {
 			return
 		}
-		if made, ok := name.SessionKeyDay(); ok && made < of-1 {
+		if made, ok := name.SessionKeyDay(); ok && made < oldestLive(s.now()) {
 			old = append(old, name)
 		}
 	}

@@ -135,6 +135,23 @@ func TestForgeries(t *testing.T) {
 	}
 }
 
+// A session of a day's last minute can be renewed for MaxSleep after it expired, so that the
+// key of its day verifies for a while of the day after the next, and is not swept before.
+func TestAKeyVerifiesAsLongAsItsSessionsSleep(t *testing.T) {
+	c, m := &hand{at: time.Date(2026, 3, 1, 23, 59, 59, 0, time.UTC)}, &storetest.Memory{}
+	s := &Keyset{Store: m, Now: c.now}
+	text := seal(t, s, "x")
+	c.move(24 * time.Hour)
+	seal(t, s, "y")
+	c.move(time.Minute)
+	seal(t, s, "z")
+	c.move(SessionLife - time.Minute)
+	checkOpens(t, s, text, "x")
+	checkOpens(t, &Keyset{Store: m, Now: c.now}, text, "x")
+	c.move(skew + time.Second)
+	checkForged(t, s, "session", text)
+}
+
 // A text expires after the next day, whether or not a later signature swept the store;
 // and texts of a broker whose clock is hours ahead are not accepted yet.
 func TestDaysThatDoNotCount(t *testing.T) {

@@ -38,9 +38,9 @@ const (
 	// keylessRetry is how long a client without an attempt key may repeat a renewal whose
 	// answer was lost.
 	keylessRetry = 2 * time.Minute
-	// copiedFor is how long a chain stays refused. Keys are valid for two days, so no session
-	// lasts longer.
-	copiedFor = 2 * day
+	// copiedFor is how long a chain stays refused: as long as the key that signed its newest
+	// session can be valid.
+	copiedFor = day + verifies
 	copied    = "copied"
 )
 
