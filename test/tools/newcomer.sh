@@ -50,7 +50,7 @@ git clone -q "$root" "$home/gatepass"
 echo "cloned after $(seconds) s"
 
 do_it "$(command_of 'make demo')" >"$home/demo" || die "the demo fails: $(cat "$home/demo")"
-grep -q 'of .* hold' "$home/demo" || die "the demo does not say what holds"
+grep -q 'of .* checks passed' "$home/demo" || die "the demo does not say how many checks passed"
 tail -1 "$home/demo"
 echo "demo's end after $(seconds) s"
 
@@ -59,7 +59,7 @@ serve=$(command_of 'make build')
 (cd "$home/gatepass" && exec env -i HOME="$home" PATH="$PATH" TMPDIR="${TMPDIR:-/tmp}" LC_ALL=C sh -c "exec ${serve#*&& }") >"$home/playground" &
 playground=$!
 waited=0
-until grep -q 'ctrl-C ends it' "$home/playground"; do
+until grep -q 'ctrl-C stops it' "$home/playground"; do
 	if ! kill -0 "$playground" || [ $((waited += 1)) -gt 600 ]; then
 		die "the playground does not start: $(cat "$home/playground")"
 	fi
