@@ -288,8 +288,8 @@ func newGitHub(t *testing.T) gitHub {
 func (gh gitHub) work(t *testing.T, sh shell, home, branch string) {
 	t.Helper()
 	defer func() {
-		if out, stderr, code := sh.do(t, "-c", "exec gatepass agent stop"); code != 0 || !strings.Contains(out, "has ended") {
-			t.Errorf("gatepass agent stop = %d, %q, %q, want that it has ended", code, out, stderr)
+		if out, stderr, code := sh.do(t, "-c", "exec gatepass agent stop"); code != 0 || !strings.Contains(out, "was stopped") {
+			t.Errorf("gatepass agent stop = %d, %q, %q, want that it was stopped", code, out, stderr)
 		}
 	}()
 	steps := `set -e

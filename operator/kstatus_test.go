@@ -111,18 +111,21 @@ func (w *world) kstatus(object client.Object) status.Status {
 	return got.Status
 }
 
-// areInProgressAtFirst makes objects before there is an operator.
-func (w *world) areInProgressAtFirst() {
+// areInProgressAtFirst makes objects before there is an operator, and returns those for
+// which it may mint.
+func (w *world) areInProgressAtFirst() []client.Object {
 	w.t.Helper()
 	namespace := w.tenant()
-	for _, object := range []client.Object{
+	objects := []client.Object{
 		token(namespace, "early"),
 		&v1.ClusterToken{ObjectMeta: metav1.ObjectMeta{Name: "early"}, Spec: v1.ClusterTokenSpec{Access: token("", "").Spec.Access, Secret: v1.ClusterSecretShape{Namespace: namespace}}},
 		&v1.App{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "early"}, Spec: v1.AppSpec{AppID: 1, Provider: v1.ProviderSecret, KeyRef: &v1.KeyReference{Name: "missing"}}},
-	} {
+	}
+	for _, object := range objects {
 		w.create(object)
 		if got := w.kstatus(object); got != status.InProgressStatus {
 			w.t.Errorf("before an operator looked, kstatus of a %T is %s, want InProgress", object, got)
 		}
 	}
+	return objects[:2]
 }

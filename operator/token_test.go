@@ -17,8 +17,11 @@ import (
 func TestToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, kubernetestest.Options{})
-	w.areInProgressAtFirst()
+	early := w.areInProgressAtFirst()
 	w.run()
+	for _, object := range early { // so that the tests below do not count their mints
+		w.wait(patience, "decided", func() bool { return w.kstatus(object) != status.InProgressStatus })
+	}
 	for name, test := range map[string]func(*world){
 		"a Token becomes a Secret":          testBecomesASecret,
 		"a Secret is mended without a mint": testSecretIsMended,
