@@ -92,7 +92,7 @@ func TestWhatIsGivenInTrouble(t *testing.T) {
 		err   error
 		given bool
 	}{
-		{"nobody knows", errors.New("away"), true},
+		{"it is unknown", errors.New("away"), true},
 		{"an outage", &Refusal{Status: http.StatusServiceUnavailable}, true},
 		{"GitHub's own", &Refusal{Status: http.StatusInternalServerError}, true},
 		{"a rate limit", &Refusal{Status: http.StatusTooManyRequests}, true},

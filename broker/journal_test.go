@@ -44,12 +44,12 @@ func TestWhatBecomesOfAMint(t *testing.T) {
 		revoked  int
 	}{
 		{"a token", mint.Minted{Token: token}, nil, Granted, "", token.Hash(), 7, 0, 0},
-		{"a token, and one that nobody saw", mint.Minted{Token: token, Unconfirmed: 1}, nil, Granted, "", token.Hash(), 7, 1, 0},
+		{"a token, and one whose answer was lost", mint.Minted{Token: token, Unconfirmed: 1}, nil, Granted, "", token.Hash(), 7, 1, 0},
 		{"another token than was asked for", mint.Minted{Token: token}, refusal, Refused, ReasonGitHub, token.Hash(), 7, 0, 1},
 		{"nothing", mint.Minted{}, refusal, Refused, ReasonGitHub, "", 5, 0, 0},
 		{"GitHub's trouble", mint.Minted{}, &mint.Error{Kind: mint.Unavailable, Op: "mint", Err: errors.New("x"), Unconfirmed: 2}, Refused, ReasonInternal, "", 5, 2, 0},
 		{"no time", mint.Minted{}, context.DeadlineExceeded, Refused, ReasonInternal, "", 5, 1, 0},
-		{"nobody who waits", mint.Minted{}, context.Canceled, Refused, ReasonInternal, "", 5, 1, 0},
+		{"the caller has gone", mint.Minted{}, context.Canceled, Refused, ReasonInternal, "", 5, 1, 0},
 	} {
 		journal, revoked := new(sheet), 0
 		revoke := func(context.Context, credential.Token) error { revoked++; return nil }

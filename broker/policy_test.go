@@ -223,7 +223,7 @@ func TestWhoIsAnOperator(t *testing.T) {
 		want   Operator
 		status int
 	}{
-		{"nobody, where there are no rules", nil, Operator{}, 403},
+		{"without rules", nil, Operator{}, 403},
 		{"everybody that is proved", []OperatorRule{{Name: "a", Key: "k", By: proved}}, Operator{"a", "k", "test", "who"}, 0},
 		{"who the second rule is for", []OperatorRule{{Name: "a", By: proved, Match: not}, {Name: "b", Key: "k", By: proved, Match: Exactly{"id": "7"}}}, Operator{"b", "k", "test", "who"}, 0},
 		{"who has another proof", []OperatorRule{{Name: "a", By: silent}, {Name: "b", By: forged}, {Name: "c", By: proved}}, Operator{"c", "", "test", "who"}, 0},

@@ -39,7 +39,7 @@ func TestTheBlockIsLookedAtTwice(t *testing.T) {
 		asked         bool
 		status        int // 0 means that a token is given
 	}{
-		{"nobody is blocked", fixedBlocker{}, fixedBlocker{}, true, 0},
+		{"no workspace is blocked", fixedBlocker{}, fixedBlocker{}, true, 0},
 		{"blocked before", fixedBlocker{is: true}, fixedBlocker{}, false, http.StatusForbidden},
 		{"blocked meanwhile", fixedBlocker{}, fixedBlocker{is: true}, true, http.StatusForbidden},
 		{"the blocks cannot be read", fixedBlocker{err: away}, fixedBlocker{}, false, http.StatusServiceUnavailable},
@@ -74,7 +74,7 @@ func TestWhichIDARepositoryHasToHave(t *testing.T) {
 		want    int64
 		refused bool
 	}{
-		{"nobody says", "[acme/widgets]", 0, 0, false},
+		{"the profile does not say", "[acme/widgets]", 0, 0, false},
 		{"who asks says", "[acme/widgets]", 7, 7, false},
 		{"the profile says", "['acme/widgets#7']", 0, 7, false},
 		{"both say the same", "['acme/widgets#7']", 7, 7, false},

@@ -150,7 +150,7 @@ func TestCacheRemembersNoFailureWhenToldSo(t *testing.T) {
 	want(t, c, "tok-2")
 }
 
-func TestCacheGivesUpAFetchNobodyWaitsFor(t *testing.T) {
+func TestCacheCancelsAFetchWithoutCallers(t *testing.T) {
 	for name, pause := range map[string]func(){"asked again at once": func() {}, "asked again later": synctest.Wait} {
 		synctest.Test(t, func(t *testing.T) {
 			src := &issuer{delay: 10 * time.Second}
@@ -241,7 +241,7 @@ func TestCacheEndsAFetchThatTakesTooLong(t *testing.T) {
 	}
 }
 
-func TestCacheTellsTheSourceThatNobodyWaits(t *testing.T) {
+func TestCacheCancelsTheSourcesCallWithoutCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told time.Duration
 		start := time.Now()

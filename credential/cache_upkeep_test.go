@@ -97,7 +97,7 @@ func TestRefreshLeavesWhatIsIdle(t *testing.T) {
 			synctest.Wait()
 		}
 		if n := src.calls.Load(); n != 1 {
-			t.Errorf("calls to the source = %d, want 1: nobody asked since", n)
+			t.Errorf("calls to the source = %d, want 1: no caller asked since", n)
 		}
 		if held := c.Held(); len(held) != 0 {
 			t.Errorf("Held() = %v, want none: it expired", held)

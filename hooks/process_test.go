@@ -108,7 +108,7 @@ func TestMirrors(t *testing.T) {
 		{"a plain push beside a mirror", plain, []string{"backup"}, ""},
 		{"a push that says so", mirror, nil, "without --mirror"},
 		{"a push to a remote that says so", plain, []string{"backup", "origin"}, "unset remote.origin.mirror"},
-		{"a push that nobody sees, to a remote that says so", nil, []string{"origin"}, "unset remote.origin.mirror"},
+		{"a hidden push, to a remote whose configuration says so", nil, []string{"origin"}, "unset remote.origin.mirror"},
 	} {
 		r := &Repository{above: c.above, settings: settings{mirrors: c.mirrors}}
 		err := r.Mirrors("origin")

@@ -109,7 +109,7 @@ func TestExamine(t *testing.T) {
 			nil,
 			[]string{"acme: the installation is suspended since 2026-03-04; ask its owner to unsuspend it: " + settings},
 		},
-		{"suspended, and nobody needs it", nil, true, map[string]string{"globex": "3"}, nil, []string{"globex: GitHub has no installation there; install the App there: " + install + ", or run gatepass app discover --prune --force"}},
+		{"suspended, and no profile needs it", nil, true, map[string]string{"globex": "3"}, nil, []string{"globex: GitHub has no installation there; install the App there: " + install + ", or run gatepass app discover --prune --force"}},
 		{"another id", nil, false, map[string]string{"acme": "7"}, nil, []string{"acme: the store has 7, GitHub 1; run gatepass app discover --force"}},
 		{"not in the store, but looked up by name", nil, false, nil, []string{`acme/x with [clone]`}, nil},
 		{"not in the store, where all is needed", nil, false, nil, []string{`"*" with [clone]`}, []string{
@@ -122,7 +122,7 @@ func TestExamine(t *testing.T) {
 		{"renamed", nil, false, map[string]string{"acme": "1", "before": "1"}, []string{`before/x with [clone]`}, []string{
 			"before: the installation is on acme now; write acme in the profiles, and run gatepass app discover --prune --force",
 		}},
-		{"a stale entry that nobody needs", nil, false, map[string]string{"acme": "1", "globex": "3"}, []string{`acme/x with [clone]`}, nil},
+		{"a stale entry that no profile needs", nil, false, map[string]string{"acme": "1", "globex": "3"}, []string{`acme/x with [clone]`}, nil},
 		{"a stale entry of which all is needed", nil, false, map[string]string{"acme": "1", "globex": "3"}, []string{`"*" with [clone]`}, []string{
 			"globex: GitHub has no installation there; install the App there: " + install + ", or run gatepass app discover --prune --force",
 		}},

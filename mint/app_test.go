@@ -310,7 +310,7 @@ func TestReach(t *testing.T) {
 		{"it tells strangers nothing", new(fakegithub.Status(http.StatusUnauthorized)), true},
 		{"it is busy", new(fakegithub.RateLimited(0)), true},
 		{"it is down", new(fakegithub.Status(http.StatusBadGateway)), false},
-		{"nobody is there", new(fakegithub.Reset()), false},
+		{"no server listens", new(fakegithub.Reset()), false},
 	} {
 		g := newGitHub(t)
 		if c.fault != nil {

@@ -103,7 +103,7 @@ func installations(logins ...string) []Installation {
 }
 
 // Exact names, and IDs, need no list of repositories, and no token to read it with.
-func TestExactNamesAskNobody(t *testing.T) {
+func TestExactNamesMakeNoRequest(t *testing.T) {
 	app := &App{Client: &http.Client{Transport: silent{t}}}
 	many := make([]string, MaxRepositories+1)
 	for i := range many {

@@ -13,7 +13,7 @@ import (
 // Users who may create Tokens choose the tokens' owners. A request that the policies
 // refuse does not use up the App's requests, and does not reveal where the App is
 // installed.
-func testRefusalAsksNobody(w *world) {
+func testRefusalAsksNothing(w *world) {
 	asked := func() int {
 		return w.gh.Count(func(r fakegithub.Request) bool {
 			return strings.Contains(r.Path, "/zeta") || strings.Contains(r.Path, "/4711")

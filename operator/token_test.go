@@ -33,7 +33,7 @@ func TestToken(t *testing.T) {
 		"somebody else's Secret stays":      testForeignSecret,
 		"no policy, no token":               testNoPolicy,
 		"suspended":                         testSuspended,
-		"a refusal costs GitHub nothing":    testRefusalAsksNobody,
+		"a refusal costs GitHub nothing":    testRefusalAsksNothing,
 		"a condition names the fix":         testConditionNamesTheFix,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -142,7 +142,7 @@ func TestTheLogOfTheBlockList(t *testing.T) {
 		t.Error("a version that is not in the log is followed")
 	}
 	if blocks, err := store.ReadBlocks(t.Context(), s); err != nil || !maps.Equal(blocks.Workspaces, map[string]bool{"sb-1": true}) || blocks.App {
-		t.Errorf("ReadBlocks = %+v, %v, want sb-1 alone: the log is nobody's block", blocks, err)
+		t.Errorf("ReadBlocks = %+v, %v, want sb-1 alone: the log is not a block", blocks, err)
 	}
 }
 
@@ -237,7 +237,7 @@ func TestTwoWritersOfTheLog(t *testing.T) {
 func TestABlockThatCannotBeAnnounced(t *testing.T) {
 	s := &failing{Store: new(storetest.Memory), isOff: true}
 	if err := store.Block(t.Context(), s, blockOf(t, "sb-1"), store.NewSecret("x"), time.Time{}); err == nil {
-		t.Fatal("Block = nil, want an error: nobody learns of it")
+		t.Fatal("Block = nil, want an error: its replicas are not told")
 	}
 	s.isOff = false
 	block(t, s, "sb-1")

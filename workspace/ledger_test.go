@@ -56,7 +56,7 @@ func TestRecordRefuses(t *testing.T) {
 		{"no owner", func(r *Record) { r.Tokens[0].Owner = "" }},
 		{"a live token without a hash", func(r *Record) { r.Tokens[0].Hash = "" }},
 		{"a live token without an expiry", func(r *Record) { r.Tokens[0].Expires = time.Time{} }},
-		{"permissions that nobody decided", func(r *Record) { r.Permissions = mint.Permissions{} }},
+		{"undecided permissions", func(r *Record) { r.Permissions = mint.Permissions{} }},
 	} {
 		r := record(t)
 		c.change(r)

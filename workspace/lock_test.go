@@ -65,7 +65,7 @@ func TestALockIsTakenOverByOneAtATime(t *testing.T) {
 			}
 			running.Wait()
 			if served.Load() == 0 {
-				t.Error("nobody takes the lock over")
+				t.Error("the lock is not taken over")
 			}
 		})
 	}
@@ -141,7 +141,7 @@ func TestWithoutTheLockNothingIsDone(t *testing.T) {
 		{name: "the lock of another is gone by then", puts: []error{store.ErrExists}, gets: []error{store.ErrNotFound}},
 		{name: "so is that of a third", puts: []error{store.ErrExists, store.ErrExists}, gets: []error{store.ErrNotFound, store.ErrNotFound}, want: ErrBusy},
 		{name: "it cannot be taken over", left: true, puts: []error{store.ErrExists, away}, want: away},
-		{name: "nobody can tell who took it over", left: true, gets: []error{nil, away}, want: away, replaced: 1},
+		{name: "it is unknown who took it over", left: true, gets: []error{nil, away}, want: away, replaced: 1},
 		{name: "who took it over is done already", left: true, gets: []error{nil, store.ErrNotFound}, want: ErrBusy, replaced: 1},
 		{name: "the look took too long", left: true, slow: acquireTime, want: ErrBusy},
 	} {

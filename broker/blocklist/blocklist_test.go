@@ -14,7 +14,7 @@ import (
 
 // A workspace that keeps asking and canceling does not prevent a replica from learning
 // that it is blocked.
-func TestBlocksAreReadForWhoeverWentAway(t *testing.T) {
+func TestBlocksAreReadForACallerThatHasGone(t *testing.T) {
 	in := new(storetest.Memory)
 	if err := (&List{Store: in}).Block(t.Context(), "sb-1"); err != nil {
 		t.Fatal(err)
@@ -217,7 +217,7 @@ func TestBlocksAfterSleep(t *testing.T) {
 	in, now := new(storetest.Memory), time.Now()
 	blocks := &List{Store: in, Now: func() time.Time { return now }}
 	if blocked, err := blocks.Blocked(t.Context(), "sb-1"); blocked || err != nil {
-		t.Fatalf("Blocked = %v, %v, want nobody to be", blocked, err)
+		t.Fatalf("Blocked = %v, %v, want no blocks", blocked, err)
 	}
 	if err := (&List{Store: in}).Block(t.Context(), "sb-1"); err != nil {
 		t.Fatal(err)

@@ -78,7 +78,7 @@ func TestWithoutAReadingOfTheLastSecondNothingIsGiven(t *testing.T) {
 }
 
 // A slow store must not make the broker refuse everyone, or make everyone wait.
-func TestASlowStoreHoldsNobodyUp(t *testing.T) {
+func TestASlowStoreDelaysNoOtherCaller(t *testing.T) {
 	for _, c := range []struct {
 		slow    time.Duration
 		held    float64 // the part of the callers that may wait

@@ -40,7 +40,7 @@ func TestParseCasesRefuses(t *testing.T) {
 		{"both outcomes", "want:", "refused: rule\n  want:", "a case needs either want or refused"},
 		{"no outcome", "  want: {workspace: a}\n", "", "a case needs either want or refused"},
 		{"an empty want", "{workspace: a}", "{}", "write at least one of"},
-		{"a reason nobody has", "want: {workspace: a}", "refused: no", `"no" must be one of host`},
+		{"an unknown reason", "want: {workspace: a}", "refused: no", `"no" must be one of host`},
 		{"no method", "method: socket, ", "", "method is missing"},
 		{"an issuer of a socket", "socket,", "socket, issuer: a,", "given: issuer is required for the method oidc, and not allowed for others"},
 		{"no issuer", "method: socket", "method: oidc", "given: issuer is required for the method oidc, and not allowed for others"},

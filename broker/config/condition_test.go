@@ -138,7 +138,7 @@ func TestPatternsOfWholeTexts(t *testing.T) {
 	}
 }
 
-func TestTheZeroConditionMatchesNobody(t *testing.T) {
+func TestTheZeroConditionMatchesNoCaller(t *testing.T) {
 	if ok, err := new(Condition).Match(caller()); ok || err != nil {
 		t.Errorf("Match = %v, %v, want false", ok, err)
 	}

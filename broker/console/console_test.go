@@ -154,7 +154,7 @@ func TestOtherMethodsAndBodies(t *testing.T) {
 	}
 	blocks, err := b.Blocklist.All(t.Context())
 	if err != nil || !blocks.IsEmpty() {
-		t.Errorf("blocked is %+v, %v, want nobody", blocks, err)
+		t.Errorf("blocked is %+v, %v, want no blocks", blocks, err)
 	}
 }
 

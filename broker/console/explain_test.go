@@ -82,7 +82,7 @@ func TestExplainAnother(t *testing.T) {
 		t.Errorf("sb-7 = %+v, want the second rule", e)
 	}
 	if e := explain(`"claims":{"id":"nobody"}`); e.Granted || e.Reason != broker.ReasonRule || len(e.Rules) != len(b.Policy.Rules) {
-		t.Errorf("nobody = %+v, want that no rule matches", e)
+		t.Errorf("an unknown id = %+v, want that no rule matches", e)
 	}
 	if e := explain(`"method":"oidc","claims":{"id":"ci"}`); e.Granted || e.Rules[0].Note != "it is for test" {
 		t.Errorf("ci by another method = %+v, want that the rules are for test", e)

@@ -75,7 +75,7 @@ func TestAuthoritiesOutlastTheirFileForAWhile(t *testing.T) {
 	}
 }
 
-func TestWithoutAuthoritiesNobodyIsToBlame(t *testing.T) {
+func TestWithoutAuthoritiesNoneIsNamed(t *testing.T) {
 	leaf := newAuthority(t, "one", nil).leaf(nil, "spiffe://prod.example/x")
 	cert, err := x509.ParseCertificate(leaf.Certificate[0])
 	if err != nil {

@@ -145,7 +145,7 @@ func TestWhatTheJournalSays(t *testing.T) {
 		{"a renewal", func() { r.post(session, `{}`) }, broker.Granted, "", "sb-1", "agents", "session of sb-1", true, true},
 		{"a replay", func() { r.redeem(token) }, broker.Refused, broker.ReasonReplay, "sb-1", "agents", "session of sb-1", true, true},
 		{"a rule that is gone", func() { r.redeem(gone) }, broker.Refused, broker.ReasonIdentity, "sb-1", "another rule", "join token ", true, false},
-		{"a token of nobody", func() { r.redeem(NewJoinToken()) }, broker.Refused, broker.ReasonIdentity, "", "", "join token ", true, false},
+		{"an unknown token", func() { r.redeem(NewJoinToken()) }, broker.Refused, broker.ReasonIdentity, "", "", "join token ", true, false},
 		{"nothing", func() { r.post("", `{}`) }, broker.Refused, broker.ReasonIdentity, "", "", "", false, false},
 	} {
 		c.ask()

@@ -213,7 +213,7 @@ func TestWhatIsNotExchanged(t *testing.T) {
 	}{
 		{"nothing to show", "", `{}`, 401, "has no identity"},
 		{"a typo", "", strings.Replace(join(token), "gpj_", "gpj_a", 1), 400, "this is not a complete join token; copy it again"},
-		{"a token of nobody", "", join(NewJoinToken()), 401, "this broker does not know the join token, or it expired long ago"},
+		{"an unknown token", "", join(NewJoinToken()), 401, "this broker does not know the join token, or it expired long ago"},
 		{"a token that ran out", "", join(old), 401, "the join token has expired; create another"},
 		{"a token that lasts too long", "", join(early), 401, "the join token is valid for too long"},
 		{"a rule that is gone", "", join(gone), 403, "no caller rule"},

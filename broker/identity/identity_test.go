@@ -49,7 +49,7 @@ func TestOnlyTheTokenOfTheHash(t *testing.T) {
 }
 
 // The token behind a configured hash could be guessed if it was short.
-func TestAShortTokenIsNobody(t *testing.T) {
+func TestAShortTokenIsRefused(t *testing.T) {
 	for token, want := range map[string]error{"hunter2": broker.ErrNoProof, token[:minToken-1]: broker.ErrNoProof, token[:minToken]: nil} {
 		i, err := ParseBearer(hashOf(token))
 		if err != nil {
@@ -64,7 +64,7 @@ func TestAShortTokenIsNobody(t *testing.T) {
 	}
 }
 
-func TestTheZeroIdentifierIsNobody(t *testing.T) {
+func TestTheZeroIdentifierRefuses(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	if _, err := (BearerIdentifier{}).Identify(t.Context(), r); !errors.Is(err, broker.ErrNoProof) {

@@ -200,7 +200,7 @@ func TestTheCheckerFindsTwoWinners(t *testing.T) {
 		{"one wins", []porcupine.Operation{op(1, 0, 5, gotSession), op(2, 1, 3, wasUsed)}, porcupine.Ok},
 		{"two win", []porcupine.Operation{op(1, 0, 5, gotSession), op(2, 1, 3, gotSession)}, porcupine.Illegal},
 		{"used before anybody did", []porcupine.Operation{op(1, 0, 1, wasUsed), op(2, 2, 3, gotSession)}, porcupine.Illegal},
-		{"whoever was told nothing has used it", []porcupine.Operation{op(1, 0, 9, gotNothing), op(2, 2, 3, wasUsed)}, porcupine.Ok},
+		{"the caller without an answer has used it", []porcupine.Operation{op(1, 0, 9, gotNothing), op(2, 2, 3, wasUsed)}, porcupine.Ok},
 		{"used, and then not", []porcupine.Operation{op(1, 0, 9, gotNothing), op(2, 1, 2, wasUsed), op(3, 3, 4, gotSession)}, porcupine.Illegal},
 	} {
 		if got := porcupine.CheckOperationsTimeout(model, c.history, time.Minute); got != c.want {

@@ -187,7 +187,7 @@ func TestWhoIsIdentified(t *testing.T) {
 		{"a DNS name besides the id", root.leaf(func(c *x509.Certificate) { c.DNSNames = []string{"x.example"} }, id), id},
 		{"without the intermediate authority", middle.leaf(nil, id), "no connection"},
 		{"another authority that the listener knows", stranger.leaf(nil, id), "unknown authority"},
-		{"an authority that nobody knows", newAuthority(t, "root", nil).leaf(nil, id), "no connection"},
+		{"an unknown authority", newAuthority(t, "root", nil).leaf(nil, id), "no connection"},
 		{"another trust domain", root.leaf(nil, "spiffe://prod.example.evil/sb-1"), "another trust domain"},
 		{"a trust domain that begins alike", root.leaf(nil, "spiffe://prod/sb-1"), "another trust domain"},
 		{"two URIs", root.leaf(nil, id, "spiffe://prod.example/sb-2"), "it has 2 URIs"},
@@ -207,7 +207,7 @@ func TestWhoIsIdentified(t *testing.T) {
 		}
 	}
 	if got := ask(t, server); got != "nobody" {
-		t.Errorf("without a certificate: %q, want nobody, and a connection", got)
+		t.Errorf("without a certificate: %q, want no caller, and a connection", got)
 	}
 }
 

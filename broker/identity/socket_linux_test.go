@@ -57,7 +57,7 @@ func TestIdentifyByThePeer(t *testing.T) {
 	}
 }
 
-func TestNobodyOnOtherConnections(t *testing.T) {
+func TestNoCallerOnOtherConnections(t *testing.T) {
 	if _, err := (SocketIdentifier{}).Identify(t.Context(), nil); !errors.Is(err, broker.ErrNoProof) {
 		t.Errorf("Identify = %v, want ErrNoProof", err)
 	}

@@ -64,7 +64,7 @@ func (p *Prober) now() time.Time {
 	return p.Now()
 }
 
-// Run runs all cases, one after another. If Nobody is set, it also asks without an
+// Run runs all cases, one after another. If Unauthenticated is set, it also asks without an
 // identity for the first case that should be granted.
 func (p *Prober) Run(ctx context.Context, cases []Case) []Result {
 	var results []Result

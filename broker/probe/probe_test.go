@@ -75,10 +75,10 @@ func TestWhatShouldBeGiven(t *testing.T) {
 func TestWhatShouldBeRefused(t *testing.T) {
 	given := answering{token: token(reading, time.Hour)}
 	for _, c := range []struct {
-		name   string
-		answer answering
-		want   State // of the case
-		nobody State // state of the same case without an identity
+		name      string
+		answer    answering
+		want      State // of the case
+		anonymous State // state of the same case without an identity
 	}{
 		{"a token", given, Violated, Violated},
 		{"403", answering{err: problem(403)}, Passed, Failed},
@@ -93,8 +93,8 @@ func TestWhatShouldBeRefused(t *testing.T) {
 			{Name: "given", Host: "github.com", Repo: "acme/canary", Operation: "read"},
 		}
 		got := p.Run(t.Context(), cases)
-		if len(got) != 3 || got[0].State != c.want || got[2].State != c.nobody || got[2].Case != unauthenticatedCase {
-			t.Errorf("%s: %+v, want %s, and %s for nobody", c.name, got, c.want, c.nobody)
+		if len(got) != 3 || got[0].State != c.want || got[2].State != c.anonymous || got[2].Case != unauthenticatedCase {
+			t.Errorf("%s: %+v, want %s, and %s without an identity", c.name, got, c.want, c.anonymous)
 		}
 		for _, r := range got {
 			if strings.Contains(r.Detail, secret) {

@@ -88,7 +88,7 @@ func TestWhatIsSharedDoesNotComeBackAfterABlock(t *testing.T) {
 
 // A shared token that no workspace has got yet is also revoked with its account, and
 // the log says so.
-func TestATokenThatNobodyHasIsRevoked(t *testing.T) {
+func TestATokenWithoutAWorkspaceIsRevoked(t *testing.T) {
 	b := newBench(t)
 	b.MustToken("sb-1", "acme/widgets", "read")
 	names, err := byWorkspace(t.Context(), b.Store, store.Workspaces())

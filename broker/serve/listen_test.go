@@ -38,7 +38,7 @@ func TestUnixSocketsOfBefore(t *testing.T) {
 	}
 	l, err = ListenUnix(path, 0o600)
 	if err != nil {
-		t.Fatalf("a socket that nobody answers at: %v", err)
+		t.Fatalf("a socket without a server: %v", err)
 	}
 	defer l.Close()
 	file := filepath.Join(dir, "file")
@@ -130,7 +130,7 @@ func TestConnectionsBeyondTheLimit(t *testing.T) {
 }
 
 // An address that has all connections loses one to another address.
-func TestNobodyHasAllConnections(t *testing.T) {
+func TestOneClientDoesNotUseAllConnections(t *testing.T) {
 	tcp, err := ListenTCP("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -100,7 +100,7 @@ func TestAppAddAtATerminalCanBeLeft(t *testing.T) {
 	}{
 		{"the key is typed", [][2]string{{"(PEM): ", "-----BEGIN RSA PRIVATE KEY-----\n"}}, []string{"--app-client-id", w.app.ClientID}, 1, "this is the key itself, not the path of its file"},
 		{"the input ends", [][2]string{{"App: ", "\x04"}}, nil, 1, "ask for the client ID of the App: nothing was typed"},
-		{"nobody may be asked", nil, []string{"--non-interactive"}, 2, "missing: --app-client-id"},
+		{"no question is allowed", nil, []string{"--non-interactive"}, 2, "missing: --app-client-id"},
 	} {
 		out, seen, status := w.converse(c.answers, append([]string{"app", "add"}, c.args...)...)
 		if status != c.status || out != "" || !strings.Contains(seen, "gatepass: ") || !strings.Contains(seen, c.want) {

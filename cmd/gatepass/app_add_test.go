@@ -112,9 +112,9 @@ func TestAppAddRefusesAndWritesNothing(t *testing.T) {
 	both := slices.Concat(id, key)
 	w.refuses("add", []refusal{
 		// Without a list of all mistakes, the user would run it once for each.
-		{"nothing, and nobody to ask", nil, 2, "missing: --app-client-id, and --private-key-file or --signer"},
+		{"nothing, and no terminal", nil, 2, "missing: --app-client-id, and --private-key-file or --signer"},
 		{"no key", id, 2, "missing: --private-key-file or --signer"},
-		{"no key, and nobody may be asked", append(id, "--non-interactive"), 2, "missing: --private-key-file or --signer"},
+		{"no key, and no question is allowed", append(id, "--non-interactive"), 2, "missing: --private-key-file or --signer"},
 		{"no client ID", key, 2, "missing: --app-client-id"},
 		{"two keys", append(both, "--signer", "file://"+w.key), 2, "give either --private-key-file or --signer"},
 		{"an argument", append(both, "now"), 2, `unexpected argument "now"`},

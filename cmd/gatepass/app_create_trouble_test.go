@@ -49,7 +49,7 @@ func TestAppCreateLooksBeforeItAsks(t *testing.T) {
 			w.Fail(fakegithub.To(http.MethodGet, "/rate_limit"), fakegithub.Status(http.StatusServiceUnavailable), -1)
 		}, nil, "reach GitHub's API at "},
 		{"a GitHub that is not there", func(*createWorld) {}, []string{"--github-url", "https://127.0.0.1:1"}, "reach GitHub's API at https://127.0.0.1:1/api/v3: "},
-		{"a GitHub that nobody vouches for", func(w *createWorld) { w.variables = []string{"SSL_CERT_FILE=/dev/null"} }, nil, "certificate"},
+		{"a GitHub without a trusted certificate", func(w *createWorld) { w.variables = []string{"SSL_CERT_FILE=/dev/null"} }, nil, "certificate"},
 		{"a port in use", func(*createWorld) {}, []string{"--port", taken(t)}, "create the App: listen on port "},
 		{"a Vault that is not there", func(w *createWorld) { w.variables = []string{"VAULT_TOKEN=x"} }, []string{"--key-to", "vault+transit://transit/x?addr=https://127.0.0.1:1"}, "look at the transit key"},
 	} {
@@ -59,7 +59,7 @@ func TestAppCreateLooksBeforeItAsks(t *testing.T) {
 		out, errs, status := run.wait()
 		oneLine(t, c.name, errs, status, c.want)
 		if out != "" || len(w.Apps()) != 0 {
-			t.Errorf("%s: %q, %d Apps, want that nobody is sent to GitHub", c.name, out, len(w.Apps()))
+			t.Errorf("%s: %q, %d Apps, want that the user is not sent to GitHub", c.name, out, len(w.Apps()))
 		}
 		if _, err := os.Stat(filepath.Join(w.dir, "config")); err == nil {
 			t.Errorf("%s: something was left in the store", c.name)

@@ -17,7 +17,7 @@ func TestDoctorFixAsksAtATerminal(t *testing.T) {
 	w.add()
 	lock, err := store.Lock("sb-9")
 	if err == nil {
-		err = w.store.Put(t.Context(), lock, store.NewSecret("of nobody"), store.CreateOnly)
+		err = w.store.Put(t.Context(), lock, store.NewSecret("of no process"), store.CreateOnly)
 	}
 	if err != nil {
 		t.Fatal(err)

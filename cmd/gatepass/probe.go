@@ -119,8 +119,8 @@ func (cmd probeCommand) prober(c *cli.Context) (*probe.Prober, error) {
 	p := &probe.Prober{Source: broker, Opened: func(ctx context.Context, t credential.Token) ([]string, error) {
 		return app.TokenRepositories(ctx, t, 2)
 	}}
-	if nobody, ok := broker.Unauthenticated(); ok {
-		p.Unauthenticated = nobody
+	if anonymous, ok := broker.Unauthenticated(); ok {
+		p.Unauthenticated = anonymous
 	}
 	return p, nil
 }

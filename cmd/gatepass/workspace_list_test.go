@@ -130,7 +130,7 @@ func TestARecordOfNoBytes(t *testing.T) {
 		}
 	}
 	if out := w.do("workspace", "destroy", "sb-2"); !strings.Contains(out, "a token for (unknown) that no workspace has may be valid") || !strings.Contains(out, "workspace sb-2 is destroyed; nothing is left of it") {
-		t.Errorf("destroy = %q, want that nobody knows what was lost", out)
+		t.Errorf("destroy = %q, want that the loss is unknown", out)
 	}
 	if out := w.do("workspace", "list"); !strings.Contains(out, "sb-1") {
 		t.Errorf("list = %q, want sb-1", out)

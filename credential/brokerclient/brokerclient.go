@@ -43,7 +43,7 @@ type proof interface {
 
 // Unauthenticated returns the same broker without an identity. ok is false if the connection
 // itself is the identity, or if there is no identity to omit.
-func (s *Source) Unauthenticated() (nobody *Source, ok bool) {
+func (s *Source) Unauthenticated() (anonymous *Source, ok bool) {
 	id, ok := s.identity.(identity)
 	if !ok || id.optional {
 		return nil, false

@@ -130,14 +130,14 @@ func TestStoreTidiesUpAfterInterruptedWrites(t *testing.T) {
 	}
 }
 
-func TestALockThatCannotBeMadeIsNobodys(t *testing.T) {
+func TestALockThatCannotBeMadeHasNoOwner(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	if err := os.MkdirAll(filepath.Join(dir, lockFile), folderMode); err != nil {
 		t.Fatal(err)
 	}
 	err := openStore(t, dir).Put(t.Context(), store.PrivateKey(), store.NewSecret("key"), store.CreateOnly)
 	if err == nil || strings.Contains(err.Error(), "another") {
-		t.Errorf("Put = %v, want what is wrong with the lock, and nobody else blamed", err)
+		t.Errorf("Put = %v, want what is wrong with the lock, and no other process named", err)
 	}
 }
 

@@ -41,7 +41,7 @@ func system() ring { return secretService{} }
 // check it still cannot keep these promises:
 //   - A locked collection fails at once and shows no dialog. go-keyring asks for the
 //     dialog and waits for the answer without end
-//     (TestALockedSecretServiceFailsAtOnceAndAsksNobody).
+//     (TestALockedSecretServiceFailsAtOnceWithoutADialog).
 //   - An entry says when it was written, by which a bare token ends in an hour
 //     (TestSecretServiceKeepsValues).
 //   - Several entries of one name are an error, and remove deletes all of them.

@@ -136,7 +136,7 @@ func duplicate(t *testing.T, it item) {
 	}
 }
 
-func TestALockedSecretServiceFailsAtOnceAndAsksNobody(t *testing.T) {
+func TestALockedSecretServiceFailsAtOnceWithoutADialog(t *testing.T) {
 	r, service := realRing(t)
 	it := item{service, "account"}
 	if err := r.set(t.Context(), it, "a test", []byte("ghs_one")); err != nil {
@@ -168,7 +168,7 @@ func TestALockedSecretServiceFailsAtOnceAndAsksNobody(t *testing.T) {
 	select {
 	case err := <-done:
 		if err == nil || dialogs() == 0 {
-			t.Errorf("go-keyring's Get = %v after %d dialogs, want one that nobody answers", err, dialogs())
+			t.Errorf("go-keyring's Get = %v after %d dialogs, want one without an answer", err, dialogs())
 		}
 	case <-time.After(time.Minute):
 		t.Error("go-keyring's Get still waits after a minute")
@@ -214,7 +214,7 @@ type prompter struct{ asked atomic.Int64 }
 
 func (p *prompter) BeginPrompting(dbus.ObjectPath) *dbus.Error {
 	p.asked.Add(1)
-	return dbus.MakeFailedError(errors.New("nobody is there"))
+	return dbus.MakeFailedError(errors.New("no user is there"))
 }
 
 func takePrompter(t *testing.T, bus *dbus.Conn) *prompter {

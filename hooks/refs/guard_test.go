@@ -33,7 +33,7 @@ func TestGuardClassifies(t *testing.T) {
 		{"delete deletes a tag", only(Delete), remove(tag), false, false, ""},
 		{"force alone forces", only(Force), change(main), false, true, ""},
 		{"force alone does not fast-forward", only(Force), change(main), true, true, Update},
-		{"both ask nobody", only(Update, Force), change(main), false, false, ""},
+		{"neither needs an object", only(Update, Force), change(main), false, false, ""},
 		{"create only", only(Create), change(main), true, false, Update},
 		{"nothing changes", only(Update), RefUpdate{"HEAD", oidA, main, oidA}, false, false, ""},
 		{"another namespace", Entry{Ref: "main"}, create("refs/for/main"), false, false, Create},

@@ -30,16 +30,16 @@ func TestWhoMakesWay(t *testing.T) {
 			{"c1", 1, []string{"b1"}, true},
 			{"d1", 1, []string{"b2"}, true},
 		}},
-		{"nobody for one more of the same", false, []step{
+		{"no eviction for one more of the same", false, []step{
 			{"a1", 1, nil, true}, {"a2", 1, nil, true}, {"a3", 1, nil, true}, {"a4", 1, nil, true}, {"a5", 1, nil, false},
 		}},
-		{"nobody where all have the same", false, []step{
+		{"no eviction if all have the same", false, []step{
 			{"a1", 1, nil, true}, {"b1", 1, nil, true}, {"c1", 1, nil, true}, {"d1", 1, nil, true}, {"e1", 1, nil, false},
 		}},
-		{"the oldest of the same, where nobody stays long", true, []step{
+		{"the oldest of the same, if no entry stays long", true, []step{
 			{"a1", 1, nil, true}, {"a2", 1, nil, true}, {"a3", 1, nil, true}, {"a4", 1, nil, true}, {"a5", 1, []string{"a1"}, true},
 		}},
-		{"the oldest of all, where nobody stays long", true, []step{
+		{"the oldest of all, if no entry stays long", true, []step{
 			{"a1", 1, nil, true}, {"b1", 1, nil, true}, {"c1", 1, nil, true}, {"d1", 1, nil, true}, {"e1", 1, []string{"a1"}, true},
 		}},
 		{"as many as are needed", false, []step{
@@ -48,7 +48,7 @@ func TestWhoMakesWay(t *testing.T) {
 		{"those with more, however few", true, []step{
 			{"a1", 3, nil, true}, {"b1", 1, nil, true}, {"b2", 1, []string{"a1"}, true},
 		}},
-		{"nobody for what is larger than the room", true, []step{
+		{"no eviction for an entry larger than the room", true, []step{
 			{"a1", 5, nil, false}, {"a2", 4, nil, true},
 		}},
 	} {

@@ -31,7 +31,7 @@ const (
 // belong to root or this user, no directory is writable for group or others, and they
 // have none of the refused permissions on the file. In a directory with the sticky bit,
 // such as /tmp, only an entry's owner can replace it. A directory that is mounted
-// read-only, as Kubernetes mounts a ConfigMap, cannot change, whoever owns it.
+// read-only, as Kubernetes mounts a ConfigMap, cannot change, even by its owner.
 //
 // Two files of root are accepted although refused includes reading: a file that only
 // root's group or a group of this program can read, and a file in a Kubernetes Secret

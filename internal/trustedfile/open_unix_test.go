@@ -166,7 +166,7 @@ func TestDirectoryFurtherUp(t *testing.T) {
 	opens(t, path, Writing, "the group of "+dir+" can write to it")
 }
 
-// A directory's owner can rename what is in it, whoever owns that. An example is
+// A directory's owner can rename what is in it, even the files of others. An example is
 // /workspaces of another user in a dev container.
 func TestDirectoryOfAThirdUser(t *testing.T) {
 	dir, _ := house(t)

@@ -215,7 +215,7 @@ func TestMetadataServer(t *testing.T) {
 			d.invalid = nil
 		})
 	}
-	t.Run("nobody there", func(t *testing.T) {
+	t.Run("no server listens", func(t *testing.T) {
 		signature, err := serve(t, &double{accounts: accounts{}}, one).Sign(t.Context(), digest)
 		checkError(t, signature, err, "the server of the credentials cannot be reached: dial tcp 127.0.0.1:1: connect: connection refused")
 	})

@@ -115,7 +115,7 @@ func TestPlan(t *testing.T) {
 		// The model system left a deleted or edited Secret so until its timer.
 		{"a deleted Secret is written again without a mint", in(secret(Missing, "")), "deliver a", "Unknown Progressing"},
 		{"an edited Secret is mended without a mint", in(broken), "deliver a", "True Refreshed"},
-		{"a Secret with a token that nobody knows is written", in(secret(Ours, "")), "deliver a", "Unknown Progressing"},
+		{"a Secret with an unknown token is written", in(secret(Ours, "")), "deliver a", "Unknown Progressing"},
 
 		// The model system deleted the working Secret before it minted the next.
 		{"a new name: the new Secret first", in(secret(Missing, ""), others(former)), "deliver a", "Unknown Progressing"},

@@ -146,7 +146,7 @@ func storesOf(text string) (map[string]bool, error) {
 	stores := map[string]bool{}
 	for name := range strings.SplitSeq(text, ",") {
 		if _, ok := scaleCases[name]; !ok {
-			return nil, fmt.Errorf("%q is no store that can be measured", name)
+			return nil, fmt.Errorf("%q is not a store that can be measured", name)
 		}
 		stores[name] = true
 	}

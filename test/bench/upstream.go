@@ -309,7 +309,7 @@ func takePack(w http.ResponseWriter, r *http.Request) error {
 	}
 	words := strings.Fields(strings.ReplaceAll(string(first), "\x00", " "))
 	if len(words) < 3 {
-		return fmt.Errorf("%q is no command of a push", first)
+		return fmt.Errorf("%q is not a command of a push", first)
 	}
 	buf := make([]byte, copyBuffer)
 	for err == nil {

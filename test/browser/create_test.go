@@ -159,7 +159,7 @@ func TestSignInAndComeBack(t *testing.T) {
 	making := w.create("--name", "Sandbox Pass")
 	w.do(chromedp.Navigate(making.address), chromedp.Click(chromedp.CSS("#create")), chromedp.WaitNotPresent(chromedp.CSS("#create")), chromedp.WaitVisible(chromedp.CSS("h1")))
 	if h1 := w.text("h1"); h1 != "Sign in to GitHub" {
-		t.Fatalf("GitHub says %q to nobody in particular, want the login", h1)
+		t.Fatalf("GitHub says %q, want the login", h1)
 	}
 	w.signIn("octocat")
 	w.do(chromedp.Navigate(making.address), chromedp.Click(chromedp.CSS("#create")), chromedp.WaitVisible(chromedp.CSS("#name")), chromedp.Click(chromedp.CSS("#create")), chromedp.WaitVisible(chromedp.CSS("#install")))

@@ -107,12 +107,12 @@ func TestGitRefusals(t *testing.T) {
 
 func TestGitAnonymous(t *testing.T) {
 	w := newWorld(t, Options{})
-	nobody := w.workspace("")
-	nobody.clone("acme/site")
-	nobody.commit("a.txt", []byte("a"))
-	nobody.refused("Authentication failed", "push", "origin", "HEAD:main")
-	nobody.refused("Authentication failed", "ls-remote", w.gh.URL()+"/acme/widgets")
-	nobody.refused("Authentication failed", "ls-remote", w.gh.URL()+"/acme/nothing")
+	anonymous := w.workspace("")
+	anonymous.clone("acme/site")
+	anonymous.commit("a.txt", []byte("a"))
+	anonymous.refused("Authentication failed", "push", "origin", "HEAD:main")
+	anonymous.refused("Authentication failed", "ls-remote", w.gh.URL()+"/acme/widgets")
+	anonymous.refused("Authentication failed", "ls-remote", w.gh.URL()+"/acme/nothing")
 }
 
 func TestGitTokenThatEnded(t *testing.T) {

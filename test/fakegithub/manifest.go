@@ -63,7 +63,7 @@ func (m appManifest) problem() string {
 	case !isWebURL(m.URL) || m.Hook != nil && !isWebURL(m.Hook.URL):
 		return "Error URL must be a valid URL"
 	case m.RedirectURL == "":
-		return "fakegithub: without redirect_url nobody learns the code"
+		return "fakegithub: redirect_url is missing, so that no program gets the code"
 	case !isWebURL(m.RedirectURL) || strings.Contains(m.RedirectURL, "#"):
 		return "Error redirect URL must be a valid URL"
 	case m.Public == nil:

@@ -112,7 +112,7 @@ func TestManifestIsRefused(t *testing.T) {
 		{"no homepage", at, edit(`"url":"https://acme.test",`, ""), 422, `&#34;url&#34; wasn&#39;t supplied`},
 		{"a hook without an address", at, edit(`"url"`, `"hook_attributes":{"active":false},"url"`), 422, `&#34;url&#34; wasn&#39;t supplied`},
 		{"a homepage elsewhere", at, edit("https://acme", "javascript://acme"), 422, "valid URL"},
-		{"nowhere to redirect to", at, edit(`"redirect_url":"http://127.0.0.1:9/x/callback?a=b",`, ""), 422, "nobody learns the code"},
+		{"nowhere to redirect to", at, edit(`"redirect_url":"http://127.0.0.1:9/x/callback?a=b",`, ""), 422, "no program gets the code"},
 		{"neither public nor private", at, edit(`"public":false,`, ""), 422, "public is neither"},
 		{"no permissions", at, edit(`"contents":"write"`, ""), 422, "no permissions"},
 		{"an unknown permission", at, edit(`"contents"`, `"content"`), 422, "not included in the list (content: write)"},
@@ -153,7 +153,7 @@ func TestNamesOfAppsAreTheirOwn(t *testing.T) {
 	w.wantStatus(stolen, http.StatusUnprocessableEntity)
 }
 
-func TestNobodyIsSignedIn(t *testing.T) {
+func TestNoUserIsSignedIn(t *testing.T) {
 	w := newWorld(t, Options{})
 	got := w.submit("/settings/apps/new?state="+goodState, url.Values{"manifest": {goodManifest}})
 	w.wantStatus(got, http.StatusFound)

@@ -99,7 +99,7 @@ func newAppFromManifest(c call) answer {
 	}
 	state := c.r.URL.Query()["state"]
 	if len(state) != 1 || len(state[0]) < minState {
-		return showPage(http.StatusBadRequest, "fakegithub: the query has no state that nobody guesses", nil)
+		return showPage(http.StatusBadRequest, "fakegithub: the query needs a state that cannot be guessed", nil)
 	}
 	m, problem := parseManifest(form.Get("manifest"))
 	if problem != "" {

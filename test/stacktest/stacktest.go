@@ -130,7 +130,7 @@ func (s *Stack) value(node *yaml.Node) any {
 		}
 		return s.value(node.Content[2])
 	}
-	s.t.Fatalf("line %d: nobody knows %s %s", node.Line, node.Tag, node.Value)
+	s.t.Fatalf("line %d: unknown %s %s", node.Line, node.Tag, node.Value)
 	return nil
 }
 
@@ -188,7 +188,7 @@ func (s *Stack) sub(node *yaml.Node) any {
 		}
 		if strings.Contains(name, ".") {
 			if ARNs[name] == "" {
-				s.t.Fatalf("line %d: nobody knows %s", node.Line, place)
+				s.t.Fatalf("line %d: unknown %s", node.Line, place)
 			}
 			return ARNs[name]
 		}
@@ -204,7 +204,7 @@ func (s *Stack) condition(node *yaml.Node) bool {
 	case "!Equals":
 		return s.value(node.Content[0]) == s.value(node.Content[1])
 	}
-	s.t.Fatalf("line %d: nobody knows the condition %s", node.Line, node.Tag)
+	s.t.Fatalf("line %d: unknown condition %s", node.Line, node.Tag)
 	return false
 }
 

@@ -142,7 +142,7 @@ func oneSwaps(t *testing.T, open func() store.Store) {
 			checkError(t, err, store.ErrChanged)
 		}
 		if winner < 0 {
-			t.Fatalf("round %d: nobody won", round)
+			t.Fatalf("round %d: no writer won", round)
 		}
 		checkValue(t, stores[0], name, fmt.Sprint(round, " of ", winner))
 		if version = next[winner]; version != versionOf(t, stores[0], name) {

@@ -80,7 +80,7 @@ func New(next http.Handler, limits ...[]Limit) *Proxy {
 func To(address string) (http.Handler, error) {
 	to, err := url.Parse(address)
 	if err != nil || to.Host == "" {
-		return nil, fmt.Errorf("%q is no server's address", address)
+		return nil, fmt.Errorf("%q is not a server's address", address)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy = nil

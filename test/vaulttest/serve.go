@@ -64,7 +64,7 @@ func (v *Vault) logIn(w http.ResponseWriter, r *http.Request, mount string) {
 	l, ok := v.logins[mount]
 	var body map[string]string
 	if r.Method != http.MethodPost || json.NewDecoder(r.Body).Decode(&body) != nil {
-		v.invalid = append(v.invalid, "a login that is no POST of JSON strings")
+		v.invalid = append(v.invalid, "a login that is not a POST of JSON strings")
 	}
 	switch {
 	case !ok:

@@ -97,7 +97,7 @@ func TestNoncesOfAnotherTime(t *testing.T) {
 }
 
 // An address that has all running calls of STS loses one to another address.
-func TestNobodyHasAllCalls(t *testing.T) {
+func TestOneCallerDoesNotUseAllCalls(t *testing.T) {
 	w := newWorld(t)
 	end := make(chan struct{})
 	defer close(end)

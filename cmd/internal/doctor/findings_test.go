@@ -50,7 +50,7 @@ func TestFolderDebris(t *testing.T) {
 		{"a lock that is left over", "lock", func(f *folder) { f.lock = leftOver }, false, "lock: removes it"},
 		{"a token with one", "lock github-token", func(f *folder) { f.lock = leftOver }, false, "tokens: revokes and deletes it"},
 		{"a workspace with one", "lock workspace", func(f *folder) { f.lock = leftOver }, false, "lock: removes it"},
-		{"nobody could look", "github-token", func(f *folder) { f.err = errors.New("no") }, false, ""},
+		{"the folder cannot be read", "github-token", func(f *folder) { f.err = errors.New("no") }, false, ""},
 		{"somebody else's as well", "github-token other", nil, false, "tokens, left: below sandbox/x are other entries that gatepass did not write"},
 		{"only somebody else's", "other", nil, false, ""},
 		{"just written", "github-token", fresh, false, "tokens: revokes and deletes it"},
@@ -194,7 +194,7 @@ func TestJudgeInstallations(t *testing.T) {
 		want         string
 	}{
 		{"all is known", "acme/x", []mint.Installation{acme}, knows("acme"), "ok: the App is installed on acme, and the store has these installations"},
-		{"one that nobody needs", "acme/x", []mint.Installation{acme, octo}, knows("acme"), "ok: the App is installed on acme, and the store has these installations / ok: the App is installed on octo too; gatepass app discover would add them"},
+		{"one that is not needed", "acme/x", []mint.Installation{acme, octo}, knows("acme"), "ok: the App is installed on acme, and the store has these installations / ok: the App is installed on octo too; gatepass app discover would add them"},
 		{"one that is named, which finds it", "octo/x", []mint.Installation{acme, octo}, knows("acme"), "ok: the App is installed on acme, and the store has these installations / ok: the App is installed on octo too; gatepass app discover would add them"},
 		{"one of all", "*", []mint.Installation{acme, octo}, knows("acme"), "ok: the App is installed on acme, and the store has these installations / warning: the store has no installation of the App on octo"},
 		{"before there are workspaces", "", []mint.Installation{octo}, nil, "warning: the store has no installation of the App on octo"},

@@ -135,7 +135,7 @@ func TestFixSaysWhatFailed(t *testing.T) {
 		t.Errorf("Fix says\n%swant the token's failure", lines(found))
 	}
 	if w.entries()["sandbox/sb-7/github-token"] != token {
-		t.Error("the token is revoked from the store, and nobody can revoke it any more")
+		t.Error("the token is revoked from the store, and cannot be revoked any more")
 	}
 }
 

@@ -66,7 +66,7 @@ func TestOneFault(t *testing.T) {
 		{"no id", func(w *world) { w.put("config/github/installations/acme", "x") }, "installations: failure: acme: the store has no id, GitHub 11", "discover --force"},
 		{"stale", func(w *world) { w.put("config/github/installations/globex", "7") }, "installations: warning: globex: GitHub has no installation there (no workspace needs it)", "discover --prune --force"},
 		{
-			"suspended where nobody needs it",
+			"suspended, and not needed",
 			func(w *world) { w.install("globex", 12); w.must(w.Suspend(12, true)) },
 			"installations: warning: globex: the installation is suspended since ", "installations/12",
 		},
@@ -91,12 +91,12 @@ func TestOneFault(t *testing.T) {
 		},
 		{"a destruction that was begun", func(w *world) { w.beginDestruction("sb-1") }, "debris: warning: destroy of sb-1 was interrupted", "gatepass doctor --fix, which finishes it"},
 		{
-			"a token that nobody knows",
+			"an unknown token",
 			func(w *world) { w.put("sandbox/sb-9/github-token", w.token()) },
 			"debris: warning: 1 token of sb-9 that the ledger does not have, valid until ", "--fix, which revokes and deletes it",
 		},
 		{"a lock that ran out", func(w *world) { w.lock("sb-1", -time.Minute) }, "debris: warning: a lock of sb-1, whose run ended early", "--fix, which removes it"},
-		{"a lock of nobody's", func(w *world) { w.lock("sb-9", -time.Minute) }, "debris: warning: a lock of sb-9, whose run ended early", "--fix, which removes it"},
+		{"a lock without an owner", func(w *world) { w.lock("sb-9", -time.Minute) }, "debris: warning: a lock of sb-9, whose run ended early", "--fix, which removes it"},
 		{
 			"a replaced token that still lives",
 			func(w *world) { w.supersede("sb-1"); w.ahead = 35 * time.Minute; w.Advance(w.ahead) },

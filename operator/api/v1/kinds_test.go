@@ -142,9 +142,9 @@ func TestStatusIsApart(t *testing.T) {
 	}
 }
 
-// testdata/first has objects as they were valid when the kinds were new. Whoever has
-// such objects in a cluster or in Git must be able to write them for ever: a change of
-// the kinds that this test refuses is not one of version v1.
+// testdata/first has objects as they were valid when the kinds were new. Users
+// who have such objects in a cluster or in Git must be able to write them for ever. A change
+// of the kinds that this test refuses is not one of version v1.
 func TestFirstObjectsStayValid(t *testing.T) {
 	c := kubernetestest.New(t)
 	c.Apply(crds)
