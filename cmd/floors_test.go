@@ -67,30 +67,41 @@ func TestFloors(t *testing.T) {
 // without tests.
 func importsOf(t *testing.T) map[string][]string {
 	t.Helper()
-	all, err := listImports()
+	packages, err := listPackages()
 	if err != nil {
 		t.Fatal("go list: ", err)
+	}
+	all := map[string][]string{}
+	for from, p := range packages {
+		all[from] = nil
+		for _, to := range p.imports {
+			if ours, ok := strings.CutPrefix(to, module); ok {
+				all[from] = append(all[from], ours)
+			}
+		}
 	}
 	return all
 }
 
-var listImports = sync.OnceValues(func() (map[string][]string, error) {
-	cmd := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", module+"...")
+// listed is a package of this module without its tests, in the form that ships.
+type listed struct {
+	imports []string
+	links   []string // all that it imports, itself or through others
+}
+
+// listPackages lists the packages of this module by folder. Each call of the go command
+// reads all dependencies again, so all tests share one.
+var listPackages = sync.OnceValues(func() (map[string]listed, error) {
+	cmd := exec.Command("go", "list", "-tags", "lambda.norpc", "-f", `{{.ImportPath}}|{{join .Imports " "}}|{{join .Deps " "}}`, module+"...")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, err
 	}
-	all := map[string][]string{}
+	all := map[string]listed{}
 	for line := range strings.Lines(string(out)) {
-		fields := strings.Fields(line)
-		from := strings.TrimPrefix(fields[0], module)
-		all[from] = nil
-		for _, to := range fields[1:] {
-			if ours, ok := strings.CutPrefix(to, module); ok {
-				all[from] = append(all[from], ours)
-			}
-		}
+		fields := strings.Split(line, "|")
+		all[strings.TrimPrefix(fields[0], module)] = listed{strings.Fields(fields[1]), strings.Fields(fields[2])}
 	}
 	return all, nil
 })
