@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
@@ -16,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/broker/blocklist"
+	"github.com/gatepass/gatepass/test/testkey"
 
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
@@ -23,13 +23,7 @@ import (
 	"github.com/gatepass/gatepass/workspace/profile"
 )
 
-var testKey = func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-}()
+var testKey = testkey.RSA(2048, 0)
 
 // byHeader identifies the caller by a header that the test sets.
 type byHeader struct{}

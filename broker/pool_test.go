@@ -2,8 +2,6 @@ package broker
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -17,6 +15,7 @@ import (
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/testkey"
 	"github.com/gatepass/gatepass/workspace/profile"
 )
 
@@ -254,10 +253,7 @@ func (l limitedTo) RoundTrip(r *http.Request) (*http.Response, error) {
 // If one App's limit is used up, workspaces of the other App still get new tokens.
 func TestEachAppHasABudget(t *testing.T) {
 	p, _ := newPlayers(2)
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkey.RSA(2048, 1)
 	signer, err := mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
@@ -24,6 +23,7 @@ import (
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/freeport"
+	"github.com/gatepass/gatepass/test/testkey"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -93,8 +93,7 @@ func (w *world) stopBroker() error {
 func (w *world) setUpApp(ts *testscript.TestScript) {
 	s, err := issuing.OpenStore(ts.Getenv("STORE"))
 	ts.Check(err)
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	ts.Check(err)
+	key := testkey.RSA(2048, 0)
 	ts.Check(w.github.AddKey(w.app.ID, &key.PublicKey))
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 	for name, text := range map[store.Name]string{store.AppClientID(): w.app.ClientID, store.PrivateKey(): string(text)} {

@@ -39,7 +39,7 @@ func TestLoaderReadsLiveConfiguration(t *testing.T) {
 			save(Credentials{ID: "Iv23liB", Signer: "file://" + keyFile})()
 		}, true, "Iv23liB"},
 		{"the same file", func() {}, false, "Iv23liB"},
-		{"another key in that file", func() { writeKey(t, keyFile, newKey()) }, true, "Iv23liB"},
+		{"another key in that file", func() { writeKey(t, keyFile, newKey(1)) }, true, "Iv23liB"},
 		{"GitHub refused it", l.Forget, true, "Iv23liB"},
 		{"taken away", func() {
 			if err := s.Delete(ctx, store.AppClientID()); err != nil {

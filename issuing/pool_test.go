@@ -187,7 +187,7 @@ func TestALoaderKeepsEachApp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Save(ctx, of, Credentials{ID: "Iv23liB", PrivateKey: store.NewSecret(newKey())}, store.Replace); err != nil {
+	if err := Save(ctx, of, Credentials{ID: "Iv23liB", PrivateKey: store.NewSecret(newKey(1))}, store.Replace); err != nil {
 		t.Fatal(err)
 	}
 	if rotated := ids(); rotated[0] != two[0] || rotated[1] == two[1] {

@@ -1,8 +1,6 @@
 package issuing
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -11,14 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 func writeSignerKey(t *testing.T, mode os.FileMode) (path string) {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkey.RSA(2048, 1)
 	path = filepath.Join(t.TempDir(), "key.pem")
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 	if err := errors.Join(os.WriteFile(path, text, mode), os.Chmod(path, mode)); err != nil { // independent of the umask

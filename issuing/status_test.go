@@ -1,8 +1,6 @@
 package issuing
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
 	"maps"
 	"slices"
 	"strings"
@@ -10,6 +8,7 @@ import (
 
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/testkey"
 	"github.com/gatepass/gatepass/workspace/profile"
 )
 
@@ -163,10 +162,7 @@ func TestExamineWhereTheAppIsNotInstalled(t *testing.T) {
 func TestExamineWithAKeyThatIsNotTheApps(t *testing.T) {
 	w := newWorld(t)
 	put(t, w.store, map[string]string{folder + "acme": "1", "config/github/installation-id": "1"})
-	other, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := testkey.RSA(2048, 2)
 	w.app.Key = keyOf(t, other)
 	w.app.Signer = w.app.Key
 	st, err := Examine(t.Context(), w.store, w.app, Needs{})

@@ -21,15 +21,10 @@ import (
 
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/openapi"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
-var testKey = func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-}()
+var testKey = testkey.RSA(2048, 0)
 
 // counting counts the signatures of a key.
 type counting struct {
@@ -144,7 +139,7 @@ func TestFailuresByKind(t *testing.T) {
 		status int
 	}{
 		{"a foreign key", func(g *github) Grant {
-			other, _ := rsa.GenerateKey(rand.Reader, 2048)
+			other := testkey.RSA(2048, 1)
 			g.app.Signer = &KeySigner{other}
 			return g.grant()
 		}, BadKey, 401},

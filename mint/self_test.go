@@ -1,7 +1,6 @@
 package mint
 
 import (
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -15,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 var _ PublicKeyer = (*KeySigner)(nil)
@@ -37,10 +37,7 @@ func TestSelfNamesTheApp(t *testing.T) {
 
 func TestSelfRefusesAForeignKey(t *testing.T) {
 	g := newGitHub(t)
-	other, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := testkey.RSA(2048, 1)
 	for _, c := range []struct {
 		name   string
 		id     string

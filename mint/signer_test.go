@@ -3,8 +3,6 @@ package mint
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
@@ -15,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/internal/keywrap"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 // brokenSigner is a KMS that cannot be reached.
@@ -40,10 +39,7 @@ func TestReadPEMReturnsTheKeyAlone(t *testing.T) {
 }
 
 func TestWrapIsReadableByTheWrappingKeyOnly(t *testing.T) {
-	wrapping, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	wrapping := testkey.RSA(2048, 1)
 	wrapped, err := (&KeySigner{testKey}).Wrap(&wrapping.PublicKey)
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package operator
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/gatepass/gatepass/operator/apps"
 	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 // The operator's own App has no object, so the log says what is wrong with it: once, and
@@ -31,10 +31,7 @@ func TestTheOperatorsOwnAppIsProved(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer gh.Close()
-		private, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			t.Fatal(err)
-		}
+		private := testkey.RSA(2048, 3)
 		app, err := gh.AddApp(fakegithub.App{Slug: "gatepass", Keys: []*rsa.PublicKey{&private.PublicKey}})
 		if err != nil {
 			t.Fatal(err)

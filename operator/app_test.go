@@ -3,7 +3,6 @@ package operator_test
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -33,19 +32,11 @@ import (
 	"github.com/gatepass/gatepass/operator/tenant"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/kubernetestest"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 // appKeys are the one that GitHub knows, and another one.
-var appKeys = func() (all [2]*rsa.PrivateKey) {
-	for i := range all {
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			panic(err)
-		}
-		all[i] = key
-	}
-	return all
-}()
+var appKeys = [2]*rsa.PrivateKey{testkey.RSA(2048, 1), testkey.RSA(2048, 2)}
 
 func pkcs1(key *rsa.PrivateKey) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})

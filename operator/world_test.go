@@ -3,7 +3,6 @@ package operator
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -26,15 +25,10 @@ import (
 	v1 "github.com/gatepass/gatepass/operator/api/v1"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/kubernetestest"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
-var key = func() *rsa.PrivateKey {
-	k, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return k
-}()
+var key = testkey.RSA(2048, 0)
 
 // A world is a cluster and the double of GitHub, with an App that is installed on acme.
 type world struct {

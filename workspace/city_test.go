@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -22,6 +21,7 @@ import (
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/openapi"
 	"github.com/gatepass/gatepass/test/storetest"
+	"github.com/gatepass/gatepass/test/testkey"
 	"github.com/gatepass/gatepass/workspace/profile"
 )
 
@@ -143,13 +143,7 @@ type city struct {
 	store store.Store
 }
 
-var testKey = func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-}()
+var testKey = testkey.RSA(2048, 0)
 
 func newCity(t *testing.T) *city { return newCityWithLimit(t, 0) }
 

@@ -1,7 +1,6 @@
 package workspace
 
 import (
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -16,6 +15,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/testkey"
 	"github.com/gatepass/gatepass/workspace/profile"
 )
 
@@ -271,10 +271,7 @@ func isMintRequest(r *http.Request) bool {
 func TestAKeyThatIsRotatedMovesNothing(t *testing.T) {
 	l := newLeague(t, 2, 0)
 	was := l.appOf(l.create("sb-1", profileOf(t, "acme/widgets")))
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkey.RSA(2048, 1)
 	signer, err := mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
 	if err != nil {
 		t.Fatal(err)

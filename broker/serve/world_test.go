@@ -5,7 +5,6 @@ package serve
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
@@ -26,6 +25,7 @@ import (
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 // asProgram makes this test binary run as gatepass-broker.
@@ -47,13 +47,7 @@ type world struct {
 	env   []string
 }
 
-var testKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
+var testKey = sync.OnceValue(func() *rsa.PrivateKey { return testkey.RSA(2048, 0) })
 
 const testConfig = `listen: unix://@DIR@/broker.sock
 store: file://@DIR@/store

@@ -14,12 +14,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 // An appWorld is a GitHub with one App, and files with its key and another.
@@ -43,8 +43,8 @@ func newAppWorld(t *testing.T) *appWorld {
 		t.Fatal(err)
 	}
 	var public *rsa.PublicKey
-	w.key, public = writeKey(t, appKeys[0]())
-	w.other, _ = writeKey(t, appKeys[1]())
+	w.key, public = writeKey(t, appKeys[0])
+	w.other, _ = writeKey(t, appKeys[1])
 	w.fingerprint = mint.Fingerprint(public)
 	w.app, err = gh.AddApp(fakegithub.App{
 		Slug: "sandbox-pass", Name: "Sandbox\u202e Pass", Owner: "acme", Keys: []*rsa.PublicKey{public},
@@ -56,8 +56,8 @@ func newAppWorld(t *testing.T) *appWorld {
 	return w
 }
 
-// appKeys are the two keys of every appWorld; making one takes a tenth of a second.
-var appKeys = [2]func() *rsa.PrivateKey{sync.OnceValue(newAppKey), sync.OnceValue(newAppKey)}
+// appKeys are the two keys of every appWorld.
+var appKeys = [2]*rsa.PrivateKey{testkey.RSA(2048, 0), testkey.RSA(2048, 1)}
 
 func newAppKey() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)

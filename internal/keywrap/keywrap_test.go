@@ -2,10 +2,10 @@ package keywrap
 
 import (
 	"bytes"
-	"crypto/rand"
-	"crypto/rsa"
 	"encoding/hex"
 	"testing"
+
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 func unhex(t *testing.T, s string) []byte {
@@ -36,10 +36,7 @@ func TestExamplesOfTheRFC(t *testing.T) {
 }
 
 func TestWrap(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkey.RSA(2048, 0)
 	for _, size := range []int{1, 7, 8, 9, 16, 1217, 2349} {
 		secret := bytes.Repeat([]byte{0xab}, size)
 		wrapped, err := Wrap(&key.PublicKey, secret)

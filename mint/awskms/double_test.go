@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 const (
@@ -22,7 +24,7 @@ const (
 	arn   = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 )
 
-var keys = []*rsa.PrivateKey{newKey(2048), newKey(3072)}
+var keys = []*rsa.PrivateKey{testkey.RSA(2048, 0), testkey.RSA(3072, 0)}
 
 func newKey(bits int) *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, bits)

@@ -14,9 +14,10 @@ import (
 
 	"github.com/gatepass/gatepass/internal/keywrap"
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
-var wrapping = newKey(4096)
+var wrapping = testkey.RSA(4096, 0)
 
 // empty is a strict double of a KMS into which one key can be imported. It unwraps what
 // it receives.

@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 	version = "api-version=2025-07-01"
 )
 
-var keys = []*rsa.PrivateKey{newKey(2048), newKey(3072), newKey(2048)}
+var keys = []*rsa.PrivateKey{testkey.RSA(2048, 0), testkey.RSA(3072, 0), testkey.RSA(2048, 1)}
 
 func newKey(bits int) *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, bits)

@@ -22,11 +22,13 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/protoadapt"
+
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 const appKey = "projects/acme-prod/locations/europe-west1/keyRings/git/cryptoKeys/github-app"
 
-var keys = []*rsa.PrivateKey{newKey(2048), newKey(3072), newKey(2048)}
+var keys = []*rsa.PrivateKey{testkey.RSA(2048, 0), testkey.RSA(3072, 0), testkey.RSA(2048, 1)}
 
 func newKey(bits int) *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, bits)

@@ -13,6 +13,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/mint/signer"
 	"github.com/gatepass/gatepass/test/signertest"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 var (
@@ -83,14 +84,14 @@ func TestAlgorithms(t *testing.T) {
 		{3072, kmspb.CryptoKeyVersion_RSA_SIGN_PKCS1_3072_SHA256},
 		{4096, kmspb.CryptoKeyVersion_RSA_SIGN_PKCS1_4096_SHA256},
 	} {
-		v := version{newKey(c.bits), kmspb.CryptoKeyVersion_ENABLED, c.algorithm}
+		v := version{testkey.RSA(c.bits, 0), kmspb.CryptoKeyVersion_ENABLED, c.algorithm}
 		checkSigned(t, serve(t, &double{versions: []version{v}}, one), v.key)
 	}
 }
 
 // Version 4 is the newest, and disabled.
 func TestNewestEnabledVersionIsChosenOnce(t *testing.T) {
-	off := usable(newKey(2048))
+	off := usable(testkey.RSA(2048, 3))
 	off.state = kmspb.CryptoKeyVersion_DISABLED
 	for _, foreign := range []bool{false, true} { // both Google and our code apply the filter
 		d := &double{versions: []version{usable(keys[1]), off, usable(keys[0]), off}, foreign: foreign}

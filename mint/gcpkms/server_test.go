@@ -30,6 +30,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 // accounts are the service accounts that Google knows, by address.
@@ -69,7 +70,7 @@ func (a accounts) identify(authorization []string) (string, error) {
 	return claims.Issuer, nil
 }
 
-var accountKey = newKey(2048)
+var accountKey = testkey.RSA(2048, 2)
 
 // login makes GOOGLE_APPLICATION_CREDENTIALS name the file of a service account.
 func login(t *testing.T, address string) *rsa.PublicKey {

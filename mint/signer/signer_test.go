@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 var digest = sha256.Sum256([]byte("header.claims"))
@@ -28,12 +29,8 @@ type kms struct {
 func newKMS(t *testing.T, versions ...string) *kms {
 	t.Helper()
 	k := &kms{t: t, current: versions[0], keys: map[string]*rsa.PrivateKey{}}
-	for _, v := range versions {
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			t.Fatal(err)
-		}
-		k.keys[v] = key
+	for i, v := range versions {
+		k.keys[v] = testkey.RSA(2048, i)
 	}
 	return k
 }

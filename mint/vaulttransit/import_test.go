@@ -10,10 +10,11 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/internal/keywrap"
+	"github.com/gatepass/gatepass/test/testkey"
 	"github.com/gatepass/gatepass/test/vaulttest"
 )
 
-var wrapping = newKey(4096)
+var wrapping = testkey.RSA(4096, 0)
 
 // takeImports lets v, which has no key, import one; after is the answer.
 func (v *transit) takeImports(after http.HandlerFunc) {

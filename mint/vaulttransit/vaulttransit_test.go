@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/mint"
+	"github.com/gatepass/gatepass/test/testkey"
 	"github.com/gatepass/gatepass/test/vaulttest"
 )
 
@@ -31,7 +32,7 @@ var (
 
 	digest = sha256.Sum256([]byte("header.claims"))
 
-	keys = []*rsa.PrivateKey{newKey(2048), newKey(2048), newKey(3072)}
+	keys = []*rsa.PrivateKey{testkey.RSA(2048, 0), testkey.RSA(2048, 1), testkey.RSA(3072, 0)}
 )
 
 func newKey(bits int) *rsa.PrivateKey {

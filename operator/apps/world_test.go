@@ -1,7 +1,6 @@
 package apps
 
 import (
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -14,19 +13,11 @@ import (
 
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 // keys are made once: each takes a tenth of a second.
-var keys = func() (all [2]*rsa.PrivateKey) {
-	for i := range all {
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			panic(err)
-		}
-		all[i] = key
-	}
-	return all
-}()
+var keys = [2]*rsa.PrivateKey{testkey.RSA(2048, 1), testkey.RSA(2048, 2)}
 
 func pemText(key *rsa.PrivateKey) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})

@@ -5,7 +5,6 @@ package dynamodb_test
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -23,6 +22,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker/blocklist"
+	"github.com/gatepass/gatepass/test/testkey"
 
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
@@ -87,10 +87,7 @@ func TestABrokersCallsAreAllowed(t *testing.T) {
 // newGitHub is a double with an App, whose credentials are in the store.
 func newGitHub(t *testing.T, s store.Store) *fakegithub.Server {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkey.RSA(2048, 0)
 	gh, err := fakegithub.New(fakegithub.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ package brokertest
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker/blocklist"
+	"github.com/gatepass/gatepass/test/testkey"
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/identity"
@@ -35,7 +35,7 @@ import (
 // OperatorToken is the bearer token of the operator "night" of a Broker.
 const OperatorToken = "operator-0123456789abcdef0123"
 
-var key = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+var key = sync.OnceValue(func() *rsa.PrivateKey { return testkey.RSA(2048, 0) })
 
 // ByHeader believes the header Test-Caller.
 type ByHeader struct{}
@@ -110,10 +110,7 @@ func NewGitHub(t testing.TB) *GitHub {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { gh.Close() })
-	private, err := key()
-	if err != nil {
-		t.Fatal(err)
-	}
+	private := key()
 	app, err := gh.AddApp(fakegithub.App{Slug: "gatepass", Keys: []*rsa.PublicKey{&private.PublicKey}, Permissions: map[string]string{"contents": "write", "checks": "write"}})
 	if err != nil {
 		t.Fatal(err)
@@ -162,10 +159,7 @@ type Broker struct {
 // NewBroker returns a replica. wrap may decorate its journal; nil does not.
 func NewBroker(g *GitHub, wrap func(broker.Journal) broker.Journal) *Broker {
 	g.T.Helper()
-	private, err := key()
-	if err != nil {
-		g.T.Fatal(err)
-	}
+	private := key()
 	signer, err := mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)}))
 	if err != nil {
 		g.T.Fatal(err)

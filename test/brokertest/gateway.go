@@ -94,10 +94,7 @@ func (g *Gateway) upstream(residency string) (*access.Upstream, *http.Client) {
 // install makes the repositories and the App, and installs the App.
 func (g *Gateway) install(upstream *access.Upstream, client *http.Client) *mint.App {
 	g.t.Helper()
-	private, err := key()
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	private := key()
 	signer, err := mint.ParseKey(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)}))
 	if err != nil {
 		g.t.Fatal(err)

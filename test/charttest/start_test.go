@@ -1,7 +1,6 @@
 package charttest
 
 import (
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/kubernetestest"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 // quickStart is the page that this test does.
@@ -44,10 +44,7 @@ func newApp(t *testing.T) app {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = a.github.Close() })
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkey.RSA(2048, 0)
 	made, err := a.github.AddApp(fakegithub.App{Slug: "gatepass", Keys: []*rsa.PublicKey{&key.PublicKey}, Permissions: fakegithub.Permissions{"contents": "write"}})
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/freeport"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 // A stage is where the commands of a quick start run: a home and system folders of its
@@ -109,10 +110,7 @@ func (s *stage) openGitHub() {
 	if s.github, err = fakegithub.New(fakegithub.Options{}); err != nil {
 		s.t.Fatal(err)
 	}
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	key := testkey.RSA(2048, 0)
 	app, err := s.github.AddApp(fakegithub.App{Slug: "gatepass", Keys: []*rsa.PublicKey{&key.PublicKey}, Permissions: fakegithub.Permissions{"contents": "write"}})
 	if err != nil {
 		s.t.Fatal(err)

@@ -3,7 +3,6 @@ package fakegithub
 import (
 	"bytes"
 	"crypto"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
@@ -17,21 +16,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 // testKey is one App key for all tests; making one takes a while.
 var (
-	testKey  = sync.OnceValue(newKey)
-	otherKey = sync.OnceValue(newKey)
+	testKey  = sync.OnceValue(func() *rsa.PrivateKey { return testkey.RSA(2048, 0) })
+	otherKey = sync.OnceValue(func() *rsa.PrivateKey { return testkey.RSA(2048, 1) })
 )
-
-func newKey() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-}
 
 // A world is a GitHub with one App installed on the organization acme, which
 // has the private repositories widgets and gadgets; site is public.

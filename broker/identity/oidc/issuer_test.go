@@ -29,6 +29,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/test/storetest"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
 // audience is the audience of the tokens in these tests.
@@ -39,8 +40,8 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // Keys that take long to make are made once.
 var (
-	rsaKey      = sync.OnceValue(func() *rsa.PrivateKey { return newRSA(2048) })
-	otherRSAKey = sync.OnceValue(func() *rsa.PrivateKey { return newRSA(2048) })
+	rsaKey      = sync.OnceValue(func() *rsa.PrivateKey { return testkey.RSA(2048, 0) })
+	otherRSAKey = sync.OnceValue(func() *rsa.PrivateKey { return testkey.RSA(2048, 1) })
 	ecKey       = sync.OnceValue(func() *ecdsa.PrivateKey {
 		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {

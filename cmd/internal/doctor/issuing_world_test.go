@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -17,6 +16,7 @@ import (
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/testkey"
 	"github.com/gatepass/gatepass/workspace"
 	"github.com/gatepass/gatepass/workspace/profile"
 )
@@ -33,17 +33,14 @@ type world struct {
 	check *Checkup
 }
 
-func newPEM() (text string, public *rsa.PublicKey) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
+func newPEM(index int) (text string, public *rsa.PublicKey) {
+	key := testkey.RSA(2048, index)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})), &key.PublicKey
 }
 
 var (
-	appKey, appPublic = newPEM()
-	otherKey, _       = newPEM()
+	appKey, appPublic = newPEM(0)
+	otherKey, _       = newPEM(1)
 )
 
 func newWorld(t *testing.T) *world { return newWorldWithLimit(t, 0) }

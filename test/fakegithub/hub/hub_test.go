@@ -2,7 +2,6 @@ package hub
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
 	"io"
@@ -13,15 +12,10 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/testkey"
 )
 
-var testKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
+var testKey = sync.OnceValue(func() *rsa.PrivateKey { return testkey.RSA(2048, 0) })
 
 // everything is what the App of a world may do.
 var everything = map[string]string{
