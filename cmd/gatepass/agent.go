@@ -31,7 +31,7 @@ Examples:
 const agentWait = 5 * time.Second
 
 // agentCommands are the commands of "gatepass agent".
-type agentCommands struct{ *app }
+type agentCommands struct{ *Environment }
 
 func (cmd agentCommands) command() *cli.Command {
 	return &cli.Command{

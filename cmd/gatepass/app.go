@@ -18,7 +18,7 @@ organization, is installed on the accounts whose repositories it can reach,
 and authenticates with a private key.`
 
 // appCommands are the commands of "gatepass app".
-type appCommands struct{ *app }
+type appCommands struct{ *Environment }
 
 func (cmd appCommands) command() *cli.Command {
 	return &cli.Command{

@@ -146,7 +146,7 @@ func (cmd appCommands) createCommand() *cli.Command {
 		Flags: append(manifestFlags(),
 			storeFlag(),
 			&cli.StringFlag{Name: "key-to", Usage: "import the key into the KMS key of this `URL`: awskms:///alias/NAME or vault+transit://MOUNT/KEY", DefaultText: "the store keeps it"},
-			githubFlag(),
+			gitHubFlag(),
 			&cli.BoolFlag{Name: "force", Usage: "replace the App in the store", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "no-browser", Usage: "do not open a browser, only print the page's address", DisableDefaultText: true},
 			&cli.IntFlag{Name: "port", Usage: "the `PORT` of the page on 127.0.0.1", DefaultText: "a free one"},
@@ -164,7 +164,7 @@ type vacancy interface {
 
 // A creation is one run of "app create".
 type creation struct {
-	*app
+	*Environment
 	flow        manifestflow.Flow
 	all         store.Store
 	store       store.Store // the part of the store that this App sees
@@ -215,7 +215,7 @@ func (cmd appCommands) creation(c *cli.Context) (*creation, error) {
 		return nil, usage(c, "--port must be a number up to 65535")
 	}
 	o := &creation{
-		app: cmd.app, quiet: c.Bool("json"), browser: !c.Bool("no-browser"), patience: fetchFor,
+		Environment: cmd.Environment, quiet: c.Bool("json"), browser: !c.Bool("no-browser"), patience: fetchFor,
 		flow: manifestflow.Flow{Manifest: m, Org: c.String("org"), Port: c.Int("port")},
 	}
 	if c.Bool("force") {
@@ -229,7 +229,7 @@ func (cmd appCommands) creation(c *cli.Context) (*creation, error) {
 
 // place sets the GitHub at which the App is made.
 func (o *creation) place(c *cli.Context) error {
-	github, err := o.app.github(c)
+	github, err := o.Environment.github(c)
 	if err == nil && o.pool != "" {
 		github, err = issuing.GitHub(c.Context, o.all, github)
 	}
@@ -252,7 +252,7 @@ func (o *creation) destination(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.all, err = o.app.store(c); err != nil {
+	if o.all, err = o.Environment.store(c); err != nil {
 		return err
 	}
 	if o.store, err = ofApp(c, o.all); err != nil {

@@ -210,7 +210,7 @@ func TestOpener(t *testing.T) {
 
 func TestAppCreateWarnsOfMore(t *testing.T) {
 	var errs bytes.Buffer
-	o := &creation{app: &app{stderr: &errs}, github: "https://github.com"}
+	o := &creation{Environment: &Environment{stderr: &errs}, github: "https://github.com"}
 	o.flow.Manifest.Permissions = verbs(t, "clone")
 	o.warnOfWider(mint.Registration{Permissions: map[string]string{"contents": "read", "metadata": "read"}})
 	if errs.Len() > 0 {

@@ -32,7 +32,7 @@ func appKeyFlags() []cli.Flag {
 		&cli.StringFlag{Name: "app-client-id", Usage: "the App's client `ID`, or its App ID"},
 		privateKeyFlag(),
 		&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key, instead of a file: awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY, vault+transit://MOUNT/KEY or file:///PATH"},
-		githubFlag(),
+		gitHubFlag(),
 	}
 }
 

@@ -49,7 +49,7 @@ var auditKinds = []string{
 }
 
 // auditCommands are the commands of "gatepass audit".
-type auditCommands struct{ *app }
+type auditCommands struct{ *Environment }
 
 func (cmd auditCommands) command() *cli.Command {
 	return &cli.Command{

@@ -24,7 +24,7 @@ be on PATH, and the other programs in this program's directory.
 
 NO_COLOR turns colours off.`
 
-func demoCommand(a *app) *cli.Command {
+func demoCommand(a *Environment) *cli.Command {
 	return &cli.Command{
 		Name:        "demo",
 		Usage:       "show the whole story on this machine: clone, push, refused push, revoked token",
@@ -39,7 +39,7 @@ func demoCommand(a *app) *cli.Command {
 	}
 }
 
-func runDemo(a *app, c *cli.Context) error {
+func runDemo(a *Environment, c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ Examples:
 The exit code is 1 if a check failed, and 0 if there are only warnings.`
 
 // A doctorCommand is "gatepass doctor".
-type doctorCommand struct{ *app }
+type doctorCommand struct{ *Environment }
 
 func (cmd doctorCommand) command() *cli.Command {
 	return &cli.Command{
@@ -66,7 +66,7 @@ func (cmd doctorCommand) command() *cli.Command {
 			&cli.BoolFlag{Name: "gateway", Usage: "also send requests to the gateway, for about 75 seconds, and say how proxies change them", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "fix", Usage: "remove the remains of workspaces that are gone", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "yes", Usage: "with --fix, do not ask", DisableDefaultText: true},
-			storeFlag(), githubFlag(), jsonFlag(),
+			storeFlag(), gitHubFlag(), jsonFlag(),
 		},
 		Action: cmd.run,
 	}
@@ -144,13 +144,6 @@ func (d diagnosis) text(marks map[doctor.Level]string, s screen) []byte {
 }
 
 var levelStyles = map[doctor.Level]style{doctor.OK: green, doctor.Warning: yellow, doctor.Failure: red}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
 
 // marksFor returns marks that the locale can show. It reads the three variables of
 // setlocale(3).

@@ -43,8 +43,8 @@ func TestHelpFits(t *testing.T) {
 			}
 		}
 	}
-	w := &app{getenv: func(string) string { return "" }}
-	walk(nil, w.commands())
+	w := &Environment{getenv: func(string) string { return "" }}
+	walk(nil, commands(w))
 }
 
 func TestFoldHelp(t *testing.T) {
@@ -85,7 +85,7 @@ OPTIONS:
 	}
 }
 
-func testApp() *cli.App { return (&app{}).commandLine() }
+func testApp() *cli.App { return cliApp(&Environment{}) }
 
 // offered returns the completions after the words of at.
 func offered(at string) map[string]bool {

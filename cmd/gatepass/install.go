@@ -56,7 +56,7 @@ If both kinds of git read one file, or the version is unknown, both are written.
 )
 
 // installCommands are "gatepass install" and "gatepass uninstall".
-type installCommands struct{ *app }
+type installCommands struct{ *Environment }
 
 func (cmd installCommands) installCommand() *cli.Command {
 	return &cli.Command{

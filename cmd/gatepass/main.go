@@ -3,9 +3,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,18 +45,10 @@ Start with "gatepass install --dry-run": it shows the changes of your git
 configuration, and writes nothing.`
 )
 
-// An app is everything outside the program that the commands use.
-type app struct {
-	getenv         func(string) string
-	stdin          io.Reader
-	stdout, stderr io.Writer
-	asking         *dialog // set by canAsk
-}
-
 // commands lists the commands in the order of the help. A command is in the file with its
 // name or its group's. Exceptions: "policy lint" and "policy test" are in check.go,
 // "completion" is in help.go, and "version" is here.
-func (a *app) commands() []*cli.Command {
+func commands(a *Environment) []*cli.Command {
 	return []*cli.Command{
 		demoCommand(a),
 		installCommands{a}.installCommand(),
@@ -84,8 +74,8 @@ func (a *app) commands() []*cli.Command {
 
 // run is the program without its process. It returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
-	line := a.commandLine()
+	a := &Environment{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
+	line := cliApp(a)
 	if len(args) == 1 && args[0] == "--version" {
 		_, _ = io.WriteString(stdout, "gatepass "+buildVersion().Version+"\n")
 		return exitDone
@@ -108,14 +98,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	return exitFailed
 }
 
-func (a *app) commandLine() *cli.App {
+func cliApp(a *Environment) *cli.App {
 	line := &cli.App{
 		Name:         "gatepass",
 		Usage:        summary,
 		UsageText:    "gatepass COMMAND [options]\ngatepass COMMAND --help",
 		Description:  about,
 		HideVersion:  true,
-		Commands:     a.commands(),
+		Commands:     commands(a),
 		Reader:       a.stdin,
 		Writer:       a.stdout,
 		ErrWriter:    a.stderr,
@@ -167,21 +157,6 @@ func names(commands []*cli.Command) []string {
 	return names
 }
 
-// A usageError reports a command line that cannot be understood.
-type usageError struct{ text string }
-
-func (e *usageError) Error() string { return e.text }
-
-// usage returns an error with what is wrong with the command line of c, and the help to
-// read.
-func usage(c *cli.Context, wrong string) error {
-	name := c.Command.HelpName
-	if command, ok := strings.CutPrefix(name, "gatepass "); ok {
-		wrong = command + ": " + wrong
-	}
-	return &usageError{wrong + "; see " + name + " --help"}
-}
-
 // onUsageError turns the flag parser's error into one line.
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
@@ -196,27 +171,6 @@ func dashes(option string) string {
 		return "--" + option
 	}
 	return "-" + option
-}
-
-// noArguments refuses arguments to a command that takes none.
-func noArguments(c *cli.Context) error {
-	if c.Args().Present() {
-		return usage(c, fmt.Sprintf("unexpected argument %q", c.Args().First()))
-	}
-	return nil
-}
-
-// writeJSON writes v as JSON in one write.
-func writeJSON(w io.Writer, v any) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
-		return err
-	}
-	_, err := usererr.JSONWriter(w).Write(b.Bytes())
-	return err
 }
 
 // optionsFirst moves the options of a command before its arguments, as the library
@@ -292,7 +246,7 @@ type runningAgent struct {
 	Version string `json:"version"`
 }
 
-func versionCommand(a *app) *cli.Command {
+func versionCommand(a *Environment) *cli.Command {
 	return &cli.Command{
 		Name:      "version",
 		Usage:     "print the versions of gatepass and of its agents",
@@ -336,10 +290,6 @@ func printVersions(out io.Writer, v versionInfo) error {
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
-}
-
-func jsonFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Usage: "print JSON instead of text", DisableDefaultText: true}
 }
 
 func buildVersion() versionInfo {

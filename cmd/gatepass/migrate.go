@@ -41,7 +41,7 @@ Examples:
 )
 
 // migrateCommands are the commands of "gatepass migrate".
-type migrateCommands struct{ *app }
+type migrateCommands struct{ *Environment }
 
 func (cmd migrateCommands) command() *cli.Command {
 	return &cli.Command{

@@ -51,7 +51,7 @@ Examples:
 )
 
 // policyCommands are the commands of "gatepass policy".
-type policyCommands struct{ *app }
+type policyCommands struct{ *Environment }
 
 func (cmd policyCommands) command() *cli.Command {
 	file := func(more ...cli.Flag) []cli.Flag {

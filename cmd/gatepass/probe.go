@@ -47,7 +47,7 @@ Examples:
 const minProbe = 10 * time.Second
 
 // A probeCommand is "gatepass probe".
-type probeCommand struct{ *app }
+type probeCommand struct{ *Environment }
 
 func (cmd probeCommand) command() *cli.Command {
 	return &cli.Command{
@@ -55,7 +55,7 @@ func (cmd probeCommand) command() *cli.Command {
 		UsageText: "gatepass probe CASES [--source URL] [--every TIME [--listen HOST:PORT]] [--json]", Description: probeAbout,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "source", Usage: "the broker's `URL`, as in a workspace file (default: the workspace file's source)"},
-			githubFlag(),
+			gitHubFlag(),
 			&cli.DurationFlag{Name: "every", Usage: "repeat the cases after this `TIME`"},
 			&cli.StringFlag{Name: "listen", Usage: "serve metrics for Prometheus at `HOST:PORT`, with --every"},
 			jsonFlag(),

@@ -25,11 +25,11 @@ type screen struct {
 }
 
 // screen returns the screen of standard output.
-func (a *app) screen() screen { return screen{columns(a.stdout), a.colour(a.stdout)} }
+func (a *Environment) screen() screen { return screen{columns(a.stdout), a.colour(a.stdout)} }
 
 // colour reports whether out is a terminal that shows colours and NO_COLOR
 // (https://no-color.org) is not set.
-func (a *app) colour(out io.Writer) bool {
+func (a *Environment) colour(out io.Writer) bool {
 	return isTerminal(out) && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
 }
 
@@ -192,13 +192,13 @@ const waitBefore = 2 * time.Second
 
 // wait prints what the command waits for, if that takes longer than waitBefore and standard
 // error is a terminal. The caller calls stop at the end of the wait.
-func (a *app) wait(what string) (stop func()) {
+func (a *Environment) wait(what string) (stop func()) {
 	return a.waitWith(func() string { return what })
 }
 
 // waitWith is wait for work that makes progress: it prints what again when its text has
 // changed. It calls what from another goroutine.
-func (a *app) waitWith(what func() string) (stop func()) {
+func (a *Environment) waitWith(what func() string) (stop func()) {
 	if !isTerminal(a.stderr) {
 		return func() {}
 	}
@@ -238,7 +238,7 @@ type dialog struct {
 }
 
 // canAsk reports whether there is a terminal to ask at. If there is, it sets asking.
-func (a *app) canAsk() bool {
+func (a *Environment) canAsk() bool {
 	if a.asking == nil && isTerminal(a.stdin) && isTerminal(a.stderr) {
 		a.asking = &dialog{bufio.NewReader(a.stdin), a.stderr}
 	}

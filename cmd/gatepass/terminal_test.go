@@ -34,7 +34,7 @@ func TestColourIsForTerminals(t *testing.T) {
 		{"a file", "TERM", "xterm", false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := &app{getenv: func(name string) string {
+			w := &Environment{getenv: func(name string) string {
 				if name == c.variable {
 					return c.value
 				}
@@ -49,7 +49,7 @@ func TestColourIsForTerminals(t *testing.T) {
 			}
 		})
 	}
-	if new(app).colour(new(bytes.Buffer)) {
+	if new(Environment).colour(new(bytes.Buffer)) {
 		t.Error("colour of a buffer = true, want false")
 	}
 }
@@ -114,7 +114,7 @@ func TestWaitSaysWhatFor(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			out := &testTerminal{tty: tty}
 			n := 0
-			stop := (&app{stderr: out}).waitWith(func() string { n++; return fmt.Sprintf("%d of 9", n) })
+			stop := (&Environment{stderr: out}).waitWith(func() string { n++; return fmt.Sprintf("%d of 9", n) })
 			time.Sleep(c.takes)
 			stop()
 			time.Sleep(time.Hour)
@@ -125,7 +125,7 @@ func TestWaitSaysWhatFor(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		out := &testTerminal{tty: tty}
-		stop := (&app{stderr: out}).wait("GitHub")
+		stop := (&Environment{stderr: out}).wait("GitHub")
 		time.Sleep(time.Minute)
 		stop()
 		if out.String() != "note: waiting for GitHub\n" {
@@ -133,7 +133,7 @@ func TestWaitSaysWhatFor(t *testing.T) {
 		}
 	})
 	var file bytes.Buffer
-	(&app{stderr: &file}).wait("GitHub")()
+	(&Environment{stderr: &file}).wait("GitHub")()
 	if file.Len() > 0 {
 		t.Errorf("to no terminal it says %q", &file)
 	}

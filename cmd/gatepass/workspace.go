@@ -27,7 +27,7 @@ they expire; "gatepass workspace destroy" revokes them.`
 const lockWait = 2 * time.Minute
 
 // workspaceCommands are the commands of "gatepass workspace".
-type workspaceCommands struct{ *app }
+type workspaceCommands struct{ *Environment }
 
 func (cmd workspaceCommands) command() *cli.Command {
 	return &cli.Command{
@@ -54,11 +54,6 @@ func adoptFlag() cli.Flag {
 // stoppedFlag is the option with which the user says that the other system is stopped.
 func stoppedFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "stopped", Usage: "the other system is stopped: also take over from it where its token is younger than 47 minutes", DisableDefaultText: true}
-}
-
-// issuingFlags are the options of every command that works on the store.
-func issuingFlags(more ...cli.Flag) []cli.Flag {
-	return append(more, storeFlag(), githubFlag(), jsonFlag())
 }
 
 // issuer opens the store of the command line and the App in it.
@@ -103,11 +98,6 @@ func (cmd workspaceCommands) clock(i *workspace.Issuer) time.Time {
 		cmd.note(problem)
 	}
 	return i.Time()
-}
-
-// note prints something that is neither data nor an error.
-func (a *app) note(text string) {
-	_, _ = a.stderr.Write([]byte("note: " + usererr.Escape(text) + "\n"))
 }
 
 // workspaceID returns the command's only argument.
