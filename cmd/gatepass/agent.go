@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -31,7 +32,7 @@ Examples:
 const agentWait = 5 * time.Second
 
 // agentCommands are the commands of "gatepass agent".
-type agentCommands struct{ *Environment }
+type agentCommands struct{ *command.Environment }
 
 func (cmd agentCommands) command() *cli.Command {
 	return &cli.Command{
@@ -44,7 +45,7 @@ func (cmd agentCommands) command() *cli.Command {
 				Name:      "status",
 				Usage:     "list the running agents and their tokens' hashes",
 				UsageText: "gatepass agent status [--json]",
-				Flags:     []cli.Flag{jsonFlag()},
+				Flags:     []cli.Flag{command.JSONFlag()},
 				Action:    cmd.status,
 			},
 			{
@@ -66,24 +67,24 @@ type agentReport struct {
 }
 
 func (cmd agentCommands) status(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
-	r, troubles := runningAgents(cmd.getenv)
+	r, troubles := runningAgents(cmd.Getenv)
 	if c.Bool("json") {
-		return usererr.Join(writeJSON(cmd.stdout, r), troubles)
+		return usererr.Join(command.WriteJSON(cmd.Stdout, r), troubles)
 	}
 	if !r.Running && troubles == nil {
 		text := "no agent is running"
 		if len(r.Agents) > 0 {
 			text += " for this workspace file and environment"
 		}
-		if _, err := fmt.Fprintln(cmd.stdout, text+"; git starts one when it needs a token"); err != nil {
+		if _, err := fmt.Fprintln(cmd.Stdout, text+"; git starts one when it needs a token"); err != nil {
 			return err
 		}
 	}
 	for _, a := range r.Agents {
-		if err := printAgent(cmd.stdout, cmd.screen(), a); err != nil {
+		if err := printAgent(cmd.Stdout, cmd.Screen(), a); err != nil {
 			return err
 		}
 	}
@@ -127,7 +128,7 @@ func agentState(socket string) (state agent.State, found bool, err error) {
 	return state, true, nil
 }
 
-func printAgent(out io.Writer, s screen, a agent.State) error {
+func printAgent(out io.Writer, s command.Screen, a agent.State) error {
 	fmt.Fprintf(out, "agent %d %s for %s, up %s, exits after %s without a request\n",
 		a.PID, usererr.Escape(a.Version), usererr.Escape(a.Config), time.Since(a.Started).Round(time.Second), a.IdleExit)
 	if len(a.Variables) > 0 {
@@ -149,25 +150,25 @@ func printAgent(out io.Writer, s screen, a agent.State) error {
 		_, err := fmt.Fprintln(out, "no tokens in memory")
 		return err
 	}
-	t := newTable("FOR", "LEFT", "LAST USED", "TOKEN HASH")
+	t := command.NewTable("FOR", "LEFT", "LAST USED", "TOKEN HASH")
 	for _, held := range a.Tokens {
 		name := held.Host
 		if held.Path != "" {
 			name += "/" + held.Path
 		}
-		t.row(name, time.Until(held.ExpiresAt).Round(time.Second).String(), time.Since(held.LastUsed).Round(time.Second).String()+" ago", "sha256:"+held.Hash)
+		t.Row(name, time.Until(held.ExpiresAt).Round(time.Second).String(), time.Since(held.LastUsed).Round(time.Second).String()+" ago", "sha256:"+held.Hash)
 	}
-	_, err := io.WriteString(out, t.text(s))
+	_, err := io.WriteString(out, t.Text(s))
 	return err
 }
 
 func (cmd agentCommands) stop(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	stopped := 0
 	var troubles []error
-	for _, socket := range agent.Sockets(cmd.getenv) {
+	for _, socket := range agent.Sockets(cmd.Getenv) {
 		_, found, err := askAgent(socket, agent.Stop)
 		if err == nil && found {
 			stopped++
@@ -185,7 +186,7 @@ func (cmd agentCommands) stop(c *cli.Context) error {
 	case stopped > 1:
 		text = fmt.Sprintf("%d agents were stopped; their tokens are forgotten", stopped)
 	}
-	_, err := fmt.Fprintln(cmd.stdout, text)
+	_, err := fmt.Fprintln(cmd.Stdout, text)
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -24,7 +25,7 @@ func TestStatusNamesAnAgentOfTheVersionBefore(t *testing.T) {
 	} {
 		var out strings.Builder
 
-		if err := printAgent(&out, screen{}, c.agent); err != nil || !strings.Contains(out.String(), c.want) || c.want == "" && strings.Contains(out.String(), "warning") {
+		if err := printAgent(&out, command.Screen{}, c.agent); err != nil || !strings.Contains(out.String(), c.want) || c.want == "" && strings.Contains(out.String(), "warning") {
 			t.Errorf("%s: %q, %v, want %q", name, &out, err, c.want)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
@@ -18,7 +19,7 @@ organization, is installed on the accounts whose repositories it can reach,
 and authenticates with a private key.`
 
 // appCommands are the commands of "gatepass app".
-type appCommands struct{ *Environment }
+type appCommands struct{ *command.Environment }
 
 func (cmd appCommands) command() *cli.Command {
 	return &cli.Command{
@@ -77,10 +78,10 @@ func (cmd appCommands) discoverCommand() *cli.Command {
 		Usage:       "find the accounts that have the App installed, and store their installations",
 		UsageText:   "gatepass app discover [--prune] [--force] [--pool NAME] [--store URL] [--github-url URL] [--json]",
 		Description: appDiscoverAbout,
-		Flags: issuingFlags(
+		Flags: command.IssuingFlags(
 			&cli.BoolFlag{Name: "prune", Usage: "show stale entries; with --force, remove them", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "force", Usage: "replace changed IDs", DisableDefaultText: true},
-			poolFlag(),
+			command.PoolFlag(),
 		),
 		Action: cmd.discover,
 	}
@@ -93,10 +94,10 @@ type discovery struct {
 }
 
 func (cmd appCommands) discover(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
-	s, app, err := cmd.storedApp(c)
+	s, app, err := cmd.StoredApp(c)
 	if err != nil {
 		return err
 	}
@@ -107,19 +108,19 @@ func (cmd appCommands) discover(c *cli.Context) error {
 		return err
 	}
 	prune, force := c.Bool("prune"), c.Bool("force")
-	stop := cmd.wait("GitHub, which lists the App's installations")
+	stop := cmd.Wait("GitHub, which lists the App's installations")
 	found, err := discover(ctx, s, app, issuing.Changes{Replace: force, Remove: prune && force})
 	stop()
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		return writeJSON(cmd.stdout, found)
+		return command.WriteJSON(cmd.Stdout, found)
 	}
 	if len(found.Installations) == 0 {
-		fmt.Fprintf(cmd.stdout, "the App is not installed anywhere; install it: %s\n", usererr.Escape(issuing.InstallURL(proof.App)))
+		fmt.Fprintf(cmd.Stdout, "the App is not installed anywhere; install it: %s\n", usererr.Escape(issuing.InstallURL(proof.App)))
 	}
-	return found.print(cmd.stdout, cmd.screen(), prune)
+	return found.print(cmd.Stdout, cmd.Screen(), prune)
 }
 
 func discover(ctx context.Context, s store.Store, app *issuing.App, may issuing.Changes) (discovery, error) {
@@ -135,14 +136,14 @@ func discover(ctx context.Context, s store.Store, app *issuing.App, may issuing.
 }
 
 // print writes a table and a closing line.
-func (d discovery) print(out io.Writer, s screen, prune bool) error {
+func (d discovery) print(out io.Writer, s command.Screen, prune bool) error {
 	var b strings.Builder
 	if len(d.Installations) > 0 {
-		t := newTable("ACCOUNT", "TYPE", "ID", "REPOSITORIES", "STATE", "NOTE")
+		t := command.NewTable("ACCOUNT", "TYPE", "ID", "REPOSITORIES", "STATE", "NOTE")
 		for _, i := range d.Installations {
-			t.row(i.Account, i.Type, number(i.ID), i.Selection, string(i.State), i.Note)
+			t.Row(i.Account, i.Type, command.Number(i.ID), i.Selection, string(i.State), i.Note)
 		}
-		b.WriteString(t.text(s))
+		b.WriteString(t.Text(s))
 	}
 	if d.Legacy != 0 {
 		fmt.Fprintf(&b, "%s has %d; gatepass keeps it and does not use it\n", store.LegacyInstallation(), d.Legacy)
@@ -198,9 +199,9 @@ func (cmd appCommands) removeCommand() *cli.Command {
 		UsageText:   "gatepass app remove --pool NAME [--force] [--store URL] [--json]",
 		Description: appRemoveAbout,
 		Flags: []cli.Flag{
-			poolFlag(),
+			command.PoolFlag(),
 			&cli.BoolFlag{Name: "force", Usage: "also if workspaces that may write checks use it", DisableDefaultText: true},
-			storeFlag(), jsonFlag(),
+			command.StoreFlag(), command.JSONFlag(),
 		},
 		Action: cmd.remove,
 	}
@@ -230,26 +231,26 @@ func (cmd appCommands) mayRemove(c *cli.Context, s store.Store) error {
 }
 
 func (cmd appCommands) remove(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	if c.String("pool") == "" {
-		return usage(c, "--pool is missing")
+		return command.Usage(c, "--pool is missing")
 	}
-	s, err := cmd.store(c)
+	s, err := cmd.Store(c)
 	if err != nil {
 		return err
 	}
 	if err := cmd.mayRemove(c, s); err != nil {
 		return err
 	}
-	report := removalReport{c.String("pool"), cmd.storeURL(c)}
+	report := removalReport{c.String("pool"), cmd.StoreURL(c)}
 	if err := issuing.RemoveFromPool(c.Context, s, report.Pool); err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		return writeJSON(cmd.stdout, report)
+		return command.WriteJSON(cmd.Stdout, report)
 	}
-	_, err = fmt.Fprintf(cmd.stdout, "the App %s is no longer in the pool\n", report.Pool)
+	_, err = fmt.Fprintf(cmd.Stdout, "the App %s is no longer in the pool\n", report.Pool)
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/redact"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
@@ -48,7 +49,7 @@ func (cmd appCommands) addCommand() *cli.Command {
 			&cli.StringFlag{Name: "account", Usage: "the `LOGIN` of the account of the one installation to add"},
 			&cli.BoolFlag{Name: "force", Usage: "replace entries that the store has already", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "non-interactive", Usage: "ask nothing; a missing value is an error", DisableDefaultText: true},
-			poolFlag(), storeFlag(), jsonFlag(),
+			command.PoolFlag(), command.StoreFlag(), command.JSONFlag(),
 		),
 		Action: cmd.add,
 	}
@@ -68,11 +69,11 @@ type addition struct {
 }
 
 func (cmd appCommands) add(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	if c.IsSet("installation-id") && c.Int64("installation-id") <= 0 {
-		return usage(c, "--installation-id must be a number above 0")
+		return command.Usage(c, "--installation-id must be a number above 0")
 	}
 	a := addition{installation: c.Int64("installation-id"), account: c.String("account"), force: c.Bool("force")}
 	named := c.String("app-client-id") != "" || c.String("private-key-file") != "" || c.String("signer") != ""
@@ -90,21 +91,21 @@ func (cmd appCommands) add(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report := addReport{keyReport{newAppReport(proof.App), summarize(proof.Key)}, cmd.storeURL(c), found}
+	report := addReport{keyReport{newAppReport(proof.App), summarize(proof.Key)}, cmd.StoreURL(c), found}
 	if c.Bool("json") {
-		return writeJSON(cmd.stdout, report)
+		return command.WriteJSON(cmd.Stdout, report)
 	}
-	return printAddition(cmd.stdout, cmd.screen(), a, report, issuing.InstallURL(proof.App))
+	return printAddition(cmd.Stdout, cmd.Screen(), a, report, issuing.InstallURL(proof.App))
 }
 
 // prepareAddition finds out which App is meant. If the command line names only an
 // installation, it is the App in the store, if there is one.
 func (cmd appCommands) prepareAddition(c *cli.Context, a *addition, named bool) (err error) {
-	if a.all, err = cmd.store(c); err != nil {
+	if a.all, err = cmd.Store(c); err != nil {
 		return err
 	}
 	a.pool = c.String("pool")
-	if a.store, err = ofApp(c, a.all); err != nil {
+	if a.store, err = command.OfApp(c, a.all); err != nil {
 		return err
 	}
 	kept, err := issuing.StoredNames(c.Context, a.store)
@@ -112,7 +113,7 @@ func (cmd appCommands) prepareAddition(c *cli.Context, a *addition, named bool) 
 		return err
 	}
 	if len(kept) > 0 && !named && (a.installation != 0 || a.account != "") {
-		a.store, a.app, err = cmd.storedApp(c)
+		a.store, a.app, err = cmd.StoredApp(c)
 		return err
 	}
 	if !a.force && a.pool == "" {
@@ -128,7 +129,7 @@ func (cmd appCommands) prepareAddition(c *cli.Context, a *addition, named bool) 
 
 // newApp reads the App from the command line, and asks for what is missing.
 func (cmd appCommands) newApp(c *cli.Context, a *addition) error {
-	github, err := cmd.github(c)
+	github, err := cmd.GitHub(c)
 	if err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (cmd appCommands) newApp(c *cli.Context, a *addition) error {
 // needsFlags returns one error that names every missing flag, if there is no terminal
 // to ask at.
 func (cmd appCommands) needsFlags(c *cli.Context) error {
-	if !c.Bool("non-interactive") && cmd.canAsk() {
+	if !c.Bool("non-interactive") && cmd.CanAsk() {
 		return nil
 	}
 	var missing []string
@@ -168,7 +169,7 @@ func (cmd appCommands) needsFlags(c *cli.Context) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return usage(c, "missing: "+strings.Join(missing, ", and "))
+	return command.Usage(c, "missing: "+strings.Join(missing, ", and "))
 }
 
 // run asks GitHub for the installations and then writes: if a request fails, nothing
@@ -251,13 +252,13 @@ type addReport struct {
 	discovery
 }
 
-func printAddition(out io.Writer, s screen, a addition, r addReport, install string) error {
+func printAddition(out io.Writer, s command.Screen, a addition, r addReport, install string) error {
 	if a.credentials == nil {
 		return r.print(out, s, false)
 	}
 	text := usererr.Escape
 	fmt.Fprintf(out, "the App %s is set up\n", text(r.App.Name))
-	_, err := io.WriteString(out, pairs([][2]string{
+	_, err := io.WriteString(out, command.Pairs([][2]string{
 		{"slug", r.App.Slug},
 		{"owner", r.App.Owner},
 		{"client ID", r.App.ClientID},
@@ -291,7 +292,7 @@ type givenKey struct {
 func (cmd appCommands) givenKey(c *cli.Context) (givenKey, error) {
 	file, url := c.String("private-key-file"), c.String("signer")
 	if file != "" && url != "" {
-		return givenKey{}, usage(c, "give either --private-key-file or --signer")
+		return givenKey{}, command.Usage(c, "give either --private-key-file or --signer")
 	}
 	if url != "" {
 		key, err := issuing.OpenSigner(url)
@@ -319,10 +320,10 @@ func (cmd appCommands) clientID(c *cli.Context) (string, error) {
 
 // askFor asks for a missing value, or returns a usage error if it cannot ask.
 func (cmd appCommands) askFor(c *cli.Context, question, wrong string) (string, error) {
-	if !c.Bool("non-interactive") && cmd.canAsk() {
-		return cmd.asking.ask(c.Context, question)
+	if !c.Bool("non-interactive") && cmd.CanAsk() {
+		return cmd.Asking.Ask(c.Context, question)
 	}
-	return "", usage(c, wrong)
+	return "", command.Usage(c, wrong)
 }
 
 // text describes the key by its fingerprint, which people compare, and its size.
@@ -335,5 +336,5 @@ func keyPlace(signerURL string) string {
 	if signerURL == "" {
 		return "in the store"
 	}
-	return "at " + redact.Text(signerURL, maxURL)
+	return "at " + redact.Text(signerURL, command.MaxURL)
 }

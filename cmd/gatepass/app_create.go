@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/issuing/manifestflow"
@@ -54,33 +55,33 @@ func manifestFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "public", Usage: "let any account install the App, not only its owner", DisableDefaultText: true},
 		&cli.BoolFlag{Name: "private", Usage: "let only its owner install the App (the default)", DisableDefaultText: true},
 		&cli.StringFlag{Name: "homepage", Usage: "the `URL` of the link on the App's page at GitHub", Value: homepage},
-		poolFlag(),
+		command.PoolFlag(),
 	}
 }
 
 func (cmd appCommands) manifest(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	m, err := manifest(c)
 	if err != nil {
 		return err
 	}
-	return writeJSON(cmd.stdout, m)
+	return command.WriteJSON(cmd.Stdout, m)
 }
 
 // manifest builds the manifest from the command line.
 func manifest(c *cli.Context) (mint.Manifest, error) {
 	if c.Bool("public") && c.Bool("private") {
-		return mint.Manifest{}, usage(c, "give either --public or --private")
+		return mint.Manifest{}, command.Usage(c, "give either --public or --private")
 	}
 	permissions, err := mint.Verbs(c.StringSlice("permissions")...)
 	if err != nil {
-		return mint.Manifest{}, usage(c, "--permissions: "+folded(err))
+		return mint.Manifest{}, command.Usage(c, "--permissions: "+folded(err))
 	}
 	org := c.String("org")
 	if _, err := mint.SettingsURL(mint.DefaultGitHub, org); err != nil {
-		return mint.Manifest{}, usage(c, "--org: "+err.Error())
+		return mint.Manifest{}, command.Usage(c, "--org: "+err.Error())
 	}
 	m := mint.Manifest{
 		Name: c.String("name"), Homepage: c.String("homepage"), Public: c.Bool("public"), Permissions: permissions,
@@ -97,7 +98,7 @@ func wrong(c *cli.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	return usage(c, folded(err))
+	return command.Usage(c, folded(err))
 }
 
 // folded returns the text of joined errors on one line.
@@ -144,13 +145,13 @@ func (cmd appCommands) createCommand() *cli.Command {
 		UsageText:   "gatepass app create [--org ORG] [--name NAME] [--permissions VERBS] [--public | --private] [--homepage URL]\n    [--pool NAME] [--store URL] [--key-to URL] [--github-url URL] [--force] [--no-browser] [--port N] [--json]",
 		Description: appCreateAbout,
 		Flags: append(manifestFlags(),
-			storeFlag(),
+			command.StoreFlag(),
 			&cli.StringFlag{Name: "key-to", Usage: "import the key into the KMS key of this `URL`: awskms:///alias/NAME or vault+transit://MOUNT/KEY", DefaultText: "the store keeps it"},
-			gitHubFlag(),
+			command.GitHubFlag(),
 			&cli.BoolFlag{Name: "force", Usage: "replace the App in the store", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "no-browser", Usage: "do not open a browser, only print the page's address", DisableDefaultText: true},
 			&cli.IntFlag{Name: "port", Usage: "the `PORT` of the page on 127.0.0.1", DefaultText: "a free one"},
-			jsonFlag(),
+			command.JSONFlag(),
 		),
 		Action: cmd.create,
 	}
@@ -164,7 +165,7 @@ type vacancy interface {
 
 // A creation is one run of "app create".
 type creation struct {
-	*Environment
+	*command.Environment
 	flow        manifestflow.Flow
 	all         store.Store
 	store       store.Store // the part of the store that this App sees
@@ -182,7 +183,7 @@ type creation struct {
 }
 
 func (cmd appCommands) create(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	o, err := cmd.creation(c)
@@ -197,7 +198,7 @@ func (cmd appCommands) create(c *cli.Context) error {
 		return err
 	}
 	if o.quiet {
-		return writeJSON(cmd.stdout, report)
+		return command.WriteJSON(cmd.Stdout, report)
 	}
 	return o.print(report)
 }
@@ -212,7 +213,7 @@ func (cmd appCommands) creation(c *cli.Context) (*creation, error) {
 		m.Name = "gatepass-" + strings.ToLower(rand.Text()[:6])
 	}
 	if port := c.Int("port"); port < 0 || port > 65535 {
-		return nil, usage(c, "--port must be a number up to 65535")
+		return nil, command.Usage(c, "--port must be a number up to 65535")
 	}
 	o := &creation{
 		Environment: cmd.Environment, quiet: c.Bool("json"), browser: !c.Bool("no-browser"), patience: fetchFor,
@@ -229,7 +230,7 @@ func (cmd appCommands) creation(c *cli.Context) (*creation, error) {
 
 // place sets the GitHub at which the App is made.
 func (o *creation) place(c *cli.Context) error {
-	github, err := o.Environment.github(c)
+	github, err := o.Environment.GitHub(c)
 	if err == nil && o.pool != "" {
 		github, err = issuing.GitHub(c.Context, o.all, github)
 	}
@@ -248,14 +249,14 @@ func (o *creation) place(c *cli.Context) error {
 
 // destination sets where the key goes.
 func (o *creation) destination(c *cli.Context) error {
-	named, err := issuing.StoreURL(c.String("store"), o.getenv)
+	named, err := issuing.StoreURL(c.String("store"), o.Getenv)
 	if err != nil {
 		return err
 	}
-	if o.all, err = o.Environment.store(c); err != nil {
+	if o.all, err = o.Environment.Store(c); err != nil {
 		return err
 	}
-	if o.store, err = ofApp(c, o.all); err != nil {
+	if o.store, err = command.OfApp(c, o.all); err != nil {
 		return err
 	}
 	o.pool = c.String("pool")
@@ -274,7 +275,7 @@ func (o *creation) destination(c *cli.Context) error {
 func (o *creation) openKMS(c *cli.Context) error {
 	const into = "--key-to must be awskms:// or vault+transit://"
 	if strings.HasPrefix(o.keyTo, "file:") {
-		return usage(c, into) // the file is not read
+		return command.Usage(c, into) // the file is not read
 	}
 	kms, err := issuing.OpenSigner(o.keyTo)
 	if err != nil {
@@ -282,7 +283,7 @@ func (o *creation) openKMS(c *cli.Context) error {
 	}
 	var ok bool
 	if o.kms, ok = kms.(vacancy); !ok {
-		return usage(c, into)
+		return command.Usage(c, into)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
@@ -210,7 +211,7 @@ func TestOpener(t *testing.T) {
 
 func TestAppCreateWarnsOfMore(t *testing.T) {
 	var errs bytes.Buffer
-	o := &creation{Environment: &Environment{stderr: &errs}, github: "https://github.com"}
+	o := &creation{Environment: &command.Environment{Stderr: &errs}, github: "https://github.com"}
 	o.flow.Manifest.Permissions = verbs(t, "clone")
 	o.warnOfWider(mint.Registration{Permissions: map[string]string{"contents": "read", "metadata": "read"}})
 	if errs.Len() > 0 {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
@@ -182,7 +183,7 @@ func TestRescueFileFindsAPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Setenv("TMPDIR", c.temp)
-		o := &creation{Environment: &Environment{getenv: func(string) string { return c.home }}}
+		o := &creation{Environment: &command.Environment{Getenv: func(string) string { return c.home }}}
 		path, err := o.rescueFile(aMade(t, "../../Evil\nName"))
 		if (err == nil) != c.found || c.found && path != filepath.Join(c.temp, "EvilName.private-key.pem") {
 			t.Errorf("%s: rescueFile = %q, %v, want found %v", c.name, path, err, c.found)
@@ -270,7 +271,7 @@ func TestAppCreateIsCancelled(t *testing.T) {
 func TestAppCreateWaitsNoLongerThanItSays(t *testing.T) {
 	w := newCreateWorld(t)
 	var out, errs bytes.Buffer
-	o := &creation{Environment: &Environment{getenv: func(string) string { return "" }, stdout: &out, stderr: &errs}, settings: "https://github.com/settings/apps"}
+	o := &creation{Environment: &command.Environment{Getenv: func(string) string { return "" }, Stdout: &out, Stderr: &errs}, settings: "https://github.com/settings/apps"}
 	o.flow.GitHub, o.flow.Limit = w.URL(), 30*time.Millisecond
 	o.flow.Manifest.Homepage, o.flow.Manifest.Permissions = homepage, verbs(t, "clone")
 	_, err := o.run(t.Context())
@@ -287,7 +288,7 @@ func TestFetchLosesPatience(t *testing.T) {
 	w.Fail(func(*http.Request) bool { return true }, fakegithub.RateLimited(time.Minute), -1)
 	for _, patience := range []time.Duration{0, 59 * time.Second} {
 		var errs bytes.Buffer
-		o := &creation{Environment: &Environment{stderr: &errs}, github: w.URL(), settings: "https://ghe.example/settings/apps", patience: patience, client: w.Client()}
+		o := &creation{Environment: &command.Environment{Stderr: &errs}, github: w.URL(), settings: "https://ghe.example/settings/apps", patience: patience, client: w.Client()}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if _, err := o.fetch(ctx, strings.Repeat("0", 40)); err == nil || ctx.Err() != nil || errs.Len() > 0 {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/issuing/manifestflow"
@@ -60,19 +61,19 @@ func (o *creation) run(ctx context.Context) (createReport, error) {
 func (o *creation) announce(address string) {
 	o.say("open %s in a browser on this machine; it waits for five minutes\n", address)
 	if o.browser {
-		openBrowser(o.getenv, address)
+		openBrowser(o.Getenv, address)
 	}
 	u, err := url.Parse(address)
-	if err == nil && o.getenv("SSH_CONNECTION") != "" {
+	if err == nil && o.Getenv("SSH_CONNECTION") != "" {
 		o.say("if the browser is on another machine, first run there: ssh -L %s:%s HOST\n", u.Port(), u.Host)
 	}
 }
 
 // say prints progress, which is not part of the JSON.
 func (o *creation) say(format string, args ...any) {
-	to := o.stdout
+	to := o.Stdout
 	if o.quiet {
-		to = o.stderr
+		to = o.Stderr
 	}
 	fmt.Fprintf(to, format, args...)
 }
@@ -130,7 +131,7 @@ func (o *creation) fetch(ctx context.Context, code string) (mint.NewApp, error) 
 			return mint.NewApp{}, o.unfetched(err)
 		}
 		if attempt == 1 {
-			fmt.Fprintf(o.stderr, "gatepass: %s (trying again until %s)\n", usererr.Escape(err.Error()), until.Format("15:04"))
+			fmt.Fprintf(o.Stderr, "gatepass: %s (trying again until %s)\n", usererr.Escape(err.Error()), until.Format("15:04"))
 		}
 		select {
 		case <-time.After(pause):
@@ -186,7 +187,7 @@ func isBadKey(err error) bool {
 // warnOfWider warns about permissions that GitHub gave beyond those requested.
 func (o *creation) warnOfWider(self mint.Registration) {
 	if wider := o.flow.Manifest.Permissions.Wider(self.Permissions); len(wider) > 0 {
-		fmt.Fprintf(o.stderr, "gatepass: the App has more permissions than requested: %s; remove them at %s\n", usererr.Escape(strings.Join(wider, ", ")), usererr.Escape(issuing.PermissionsURL(o.github, self)))
+		fmt.Fprintf(o.Stderr, "gatepass: the App has more permissions than requested: %s; remove them at %s\n", usererr.Escape(strings.Join(wider, ", ")), usererr.Escape(issuing.PermissionsURL(o.github, self)))
 	}
 }
 
@@ -214,7 +215,7 @@ func (o *creation) print(r createReport) error {
 	text := usererr.Escape
 	var b strings.Builder
 	fmt.Fprintf(&b, "the App %s is ready\n", text(r.App.Name))
-	b.WriteString(pairs([][2]string{
+	b.WriteString(command.Pairs([][2]string{
 		{"owner", r.App.Owner},
 		{"client ID", r.App.ClientID},
 		{"key", r.Key.text()},
@@ -225,7 +226,7 @@ func (o *creation) print(r createReport) error {
 		fmt.Fprintf(&b, "install it: %s\n", text(r.Install))
 	}
 	fmt.Fprintf(&b, "then run: %s\n", text(r.Next))
-	_, err := o.stdout.Write([]byte(b.String()))
+	_, err := o.Stdout.Write([]byte(b.String()))
 	return err
 }
 
@@ -317,7 +318,7 @@ func (o *creation) rescue(made mint.NewApp, kept issuing.Credentials, why error)
 func (o *creation) rescueFile(made mint.NewApp) (path string, err error) {
 	var tried []error
 	here, _ := os.Getwd() // an empty path is skipped
-	for _, dir := range []string{o.getenv("HOME"), here, os.TempDir()} {
+	for _, dir := range []string{o.Getenv("HOME"), here, os.TempDir()} {
 		if !filepath.IsAbs(dir) {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
@@ -32,7 +33,7 @@ func appKeyFlags() []cli.Flag {
 		&cli.StringFlag{Name: "app-client-id", Usage: "the App's client `ID`, or its App ID"},
 		privateKeyFlag(),
 		&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key, instead of a file: awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY, vault+transit://MOUNT/KEY or file:///PATH"},
-		gitHubFlag(),
+		command.GitHubFlag(),
 	}
 }
 
@@ -45,7 +46,7 @@ func appSigner(c *cli.Context) (issuing.Signer, error) {
 	file, url := c.String("private-key-file"), c.String("signer")
 	switch {
 	case (file == "") == (url == ""):
-		return nil, usage(c, "give either --private-key-file or --signer")
+		return nil, command.Usage(c, "give either --private-key-file or --signer")
 	case file != "":
 		return issuing.ReadKeyFile(file)
 	}
@@ -73,7 +74,7 @@ func (cmd appCommands) checkKeyCommand() *cli.Command {
 		Usage:       "check at GitHub that a key belongs to the App, and name the App's owner",
 		UsageText:   "gatepass app key check --app-client-id ID (--private-key-file PEM | --signer URL) [--github-url URL] [--json]",
 		Description: appKeyCheckAbout,
-		Flags:       append(appKeyFlags(), jsonFlag()),
+		Flags:       append(appKeyFlags(), command.JSONFlag()),
 		Action:      cmd.checkKey,
 	}
 }
@@ -105,14 +106,14 @@ func summarize(key *rsa.PublicKey) keySummary {
 }
 
 func (cmd appCommands) checkKey(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	id := c.String("app-client-id")
 	if id == "" {
-		return usage(c, "--app-client-id is missing")
+		return command.Usage(c, "--app-client-id is missing")
 	}
-	github, err := cmd.github(c)
+	github, err := cmd.GitHub(c)
 	if err != nil {
 		return err
 	}
@@ -132,9 +133,9 @@ func (cmd appCommands) checkKey(c *cli.Context) error {
 	}
 	report := keyReport{newAppReport(proof.App), summarize(proof.Key)}
 	if c.Bool("json") {
-		return writeJSON(cmd.stdout, report)
+		return command.WriteJSON(cmd.Stdout, report)
 	}
-	return printKeyReport(cmd.stdout, report)
+	return printKeyReport(cmd.Stdout, report)
 }
 
 func newAppReport(app mint.Registration) appReport {
@@ -147,7 +148,7 @@ func newAppReport(app mint.Registration) appReport {
 func printKeyReport(out io.Writer, r keyReport) error {
 	text := usererr.Escape
 	fmt.Fprintf(out, "the key belongs to the App %s\n", text(r.App.Name))
-	_, err := io.WriteString(out, pairs([][2]string{
+	_, err := io.WriteString(out, command.Pairs([][2]string{
 		{"slug", r.App.Slug},
 		{"owner", r.App.Owner},
 		{"App ID", fmt.Sprint(r.App.ID)},
@@ -185,7 +186,7 @@ func (cmd appCommands) importKeyCommand() *cli.Command {
 		Flags: []cli.Flag{
 			privateKeyFlag(),
 			&cli.StringFlag{Name: "to", Usage: "the `URL` of the key: awskms:///alias/NAME or vault+transit://MOUNT/KEY"},
-			jsonFlag(),
+			command.JSONFlag(),
 		},
 		Action: cmd.importKey,
 	}
@@ -204,12 +205,12 @@ type importReport struct {
 }
 
 func (cmd appCommands) importKey(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	file, to := c.String("private-key-file"), c.String("to")
 	if file == "" || to == "" {
-		return usage(c, "give both --private-key-file and --to")
+		return command.Usage(c, "give both --private-key-file and --to")
 	}
 	kms, err := issuing.OpenSigner(to)
 	if err != nil {
@@ -217,7 +218,7 @@ func (cmd appCommands) importKey(c *cli.Context) error {
 	}
 	target, ok := kms.(importer)
 	if !ok {
-		return usage(c, "--to must be awskms:// or vault+transit://")
+		return command.Usage(c, "--to must be awskms:// or vault+transit://")
 	}
 	key, err := mint.ReadKey(file)
 	if err != nil {
@@ -230,9 +231,9 @@ func (cmd appCommands) importKey(c *cli.Context) error {
 	}
 	report := importReport{to, summarize(key.Public())}
 	if c.Bool("json") {
-		return writeJSON(cmd.stdout, report)
+		return command.WriteJSON(cmd.Stdout, report)
 	}
-	_, err = fmt.Fprintf(cmd.stdout, "the key %s is in %s\ncheck it with gatepass app key check --signer, then delete %s\n",
+	_, err = fmt.Fprintf(cmd.Stdout, "the key %s is in %s\ncheck it with gatepass app key check --signer, then delete %s\n",
 		report.Key.Fingerprint, usererr.Escape(to), usererr.Escape(file))
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/redact"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
@@ -35,12 +36,12 @@ func (cmd appCommands) rotateKeyCommand() *cli.Command {
 		Usage:       "sign with another key of the App",
 		UsageText:   "gatepass app rotate-key (--private-key-file PEM [--key-to URL] | --signer URL) [--dry-run] [--pool NAME] [--store URL] [--github-url URL] [--json]",
 		Description: appRotateKeyAbout,
-		Flags: issuingFlags(
+		Flags: command.IssuingFlags(
 			privateKeyFlag(),
 			&cli.StringFlag{Name: "signer", Usage: "the `URL` of a key that is in a KMS: awskms:///alias/NAME, gcpkms://projects/…/cryptoKeys/KEY, azurekeys://VAULTHOST/KEY or vault+transit://MOUNT/KEY"},
 			&cli.StringFlag{Name: "key-to", Usage: "import the file into the KMS key of this `URL`"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "check the key, and change nothing", DisableDefaultText: true},
-			poolFlag(),
+			command.PoolFlag(),
 		),
 		Action: cmd.rotateKey,
 	}
@@ -78,7 +79,7 @@ type rotation struct {
 }
 
 func (cmd appCommands) rotateKey(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	r, err := cmd.rotation(c)
@@ -92,9 +93,9 @@ func (cmd appCommands) rotateKey(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return writeJSON(cmd.stdout, report)
+		return command.WriteJSON(cmd.Stdout, report)
 	}
-	_, err = fmt.Fprint(cmd.stdout, report.String())
+	_, err = fmt.Fprint(cmd.Stdout, report.String())
 	return err
 }
 
@@ -103,13 +104,13 @@ func (cmd appCommands) rotateKey(c *cli.Context) error {
 func (cmd appCommands) rotation(c *cli.Context) (*rotation, error) {
 	file, to := c.String("private-key-file"), c.String("key-to")
 	if file == "" && (to != "" || c.String("signer") == "") {
-		return nil, usage(c, "give --private-key-file or --signer; --key-to needs --private-key-file")
+		return nil, command.Usage(c, "give --private-key-file or --signer; --key-to needs --private-key-file")
 	}
-	named, err := cmd.github(c)
+	named, err := cmd.GitHub(c)
 	if err != nil {
 		return nil, err
 	}
-	s, err := cmd.appStore(c)
+	s, err := cmd.AppStore(c)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +147,7 @@ func (r *rotation) run(ctx context.Context) (rotationReport, error) {
 	}
 	report := rotationReport{
 		App: newAppReport(proof.App), DryRun: r.dryRun, SettingsURL: issuing.SettingsURL(r.app.GitHub, proof.App),
-		New: keyAt{summarize(proof.Key), redact.Text(r.signerURL(), maxURL)}, file: r.key.file,
+		New: keyAt{summarize(proof.Key), redact.Text(r.signerURL(), command.MaxURL)}, file: r.key.file,
 	}
 	report.Old, report.unread = r.old(ctx)
 	report.Changed = report.Old == nil || *report.Old != report.New
@@ -187,7 +188,7 @@ func (r *rotation) old(ctx context.Context) (*keyAt, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keyAt{summarize(public), redact.Text(url, maxURL)}, nil
+	return &keyAt{summarize(public), redact.Text(url, command.MaxURL)}, nil
 }
 
 // target opens the KMS that the key is imported into, if any.

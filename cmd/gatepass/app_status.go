@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/redact"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
@@ -39,7 +40,7 @@ func (cmd appCommands) statusCommand() *cli.Command {
 		Usage:       "show the App, its key, its installations and permissions",
 		UsageText:   "gatepass app status [--profile FILE]... [--store URL] [--github-url URL] [--json]",
 		Description: appStatusAbout,
-		Flags: issuingFlags(
+		Flags: command.IssuingFlags(
 			&cli.StringSliceFlag{Name: "profile", Usage: "a profile's `FILE`, to check that its tokens can be minted; may be repeated", TakesFile: true},
 		),
 		Action: cmd.status,
@@ -86,7 +87,7 @@ type rateReport struct {
 }
 
 func (cmd appCommands) status(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	var needs issuing.Needs
@@ -96,25 +97,25 @@ func (cmd appCommands) status(c *cli.Context) error {
 			return err
 		}
 		for _, warning := range p.Warnings {
-			cmd.note(path + ": " + warning)
+			cmd.Note(path + ": " + warning)
 		}
 		needs.Profiles = append(needs.Profiles, p)
 	}
-	stop := cmd.wait("GitHub and the store, for the state of the App")
+	stop := cmd.Wait("GitHub and the store, for the state of the App")
 	report, err := cmd.statusOf(c, needs)
 	stop()
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		err = writeJSON(cmd.stdout, report)
+		err = command.WriteJSON(cmd.Stdout, report)
 	} else {
-		err = report.print(cmd.stdout, cmd.screen())
+		err = report.print(cmd.Stdout, cmd.Screen())
 	}
 	if err != nil || report.OK {
 		return err
 	}
-	return usererr.New("app status", count(report.problems(), "thing")+"  prevents tokens from being minted", "")
+	return usererr.New("app status", command.Count(report.problems(), "thing")+"  prevents tokens from being minted", "")
 }
 
 // problems counts the problems of all Apps.
@@ -128,7 +129,7 @@ func (r statusReport) problems() int {
 
 // statusOf examines all Apps of the store.
 func (cmd appCommands) statusOf(c *cli.Context, needs issuing.Needs) (statusReport, error) {
-	s, app, err := cmd.storedApp(c)
+	s, app, err := cmd.StoredApp(c)
 	if err != nil {
 		return statusReport{}, err
 	}
@@ -138,7 +139,7 @@ func (cmd appCommands) statusOf(c *cli.Context, needs issuing.Needs) (statusRepo
 	if err != nil {
 		return report, err
 	}
-	github, err := cmd.github(c)
+	github, err := cmd.GitHub(c)
 	if err != nil {
 		return report, err
 	}
@@ -160,7 +161,7 @@ func (cmd appCommands) statusOf(c *cli.Context, needs issuing.Needs) (statusRepo
 
 func (cmd appCommands) statusOfOne(ctx context.Context, c *cli.Context, m issuing.Member, needs issuing.Needs) (statusReport, error) {
 	if m.Err != nil {
-		return statusReport{Store: cmd.storeURL(c), Problems: []issuing.Problem{{Text: m.Err.Error()}}, Installations: []issuing.Installed{}}, nil
+		return statusReport{Store: cmd.StoreURL(c), Problems: []issuing.Problem{{Text: m.Err.Error()}}, Installations: []issuing.Installed{}}, nil
 	}
 	signerURL, err := issuing.SignerURL(ctx, m.Store)
 	if err != nil {
@@ -171,13 +172,13 @@ func (cmd appCommands) statusOfOne(ctx context.Context, c *cli.Context, m issuin
 		return statusReport{}, err
 	}
 	report := newStatusReport(m.App, status)
-	report.Store, report.Key.Signer = cmd.storeURL(c), redact.Text(signerURL, maxURL)
+	report.Store, report.Key.Signer = cmd.StoreURL(c), redact.Text(signerURL, command.MaxURL)
 	return report, nil
 }
 
 func newStatusReport(app *issuing.App, st issuing.Status) statusReport {
 	r := statusReport{
-		OK: len(st.Problems) == 0, GitHub: redact.Text(app.GitHub, maxURL), Needed: st.Needed, Installations: st.Installations,
+		OK: len(st.Problems) == 0, GitHub: redact.Text(app.GitHub, command.MaxURL), Needed: st.Needed, Installations: st.Installations,
 		Legacy: st.Legacy, Problems: st.Problems, clientID: app.ID,
 	}
 	if st.Proof.Key != nil {
@@ -201,7 +202,7 @@ func newStatusReport(app *issuing.App, st issuing.Status) statusReport {
 	return r
 }
 
-func (r statusReport) print(out io.Writer, s screen) error {
+func (r statusReport) print(out io.Writer, s command.Screen) error {
 	var b strings.Builder
 	r.printOne(&b, s)
 	for _, p := range r.Pool {
@@ -212,9 +213,9 @@ func (r statusReport) print(out io.Writer, s screen) error {
 		}
 	}
 	if r.OK {
-		b.WriteString("\n" + s.paint(green, "nothing prevents tokens from being minted") + "\n")
+		b.WriteString("\n" + s.Paint(command.Green, "nothing prevents tokens from being minted") + "\n")
 	} else {
-		b.WriteString("\n" + s.paint(red, "what prevents tokens from being minted:") + "\n")
+		b.WriteString("\n" + s.Paint(command.Red, "what prevents tokens from being minted:") + "\n")
 	}
 	for _, p := range r.Problems {
 		line := "  " + usererr.Escape(p.Text)
@@ -228,7 +229,7 @@ func (r statusReport) print(out io.Writer, s screen) error {
 }
 
 // printOne writes the status of one App.
-func (r statusReport) printOne(b *strings.Builder, s screen) {
+func (r statusReport) printOne(b *strings.Builder, s command.Screen) {
 	r.printApp(b)
 	r.printInstallations(b, s)
 	b.WriteString(r.whyFew())
@@ -262,7 +263,7 @@ func (r statusReport) printApp(b *strings.Builder) {
 		lines = append(lines, [2]string{"asks for", mint.LevelsText(r.App.Permissions)}, [2]string{"needed", mint.LevelsText(r.Needed)})
 	}
 	fmt.Fprintf(b, "the App %s\n", usererr.Escape(name))
-	b.WriteString(pairs(lines...))
+	b.WriteString(command.Pairs(lines...))
 }
 
 // reach says who can install the App.
@@ -290,18 +291,18 @@ func (r statusReport) whyFew() string {
 	return usererr.Escape(fmt.Sprintf("the App is private: only %s can install it; for repositories of other accounts, make it public: %s", r.App.Owner, r.publicURL)) + "\n"
 }
 
-func (r statusReport) printInstallations(b *strings.Builder, s screen) {
+func (r statusReport) printInstallations(b *strings.Builder, s command.Screen) {
 	if len(r.Installations) == 0 {
 		return
 	}
 	b.WriteByte('\n')
-	t := newTable("ACCOUNT", "TYPE", "ID", "STORED", "REPOSITORIES", "STATE", "GRANTED", "NOTE")
+	t := command.NewTable("ACCOUNT", "TYPE", "ID", "STORED", "REPOSITORIES", "STATE", "GRANTED", "NOTE")
 	for _, i := range r.Installations {
 		note := i.Note
 		if len(i.Lacking) > 0 {
 			note = strings.TrimPrefix(note+"; lacks "+mint.LevelsText(i.Lacking), "; ")
 		}
-		t.row(i.Account, i.Type, number(i.ID), number(i.Stored), i.Selection, string(i.State), mint.LevelsText(i.Granted), note)
+		t.Row(i.Account, i.Type, command.Number(i.ID), command.Number(i.Stored), i.Selection, string(i.State), mint.LevelsText(i.Granted), note)
 	}
-	b.WriteString(t.text(s))
+	b.WriteString(t.Text(s))
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/broker/audit"
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
 )
@@ -49,7 +50,7 @@ var auditKinds = []string{
 }
 
 // auditCommands are the commands of "gatepass audit".
-type auditCommands struct{ *Environment }
+type auditCommands struct{ *command.Environment }
 
 func (cmd auditCommands) command() *cli.Command {
 	return &cli.Command{
@@ -63,7 +64,7 @@ func (cmd auditCommands) command() *cli.Command {
 				UsageText: "gatepass audit verify [FILE]... [--head HASH]... [--json]", Description: auditVerifyAbout,
 				Flags: []cli.Flag{
 					&cli.StringSliceFlag{Name: "head", Usage: "a `HASH` that the log must contain; may be repeated"},
-					jsonFlag(),
+					command.JSONFlag(),
 				},
 				Action: cmd.verify,
 			},
@@ -73,7 +74,7 @@ func (cmd auditCommands) command() *cli.Command {
 				Flags: []cli.Flag{
 					&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "continue with new lines as they are written", DisableDefaultText: true},
 					&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Value: 10, Usage: "the `COUNT` of last lines to print"},
-					jsonFlag(),
+					command.JSONFlag(),
 				},
 				Action: cmd.tail,
 			},
@@ -89,7 +90,7 @@ func (cmd auditCommands) command() *cli.Command {
 					&cli.StringFlag{Name: "hash", Usage: "a token's `HASH`, as in GitHub's audit log"},
 					&cli.StringFlag{Name: "since", Usage: "the earliest `TIME`"},
 					&cli.StringFlag{Name: "until", Usage: "the latest `TIME`"},
-					jsonFlag(),
+					command.JSONFlag(),
 				},
 				Action: cmd.search,
 			},
@@ -133,11 +134,11 @@ func (cmd auditCommands) verify(c *cli.Context) error {
 		if err != nil {
 			v.Why = err.Error()
 		}
-		if jsonErr := writeJSON(cmd.stdout, v); jsonErr != nil {
+		if jsonErr := command.WriteJSON(cmd.Stdout, v); jsonErr != nil {
 			return jsonErr
 		}
 	} else if err == nil {
-		err = printChain(cmd.stdout, r)
+		err = printChain(cmd.Stdout, r)
 	}
 	if err != nil {
 		return usererr.Wrap("verify the audit log", err, "")
@@ -181,7 +182,7 @@ func missingHeads(paths, heads []string) error {
 func printLine(out io.Writer, l audit.Line, asJSON bool) error {
 	text := string(usererr.JSON(l.Text)) // another version may have written it without escapes
 	if !asJSON {
-		text = cutTo(lineText(l.Record), columns(out))
+		text = command.CutTo(lineText(l.Record), command.Columns(out))
 	}
 	_, err := io.WriteString(out, text+"\n")
 	return err
@@ -234,7 +235,7 @@ func (cmd auditCommands) search(c *cli.Context) error {
 	for name, to := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
 		at, err := timeOf(c.String(name), now)
 		if err != nil {
-			return usage(c, "--"+name+": "+err.Error())
+			return command.Usage(c, "--"+name+": "+err.Error())
 		}
 		*to = at
 	}
@@ -242,7 +243,7 @@ func (cmd auditCommands) search(c *cli.Context) error {
 		if !f.Match(l.Record) {
 			return nil
 		}
-		return printLine(cmd.stdout, l, c.Bool("json"))
+		return printLine(cmd.Stdout, l, c.Bool("json"))
 	})
 	if err != nil {
 		return usererr.Wrap("search the audit log", err, "see gatepass audit verify")
@@ -309,12 +310,12 @@ const tailPoll = 200 * time.Millisecond
 
 func (cmd auditCommands) tail(c *cli.Context) error {
 	if c.NArg() > 1 {
-		return usage(c, "name one file")
+		return command.Usage(c, "name one file")
 	}
 	path := auditFiles(c)[0]
 	count := c.Int("lines")
 	if count < 0 {
-		return usage(c, "--lines must be 0 or more")
+		return command.Usage(c, "--lines must be 0 or more")
 	}
 	var last []audit.Line
 	var seq uint64
@@ -328,7 +329,7 @@ func (cmd auditCommands) tail(c *cli.Context) error {
 	})
 	for _, l := range last {
 		if err == nil {
-			err = printLine(cmd.stdout, l, c.Bool("json"))
+			err = printLine(cmd.Stdout, l, c.Bool("json"))
 		}
 	}
 	if err == nil && c.Bool("follow") {
@@ -357,7 +358,7 @@ func (cmd auditCommands) follow(ctx context.Context, path string, seq uint64, as
 					return nil
 				}
 				seq = l.Seq
-				return printLine(cmd.stdout, l, asJSON)
+				return printLine(cmd.Stdout, l, asJSON)
 			}
 			from := offset
 			if offset, err = linesFrom(path, from, show); err != nil && from > 0 { // it was truncated and has grown again

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker"
 	brokerconfig "github.com/gatepass/gatepass/broker/config"
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -50,14 +51,14 @@ func checkCommand(out io.Writer) *cli.Command {
 	return &cli.Command{
 		Name: "check", Usage: "check a workspace file, a profile or a broker's configuration",
 		UsageText: "gatepass check FILE... [--json]", Description: checkFilesAbout,
-		Flags:  []cli.Flag{jsonFlag()},
+		Flags:  []cli.Flag{command.JSONFlag()},
 		Action: func(c *cli.Context) error { return check(out, c) },
 	}
 }
 
 func check(out io.Writer, c *cli.Context) error {
 	if !c.Args().Present() {
-		return usage(c, "name a FILE")
+		return command.Usage(c, "name a FILE")
 	}
 	report := []checkedFile{}
 	failed := false
@@ -68,7 +69,7 @@ func check(out io.Writer, c *cli.Context) error {
 	}
 	var err error
 	if c.Bool("json") {
-		err = writeJSON(out, report)
+		err = command.WriteJSON(out, report)
 	} else {
 		for _, f := range report {
 			_, writeErr := io.WriteString(out, f.String())
@@ -232,7 +233,7 @@ func (cmd policyCommands) lintCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lint", Usage: "find probable mistakes in a broker's rules",
 		UsageText: "gatepass policy lint [--broker FILE] [--json]", Description: lintAbout,
-		Flags:  []cli.Flag{brokerFlag(), jsonFlag()},
+		Flags:  []cli.Flag{brokerFlag(), command.JSONFlag()},
 		Action: cmd.lint,
 	}
 }
@@ -246,7 +247,7 @@ type lintReport struct {
 }
 
 func (cmd policyCommands) lint(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	file, err := brokerconfig.LoadDraft(c.String("broker"))
@@ -262,9 +263,9 @@ func (cmd policyCommands) lint(c *cli.Context) error {
 		}
 	}
 	if c.Bool("json") {
-		err = writeJSON(cmd.stdout, report)
+		err = command.WriteJSON(cmd.Stdout, report)
 	} else {
-		_, err = io.WriteString(cmd.stdout, report.text(cmd.screen()))
+		_, err = io.WriteString(cmd.Stdout, report.text(cmd.Screen()))
 	}
 	if err == nil && report.Failures > 0 {
 		return &statusError{status: exitFailed}
@@ -272,16 +273,16 @@ func (cmd policyCommands) lint(c *cli.Context) error {
 	return err
 }
 
-func (r lintReport) text(s screen) string {
+func (r lintReport) text(s command.Screen) string {
 	sum := fmt.Sprintf("%s: %d rules, %d failures, %d warnings\n", usererr.Escape(r.Broker), r.Rules, r.Failures, r.Warnings)
 	if len(r.Findings) == 0 {
 		return sum
 	}
-	t := newTable("LEVEL", "RULE", "CHECK", "FINDING")
+	t := command.NewTable("LEVEL", "RULE", "CHECK", "FINDING")
 	for _, f := range r.Findings {
-		t.row(f.Level, f.Rule, f.Check, f.Text)
+		t.Row(f.Level, f.Rule, f.Check, f.Text)
 	}
-	return t.text(s) + sum
+	return t.Text(s) + sum
 }
 
 const testAbout = `Tests cases against a broker's rules and profiles, with the broker's own code. It
@@ -311,7 +312,7 @@ func (cmd policyCommands) testCommand() *cli.Command {
 	return &cli.Command{
 		Name: "test", Usage: "test cases against a broker's rules",
 		UsageText: "gatepass policy test [--broker FILE] CASES... [--json]", Description: testAbout,
-		Flags:  []cli.Flag{brokerFlag(), jsonFlag()},
+		Flags:  []cli.Flag{brokerFlag(), command.JSONFlag()},
 		Action: cmd.test,
 	}
 }
@@ -328,7 +329,7 @@ type testReport struct {
 
 func (cmd policyCommands) test(c *cli.Context) error {
 	if !c.Args().Present() {
-		return usage(c, "a file of cases is missing")
+		return command.Usage(c, "a file of cases is missing")
 	}
 	file, err := brokerconfig.LoadDraft(c.String("broker"))
 	if err != nil {
@@ -349,9 +350,9 @@ func (cmd policyCommands) test(c *cli.Context) error {
 		}
 	}
 	if c.Bool("json") {
-		err = writeJSON(cmd.stdout, report)
+		err = command.WriteJSON(cmd.Stdout, report)
 	} else {
-		_, err = io.WriteString(cmd.stdout, report.text(cmd.screen()))
+		_, err = io.WriteString(cmd.Stdout, report.text(cmd.Screen()))
 	}
 	if err == nil && report.Failed > 0 {
 		return &statusError{status: exitFailed}
@@ -397,14 +398,14 @@ func (r *testReport) add(o brokerconfig.Outcome) {
 	}
 }
 
-func (r testReport) text(s screen) string {
-	t := newTable("RESULT", "CASE", "OUTCOME")
+func (r testReport) text(s command.Screen) string {
+	t := command.NewTable("RESULT", "CASE", "OUTCOME")
 	for _, o := range r.Outcomes {
 		if o.Passed {
-			t.row("passed", o.Case, o.Got)
+			t.Row("passed", o.Case, o.Got)
 		} else {
-			t.row("FAILED", o.Case, o.Got+"; wanted "+o.Wanted)
+			t.Row("FAILED", o.Case, o.Got+"; wanted "+o.Wanted)
 		}
 	}
-	return t.text(s) + fmt.Sprintf("%d passed, %d failed\n", r.Passed, r.Failed)
+	return t.Text(s) + fmt.Sprintf("%d passed, %d failed\n", r.Passed, r.Failed)
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/cmd/internal/demo"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/urfave/cli/v2"
@@ -24,7 +25,7 @@ be on PATH, and the other programs in this program's directory.
 
 NO_COLOR turns colours off.`
 
-func demoCommand(a *Environment) *cli.Command {
+func demoCommand(a *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:        "demo",
 		Usage:       "show the whole story on this machine: clone, push, refused push, revoked token",
@@ -33,14 +34,14 @@ func demoCommand(a *Environment) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "serve", Usage: "run a GitHub double, a broker and its page until ctrl-C", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "keep", Usage: "keep the scratch directory, and print its path", DisableDefaultText: true},
-			jsonFlag(),
+			command.JSONFlag(),
 		},
 		Action: func(c *cli.Context) error { return runDemo(a, c) },
 	}
 }
 
-func runDemo(a *Environment, c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+func runDemo(a *command.Environment, c *cli.Context) error {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	self, err := os.Executable()
@@ -52,12 +53,12 @@ func runDemo(a *Environment, c *cli.Context) error {
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	o := demo.Options{
-		BinDir: filepath.Dir(self), Path: a.getenv("PATH"), Story: a.stdout,
-		Colour: a.colour(a.stdout), Keep: c.Bool("keep"),
+		BinDir: filepath.Dir(self), Path: a.Getenv("PATH"), Story: a.Stdout,
+		Colour: a.Colour(a.Stdout), Keep: c.Bool("keep"),
 	}
 	if c.Bool("serve") {
 		if c.Bool("json") {
-			return usage(c, "--serve cannot be combined with --json")
+			return command.Usage(c, "--serve cannot be combined with --json")
 		}
 		return demo.Serve(ctx, o)
 	}
@@ -66,7 +67,7 @@ func runDemo(a *Environment, c *cli.Context) error {
 	}
 	report, err := demo.Run(ctx, o)
 	if c.Bool("json") && len(report.Checks) > 0 {
-		if err := writeJSON(a.stdout, report); err != nil {
+		if err := command.WriteJSON(a.Stdout, report); err != nil {
 			return err
 		}
 	}

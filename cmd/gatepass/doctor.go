@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -48,7 +49,7 @@ Examples:
 The exit code is 1 if a check failed, and 0 if there are only warnings.`
 
 // A doctorCommand is "gatepass doctor".
-type doctorCommand struct{ *Environment }
+type doctorCommand struct{ *command.Environment }
 
 func (cmd doctorCommand) command() *cli.Command {
 	return &cli.Command{
@@ -66,7 +67,7 @@ func (cmd doctorCommand) command() *cli.Command {
 			&cli.BoolFlag{Name: "gateway", Usage: "also send requests to the gateway, for about 75 seconds, and say how proxies change them", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "fix", Usage: "remove the remains of workspaces that are gone", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "yes", Usage: "with --fix, do not ask", DisableDefaultText: true},
-			storeFlag(), gitHubFlag(), jsonFlag(),
+			command.StoreFlag(), command.GitHubFlag(), command.JSONFlag(),
 		},
 		Action: cmd.run,
 	}
@@ -93,14 +94,14 @@ func (cmd doctorCommand) run(c *cli.Context) error {
 	d := diagnose(found)
 	d.Hint = order.hint
 	if c.Bool("json") {
-		err = writeJSON(cmd.stdout, d)
+		err = command.WriteJSON(cmd.Stdout, d)
 	} else {
-		_, err = cmd.stdout.Write(d.text(marksFor(cmd.getenv), cmd.screen()))
+		_, err = cmd.Stdout.Write(d.text(marksFor(cmd.Getenv), cmd.Screen()))
 	}
 	if err != nil || d.OK {
 		return err
 	}
-	return usererr.New("doctor", count(d.Failures, "check")+" failed", "")
+	return usererr.New("doctor", command.Count(d.Failures, "check")+" failed", "")
 }
 
 func diagnose(findings []doctor.Finding) diagnosis {
@@ -118,7 +119,7 @@ func diagnose(findings []doctor.Finding) diagnosis {
 }
 
 // text formats one line for each finding, under the name of its group.
-func (d diagnosis) text(marks map[doctor.Level]string, s screen) []byte {
+func (d diagnosis) text(marks map[doctor.Level]string, s command.Screen) []byte {
 	var b bytes.Buffer
 	if d.Hint != "" {
 		b.WriteString(d.Hint + "\n")
@@ -127,9 +128,9 @@ func (d diagnosis) text(marks map[doctor.Level]string, s screen) []byte {
 	for _, f := range d.Findings {
 		if f.Group != group {
 			group = f.Group
-			fmt.Fprintf(&b, "%s\n", s.paint(bold, group))
+			fmt.Fprintf(&b, "%s\n", s.Paint(command.Bold, group))
 		}
-		fmt.Fprintf(&b, "  %s %s", s.paint(levelStyles[f.Level], marks[f.Level]), usererr.Escape(f.Text))
+		fmt.Fprintf(&b, "  %s %s", s.Paint(levelStyles[f.Level], marks[f.Level]), usererr.Escape(f.Text))
 		if f.Fix != "" {
 			fmt.Fprintf(&b, "; fix: %s", usererr.Escape(f.Fix))
 		}
@@ -138,12 +139,12 @@ func (d diagnosis) text(marks map[doctor.Level]string, s screen) []byte {
 	if d.Failures+d.Warnings == 0 {
 		b.WriteString("everything is in order\n")
 	} else {
-		fmt.Fprintf(&b, "%s, %s\n", count(d.Failures, "failure"), count(d.Warnings, "warning"))
+		fmt.Fprintf(&b, "%s, %s\n", command.Count(d.Failures, "failure"), command.Count(d.Warnings, "warning"))
 	}
 	return b.Bytes()
 }
 
-var levelStyles = map[doctor.Level]style{doctor.OK: green, doctor.Warning: yellow, doctor.Failure: red}
+var levelStyles = map[doctor.Level]command.Style{doctor.OK: command.Green, doctor.Warning: command.Yellow, doctor.Failure: command.Red}
 
 // marksFor returns marks that the locale can show. It reads the three variables of
 // setlocale(3).
@@ -180,11 +181,11 @@ type order struct {
 }
 
 func (cmd doctorCommand) order(c *cli.Context) (o order, err error) {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return o, err
 	}
 	if c.IsSet("timeout") && c.Duration("timeout") <= 0 {
-		return o, usage(c, "--timeout must be a time such as 5s")
+		return o, command.Usage(c, "--timeout must be a time such as 5s")
 	}
 	o.fix = c.Bool("fix")
 	switch side := c.String("side"); side {
@@ -193,29 +194,29 @@ func (cmd doctorCommand) order(c *cli.Context) (o order, err error) {
 	case "":
 		cmd.chooseSides(c, &o)
 	default:
-		return o, usage(c, "--side must be issuing, workspace or both")
+		return o, command.Usage(c, "--side must be issuing, workspace or both")
 	}
 	switch {
 	case c.Bool("yes") && !o.fix:
-		return o, usage(c, "--yes needs --fix")
+		return o, command.Usage(c, "--yes needs --fix")
 	case o.fix && !o.issuing:
-		return o, usage(c, "--fix needs the issuing side")
+		return o, command.Usage(c, "--fix needs the issuing side")
 	case c.Bool("gateway") && !o.workspace:
-		return o, usage(c, "--gateway needs the workspace side")
-	case o.fix && !c.Bool("yes") && !cmd.canAsk():
-		return o, usage(c, "--fix asks first, but there is no terminal: add --yes")
+		return o, command.Usage(c, "--gateway needs the workspace side")
+	case o.fix && !c.Bool("yes") && !cmd.CanAsk():
+		return o, command.Usage(c, "--fix asks first, but there is no terminal: add --yes")
 	case o.issuing:
-		o.github, err = cmd.github(c)
+		o.github, err = cmd.GitHub(c)
 	}
 	return o, err
 }
 
 // chooseSides chooses the sides that are set up here.
 func (cmd doctorCommand) chooseSides(c *cli.Context, o *order) {
-	isNamed := c.String("store") != "" || cmd.getenv(issuing.StoreVariable) != ""
+	isNamed := c.String("store") != "" || cmd.Getenv(issuing.StoreVariable) != ""
 	o.issuing = isNamed || o.fix || cmd.hasApp(c.Context)
-	_, err := os.Stat(workspacefile.Path(cmd.getenv))
-	hasFile := c.Bool("gateway") || cmd.getenv(config.PathVariable) != "" || err == nil
+	_, err := os.Stat(workspacefile.Path(cmd.Getenv))
+	hasFile := c.Bool("gateway") || cmd.Getenv(config.PathVariable) != "" || err == nil
 	o.workspace = hasFile || !o.issuing
 	if !hasFile && !o.issuing {
 		o.hint = nothingSetUp
@@ -225,7 +226,7 @@ func (cmd doctorCommand) chooseSides(c *cli.Context, o *order) {
 // hasApp reports whether the default store has an App, or cannot be read, which is
 // worth checking too.
 func (cmd doctorCommand) hasApp(ctx context.Context) bool {
-	url, err := issuing.DefaultStore(cmd.getenv)
+	url, err := issuing.DefaultStore(cmd.Getenv)
 	if err != nil {
 		return false
 	}
@@ -242,7 +243,7 @@ func (cmd doctorCommand) checkBoth(c *cli.Context, o order) ([]doctor.Finding, e
 	var inside, issued []doctor.Finding
 	var insideErr, issuedErr error
 	var together sync.WaitGroup
-	defer cmd.wait("the checks of git, the source, the store and GitHub (limited by --timeout)")()
+	defer cmd.Wait("the checks of git, the source, the store and GitHub (limited by --timeout)")()
 	if o.workspace {
 		together.Go(func() { inside, insideErr = cmd.checkWorkspace(c) })
 	}
@@ -259,7 +260,7 @@ func (cmd doctorCommand) checkWorkspace(c *cli.Context) ([]doctor.Finding, error
 		return nil, usererr.Wrap("find the working directory", err, "change to a directory that exists")
 	}
 	return doctor.Run(c.Context, doctor.Options{
-		Getenv: cmd.getenv, Environ: os.Environ(), Dir: dir, Online: c.Bool("online"), Proxies: c.Bool("gateway"), Limit: c.Duration("timeout"),
+		Getenv: cmd.Getenv, Environ: os.Environ(), Dir: dir, Online: c.Bool("online"), Proxies: c.Bool("gateway"), Limit: c.Duration("timeout"),
 	}), nil
 }
 
@@ -279,13 +280,13 @@ func (cmd doctorCommand) checkIssuing(c *cli.Context, o order) ([]doctor.Finding
 
 // checkup returns a check of the command line's store.
 func (cmd doctorCommand) checkup(c *cli.Context, github string) (*doctor.Checkup, error) {
-	s, err := cmd.store(c)
+	s, err := cmd.Store(c)
 	if err != nil {
 		return nil, err
 	}
-	check := &doctor.Checkup{Store: s, StoreURL: cmd.storeURL(c), GitHub: github, Limit: c.Duration("timeout")}
+	check := &doctor.Checkup{Store: s, StoreURL: cmd.StoreURL(c), GitHub: github, Limit: c.Duration("timeout")}
 	check.AWS, _ = s.(doctor.ParameterStore)
-	rawURL, err := issuing.StoreURL(c.String("store"), cmd.getenv)
+	rawURL, err := issuing.StoreURL(c.String("store"), cmd.Getenv)
 	if err != nil {
 		return nil, err
 	}
@@ -312,7 +313,7 @@ func (cmd doctorCommand) fix(c *cli.Context, check *doctor.Checkup, report docto
 			return nil, err
 		}
 		if !agreed {
-			cmd.note("nothing was removed")
+			cmd.Note("nothing was removed")
 			return report.All(), nil
 		}
 	}
@@ -325,8 +326,8 @@ func (cmd doctorCommand) agree(c *cli.Context, things []doctor.Leftover) (bool, 
 	for _, t := range things {
 		fmt.Fprintf(&b, "  %s: --fix %s\n", usererr.Escape(t.What), usererr.Escape(t.Does))
 	}
-	if _, err := fmt.Fprint(cmd.stderr, b.String()); err != nil {
+	if _, err := fmt.Fprint(cmd.Stderr, b.String()); err != nil {
 		return false, err
 	}
-	return cmd.asking.confirm(c.Context, "remove "+count(len(things), "thing")+"?")
+	return cmd.Asking.Confirm(c.Context, "remove "+command.Count(len(things), "thing")+"?")
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 )
 
 // hostile is a text that controls a terminal, or looks like another text on it.
@@ -27,7 +29,7 @@ func wantHarmless(t *testing.T, what, text string) {
 // JSON.
 func TestJSONIsHarmless(t *testing.T) {
 	var out bytes.Buffer
-	if err := writeJSON(&out, map[string]string{hostile: hostile}); err != nil {
+	if err := command.WriteJSON(&out, map[string]string{hostile: hostile}); err != nil {
 		t.Fatal(err)
 	}
 	wantHarmless(t, "the JSON", out.String())

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -64,9 +65,9 @@ func (cmd tokenCommands) execCommand() *cli.Command {
 
 func (cmd tokenCommands) exec(c *cli.Context) error {
 	if !c.Args().Present() {
-		return usage(c, "a command is missing: gatepass exec -- COMMAND")
+		return command.Usage(c, "a command is missing: gatepass exec -- COMMAND")
 	}
-	workspace, err := cmd.gatewayWorkspace(c.Context)
+	workspace, err := cmd.GatewayWorkspace(c.Context)
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (cmd tokenCommands) exec(c *cli.Context) error {
 	if command.Env, err = cmd.execEnvironment(c, workspace); err != nil {
 		return err
 	}
-	command.Stdin, command.Stdout, command.Stderr = cmd.stdin, cmd.stdout, cmd.stderr
+	command.Stdin, command.Stdout, command.Stderr = cmd.Stdin, cmd.Stdout, cmd.Stderr
 	return runPassingSignals(c.Context, command)
 }
 
@@ -131,7 +132,7 @@ func withToken(environ []string, host, token string) []string {
 // through the gateway.
 func (cmd tokenCommands) gatewayEnvironment(c *cli.Context, workspace *config.Workspace) ([]string, error) {
 	if c.IsSet("operation") {
-		return nil, usage(c, "--operation is only for tokens; a gateway session allows what the profile allows")
+		return nil, command.Usage(c, "--operation is only for tokens; a gateway session allows what the profile allows")
 	}
 	repo, err := gatewayTarget(c, workspace)
 	if err != nil {
@@ -141,13 +142,13 @@ func (cmd tokenCommands) gatewayEnvironment(c *cli.Context, workspace *config.Wo
 	if c.Bool("fresh") {
 		fresh = agent.Fresh
 	}
-	grant, err := cmd.requestSession(c.Context, workspace, repo, fresh)
+	grant, err := cmd.RequestSession(c.Context, workspace, repo, fresh)
 	if err != nil {
 		return nil, err
 	}
 	ca, bundle := authorities(c.Context, workspace), ""
 	if ca != "" {
-		if bundle, err = authorityBundle(cmd.getenv, ca, workspace.Path); err != nil {
+		if bundle, err = authorityBundle(cmd.Getenv, ca, workspace.Path); err != nil {
 			return nil, err
 		}
 	}

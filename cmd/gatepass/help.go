@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/install"
 	"github.com/urfave/cli/v2"
 )
@@ -22,7 +23,7 @@ func init() { cli.HelpPrinter = printHelp }
 
 // printHelp writes the library's help, wrapped to the width of the terminal.
 func printHelp(out io.Writer, text string, data any) {
-	width := columns(out)
+	width := command.Columns(out)
 	if width <= 0 {
 		width = helpWidth
 	}
@@ -148,11 +149,11 @@ func completionCommand(out io.Writer) *cli.Command {
 		Description: completionAbout,
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
-				return usage(c, "name one shell: bash, zsh or fish")
+				return command.Usage(c, "name one shell: bash, zsh or fish")
 			}
 			script, known := shells[c.Args().First()]
 			if !known {
-				return usage(c, fmt.Sprintf("there is no script for %q; it must be one of bash, zsh, fish", c.Args().First()))
+				return command.Usage(c, fmt.Sprintf("there is no script for %q; it must be one of bash, zsh, fish", c.Args().First()))
 			}
 			_, err := io.WriteString(out, script)
 			return err
@@ -169,7 +170,7 @@ func completeCommand(out io.Writer) *cli.Command {
 		Hidden:    true,
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
-				return usage(c, "the words of the command line are missing")
+				return command.Usage(c, "the words of the command line are missing")
 			}
 			_, err := io.WriteString(out, offers(c.App, c.Args().Slice()))
 			return err

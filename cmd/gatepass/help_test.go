@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/urfave/cli/v2"
 )
 
@@ -43,7 +44,7 @@ func TestHelpFits(t *testing.T) {
 			}
 		}
 	}
-	w := &Environment{getenv: func(string) string { return "" }}
+	w := &command.Environment{Getenv: func(string) string { return "" }}
 	walk(nil, commands(w))
 }
 
@@ -85,7 +86,7 @@ OPTIONS:
 	}
 }
 
-func testApp() *cli.App { return cliApp(&Environment{}) }
+func testApp() *cli.App { return cliApp(&command.Environment{}) }
 
 // offered returns the completions after the words of at.
 func offered(at string) map[string]bool {

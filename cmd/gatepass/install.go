@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/install"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -56,7 +57,7 @@ If both kinds of git read one file, or the version is unknown, both are written.
 )
 
 // installCommands are "gatepass install" and "gatepass uninstall".
-type installCommands struct{ *Environment }
+type installCommands struct{ *command.Environment }
 
 func (cmd installCommands) installCommand() *cli.Command {
 	return &cli.Command{
@@ -88,7 +89,7 @@ func scopeFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "system", Usage: "for all users of this machine", DisableDefaultText: true},
 		&cli.StringFlag{Name: "root", Usage: "in the image whose files are below `DIR`; no other file is changed"},
 		&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show the changes, and write nothing", DisableDefaultText: true},
-		jsonFlag(),
+		command.JSONFlag(),
 	}
 }
 
@@ -113,16 +114,16 @@ func (cmd installCommands) change(c *cli.Context, planned planner) error {
 	}
 	switch {
 	case c.Bool("json"):
-		err = writeJSON(cmd.stdout, plan)
+		err = command.WriteJSON(cmd.Stdout, plan)
 	case dry:
-		err = showDry(cmd.stdout, plan)
+		err = showDry(cmd.Stdout, plan)
 	default:
-		_, err = fmt.Fprint(cmd.stdout, report(plan))
+		_, err = fmt.Fprint(cmd.Stdout, report(plan))
 	}
 	if err != nil || dry || o.From == "" || c.Bool("no-verify-install") {
 		return err
 	}
-	return verify(cmd.stdout, c, plan, o)
+	return verify(cmd.Stdout, c, plan, o)
 }
 
 func verify(out io.Writer, c *cli.Context, plan *install.Plan, o install.Options) error {
@@ -138,21 +139,21 @@ func verify(out io.Writer, c *cli.Context, plan *install.Plan, o install.Options
 func (cmd installCommands) options(c *cli.Context) (install.Options, error) {
 	o := install.Options{
 		Scope: install.Global, Root: c.String("root"), BinDir: c.String("bin-dir"),
-		Guard: install.Guard(c.String("guard")), Getenv: cmd.getenv, Executable: executable(),
+		Guard: install.Guard(c.String("guard")), Getenv: cmd.Getenv, Executable: executable(),
 		From: c.String("from"), Prefix: c.String("prefix"), WorkspaceFile: c.String("workspace-file"), RunGits: c.Bool("run-gits"),
 		PolicyLater: c.Bool("policy-later"), Gateway: c.String("gateway"), GatewayCA: c.String("gateway-ca"),
 	}
 	o.Author = func(ctx context.Context, through *config.Workspace) (string, error) {
 		return cmd.author(ctx, through, o.Scope)
 	}
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return o, err
 	}
 	switch {
 	case c.Bool("global") && (c.Bool("system") || c.IsSet("root")):
-		return o, usage(c, "--global cannot be combined with --system or --root")
+		return o, command.Usage(c, "--global cannot be combined with --system or --root")
 	case c.IsSet("root") && o.Root == "":
-		return o, usage(c, "--root needs a directory")
+		return o, command.Usage(c, "--root needs a directory")
 	case c.IsSet("root"):
 		o.Scope = install.Image
 	case c.Bool("system"):
@@ -165,7 +166,7 @@ func (cmd installCommands) options(c *cli.Context) (install.Options, error) {
 		return o, err
 	}
 	if o.Guard != "" && !slices.Contains(install.Guards(), o.Guard) {
-		return o, usage(c, fmt.Sprintf("--guard %q must be one of auto, hook, hooks-path, both, none", o.Guard))
+		return o, command.Usage(c, fmt.Sprintf("--guard %q must be one of auto, hook, hooks-path, both, none", o.Guard))
 	}
 	for _, h := range c.StringSlice("host") {
 		o.Hosts = append(o.Hosts, strings.TrimSpace(h))
@@ -188,7 +189,7 @@ func (cmd installCommands) author(ctx context.Context, through *config.Workspace
 			}
 		}
 	}
-	grant, err := cmd.requestSession(ctx, through, "", "")
+	grant, err := cmd.RequestSession(ctx, through, "", "")
 	return grant.Author, err
 }
 
@@ -196,7 +197,7 @@ func (cmd installCommands) author(ctx context.Context, through *config.Workspace
 func gatewayOptions(c *cli.Context, o *install.Options) (err error) {
 	for _, name := range []string{"gateway", "gateway-ca"} {
 		if c.IsSet(name) && c.String(name) == "" {
-			return usage(c, "--"+name+" needs a value")
+			return command.Usage(c, "--"+name+" needs a value")
 		}
 	}
 	if o.GatewayCA == "" || o.Scope == install.Image {
@@ -215,16 +216,16 @@ func gatewayOptions(c *cli.Context, o *install.Options) (err error) {
 func bundleOptions(c *cli.Context, o *install.Options) (err error) {
 	for _, name := range []string{"prefix", "workspace-file", "no-verify-install", "run-gits"} {
 		if c.IsSet(name) && o.From == "" {
-			return usage(c, "--"+name+" needs --from")
+			return command.Usage(c, "--"+name+" needs --from")
 		}
 	}
 	switch {
 	case c.IsSet("from") && o.From == "":
-		return usage(c, "--from needs a directory")
+		return command.Usage(c, "--from needs a directory")
 	case o.From != "" && o.Scope == install.Global:
-		return usage(c, "--from needs --system or --root")
+		return command.Usage(c, "--from needs --system or --root")
 	case o.RunGits && o.Scope == install.Image:
-		return usage(c, "--run-gits needs --system: gatepass runs no program of an image")
+		return command.Usage(c, "--run-gits needs --system: gatepass runs no program of an image")
 	case o.From != "":
 		o.From, err = filepath.Abs(o.From)
 	}
@@ -337,8 +338,8 @@ func (cmd installCommands) uninstall(c *cli.Context) error {
 	}
 	// An agent is not stopped: another installation or workspace file may use it, and a
 	// session that it got for a join token is nowhere else.
-	if running, _ := runningAgents(cmd.getenv); len(running.Agents) > 0 {
-		cmd.note("an agent still runs and has tokens in memory until it is idle; to end it now: gatepass agent stop")
+	if running, _ := runningAgents(cmd.Getenv); len(running.Agents) > 0 {
+		cmd.Note("an agent still runs and has tokens in memory until it is idle; to end it now: gatepass agent stop")
 	}
 	return nil
 }

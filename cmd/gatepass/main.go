@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/internal/suggest"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -48,13 +49,13 @@ configuration, and writes nothing.`
 // commands lists the commands in the order of the help. A command is in the file with its
 // name or its group's. Exceptions: "policy lint" and "policy test" are in check.go,
 // "completion" is in help.go, and "version" is here.
-func commands(a *Environment) []*cli.Command {
+func commands(a *command.Environment) []*cli.Command {
 	return []*cli.Command{
 		demoCommand(a),
 		installCommands{a}.installCommand(),
 		installCommands{a}.uninstallCommand(),
 		doctorCommand{a}.command(),
-		checkCommand(a.stdout),
+		checkCommand(a.Stdout),
 		policyCommands{a}.command(),
 		tokenCommands{a}.command(),
 		tokenCommands{a}.execCommand(),
@@ -65,8 +66,8 @@ func commands(a *Environment) []*cli.Command {
 		probeCommand{a}.command(),
 		migrateCommands{a}.command(),
 		agentCommands{a}.command(),
-		completionCommand(a.stdout),
-		completeCommand(a.stdout),
+		completionCommand(a.Stdout),
+		completeCommand(a.Stdout),
 		manCommand(),
 		versionCommand(a),
 	}
@@ -74,7 +75,7 @@ func commands(a *Environment) []*cli.Command {
 
 // run is the program without its process. It returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &Environment{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &command.Environment{Getenv: getenv, Stdin: stdin, Stdout: stdout, Stderr: stderr}
 	line := cliApp(a)
 	if len(args) == 1 && args[0] == "--version" {
 		_, _ = io.WriteString(stdout, "gatepass "+buildVersion().Version+"\n")
@@ -90,7 +91,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	if s, ok := errors.AsType[*statusError](err); ok {
 		return s.status
 	}
-	_, mistyped := errors.AsType[*usageError](err)
+	_, mistyped := errors.AsType[*command.UsageError](err)
 	_, library := errors.AsType[cli.ExitCoder](err) // we return none, so this is the library's: "help" for an unknown topic
 	if mistyped || library {
 		return exitUsage
@@ -98,7 +99,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	return exitFailed
 }
 
-func cliApp(a *Environment) *cli.App {
+func cliApp(a *command.Environment) *cli.App {
 	line := &cli.App{
 		Name:         "gatepass",
 		Usage:        summary,
@@ -106,9 +107,9 @@ func cliApp(a *Environment) *cli.App {
 		Description:  about,
 		HideVersion:  true,
 		Commands:     commands(a),
-		Reader:       a.stdin,
-		Writer:       a.stdout,
-		ErrWriter:    a.stderr,
+		Reader:       a.Stdin,
+		Writer:       a.Stdout,
+		ErrWriter:    a.Stderr,
 		OnUsageError: onUsageError,
 		// Otherwise the library would end the process.
 		ExitErrHandler: func(*cli.Context, error) {},
@@ -138,13 +139,13 @@ func group(c *cli.Context) error {
 		return cli.ShowAppHelp(c)
 	}
 	if typed == "" {
-		return usage(c, "a command is missing: it must be one of "+nameList(siblings))
+		return command.Usage(c, "a command is missing: it must be one of "+nameList(siblings))
 	}
 	what := fmt.Sprintf("unknown command %q", typed)
 	if meant := suggest.Closest(typed, names(siblings)); meant != "" {
 		what += fmt.Sprintf(": did you mean %q?", meant)
 	}
-	return usage(c, what)
+	return command.Usage(c, what)
 }
 
 func nameList(commands []*cli.Command) string { return strings.Join(names(commands), ", ") }
@@ -163,7 +164,7 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	if option, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
 		text = "unknown option " + dashes(option)
 	}
-	return usage(c, text)
+	return command.Usage(c, text)
 }
 
 func dashes(option string) string {
@@ -246,21 +247,21 @@ type runningAgent struct {
 	Version string `json:"version"`
 }
 
-func versionCommand(a *Environment) *cli.Command {
+func versionCommand(a *command.Environment) *cli.Command {
 	return &cli.Command{
 		Name:      "version",
 		Usage:     "print the versions of gatepass and of its agents",
 		UsageText: "gatepass version [--json]",
-		Flags:     []cli.Flag{jsonFlag()},
+		Flags:     []cli.Flag{command.JSONFlag()},
 		Action: func(c *cli.Context) error {
-			if err := noArguments(c); err != nil {
+			if err := command.NoArguments(c); err != nil {
 				return err
 			}
-			v := versions(a.getenv, c.Context)
+			v := versions(a.Getenv, c.Context)
 			if c.Bool("json") {
-				return writeJSON(a.stdout, v)
+				return command.WriteJSON(a.Stdout, v)
 			}
-			return printVersions(a.stdout, v)
+			return printVersions(a.Stdout, v)
 		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/cmd/internal/reference"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -24,7 +25,7 @@ func manCommand() *cli.Command {
 		Hidden:    true,
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
-				return usage(c, "name one directory")
+				return command.Usage(c, "name one directory")
 			}
 			dir, pages := c.Args().First(), manPages(c.App)
 			maps.Copy(pages, filePages())

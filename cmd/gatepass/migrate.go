@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/operator/migrate"
 	"github.com/urfave/cli/v2"
@@ -41,7 +42,7 @@ Examples:
 )
 
 // migrateCommands are the commands of "gatepass migrate".
-type migrateCommands struct{ *Environment }
+type migrateCommands struct{ *command.Environment }
 
 func (cmd migrateCommands) command() *cli.Command {
 	return &cli.Command{
@@ -67,7 +68,7 @@ func (cmd migrateCommands) command() *cli.Command {
 func (cmd migrateCommands) githubTokenManager(c *cli.Context) error {
 	if c.NArg() > 0 {
 		if c.Bool("undo") || c.IsSet("kubeconfig") || c.IsSet("wait") {
-			return usage(c, "--undo, --wait and --kubeconfig are for a cluster: leave them or the files out")
+			return command.Usage(c, "--undo, --wait and --kubeconfig are for a cluster: leave them or the files out")
 		}
 		return cmd.rewrite(c.Args().Slice())
 	}
@@ -75,7 +76,7 @@ func (cmd migrateCommands) githubTokenManager(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	move := migrate.Move{Client: client, Out: cmd.stdout, DryRun: c.Bool("dry-run"), Wait: c.Duration("wait")}
+	move := migrate.Move{Client: client, Out: cmd.Stdout, DryRun: c.Bool("dry-run"), Wait: c.Duration("wait")}
 	if c.Bool("undo") {
 		return move.Undo(c.Context)
 	}
@@ -96,7 +97,7 @@ func (cmd migrateCommands) rewrite(paths []string) error {
 		}
 		out, notes, err := migrate.Rewrite(path, text)
 		for _, note := range notes {
-			if _, err := io.WriteString(cmd.stderr, usererr.Line(errors.New(note))); err != nil {
+			if _, err := io.WriteString(cmd.Stderr, usererr.Line(errors.New(note))); err != nil {
 				return err
 			}
 		}
@@ -111,13 +112,13 @@ func (cmd migrateCommands) rewrite(paths []string) error {
 	if errs != nil {
 		return usererr.Join(errs...)
 	}
-	_, err := cmd.stdout.Write(all)
+	_, err := cmd.Stdout.Write(all)
 	return err
 }
 
 // manifests reads a file, or standard input if the path is "-".
 func (cmd migrateCommands) manifests(path string) ([]byte, error) {
-	from := cmd.stdin
+	from := cmd.Stdin
 	if path != "-" {
 		file, err := os.Open(path)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
@@ -48,7 +49,7 @@ func (cmd workspaceCommands) migrateKMCommand() *cli.Command {
 		Name: "km", Usage: "take over the sandboxes of km",
 		UsageText:   "gatepass migrate km [--store URL] [--json]\ngatepass migrate km PROFILE --id ID [--id ID]... [--dry-run] [--stopped]",
 		Description: migrateKMAbout,
-		Flags: issuingFlags(
+		Flags: command.IssuingFlags(
 			&cli.StringSliceFlag{Name: "id", Usage: "take over the sandbox of that `ID`; may be repeated"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing, and say what would be done", DisableDefaultText: true},
 			stoppedFlag(),
@@ -62,7 +63,7 @@ func (cmd workspaceCommands) migrateKM(c *cli.Context) error {
 	if err := checkKM(c, ids); err != nil {
 		return err
 	}
-	if c.String("store") == "" && cmd.getenv(issuing.StoreVariable) == "" {
+	if c.String("store") == "" && cmd.Getenv(issuing.StoreVariable) == "" {
 		if err := c.Set("store", kmStore); err != nil {
 			return err
 		}
@@ -72,16 +73,16 @@ func (cmd workspaceCommands) migrateKM(c *cli.Context) error {
 		return err
 	}
 	if c.NArg() == 0 {
-		stop := cmd.wait("the store")
+		stop := cmd.Wait("the store")
 		found, err := surveyKM(c.Context, i)
 		stop()
 		if err != nil {
 			return usererr.Wrap("read the store", err, "")
 		}
 		if c.Bool("json") {
-			return writeJSON(cmd.stdout, found)
+			return command.WriteJSON(cmd.Stdout, found)
 		}
-		_, err = cmd.stdout.Write([]byte(found.text(cmd.screen())))
+		_, err = cmd.Stdout.Write([]byte(found.text(cmd.Screen())))
 		return err
 	}
 	return cmd.takeOver(c, i, ids)
@@ -90,17 +91,17 @@ func (cmd workspaceCommands) migrateKM(c *cli.Context) error {
 func checkKM(c *cli.Context, ids []string) error {
 	switch {
 	case c.NArg() > 1:
-		return usage(c, "name one profile at a time")
+		return command.Usage(c, "name one profile at a time")
 	case c.NArg() == 0 && len(ids) > 0:
-		return usage(c, "the profile's file is missing")
+		return command.Usage(c, "the profile's file is missing")
 	case c.NArg() == 1 && len(ids) == 0:
-		return usage(c, "--id is missing: name the sandboxes that have this profile")
+		return command.Usage(c, "--id is missing: name the sandboxes that have this profile")
 	case c.NArg() == 1 && c.Bool("json"):
-		return usage(c, "--json cannot be combined with a profile")
+		return command.Usage(c, "--json cannot be combined with a profile")
 	}
 	for _, id := range ids {
 		if err := store.CheckWorkspace(id); err != nil {
-			return usage(c, "--id: "+err.Error())
+			return command.Usage(c, "--id: "+err.Error())
 		}
 	}
 	return nil
@@ -113,10 +114,10 @@ func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids [
 		return err
 	}
 	for _, text := range stricter(p) {
-		cmd.note(text)
+		cmd.Note(text)
 	}
 	if !hasOneOwner(p.Repositories) {
-		cmd.note("a sandbox of this profile gets a token for each owner, and km-git-askpass reads one: its image needs gatepass first")
+		cmd.Note("a sandbox of this profile gets a token for each owner, and km-git-askpass reads one: its image needs gatepass first")
 	}
 	i.Sync(c.Context)
 	var problems []error
@@ -128,7 +129,7 @@ func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids [
 		}
 		if c.Bool("dry-run") {
 			if err != nil {
-				cmd.note(err.Error())
+				cmd.Note(err.Error())
 			}
 			problems = append(problems, cmd.preview(c, i, id, p))
 			continue
@@ -138,13 +139,13 @@ func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids [
 			continue
 		}
 		i.Adopt = true
-		stop := cmd.wait(fmt.Sprintf("GitHub and the store, for the tokens of %s, sandbox %d of %d", id, n+1, len(ids)))
+		stop := cmd.Wait(fmt.Sprintf("GitHub and the store, for the tokens of %s, sandbox %d of %d", id, n+1, len(ids)))
 		r, problem := i.Create(c.Context, id, p, 0)
 		stop()
 		if r != nil {
 			now := cmd.clock(i)
 			problem = incomplete(r, now, problem)
-			problems = append(problems, printWorkspace(cmd.stdout, cmd.screen(), newWorkspaceReport(r, now, problem)))
+			problems = append(problems, printWorkspace(cmd.Stdout, cmd.Screen(), newWorkspaceReport(r, now, problem)))
 		}
 		problems = append(problems, problem)
 	}
@@ -294,7 +295,7 @@ func (k kmSandbox) waits() string {
 func (cmd workspaceCommands) mayAdopt(c *cli.Context, i *workspace.Issuer, id string) error {
 	switch {
 	case c.Bool("stopped") && !c.Bool("adopt"):
-		return usage(c, "--stopped is about --adopt, which is missing")
+		return command.Usage(c, "--stopped is about --adopt, which is missing")
 	case c.Bool("stopped") || !c.Bool("adopt"):
 		return nil
 	}
@@ -308,7 +309,7 @@ func (cmd workspaceCommands) mayAdopt(c *cli.Context, i *workspace.Issuer, id st
 	return err
 }
 
-func (s kmSurvey) text(on screen) string {
+func (s kmSurvey) text(on command.Screen) string {
 	var b strings.Builder
 	switch {
 	case s.App == "":
@@ -326,11 +327,11 @@ func (s kmSurvey) text(on screen) string {
 		b.WriteString("sandboxes: none\n")
 		return b.String()
 	}
-	t := newTable("SANDBOX", "STATE", "TOKEN WRITTEN", "NEXT")
+	t := command.NewTable("SANDBOX", "STATE", "TOKEN WRITTEN", "NEXT")
 	for _, one := range s.Sandboxes {
-		t.row(one.ID, one.State, one.Token, one.next())
+		t.Row(one.ID, one.State, one.Token, one.next())
 	}
-	b.WriteString(t.text(on))
+	b.WriteString(t.Text(on))
 	b.WriteString("stays in running sandboxes: km-git-askpass, which reads the token that gatepass writes for a sandbox of one owner\n")
 	b.WriteString("stays in AWS until you remove it: schedules and keys of sandboxes, see docs/migrating.md\n")
 	return b.String()

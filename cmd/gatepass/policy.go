@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -51,7 +52,7 @@ Examples:
 )
 
 // policyCommands are the commands of "gatepass policy".
-type policyCommands struct{ *Environment }
+type policyCommands struct{ *command.Environment }
 
 func (cmd policyCommands) command() *cli.Command {
 	file := func(more ...cli.Flag) []cli.Flag {
@@ -68,7 +69,7 @@ func (cmd policyCommands) command() *cli.Command {
 				UsageText: "gatepass policy check REF... [--verb VERB]... [--config FILE] [--json]", Description: checkAbout,
 				Flags: file(
 					&cli.StringSliceFlag{Name: "verb", Usage: "`WHAT` the push does to the ref; may be repeated or a list with commas"},
-					jsonFlag(),
+					command.JSONFlag(),
 				),
 				Action: cmd.check,
 			},
@@ -77,7 +78,7 @@ func (cmd policyCommands) command() *cli.Command {
 				UsageText: "gatepass policy explain [--config FILE] [--json | --for-agents]",
 				Flags: file(
 					&cli.BoolFlag{Name: "for-agents", Usage: "print a paragraph for AGENTS.md on what may be pushed", DisableDefaultText: true},
-					jsonFlag(),
+					command.JSONFlag(),
 				),
 				Action: cmd.explain,
 			},
@@ -162,9 +163,9 @@ func (cmd policyCommands) check(c *cli.Context) error {
 		return err
 	}
 	if !c.Args().Present() {
-		return usage(c, "a ref is missing")
+		return command.Usage(c, "a ref is missing")
 	}
-	p, err := policyOf(cmd.getenv, c)
+	p, err := policyOf(cmd.Getenv, c)
 	if err != nil {
 		return err
 	}
@@ -176,9 +177,9 @@ func (cmd policyCommands) check(c *cli.Context) error {
 		report.Allowed = report.Allowed && v.Allowed
 	}
 	if c.Bool("json") {
-		err = writeJSON(cmd.stdout, report)
+		err = command.WriteJSON(cmd.Stdout, report)
 	} else {
-		err = report.write(cmd.stdout, cmd.screen())
+		err = report.write(cmd.Stdout, cmd.Screen())
 	}
 	if err == nil && !report.Allowed {
 		return &statusError{status: exitFailed}
@@ -193,7 +194,7 @@ func verbsOf(c *cli.Context) ([]refs.Verb, error) {
 	for _, text := range c.StringSlice("verb") {
 		verb := refs.Verb(strings.TrimSpace(text))
 		if !slices.Contains(allVerbs, verb) {
-			return nil, usage(c, fmt.Sprintf("--verb %q must be one of create, update, force, delete, move", text))
+			return nil, command.Usage(c, fmt.Sprintf("--verb %q must be one of create, update, force, delete, move", text))
 		}
 		verbs = append(verbs, verb)
 	}
@@ -260,16 +261,16 @@ func possible(ref string, verb refs.Verb) error {
 }
 
 // write prints a table with a line for each verdict.
-func (r checkReport) write(out io.Writer, s screen) error {
-	t := newTable("REF", "VERB", "GUARD", "BECAUSE")
+func (r checkReport) write(out io.Writer, s command.Screen) error {
+	t := command.NewTable("REF", "VERB", "GUARD", "BECAUSE")
 	for _, v := range r.Verdicts {
 		word := "refuses"
 		if v.Allowed {
 			word = "allows"
 		}
-		t.row(v.Ref, string(v.Verb), word, v.because())
+		t.Row(v.Ref, string(v.Verb), word, v.because())
 	}
-	_, err := io.WriteString(out, t.text(s))
+	_, err := io.WriteString(out, t.Text(s))
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/hooks/ruleset"
@@ -39,10 +40,10 @@ type gatewayRules struct {
 }
 
 func (cmd policyCommands) explain(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
-	p, err := policyOf(cmd.getenv, c)
+	p, err := policyOf(cmd.Getenv, c)
 	if err != nil {
 		return err
 	}
@@ -55,17 +56,17 @@ func (cmd policyCommands) explain(c *cli.Context) error {
 	}
 	switch {
 	case c.Bool("json") && c.Bool("for-agents"):
-		return usage(c, "--json and --for-agents cannot be combined")
+		return command.Usage(c, "--json and --for-agents cannot be combined")
 	case c.Bool("json"):
-		return writeJSON(cmd.stdout, report)
+		return command.WriteJSON(cmd.Stdout, report)
 	case c.Bool("for-agents"):
 		text, err := report.forAgents()
 		if err == nil {
-			_, err = fmt.Fprint(cmd.stdout, text)
+			_, err = fmt.Fprint(cmd.Stdout, text)
 		}
 		return err
 	}
-	_, err = fmt.Fprint(cmd.stdout, report)
+	_, err = fmt.Fprint(cmd.Stdout, report)
 	return err
 }
 
@@ -75,12 +76,12 @@ func (cmd policyCommands) askGateway(c *cli.Context) (*gatewayRules, error) {
 	if c.String("config") != "" {
 		return nil, nil
 	}
-	workspace, err := cmd.gatewayWorkspace(c.Context)
+	workspace, err := cmd.GatewayWorkspace(c.Context)
 	if err != nil || workspace == nil {
 		return nil, err
 	}
 	rules := &gatewayRules{URL: workspace.Gateway.String()}
-	grant, err := cmd.requestSession(c.Context, workspace, "", "")
+	grant, err := cmd.RequestSession(c.Context, workspace, "", "")
 	if err != nil {
 		rules.Error = err.Error()
 		return rules, nil
@@ -290,27 +291,27 @@ func pushable(patterns []string) string {
 const rulesetFormat = "github-ruleset"
 
 func (cmd policyCommands) export(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	if format := c.String("format"); format != rulesetFormat {
-		return usage(c, fmt.Sprintf("--format %q must be %s", format, rulesetFormat))
+		return command.Usage(c, fmt.Sprintf("--format %q must be %s", format, rulesetFormat))
 	}
 	var bypass []ruleset.Actor
 	for _, text := range c.StringSlice("bypass") {
 		actor, err := ruleset.ParseActor(text)
 		if err != nil {
-			return usage(c, fmt.Sprintf("--bypass %q: %v", text, err))
+			return command.Usage(c, fmt.Sprintf("--bypass %q: %v", text, err))
 		}
 		bypass = append(bypass, actor)
 	}
-	p, err := policyOf(cmd.getenv, c)
+	p, err := policyOf(cmd.Getenv, c)
 	if err != nil {
 		return err
 	}
 	sets, notes := ruleset.Export(p.refs, bypass...)
 	for _, n := range notes {
-		_, _ = io.WriteString(cmd.stderr, "note: "+usererr.Escape(n)+"\n")
+		_, _ = io.WriteString(cmd.Stderr, "note: "+usererr.Escape(n)+"\n")
 	}
-	return writeJSON(cmd.stdout, sets)
+	return command.WriteJSON(cmd.Stdout, sets)
 }

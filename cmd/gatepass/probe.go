@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker/probe"
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/credential/brokerclient"
@@ -47,7 +48,7 @@ Examples:
 const minProbe = 10 * time.Second
 
 // A probeCommand is "gatepass probe".
-type probeCommand struct{ *Environment }
+type probeCommand struct{ *command.Environment }
 
 func (cmd probeCommand) command() *cli.Command {
 	return &cli.Command{
@@ -55,10 +56,10 @@ func (cmd probeCommand) command() *cli.Command {
 		UsageText: "gatepass probe CASES [--source URL] [--every TIME [--listen HOST:PORT]] [--json]", Description: probeAbout,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "source", Usage: "the broker's `URL`, as in a workspace file (default: the workspace file's source)"},
-			gitHubFlag(),
+			command.GitHubFlag(),
 			&cli.DurationFlag{Name: "every", Usage: "repeat the cases after this `TIME`"},
 			&cli.StringFlag{Name: "listen", Usage: "serve metrics for Prometheus at `HOST:PORT`, with --every"},
-			jsonFlag(),
+			command.JSONFlag(),
 		},
 		Action: cmd.run,
 	}
@@ -66,10 +67,10 @@ func (cmd probeCommand) command() *cli.Command {
 
 func (cmd probeCommand) run(c *cli.Context) error {
 	if c.Args().Len() != 1 {
-		return usage(c, "name one file of cases")
+		return command.Usage(c, "name one file of cases")
 	}
 	if every := c.Duration("every"); every < 0 || every > 0 && every < minProbe || c.String("listen") != "" && every == 0 {
-		return usage(c, "--every must be at least "+minProbe.String()+", and --listen needs --every")
+		return command.Usage(c, "--every must be at least "+minProbe.String()+", and --listen needs --every")
 	}
 	cases, err := loadProbeCases(c.Args().First())
 	if err != nil {
@@ -109,7 +110,7 @@ func (cmd probeCommand) prober(c *cli.Context) (*probe.Prober, error) {
 		return nil, err
 	}
 	app := new(mint.App)
-	github, err := cmd.github(c)
+	github, err := cmd.GitHub(c)
 	if err == nil && github != "" {
 		app.URL, err = mint.APIURL(github)
 	}
@@ -134,7 +135,7 @@ func (cmd probeCommand) source(option string) (source *url.URL, workspace string
 		}
 		return source, "", nil
 	}
-	path, err := config.Path(cmd.getenv)
+	path, err := config.Path(cmd.Getenv)
 	if err != nil {
 		return nil, "", err
 	}
@@ -150,10 +151,10 @@ func (cmd probeCommand) source(option string) (source *url.URL, workspace string
 
 // once runs the cases once and prints every result.
 func (cmd probeCommand) once(c *cli.Context, p *probe.Prober, cases []probe.Case) error {
-	stop := cmd.wait(fmt.Sprintf("the broker, for %d cases", len(cases)))
+	stop := cmd.Wait(fmt.Sprintf("the broker, for %d cases", len(cases)))
 	results := p.Run(c.Context, cases)
 	stop()
-	if err := printResults(cmd.stdout, cmd.screen(), results, c.Bool("json")); err != nil {
+	if err := printResults(cmd.Stdout, cmd.Screen(), results, c.Bool("json")); err != nil {
 		return err
 	}
 	for _, r := range results {
@@ -165,15 +166,15 @@ func (cmd probeCommand) once(c *cli.Context, p *probe.Prober, cases []probe.Case
 }
 
 // printResults prints all results at once.
-func printResults(out io.Writer, s screen, results []probe.Result, asJSON bool) error {
+func printResults(out io.Writer, s command.Screen, results []probe.Result, asJSON bool) error {
 	if asJSON {
-		return writeJSON(out, results)
+		return command.WriteJSON(out, results)
 	}
-	t := newTable("RESULT", "CASE", "DETAIL")
+	t := command.NewTable("RESULT", "CASE", "DETAIL")
 	for _, r := range results {
-		t.row(stateText(r.State), r.Case, r.Detail)
+		t.Row(stateText(r.State), r.Case, r.Detail)
 	}
-	_, err := io.WriteString(out, t.text(s))
+	_, err := io.WriteString(out, t.Text(s))
 	return err
 }
 
@@ -220,7 +221,7 @@ func (cmd probeCommand) repeat(c *cli.Context, p *probe.Prober, cases []probe.Ca
 		if c.Context.Err() != nil {
 			return nil
 		}
-		if err := printChanges(cmd.stdout, v.take(results), c.Bool("json")); err != nil {
+		if err := printChanges(cmd.Stdout, v.take(results), c.Bool("json")); err != nil {
 			return err
 		}
 		select {
@@ -266,7 +267,7 @@ func is(b bool) float64 {
 func printChanges(out io.Writer, changed []probe.Result, asJSON bool) error {
 	for _, r := range changed {
 		if asJSON {
-			if err := writeJSON(out, r); err != nil {
+			if err := command.WriteJSON(out, r); err != nil {
 				return err
 			}
 			continue

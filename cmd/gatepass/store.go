@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/store"
 	"github.com/urfave/cli/v2"
@@ -28,7 +29,7 @@ Examples:
 )
 
 // storeCommands are the commands of "gatepass store".
-type storeCommands struct{ *Environment }
+type storeCommands struct{ *command.Environment }
 
 func (cmd storeCommands) command() *cli.Command {
 	return &cli.Command{
@@ -40,9 +41,9 @@ func (cmd storeCommands) command() *cli.Command {
 			Name: "migrate", Usage: "create or upgrade the tables of a store in PostgreSQL",
 			UsageText: "gatepass store migrate [--store URL] [--encrypt] [--json]", Description: storeMigrateAbout,
 			Flags: []cli.Flag{
-				storeFlag(),
+				command.StoreFlag(),
 				&cli.BoolFlag{Name: "encrypt", Usage: "encrypt the values that are not encrypted", DisableDefaultText: true},
-				jsonFlag(),
+				command.JSONFlag(),
 			},
 			Action: cmd.migrate,
 		}},
@@ -64,10 +65,10 @@ type migration struct {
 }
 
 func (cmd storeCommands) migrate(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
-	s, err := cmd.store(c)
+	s, err := cmd.Store(c)
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (cmd storeCommands) migrate(c *cli.Context) error {
 	}
 	m, ok := s.(migrator)
 	if !ok {
-		return usererr.New("migrate "+cmd.storeURL(c), "this store has no tables", "there is nothing to do")
+		return usererr.New("migrate "+cmd.StoreURL(c), "this store has no tables", "there is nothing to do")
 	}
 	var done migration
 	if done.From, done.To, err = m.Migrate(c.Context); err != nil {
@@ -90,9 +91,9 @@ func (cmd storeCommands) migrate(c *cli.Context) error {
 		done.Encrypted = &n
 	}
 	if c.Bool("json") {
-		return writeJSON(cmd.stdout, done)
+		return command.WriteJSON(cmd.Stdout, done)
 	}
-	_, err = fmt.Fprint(cmd.stdout, done)
+	_, err = fmt.Fprint(cmd.Stdout, done)
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential/agent"
 	"github.com/gatepass/gatepass/credential/protocol"
@@ -34,7 +35,7 @@ Examples:
 
 // tokenCommands give out a token: "gatepass token" prints one, "gatepass exec" passes
 // it to one program.
-type tokenCommands struct{ *Environment }
+type tokenCommands struct{ *command.Environment }
 
 func (cmd tokenCommands) command() *cli.Command {
 	return &cli.Command{
@@ -52,14 +53,14 @@ func (cmd tokenCommands) command() *cli.Command {
 }
 
 func (cmd tokenCommands) print(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
 	format := c.String("format")
 	if format != "text" && format != "json" {
-		return usage(c, fmt.Sprintf("--format %q must be text or json", format))
+		return command.Usage(c, fmt.Sprintf("--format %q must be text or json", format))
 	}
-	if isTerminal(cmd.stdout) && !c.Bool("show") {
+	if command.IsTerminal(cmd.Stdout) && !c.Bool("show") {
 		return usererr.New("print the token", "standard output is a terminal", "pipe it into the program that needs it, or add --show")
 	}
 	_, grant, err := cmd.granted(c)
@@ -67,9 +68,9 @@ func (cmd tokenCommands) print(c *cli.Context) error {
 		return err
 	}
 	if format == "json" || c.Bool("json") {
-		return writeJSON(cmd.stdout, grant)
+		return command.WriteJSON(cmd.Stdout, grant)
 	}
-	_, err = io.WriteString(cmd.stdout, grant.Token+"\n")
+	_, err = io.WriteString(cmd.Stdout, grant.Token+"\n")
 	return err
 }
 
@@ -90,11 +91,11 @@ func (cmd tokenCommands) granted(c *cli.Context) (place, agent.Grant, error) {
 	if err != nil {
 		return place{}, agent.Grant{}, err
 	}
-	path, err := config.Path(cmd.getenv)
+	path, err := config.Path(cmd.Getenv)
 	if err != nil {
 		return place{}, agent.Grant{}, err
 	}
-	through, err := cmd.gatewayWorkspace(c.Context)
+	through, err := cmd.GatewayWorkspace(c.Context)
 	if err != nil {
 		return place{}, agent.Grant{}, err
 	}
@@ -110,7 +111,7 @@ func (cmd tokenCommands) granted(c *cli.Context) (place, agent.Grant, error) {
 	if where.path != "" {
 		call.Payload = append(call.Payload, "path="+where.path+"\n"...)
 	}
-	grant, err := cmd.requestToken(c.Context, call)
+	grant, err := cmd.RequestToken(c.Context, call)
 	return where, grant, err
 }
 
@@ -128,7 +129,7 @@ func operationOf(c *cli.Context) (string, error) {
 	case protocol.OperationRead:
 		return agent.TokenRead + fresh, nil
 	default:
-		return "", usage(c, fmt.Sprintf("--operation %q must be read or write", o))
+		return "", command.Usage(c, fmt.Sprintf("--operation %q must be read or write", o))
 	}
 }
 
@@ -138,13 +139,13 @@ func target(c *cli.Context, configPath string) (place, error) {
 	host, repo := c.String("host"), c.String("repo")
 	if c.IsSet("repo") {
 		if _, _, ok := gitname.Path(repo); !ok {
-			return place{}, usage(c, fmt.Sprintf("--repo %q is not OWNER/NAME", repo))
+			return place{}, command.Usage(c, fmt.Sprintf("--repo %q is not OWNER/NAME", repo))
 		}
 	}
 	if c.IsSet("host") {
 		canonical, ok := gitname.Host(host)
 		if !ok {
-			return place{}, usage(c, fmt.Sprintf("--host %q must be HOST or HOST:PORT", host))
+			return place{}, command.Usage(c, fmt.Sprintf("--host %q must be HOST or HOST:PORT", host))
 		}
 		return place{canonical, repo}, nil
 	}
@@ -233,7 +234,7 @@ func gatewayTarget(c *cli.Context, workspace *config.Workspace) (string, error) 
 	if c.IsSet("repo") {
 		owner, name, ok := gitname.Path(c.String("repo"))
 		if !ok {
-			return "", usage(c, "--repo "+usererr.Quote(c.String("repo"))+" is not OWNER/NAME")
+			return "", command.Usage(c, "--repo "+usererr.Quote(c.String("repo"))+" is not OWNER/NAME")
 		}
 		return owner + "/" + name, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
@@ -27,7 +28,7 @@ they expire; "gatepass workspace destroy" revokes them.`
 const lockWait = 2 * time.Minute
 
 // workspaceCommands are the commands of "gatepass workspace".
-type workspaceCommands struct{ *Environment }
+type workspaceCommands struct{ *command.Environment }
 
 func (cmd workspaceCommands) command() *cli.Command {
 	return &cli.Command{
@@ -58,11 +59,11 @@ func stoppedFlag() cli.Flag {
 
 // issuer opens the store of the command line and the App in it.
 func (cmd workspaceCommands) issuer(c *cli.Context) (*workspace.Issuer, *issuing.App, error) {
-	github, err := cmd.github(c)
+	github, err := cmd.GitHub(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := cmd.store(c)
+	s, err := cmd.Store(c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -73,21 +74,21 @@ func (cmd workspaceCommands) issuer(c *cli.Context) (*workspace.Issuer, *issuing
 	i.LockWait = lockWait
 	i.Audit = cmd.progress
 	i.Adopt = c.Bool("adopt")
-	i.OnWait = func(id string) { cmd.note("another run works on workspace " + id + "; waiting for it") }
+	i.OnWait = func(id string) { cmd.Note("another run works on workspace " + id + "; waiting for it") }
 	return i, app, nil
 }
 
 // progress prints on a terminal what has been done so far: a workspace may have many
 // owners, and GitHub may be slow.
 func (cmd workspaceCommands) progress(e workspace.Event) {
-	if f, ok := cmd.stderr.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+	if f, ok := cmd.Stderr.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
 		return
 	}
 	switch e.Type {
 	case workspace.Generated:
-		cmd.note("a token for " + e.Owner + " was minted")
+		cmd.Note("a token for " + e.Owner + " was minted")
 	case workspace.Ended:
-		cmd.note("the token " + shortHash(e.Hash) + " was revoked: " + e.Why)
+		cmd.Note("the token " + shortHash(e.Hash) + " was revoked: " + e.Why)
 	}
 }
 
@@ -95,7 +96,7 @@ func (cmd workspaceCommands) progress(e workspace.Event) {
 // warns if this machine's clock is off.
 func (cmd workspaceCommands) clock(i *workspace.Issuer) time.Time {
 	if problem := i.App.ClockProblem(); problem != "" {
-		cmd.note(problem)
+		cmd.Note(problem)
 	}
 	return i.Time()
 }
@@ -104,13 +105,13 @@ func (cmd workspaceCommands) clock(i *workspace.Issuer) time.Time {
 func workspaceID(c *cli.Context) (string, error) {
 	switch {
 	case c.NArg() == 0:
-		return "", usage(c, "the workspace's ID is missing")
+		return "", command.Usage(c, "the workspace's ID is missing")
 	case c.NArg() > 1:
-		return "", usage(c, "name one workspace at a time")
+		return "", command.Usage(c, "name one workspace at a time")
 	}
 	id := c.Args().First()
 	if err := store.CheckWorkspace(id); err != nil {
-		return "", usage(c, err.Error())
+		return "", command.Usage(c, err.Error())
 	}
 	return id, nil
 }
@@ -136,7 +137,7 @@ func (cmd workspaceCommands) refreshCommand() *cli.Command {
 		Usage:       "replace tokens that expire soon, and finish an interrupted command",
 		UsageText:   "gatepass workspace refresh ID [--force] [--revoke] [--adopt [--stopped]] [--json]",
 		Description: refreshAbout,
-		Flags: issuingFlags(
+		Flags: command.IssuingFlags(
 			&cli.BoolFlag{Name: "force", Usage: "replace every token now"},
 			&cli.BoolFlag{Name: "revoke", Usage: "revoke replaced tokens at once"},
 			adoptFlag(), stoppedFlag(),
@@ -164,7 +165,7 @@ func (cmd workspaceCommands) refresh(c *cli.Context) error {
 	did := 0
 	tell := i.Audit
 	i.Audit = func(e workspace.Event) { did++; tell(e) }
-	stop := cmd.wait("GitHub and the store, for new tokens")
+	stop := cmd.Wait("GitHub and the store, for new tokens")
 	r, problem := i.Refresh(c.Context, id, c.Bool("force"))
 	stop()
 	if r == nil {
@@ -179,9 +180,9 @@ func (cmd workspaceCommands) refresh(c *cli.Context) error {
 	report := newWorkspaceReport(r, now, problem)
 	report.NothingDue = did == 0 && problem == nil
 	if c.Bool("json") {
-		err = writeJSON(cmd.stdout, report)
+		err = command.WriteJSON(cmd.Stdout, report)
 	} else {
-		err = printWorkspace(cmd.stdout, cmd.screen(), report)
+		err = printWorkspace(cmd.Stdout, cmd.Screen(), report)
 	}
 	return usererr.Join(problem, err)
 }
@@ -196,7 +197,7 @@ func (cmd workspaceCommands) destroyCommand() *cli.Command {
 		Usage:       "revoke a workspace's tokens and delete it",
 		UsageText:   "gatepass workspace destroy ID [--json]",
 		Description: destroyAbout,
-		Flags:       issuingFlags(),
+		Flags:       command.IssuingFlags(),
 		Action:      cmd.destroy,
 	}
 }
@@ -211,7 +212,7 @@ func (cmd workspaceCommands) destroy(c *cli.Context) error {
 		return err
 	}
 	report := newDestroyReport(id, i)
-	stop := cmd.wait("GitHub and the store, where the workspace's tokens are revoked and deleted")
+	stop := cmd.Wait("GitHub and the store, where the workspace's tokens are revoked and deleted")
 	lost, problem := i.Destroy(c.Context, id)
 	stop()
 	report.now = cmd.clock(i)
@@ -245,9 +246,9 @@ func (cmd workspaceCommands) printDestroyed(c *cli.Context, report *destroyRepor
 	}
 	report.Destroyed = problem == nil
 	if c.Bool("json") {
-		return usererr.Join(problem, writeJSON(cmd.stdout, report))
+		return usererr.Join(problem, command.WriteJSON(cmd.Stdout, report))
 	}
-	return usererr.Join(problem, printDestroyed(cmd.stdout, report))
+	return usererr.Join(problem, printDestroyed(cmd.Stdout, report))
 }
 
 func printDestroyed(out io.Writer, r *destroyReport) error {

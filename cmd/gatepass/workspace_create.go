@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
@@ -44,7 +45,7 @@ func (cmd workspaceCommands) createCommand() *cli.Command {
 		Usage:       "create a workspace from a profile, or update it to the current profile",
 		UsageText:   "gatepass workspace create PROFILE --id ID [--dry-run] [--allow-pending] [--adopt [--stopped]] [--ttl-margin D] [--policy-out FILE] [--json]",
 		Description: createAbout,
-		Flags: issuingFlags(
+		Flags: command.IssuingFlags(
 			&cli.StringFlag{Name: "id", Usage: "the workspace's `ID`: letters, digits, dots, hyphens and underscores"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show the tokens and refs that it would get; mint and write nothing", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "allow-pending", Usage: "exit 0 even if a token is missing; the next refresh mints it"},
@@ -68,7 +69,7 @@ func (cmd workspaceCommands) create(c *cli.Context) error {
 		return err
 	}
 	for _, warning := range p.Warnings {
-		cmd.note(warning)
+		cmd.Note(warning)
 	}
 	i, app, err := cmd.issuer(c)
 	if err != nil {
@@ -84,13 +85,13 @@ func (cmd workspaceCommands) create(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	stop := cmd.wait("GitHub and the store, for new tokens")
+	stop := cmd.Wait("GitHub and the store, for new tokens")
 	r, problem := i.Create(c.Context, id, p, c.Duration("ttl-margin"))
 	stop()
 	if r == nil || r.Destroying || problem != nil && !isWritten(c, i, r) {
 		return problem
 	}
-	if err := writePolicy(cmd.stdout, c.String("policy-out"), policy); err != nil {
+	if err := writePolicy(cmd.Stdout, c.String("policy-out"), policy); err != nil {
 		return err
 	}
 	now := cmd.clock(i)
@@ -104,25 +105,25 @@ func (cmd workspaceCommands) create(c *cli.Context) error {
 func checkCreate(c *cli.Context) (string, error) {
 	switch {
 	case c.NArg() == 0:
-		return "", usage(c, "the profile's file is missing")
+		return "", command.Usage(c, "the profile's file is missing")
 	case c.NArg() > 1:
-		return "", usage(c, "name one profile at a time")
+		return "", command.Usage(c, "name one profile at a time")
 	case c.String("id") == "":
-		return "", usage(c, "--id is missing")
+		return "", command.Usage(c, "--id is missing")
 	case c.Bool("require-token") && c.Bool("allow-pending"):
-		return "", usage(c, "--require-token cannot be combined with --allow-pending")
+		return "", command.Usage(c, "--require-token cannot be combined with --allow-pending")
 	case c.Bool("dry-run") && c.String("policy-out") != "":
-		return "", usage(c, "--dry-run cannot be combined with --policy-out")
+		return "", command.Usage(c, "--dry-run cannot be combined with --policy-out")
 	case c.String("policy-out") == "-" && c.Bool("json"):
-		return "", usage(c, "--policy-out - cannot be combined with --json: both write to standard output")
+		return "", command.Usage(c, "--policy-out - cannot be combined with --json: both write to standard output")
 	}
 	if c.IsSet("ttl-margin") {
 		if err := workspace.CheckMargin(c.Duration("ttl-margin")); err != nil {
-			return "", usage(c, "--ttl-margin: "+err.Error())
+			return "", command.Usage(c, "--ttl-margin: "+err.Error())
 		}
 	}
 	if err := store.CheckWorkspace(c.String("id")); err != nil {
-		return "", usage(c, "--id: "+err.Error())
+		return "", command.Usage(c, "--id: "+err.Error())
 	}
 	return c.String("id"), nil
 }
@@ -144,7 +145,7 @@ func (cmd workspaceCommands) excuse(c *cli.Context, id string, problem error) er
 		problem = fmt.Errorf("workspace %s is created, but a token is missing; the next refresh mints it: %w", id, problem)
 	}
 	if c.Bool("allow-pending") {
-		cmd.note(problem.Error())
+		cmd.Note(problem.Error())
 		return nil
 	}
 	return problem
@@ -181,7 +182,7 @@ func (cmd workspaceCommands) policyFile(c *cli.Context, id string, p *profile.Pr
 
 // source returns the source from which a workspace of that profile reads its tokens.
 func (cmd workspaceCommands) source(c *cli.Context, p *profile.Profile) (string, error) {
-	storeURL, err := issuing.StoreURL(c.String("store"), cmd.getenv)
+	storeURL, err := issuing.StoreURL(c.String("store"), cmd.Getenv)
 	if err != nil {
 		return "", err
 	}
@@ -233,11 +234,11 @@ func writePolicy(out io.Writer, path string, text []byte) error {
 func (cmd workspaceCommands) printCreated(c *cli.Context, report workspaceReport) error {
 	report.Tokens = slices.DeleteFunc(report.Tokens, func(t tokenReport) bool { return t.State == workspace.Superseded })
 	if c.Bool("json") {
-		return writeJSON(cmd.stdout, report)
+		return command.WriteJSON(cmd.Stdout, report)
 	}
-	out, on := cmd.stdout, cmd.screen()
+	out, on := cmd.Stdout, cmd.Screen()
 	if c.String("policy-out") == "-" {
-		out, on = cmd.stderr, screen{}
+		out, on = cmd.Stderr, command.Screen{}
 	}
 	if err := printWorkspace(out, on, report); err != nil {
 		return err
@@ -284,27 +285,27 @@ func (cmd workspaceCommands) preview(c *cli.Context, i *workspace.Issuer, id str
 		r.Refs = append(r.Refs, e.Ref)
 	}
 	if c.Bool("json") {
-		return writeJSON(cmd.stdout, r)
+		return command.WriteJSON(cmd.Stdout, r)
 	}
-	_, err = io.WriteString(cmd.stdout, r.text(cmd.screen()))
+	_, err = io.WriteString(cmd.Stdout, r.text(cmd.Screen()))
 	return err
 }
 
-func (r previewReport) text(s screen) string {
+func (r previewReport) text(s command.Screen) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "workspace %s: nothing was minted or written\n", r.Workspace)
 	if len(r.Tokens) == 0 {
 		b.WriteString("no token: the profile allows no repository\n")
 	} else {
-		t := newTable("OWNER", "REPOSITORIES", "PERMISSIONS", "INSTALLATION", "STORED AS")
+		t := command.NewTable("OWNER", "REPOSITORIES", "PERMISSIONS", "INSTALLATION", "STORED AS")
 		for _, token := range r.Tokens {
-			installation := number(token.Installation)
+			installation := command.Number(token.Installation)
 			if installation == "" {
 				installation = "unknown; create asks GitHub"
 			}
-			t.row(token.Owner, strings.Join(token.Repositories, ", "), levels(r.Permissions), installation, token.Stored)
+			t.Row(token.Owner, strings.Join(token.Repositories, ", "), levels(r.Permissions), installation, token.Stored)
 		}
-		b.WriteString(t.text(s))
+		b.WriteString(t.Text(s))
 	}
 	if len(r.Refs) == 0 {
 		b.WriteString("refs: none; nothing may be pushed\n")
@@ -346,7 +347,7 @@ func (cmd workspaceCommands) joinTokenCommand() *cli.Command {
 			&cli.StringFlag{Name: "rule", Usage: "the `NAME` of the broker's rule"},
 			&cli.DurationFlag{Name: "ttl", Usage: "how `LONG` it is valid, up to 10m", DefaultText: "5m"},
 			&cli.BoolFlag{Name: "show", Usage: "print it to a terminal too", DisableDefaultText: true},
-			storeFlag(), jsonFlag(),
+			command.StoreFlag(), command.JSONFlag(),
 		},
 		Action: cmd.joinToken,
 	}
@@ -363,17 +364,17 @@ func (cmd workspaceCommands) joinToken(c *cli.Context) error {
 	}
 	switch {
 	case c.String("rule") == "":
-		return usage(c, "--rule is missing")
+		return command.Usage(c, "--rule is missing")
 	case ttl <= 0 || ttl > identity.MaxJoinTTL:
-		return usage(c, fmt.Sprintf("--ttl must be above 0 and at most %v", identity.MaxJoinTTL))
+		return command.Usage(c, fmt.Sprintf("--ttl must be above 0 and at most %v", identity.MaxJoinTTL))
 	}
 	if err := identity.CheckJoinRule(c.String("rule")); err != nil {
-		return usage(c, "--rule: "+err.Error())
+		return command.Usage(c, "--rule: "+err.Error())
 	}
-	if isTerminal(cmd.stdout) && !c.Bool("show") {
+	if command.IsTerminal(cmd.Stdout) && !c.Bool("show") {
 		return usererr.New("print the join token", "standard output is a terminal", "write it to a file, pipe it to a program, or add --show")
 	}
-	s, err := cmd.store(c)
+	s, err := cmd.Store(c)
 	if err != nil {
 		return err
 	}
@@ -383,8 +384,8 @@ func (cmd workspaceCommands) joinToken(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return writeJSON(cmd.stdout, joinReport{id, c.String("rule"), now.Add(ttl).UTC().Truncate(time.Second), token.Reveal()})
+		return command.WriteJSON(cmd.Stdout, joinReport{id, c.String("rule"), now.Add(ttl).UTC().Truncate(time.Second), token.Reveal()})
 	}
-	_, err = fmt.Fprintln(cmd.stdout, token.Reveal())
+	_, err = fmt.Fprintln(cmd.Stdout, token.Reveal())
 	return err
 }

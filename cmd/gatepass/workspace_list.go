@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/mint"
@@ -24,16 +25,16 @@ func (cmd workspaceCommands) listCommand() *cli.Command {
 		Name:      "list",
 		Usage:     "list the workspaces and their state",
 		UsageText: "gatepass workspace list [--json]",
-		Flags:     issuingFlags(),
+		Flags:     command.IssuingFlags(),
 		Action:    cmd.list,
 	}
 }
 
 func (cmd workspaceCommands) list(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
+	if err := command.NoArguments(c); err != nil {
 		return err
 	}
-	s, err := cmd.store(c)
+	s, err := cmd.Store(c)
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func (cmd workspaceCommands) list(c *cli.Context) error {
 	reports := []workspaceReport{}
 	var unreadable []error
 	var read atomic.Int64
-	defer cmd.waitWith(func() string {
+	defer cmd.WaitWith(func() string {
 		return fmt.Sprintf("the store, %d records so far", read.Load())
 	})()
 	for found, err := range workspace.Records(c.Context, s) {
@@ -61,9 +62,9 @@ func (cmd workspaceCommands) list(c *cli.Context) error {
 	slices.SortFunc(reports, func(a, b workspaceReport) int { return cmp.Compare(a.Workspace, b.Workspace) })
 	switch {
 	case c.Bool("json"):
-		err = writeJSON(cmd.stdout, reports)
+		err = command.WriteJSON(cmd.Stdout, reports)
 	case len(reports) > 0 || len(unreadable) == 0:
-		err = printList(cmd.stdout, cmd.screen(), reports)
+		err = printList(cmd.Stdout, cmd.Screen(), reports)
 	}
 	if err != nil {
 		return err
@@ -74,7 +75,7 @@ func (cmd workspaceCommands) list(c *cli.Context) error {
 // timeOf returns the time by GitHub's clock, which the times in the ledger follow. If
 // GitHub does not answer, the list is shown all the same.
 func (cmd workspaceCommands) timeOf(c *cli.Context, s store.Store) (time.Time, error) {
-	github, err := cmd.github(c)
+	github, err := cmd.GitHub(c)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -90,16 +91,16 @@ func (cmd workspaceCommands) timeOf(c *cli.Context, s store.Store) (time.Time, e
 	return cmd.clock(i), nil
 }
 
-func printList(out io.Writer, s screen, reports []workspaceReport) error {
+func printList(out io.Writer, s command.Screen, reports []workspaceReport) error {
 	if len(reports) == 0 {
 		_, err := fmt.Fprintln(out, "no workspaces; create one: gatepass workspace create")
 		return err
 	}
-	t := newTable("WORKSPACE", "PROFILE", "STATE", "OWNERS", "ENDS", "AGE")
+	t := command.NewTable("WORKSPACE", "PROFILE", "STATE", "OWNERS", "ENDS", "AGE")
 	for _, r := range reports {
-		t.row(r.Workspace, r.Profile, string(r.State), strings.Join(owners(r), ", "), left(r.Ends, r.now), agoOf(r.Created, r.now))
+		t.Row(r.Workspace, r.Profile, string(r.State), strings.Join(owners(r), ", "), left(r.Ends, r.now), agoOf(r.Created, r.now))
 	}
-	if _, err := io.WriteString(out, t.text(s)); err != nil {
+	if _, err := io.WriteString(out, t.Text(s)); err != nil {
 		return err
 	}
 	for _, r := range reports {
@@ -155,7 +156,7 @@ func (cmd workspaceCommands) showCommand() *cli.Command {
 		Usage:       "show a workspace and its tokens",
 		UsageText:   "gatepass workspace show ID [--events] [--json]",
 		Description: showAbout,
-		Flags: issuingFlags(
+		Flags: command.IssuingFlags(
 			&cli.BoolFlag{Name: "events", Usage: "also show the latest events: minted, delivered, revoked, and failures"},
 		),
 		Action: cmd.show,
@@ -171,7 +172,7 @@ func (cmd workspaceCommands) show(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	stop := cmd.wait("the store")
+	stop := cmd.Wait("the store")
 	r, steps, err := i.Inspect(c.Context, id)
 	stop()
 	if err != nil {
@@ -185,37 +186,37 @@ func (cmd workspaceCommands) show(c *cli.Context) error {
 		report.Events = r.History
 	}
 	if c.Bool("json") {
-		return writeJSON(cmd.stdout, report)
+		return command.WriteJSON(cmd.Stdout, report)
 	}
-	if err := printShown(cmd.stdout, cmd.screen(), report); err != nil || !c.Bool("events") {
+	if err := printShown(cmd.Stdout, cmd.Screen(), report); err != nil || !c.Bool("events") {
 		return err
 	}
-	return printEvents(cmd.stdout, cmd.screen(), report.Events)
+	return printEvents(cmd.Stdout, cmd.Screen(), report.Events)
 }
 
-func printEvents(out io.Writer, s screen, events []workspace.PastEvent) error {
+func printEvents(out io.Writer, s command.Screen, events []workspace.PastEvent) error {
 	if len(events) == 0 {
 		_, err := fmt.Fprintln(out, "  events: none")
 		return err
 	}
 	fmt.Fprintln(out, "  events:")
-	t := table{indent: "    "}
+	t := command.Table{Indent: "    "}
 	for _, e := range events {
 		what := e.What
 		if e.Times > 1 {
 			what += fmt.Sprintf(", %d times", e.Times)
 		}
-		t.row(e.At.UTC().Format(time.RFC3339), what, e.Owner, shortHash(e.Hash), e.Why)
+		t.Row(e.At.UTC().Format(time.RFC3339), what, e.Owner, shortHash(e.Hash), e.Why)
 	}
-	_, err := io.WriteString(out, t.text(s))
+	_, err := io.WriteString(out, t.Text(s))
 	return err
 }
 
-func printShown(out io.Writer, s screen, r workspaceReport) error {
+func printShown(out io.Writer, s command.Screen, r workspaceReport) error {
 	if err := printWorkspace(out, s, r); err != nil {
 		return err
 	}
-	_, err := io.WriteString(out, pairs([][2]string{
+	_, err := io.WriteString(out, command.Pairs([][2]string{
 		{"profile", dash(r.Profile)},
 		{"repositories", dash(strings.Join(r.Repositories, ", "))},
 		{"permissions", levels(r.Permissions)},
@@ -323,17 +324,17 @@ func moment(t time.Time) *time.Time {
 }
 
 // printWorkspace prints a workspace for people.
-func printWorkspace(out io.Writer, s screen, r workspaceReport) error {
+func printWorkspace(out io.Writer, s command.Screen, r workspaceReport) error {
 	due := ""
 	if r.NothingDue {
 		due = "; nothing was due"
 	}
-	fmt.Fprintf(out, "workspace %s: %s%s\n", r.Workspace, s.paint(styles[string(r.State)], string(r.State)), due)
-	t := table{indent: "  "}
+	fmt.Fprintf(out, "workspace %s: %s%s\n", r.Workspace, s.Paint(command.Styles[string(r.State)], string(r.State)), due)
+	t := command.Table{Indent: "  "}
 	for _, token := range r.Tokens {
-		t.row(token.Owner, reach(token), levels(token.Permissions), tokenState(token, r.now), shortHash(token.Hash))
+		t.Row(token.Owner, reach(token), levels(token.Permissions), tokenState(token, r.now), shortHash(token.Hash))
 	}
-	if _, err := io.WriteString(out, t.text(s)); err != nil {
+	if _, err := io.WriteString(out, t.Text(s)); err != nil {
 		return err
 	}
 	for _, token := range r.Tokens {

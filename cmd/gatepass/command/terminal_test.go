@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ func TestColourIsForTerminals(t *testing.T) {
 		{"a file", "TERM", "xterm", false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := &Environment{getenv: func(name string) string {
+			w := &Environment{Getenv: func(name string) string {
 				if name == c.variable {
 					return c.value
 				}
@@ -44,12 +44,12 @@ func TestColourIsForTerminals(t *testing.T) {
 			if c.terminal {
 				out = terminal
 			}
-			if got := w.colour(out); got != c.want {
+			if got := w.Colour(out); got != c.want {
 				t.Errorf("colour = %v, want %v", got, c.want)
 			}
 		})
 	}
-	if new(Environment).colour(new(bytes.Buffer)) {
+	if new(Environment).Colour(new(bytes.Buffer)) {
 		t.Error("colour of a buffer = true, want false")
 	}
 }
@@ -63,18 +63,18 @@ type testTerminal struct {
 func (t *testTerminal) Fd() uintptr { return t.tty.Fd() }
 
 func TestTableOnAScreen(t *testing.T) {
-	table := newTable("WORKSPACE", "STATE", "NOTE")
-	table.row("sb-1", "ready", "")
-	table.row("sb-2", "failing", "GitHub answered 503, see status.example/incidents")
+	table := NewTable("WORKSPACE", "STATE", "NOTE")
+	table.Row("sb-1", "ready", "")
+	table.Row("sb-2", "failing", "GitHub answered 503, see status.example/incidents")
 	for name, c := range map[string]struct {
-		on   screen
+		on   Screen
 		want string
 	}{
-		"no terminal": {screen{}, "WORKSPACE  STATE    NOTE\nsb-1       ready\nsb-2       failing  GitHub answered 503, see status.example/incidents\n"},
-		"colours":     {screen{80, true}, "\x1b[1mWORKSPACE\x1b[0m  \x1b[1mSTATE\x1b[0m    \x1b[1mNOTE\x1b[0m\nsb-1       \x1b[32mready\x1b[0m\nsb-2       \x1b[33mfailing\x1b[0m  GitHub answered 503, see status.example/incidents\n"},
-		"narrow":      {screen{width: 40}, "WORKSPACE  STATE    NOTE\nsb-1       ready\nsb-2       failing  GitHub answered 503,\n                    see status.example/\n                    incidents\n"},
+		"no terminal": {Screen{}, "WORKSPACE  STATE    NOTE\nsb-1       ready\nsb-2       failing  GitHub answered 503, see status.example/incidents\n"},
+		"colours":     {Screen{80, true}, "\x1b[1mWORKSPACE\x1b[0m  \x1b[1mSTATE\x1b[0m    \x1b[1mNOTE\x1b[0m\nsb-1       \x1b[32mready\x1b[0m\nsb-2       \x1b[33mfailing\x1b[0m  GitHub answered 503, see status.example/incidents\n"},
+		"narrow":      {Screen{width: 40}, "WORKSPACE  STATE    NOTE\nsb-1       ready\nsb-2       failing  GitHub answered 503,\n                    see status.example/\n                    incidents\n"},
 	} {
-		if got := table.text(c.on); got != c.want {
+		if got := table.Text(c.on); got != c.want {
 			t.Errorf("%s:\n%q, want\n%q", name, got, c.want)
 		}
 	}
@@ -114,7 +114,7 @@ func TestWaitSaysWhatFor(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			out := &testTerminal{tty: tty}
 			n := 0
-			stop := (&Environment{stderr: out}).waitWith(func() string { n++; return fmt.Sprintf("%d of 9", n) })
+			stop := (&Environment{Stderr: out}).WaitWith(func() string { n++; return fmt.Sprintf("%d of 9", n) })
 			time.Sleep(c.takes)
 			stop()
 			time.Sleep(time.Hour)
@@ -125,7 +125,7 @@ func TestWaitSaysWhatFor(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		out := &testTerminal{tty: tty}
-		stop := (&Environment{stderr: out}).wait("GitHub")
+		stop := (&Environment{Stderr: out}).Wait("GitHub")
 		time.Sleep(time.Minute)
 		stop()
 		if out.String() != "note: waiting for GitHub\n" {
@@ -133,7 +133,7 @@ func TestWaitSaysWhatFor(t *testing.T) {
 		}
 	})
 	var file bytes.Buffer
-	(&Environment{stderr: &file}).wait("GitHub")()
+	(&Environment{Stderr: &file}).Wait("GitHub")()
 	if file.Len() > 0 {
 		t.Errorf("to no terminal it says %q", &file)
 	}

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bufio"
@@ -17,60 +17,60 @@ import (
 	"golang.org/x/term"
 )
 
-// A screen says what standard output can show. The zero screen is for output that is not a
+// A Screen says what standard output can show. The zero screen is for output that is not a
 // terminal: its text has no colours and is not folded, so that programs can read it.
-type screen struct {
+type Screen struct {
 	width  int // in columns; 0 if it is not a terminal
 	colour bool
 }
 
-// screen returns the screen of standard output.
-func (a *Environment) screen() screen { return screen{columns(a.stdout), a.colour(a.stdout)} }
+// Screen returns the screen of standard output.
+func (a *Environment) Screen() Screen { return Screen{Columns(a.Stdout), a.Colour(a.Stdout)} }
 
-// colour reports whether out is a terminal that shows colours and NO_COLOR
+// Colour reports whether out is a terminal that shows colours and NO_COLOR
 // (https://no-color.org) is not set.
-func (a *Environment) colour(out io.Writer) bool {
-	return isTerminal(out) && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
+func (a *Environment) Colour(out io.Writer) bool {
+	return IsTerminal(out) && a.Getenv("NO_COLOR") == "" && a.Getenv("TERM") != "dumb"
 }
 
-// A style is a parameter of the sequence that sets colours on a terminal (ECMA-48, SGR).
-type style string
+// A Style is a parameter of the sequence that sets colours on a terminal (ECMA-48, SGR).
+type Style string
 
 const (
-	plainStyle style = ""
-	bold       style = "1"
-	red        style = "31"
-	green      style = "32"
-	yellow     style = "33"
+	plainStyle Style = ""
+	Bold       Style = "1"
+	Red        Style = "31"
+	Green      Style = "32"
+	Yellow     Style = "33"
 )
 
-// paint returns text in a style. It returns text unchanged for a screen without colours.
-func (s screen) paint(in style, text string) string {
+// Paint returns text in a style. It returns text unchanged for a screen without colours.
+func (s Screen) Paint(in Style, text string) string {
 	if !s.colour || in == plainStyle || text == "" {
 		return text
 	}
 	return "\x1b[" + string(in) + "m" + text + "\x1b[0m"
 }
 
-// styles has the style of each word in columns named STATE, RESULT, LEVEL or GUARD.
-var styles = map[string]style{
-	"ready": green, "known": green, "added": green, "passed": green, "taken over": green, "allows": green,
-	"pending": yellow, "failing": yellow, "new": yellow, "changed": yellow, "stale": yellow, "theirs": yellow, "warning": yellow,
-	"destroying": yellow, "unchecked": yellow,
-	"expired": red, "suspended": red, "unusable": red, "failed": red, "FAILED": red, "VIOLATED": red, "both": red, "failure": red, "refuses": red,
+// Styles has the style of each word in columns named STATE, RESULT, LEVEL or GUARD.
+var Styles = map[string]Style{
+	"ready": Green, "known": Green, "added": Green, "passed": Green, "taken over": Green, "allows": Green,
+	"pending": Yellow, "failing": Yellow, "new": Yellow, "changed": Yellow, "stale": Yellow, "theirs": Yellow, "warning": Yellow,
+	"destroying": Yellow, "unchecked": Yellow,
+	"expired": Red, "suspended": Red, "unusable": Red, "failed": Red, "FAILED": Red, "VIOLATED": Red, "both": Red, "failure": Red, "refuses": Red,
 }
 
-// A table prints text, which may come from outside, in columns.
-type table struct {
+// A Table prints text, which may come from outside, in columns.
+type Table struct {
 	rows   [][]string
 	heads  bool // the first row names the columns
-	indent string
+	Indent string
 }
 
-func newTable(heads ...string) *table { return &table{rows: [][]string{heads}, heads: true} }
+func NewTable(heads ...string) *Table { return &Table{rows: [][]string{heads}, heads: true} }
 
-// row adds a line. An empty cell is shown as "-", at the end of the line as nothing.
-func (t *table) row(cells ...string) {
+// Row adds a line. An empty cell is shown as "-", at the end of the line as nothing.
+func (t *Table) Row(cells ...string) {
 	last := len(cells) - 1
 	for i, cell := range cells {
 		if cell == "" && i < last {
@@ -82,11 +82,11 @@ func (t *table) row(cells ...string) {
 }
 
 // String returns the lines for output that is not a terminal.
-func (t *table) String() string { return t.text(screen{}) }
+func (t *Table) String() string { return t.Text(Screen{}) }
 
-// text returns the lines, without spaces at their ends. On a screen that is too narrow, it
+// Text returns the lines, without spaces at their ends. On a screen that is too narrow, it
 // folds the widest columns.
-func (t *table) text(s screen) string {
+func (t *Table) Text(s Screen) string {
 	widths := t.widths(s.width)
 	var b strings.Builder
 	for n, row := range t.rows {
@@ -97,10 +97,10 @@ func (t *table) text(s screen) string {
 			height = max(height, len(parts[i]))
 		}
 		for line := range height {
-			text := t.indent
+			text := t.Indent
 			for i, part := range parts {
 				if line < len(part) {
-					text += s.paint(t.style(n, i), part[line]) + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(part[line])+gap)
+					text += s.Paint(t.style(n, i), part[line]) + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(part[line])+gap)
 				} else {
 					text += strings.Repeat(" ", widths[i]+gap)
 				}
@@ -112,14 +112,14 @@ func (t *table) text(s screen) string {
 }
 
 // style returns the style of a cell: bold for the name of a column, else that of its word.
-func (t *table) style(row, column int) style {
+func (t *Table) style(row, column int) Style {
 	switch head := t.rows[0][column]; {
 	case !t.heads:
 		return plainStyle
 	case row == 0:
-		return bold
+		return Bold
 	case head == "STATE" || head == "RESULT" || head == "LEVEL" || head == "GUARD":
-		return styles[t.rows[row][column]]
+		return Styles[t.rows[row][column]]
 	}
 	return plainStyle
 }
@@ -133,9 +133,9 @@ const (
 
 // widths returns the width of each column. Their sum, with the gaps, is at most width if that
 // is possible; a width of 0 is no limit.
-func (t *table) widths(width int) []int {
+func (t *Table) widths(width int) []int {
 	var widths []int
-	sum := len(t.indent) - gap
+	sum := len(t.Indent) - gap
 	for _, row := range t.rows {
 		for i, cell := range row {
 			if i == len(widths) {
@@ -177,11 +177,11 @@ func foldCell(text string, width int) []string {
 	return append(lines, string(runes))
 }
 
-// pairs formats labels and their values in two indented columns.
-func pairs(rows ...[2]string) string {
-	t := table{indent: "  "}
+// Pairs formats labels and their values in two indented columns.
+func Pairs(rows ...[2]string) string {
+	t := Table{Indent: "  "}
 	for _, row := range rows {
-		t.row(row[0], row[1])
+		t.Row(row[0], row[1])
 	}
 	return t.String()
 }
@@ -190,16 +190,16 @@ func pairs(rows ...[2]string) string {
 // such lines.
 const waitBefore = 2 * time.Second
 
-// wait prints what the command waits for, if that takes longer than waitBefore and standard
+// Wait prints what the command waits for, if that takes longer than waitBefore and standard
 // error is a terminal. The caller calls stop at the end of the wait.
-func (a *Environment) wait(what string) (stop func()) {
-	return a.waitWith(func() string { return what })
+func (a *Environment) Wait(what string) (stop func()) {
+	return a.WaitWith(func() string { return what })
 }
 
-// waitWith is wait for work that makes progress: it prints what again when its text has
+// WaitWith is Wait for work that makes progress: it prints what again when its text has
 // changed. It calls what from another goroutine.
-func (a *Environment) waitWith(what func() string) (stop func()) {
-	if !isTerminal(a.stderr) {
+func (a *Environment) WaitWith(what func() string) (stop func()) {
+	if !IsTerminal(a.Stderr) {
 		return func() {}
 	}
 	done, ended := make(chan struct{}), make(chan struct{})
@@ -213,7 +213,7 @@ func (a *Environment) waitWith(what func() string) (stop func()) {
 				return
 			case <-tick.C:
 				if text := what(); text != said {
-					a.note("waiting for " + text)
+					a.Note("waiting for " + text)
 					said = text
 				}
 			}
@@ -222,31 +222,31 @@ func (a *Environment) waitWith(what func() string) (stop func()) {
 	return sync.OnceFunc(func() { close(done); <-ended })
 }
 
-// number formats an id; 0 becomes "".
-func number(id int64) string {
+// Number formats an id; 0 becomes "".
+func Number(id int64) string {
 	if id == 0 {
 		return ""
 	}
 	return fmt.Sprint(id)
 }
 
-// A dialog asks a person at the terminal, line by line. It writes questions to standard
+// A Dialog asks a person at the terminal, line by line. It writes questions to standard
 // error, so that standard output has only the result.
-type dialog struct {
+type Dialog struct {
 	in  *bufio.Reader
 	out io.Writer
 }
 
-// canAsk reports whether there is a terminal to ask at. If there is, it sets asking.
-func (a *Environment) canAsk() bool {
-	if a.asking == nil && isTerminal(a.stdin) && isTerminal(a.stderr) {
-		a.asking = &dialog{bufio.NewReader(a.stdin), a.stderr}
+// CanAsk reports whether there is a terminal to ask at. If there is, it sets Asking.
+func (a *Environment) CanAsk() bool {
+	if a.Asking == nil && IsTerminal(a.Stdin) && IsTerminal(a.Stderr) {
+		a.Asking = &Dialog{bufio.NewReader(a.Stdin), a.Stderr}
 	}
-	return a.asking != nil
+	return a.Asking != nil
 }
 
-// ask asks a question until it gets a line that is not empty. A signal ends the wait.
-func (d *dialog) ask(ctx context.Context, question string) (string, error) {
+// Ask asks a question until it gets a line that is not empty. A signal ends the wait.
+func (d *Dialog) Ask(ctx context.Context, question string) (string, error) {
 	for range 3 {
 		text, err := d.readLine(ctx, question+": ")
 		if err != nil {
@@ -259,8 +259,8 @@ func (d *dialog) ask(ctx context.Context, question string) (string, error) {
 	return "", usererr.Wrap("ask for the "+question, errNothingTyped, "")
 }
 
-// confirm asks a question. Only yes counts as agreement.
-func (d *dialog) confirm(ctx context.Context, question string) (bool, error) {
+// Confirm asks a question. Only yes counts as agreement.
+func (d *Dialog) Confirm(ctx context.Context, question string) (bool, error) {
 	text, err := d.readLine(ctx, question+" [y/N] ")
 	if err != nil && !errors.Is(err, errNothingTyped) {
 		return false, usererr.Wrap("ask to "+question, err, "")
@@ -272,7 +272,7 @@ func (d *dialog) confirm(ctx context.Context, question string) (bool, error) {
 var errNothingTyped = errors.New("nothing was typed")
 
 // readLine prints a question and returns the typed line, without spaces around it.
-func (d *dialog) readLine(ctx context.Context, question string) (string, error) {
+func (d *Dialog) readLine(ctx context.Context, question string) (string, error) {
 	type line struct {
 		text string
 		err  error
@@ -299,8 +299,8 @@ func (d *dialog) readLine(ctx context.Context, question string) (string, error) 
 	}
 }
 
-// columns returns the width of the terminal out; 0 if out is not a terminal.
-func columns(out io.Writer) int {
+// Columns returns the width of the terminal out; 0 if out is not a terminal.
+func Columns(out io.Writer) int {
 	f, ok := out.(*os.File)
 	if !ok {
 		return 0
@@ -312,16 +312,16 @@ func columns(out io.Writer) int {
 	return width
 }
 
-// cutTo shortens a line to width, if width is known. --json shows the whole text.
-func cutTo(line string, width int) string {
+// CutTo shortens a line to width, if width is known. --json shows the whole text.
+func CutTo(line string, width int) string {
 	if r := []rune(line); width > 1 && len(r) > width {
 		return string(r[:width-1]) + "…"
 	}
 	return line
 }
 
-// isTerminal reports whether a reader or writer is a terminal.
-func isTerminal(stream any) bool {
+// IsTerminal reports whether a reader or writer is a terminal.
+func IsTerminal(stream any) bool {
 	f, ok := stream.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd()))
 }

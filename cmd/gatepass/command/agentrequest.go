@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -14,18 +14,18 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
-// requestToken makes the call within the time limit of git's helper. A signal ends the
+// RequestToken makes the call within the time limit of git's helper. A signal ends the
 // wait.
-func (a *Environment) requestToken(ctx context.Context, call agent.Call) (agent.Grant, error) {
+func (a *Environment) RequestToken(ctx context.Context, call agent.Call) (agent.Grant, error) {
 	type result struct {
 		reply agent.Reply
 		err   error
 	}
 	done := make(chan result, 1)
-	deadline := time.Now().Add(forward.Timeout(a.getenv))
-	defer a.wait("the agent, which asks the source for a token")()
+	deadline := time.Now().Add(forward.Timeout(a.Getenv))
+	defer a.Wait("the agent, which asks the source for a token")()
 	go func() {
-		reply, err := agent.Ask(call, a.getenv, deadline)
+		reply, err := agent.Ask(call, a.Getenv, deadline)
 		done <- result{reply, err}
 	}()
 	select {
@@ -52,11 +52,11 @@ func grantIn(r agent.Reply) (agent.Grant, error) {
 	return grant, nil
 }
 
-// gatewayWorkspace returns the workspace file, with the gateway that it names or that
+// GatewayWorkspace returns the workspace file, with the gateway that it names or that
 // gatepass install configured in git. It returns nil if there is no gateway, or if the
 // file cannot be read: the caller that needs the file reports that.
-func (a *Environment) gatewayWorkspace(ctx context.Context) (*config.Workspace, error) {
-	path, err := config.Path(a.getenv)
+func (a *Environment) GatewayWorkspace(ctx context.Context) (*config.Workspace, error) {
+	path, err := config.Path(a.Getenv)
 	if err != nil {
 		return nil, err
 	}
@@ -81,13 +81,13 @@ func (a *Environment) gatewayWorkspace(ctx context.Context) (*config.Workspace, 
 	return workspace, nil
 }
 
-// requestSession asks the agent for a session of the workspace's gateway: for one
+// RequestSession asks the agent for a session of the workspace's gateway: for one
 // repository or, with an empty repo, for all repositories of the workspace.
-func (a *Environment) requestSession(ctx context.Context, workspace *config.Workspace, repo, fresh string) (agent.Grant, error) {
+func (a *Environment) RequestSession(ctx context.Context, workspace *config.Workspace, repo, fresh string) (agent.Grant, error) {
 	call := agent.Call{Operation: agent.Through(agent.Session+fresh, workspace.Gateway.String()), Config: workspace.Path}
 	call.Payload = []byte("protocol=https\nhost=" + workspace.Hosts[0] + "\n")
 	if repo != "" {
 		call.Payload = append(call.Payload, "path="+repo+"\n"...)
 	}
-	return a.requestToken(ctx, call)
+	return a.RequestToken(ctx, call)
 }
