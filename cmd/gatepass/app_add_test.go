@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/app"
 	"github.com/gatepass/gatepass/issuing"
 )
 
@@ -44,7 +45,7 @@ func TestAppAddOne(t *testing.T) {
 	w.install("Acme", 11)
 	w.install("globex", 12)
 	credentials := []string{"app", "add", "--non-interactive", "--app-client-id", w.app.ClientID, "--private-key-file", w.key}
-	app := map[string]string{"app-client-id": w.app.ClientID, "private-key": "PEM", "github-url": w.URL()}
+	want := map[string]string{"app-client-id": w.app.ClientID, "private-key": "PEM", "github-url": w.URL()}
 	for _, c := range []struct {
 		name string
 		args []string
@@ -58,17 +59,17 @@ func TestAppAddOne(t *testing.T) {
 		if lines := squeezed(out); status != 0 || errs != "" || lines[len(lines)-1] != c.last {
 			t.Errorf("%s: app add = %d, %q, %q, want the last line %q", c.name, status, out, errs, c.last)
 		}
-		app["installations/acme"] = "11"
-		w.wants(c.name, app)
+		want["installations/acme"] = "11"
+		w.wants(c.name, want)
 	}
 	out, errs, status := w.run(t, "app", "add", "--account", "Globex", "--json")
-	report := decode[addReport](t, out)
+	report := decode[app.AddReport](t, out)
 	if status != 0 || len(report.Installations) != 1 || report.Installations[0].State != issuing.Added || report.Installations[0].ID != 12 ||
 		report.App.Slug != "sandbox-pass" || !strings.HasPrefix(report.Store, "file:///") || strings.Contains(out, "PRIVATE") {
 		t.Errorf("app add --account = %d, %q, %q, want globex added", status, out, errs)
 	}
-	app["installations/globex"] = "12"
-	w.wants("an account alone", app)
+	want["installations/globex"] = "12"
+	w.wants("an account alone", want)
 }
 
 func TestAppAddSaysWhatIsSuspended(t *testing.T) {

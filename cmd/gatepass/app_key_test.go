@@ -17,9 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/app"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/testkey"
+	"github.com/gatepass/gatepass/test/vaulttest"
 )
 
 // An appWorld is a GitHub with one App, and files with its key and another.
@@ -135,7 +137,7 @@ func TestAppKeyCheck(t *testing.T) {
 		}
 	}
 	out, _, _ := w.check(t, "--json", "--app-client-id", w.app.ClientID, "--private-key-file", w.key)
-	var report keyReport
+	var report app.KeyReport
 	if err := json.Unmarshal([]byte(out), &report); err != nil || report.App.ID != w.app.ID || report.App.Owner != "acme" ||
 		report.App.Permissions["contents"] != "write" || report.Key.Fingerprint != w.fingerprint {
 		t.Errorf("check --json = %+v, %v, want the App and its key", report, err)
@@ -245,25 +247,7 @@ func (w *appWorld) transit(t *testing.T) (mount string) {
 	token := os.Getenv("GATEPASS_TEST_VAULT_TOKEN")
 	w.variables = append(w.variables, "VAULT_ADDR="+address, "VAULT_TOKEN="+token)
 	mount = fmt.Sprintf("t%d", time.Now().UnixNano())
-	vault(t, http.MethodPost, address+"/v1/sys/mounts/"+mount, token, `{"type":"transit"}`)
-	t.Cleanup(func() { vault(t, http.MethodDelete, address+"/v1/sys/mounts/"+mount, token, "") })
+	vaulttest.Root(t, http.MethodPost, address+"/v1/sys/mounts/"+mount, token, `{"type":"transit"}`)
+	t.Cleanup(func() { vaulttest.Root(t, http.MethodDelete, address+"/v1/sys/mounts/"+mount, token, "") })
 	return mount
-}
-
-// vault makes one request of the root user, which must succeed.
-func vault(t *testing.T, method, url, token, body string) {
-	t.Helper()
-	request, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("X-Vault-Token", token)
-	response, err := (&http.Client{Timeout: time.Minute}).Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response.Body.Close()
-	if response.StatusCode/100 != 2 {
-		t.Fatalf("%s %s = %s", method, url, response.Status)
-	}
 }

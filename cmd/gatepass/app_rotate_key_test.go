@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/app"
 	"github.com/gatepass/gatepass/mint"
 )
 
@@ -76,7 +77,7 @@ func TestAppRotateKeyToASignerAndBack(t *testing.T) {
 	}
 	w.wants("to a signer", map[string]string{"app-client-id": w.app.ClientID, "signer": url, "github-url": w.URL()})
 	out, errs, status = w.run(t, "app", "rotate-key", "--private-key-file", w.key, "--json")
-	r := decode[rotationReport](t, out)
+	r := decode[app.RotationReport](t, out)
 	if status != 0 || !r.Changed || r.Old.Signer != url || r.New.Signer != "" || r.Old.Fingerprint != r.New.Fingerprint {
 		t.Errorf("rotate-key back = %d, %+v, %q, want it in the store", status, r, errs)
 	}

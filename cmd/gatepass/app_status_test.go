@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/app"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
@@ -105,7 +106,7 @@ func TestAppStatusJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, errs, status := w.run(t, "app", "status", "--json")
-	r := decode[statusReport](t, out)
+	r := decode[app.StatusReport](t, out)
 	var states []string
 	for _, i := range r.Installations {
 		states = append(states, i.Account+" "+string(i.State))
@@ -136,7 +137,7 @@ func TestAppStatusOfARefusedKey(t *testing.T) {
 		t.Errorf("app status = %d, %q, %q, want the key refused and what the store has", status, out, errs)
 	}
 	r, _, _ := w.run(t, "app", "status", "--json")
-	if report := decode[statusReport](t, r); report.Key.Proved || report.App != nil {
+	if report := decode[app.StatusReport](t, r); report.Key.Proved || report.App != nil {
 		t.Errorf("app status --json = %+v, want no App and no proof", report)
 	}
 }
@@ -178,7 +179,7 @@ func TestAppStatusSaysWhetherTheAppIsPublic(t *testing.T) {
 			t.Errorf("app status of an App that is public %t = %d, %q, %s", isPublic, status, errs, out)
 		}
 		r, _, _ := w.run(t, "app", "status", "--json")
-		if public := decode[statusReport](t, r).Public; public == nil || *public != isPublic {
+		if public := decode[app.StatusReport](t, r).Public; public == nil || *public != isPublic {
 			t.Errorf("app status --json says public: %v, want %t", public, isPublic)
 		}
 		path := filepath.Join(t.TempDir(), "p.yaml")

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/app"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
@@ -107,7 +108,7 @@ func TestAppDiscoverReadsEveryPage(t *testing.T) {
 	}
 	w.put(map[string]string{"installation-id": "77"})
 	out, errs, status := w.run(t, "app", "discover", "--json")
-	found := decode[discovery](t, out)
+	found := decode[app.Discovery](t, out)
 	isAdded := func(s issuing.AccountState) bool { return s.State == issuing.Added }
 	if status != 0 || len(found.Installations) != 150 || !slices.ContainsFunc(found.Installations, isAdded) || found.Legacy != 77 || len(w.kept()) != 154 {
 		t.Errorf("app discover = %d, %q, %d found, %d entries, want 150 added", status, errs, len(found.Installations), len(w.kept()))

@@ -77,7 +77,7 @@ func check(out io.Writer, c *cli.Context) error {
 		}
 	}
 	if err == nil && failed {
-		return &statusError{status: exitFailed}
+		return &command.StatusError{Status: command.ExitFailed}
 	}
 	return err
 }
@@ -268,7 +268,7 @@ func (cmd policyCommands) lint(c *cli.Context) error {
 		_, err = io.WriteString(cmd.Stdout, report.text(cmd.Screen()))
 	}
 	if err == nil && report.Failures > 0 {
-		return &statusError{status: exitFailed}
+		return &command.StatusError{Status: command.ExitFailed}
 	}
 	return err
 }
@@ -355,7 +355,7 @@ func (cmd policyCommands) test(c *cli.Context) error {
 		_, err = io.WriteString(cmd.Stdout, report.text(cmd.Screen()))
 	}
 	if err == nil && report.Failed > 0 {
-		return &statusError{status: exitFailed}
+		return &command.StatusError{Status: command.ExitFailed}
 	}
 	return err
 }

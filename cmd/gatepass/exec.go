@@ -23,8 +23,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const execName = "exec"
-
 const execAbout = `Runs COMMAND with the token for the working directory's repository, or for
 --repo and --host, in its environment as GH_TOKEN. gatepass does not write the
 token to disk, but COMMAND's child processes inherit it, and other programs of
@@ -54,7 +52,7 @@ Examples:
 
 func (cmd tokenCommands) execCommand() *cli.Command {
 	return &cli.Command{
-		Name:        execName,
+		Name:        command.ExecName,
 		Usage:       "run a command with GH_TOKEN or a gateway session in its environment",
 		UsageText:   "gatepass exec [--repo OWNER/NAME] [--host HOST] [--operation read|write] [--fresh] -- COMMAND [ARGUMENT...]",
 		Description: execAbout,
@@ -210,29 +208,15 @@ func authorities(ctx context.Context, workspace *config.Workspace) string {
 	return ""
 }
 
-// A statusError ends the program with its own exit status. With a nil err, nothing is
-// printed.
-type statusError struct {
-	status int
-	err    error
-}
-
-func (e *statusError) Error() string {
-	if e.err == nil {
-		return ""
-	}
-	return e.err.Error()
-}
-
 // notRun returns a statusError with the status that env(1) and shells use.
 func notRun(name string, err error) error {
 	if execErr, ok := errors.AsType[*exec.Error](err); ok {
 		err = execErr.Err
 	}
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		return &statusError{127, usererr.Wrap("run "+name, err, "")}
+		return &command.StatusError{Status: 127, Err: usererr.Wrap("run "+name, err, "")}
 	}
-	return &statusError{126, usererr.Wrap("run "+name, err, "")}
+	return &command.StatusError{Status: 126, Err: usererr.Wrap("run "+name, err, "")}
 }
 
 // runPassingSignals runs the command until it ends, and passes signals on to it. If ctx
@@ -299,7 +283,7 @@ func ended(state *os.ProcessState, err error) error {
 	if status == 0 {
 		return nil
 	}
-	return &statusError{status: status}
+	return &command.StatusError{Status: status}
 }
 
 // typed reports whether the signal was typed at the terminal, such as Ctrl-C. The

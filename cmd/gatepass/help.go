@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/cmd/gatepass/app"
 	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/install"
 	"github.com/urfave/cli/v2"
@@ -180,8 +181,8 @@ func completeCommand(out io.Writer) *cli.Command {
 
 // choices are the values of each option and argument that takes one of a fixed set.
 var choices = map[string][]string{
-	"app create --permissions":   permissionVerbs,
-	"app manifest --permissions": permissionVerbs,
+	"app create --permissions":   app.PermissionVerbs,
+	"app manifest --permissions": app.PermissionVerbs,
 	"doctor --side":              {issuingSide, workspaceSide, bothSides},
 	"install --guard":            guards(),
 	"token --format":             {"text", "json"},
@@ -210,25 +211,25 @@ func guards() []string {
 func offers(app *cli.App, words []string) string {
 	before, current := words[:len(words)-1], words[len(words)-1]
 	if i := slices.Index(before, "--"); i >= 0 {
-		if before[0] != execName {
+		if before[0] != command.ExecName {
 			return ""
 		}
 		return fmt.Sprintf(":command\t%d\n", i+2)
 	}
-	command, rest := resolve(app.Commands, before)
-	if command == nil {
-		command = &cli.Command{Subcommands: app.Commands}
+	in, rest := command.Resolve(app.Commands, before)
+	if in == nil {
+		in = &cli.Command{Subcommands: app.Commands}
 	}
 	at := strings.Join(before[:len(before)-len(rest)], " ")
 	option, prefix := optionBefore(before, current)
 	switch {
-	case optionLen(command, []string{option, ""}) == 2:
-		return values(command, at, option, prefix)
+	case command.OptionLen(in, []string{option, ""}) == 2:
+		return values(in, at, option, prefix)
 	case strings.HasPrefix(current, "-"):
-		return optionNames(command)
+		return optionNames(in)
 	}
 	var b strings.Builder
-	for _, sub := range command.Subcommands {
+	for _, sub := range in.Subcommands {
 		if !sub.Hidden && sub.Name != "help" {
 			b.WriteString(sub.Name + "\t" + sub.Usage + "\n")
 		}
@@ -255,12 +256,12 @@ func optionBefore(before []string, current string) (option, prefix string) {
 }
 
 // values returns the completions for the value of an option.
-func values(command *cli.Command, at, option, prefix string) string {
+func values(of *cli.Command, at, option, prefix string) string {
 	var b strings.Builder
 	for _, value := range choices[at+" "+option] {
 		b.WriteString(prefix + value + "\n")
 	}
-	for _, f := range command.Flags {
+	for _, f := range of.Flags {
 		documented, ok := f.(cli.DocGenerationFlag)
 		if !ok || !slices.Contains(f.Names(), strings.TrimLeft(option, "-")) {
 			continue
@@ -275,16 +276,16 @@ func values(command *cli.Command, at, option, prefix string) string {
 	return b.String()
 }
 
-func optionNames(command *cli.Command) string {
+func optionNames(of *cli.Command) string {
 	var b strings.Builder
-	for _, f := range command.Flags {
+	for _, f := range of.Flags {
 		documented, ok := f.(cli.DocGenerationFlag)
 		if !ok || f.Names()[0] == "help" {
 			continue
 		}
 		_, about := placeholderIn(documented.GetUsage())
 		for _, name := range f.Names() {
-			b.WriteString(dashes(name) + "\t" + about + "\n")
+			b.WriteString(command.Dashes(name) + "\t" + about + "\n")
 		}
 	}
 	return b.String() + "--help\tshow help\n"

@@ -24,7 +24,7 @@ func TestHelpFits(t *testing.T) {
 	var walk func(path []string, commands []*cli.Command)
 	walk = func(path []string, commands []*cli.Command) {
 		help, _, status := gatepass(t.Context(), append(path, "--help")...)
-		if status != exitDone {
+		if status != command.ExitDone {
 			t.Errorf("gatepass %v --help: %d", path, status)
 		}
 		section := ""
@@ -294,7 +294,7 @@ func TestOptionsFirst(t *testing.T) {
 			Name: "check", Aliases: []string{"c"},
 			Flags: []cli.Flag{&cli.StringSliceFlag{Name: "verb"}, &cli.BoolFlag{Name: "json"}},
 		}}},
-		{Name: execName, Flags: []cli.Flag{&cli.StringFlag{Name: "repo"}}},
+		{Name: command.ExecName, Flags: []cli.Flag{&cli.StringFlag{Name: "repo"}}},
 	}
 	for typed, want := range map[string]string{
 		"":                                     "",
@@ -312,7 +312,7 @@ func TestOptionsFirst(t *testing.T) {
 		"exec -- gh --json x":                  "exec -- gh --json x",
 		"policy check main --verb -- --json x": "policy check --verb -- --json main x",
 	} {
-		if got := strings.Join(optionsFirst(commands, strings.Fields(typed)), " "); got != want {
+		if got := strings.Join(command.OptionsFirst(commands, strings.Fields(typed)), " "); got != want {
 			t.Errorf("optionsFirst(%q) = %q, want %q", typed, got, want)
 		}
 	}

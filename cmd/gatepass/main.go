@@ -4,20 +4,18 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/app"
 	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/cmd/internal/doctor"
-	"github.com/gatepass/gatepass/internal/suggest"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/version"
 	"github.com/urfave/cli/v2"
@@ -28,13 +26,6 @@ func main() {
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr))
 }
-
-// Exit codes.
-const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
-)
 
 const (
 	summary = "scoped, short-lived GitHub tokens for git, and a fence around what may be pushed"
@@ -59,7 +50,7 @@ func commands(a *command.Environment) []*cli.Command {
 		policyCommands{a}.command(),
 		tokenCommands{a}.command(),
 		tokenCommands{a}.execCommand(),
-		appCommands{a}.command(),
+		app.Command(a),
 		workspaceCommands{a}.command(),
 		storeCommands{a}.command(),
 		auditCommands{a}.command(),
@@ -79,151 +70,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	line := cliApp(a)
 	if len(args) == 1 && args[0] == "--version" {
 		_, _ = io.WriteString(stdout, "gatepass "+buildVersion().Version+"\n")
-		return exitDone
+		return command.ExitDone
 	}
-	err := line.RunContext(ctx, append([]string{"gatepass"}, optionsFirst(line.Commands, args)...))
-	if err == nil {
-		return exitDone
-	}
-	if err.Error() != "" {
-		_, _ = io.WriteString(stderr, usererr.Line(err))
-	}
-	if s, ok := errors.AsType[*statusError](err); ok {
-		return s.status
-	}
-	_, mistyped := errors.AsType[*command.UsageError](err)
-	_, library := errors.AsType[cli.ExitCoder](err) // we return none, so this is the library's: "help" for an unknown topic
-	if mistyped || library {
-		return exitUsage
-	}
-	return exitFailed
-}
-
-func cliApp(a *command.Environment) *cli.App {
-	line := &cli.App{
-		Name:         "gatepass",
-		Usage:        summary,
-		UsageText:    "gatepass COMMAND [options]\ngatepass COMMAND --help",
-		Description:  about,
-		HideVersion:  true,
-		Commands:     commands(a),
-		Reader:       a.Stdin,
-		Writer:       a.Stdout,
-		ErrWriter:    a.Stderr,
-		OnUsageError: onUsageError,
-		// Otherwise the library would end the process.
-		ExitErrHandler: func(*cli.Context, error) {},
-		Action:         group,
-	}
-	prepare(line.Commands)
-	return line
-}
-
-// prepare sets on all commands what the library does not inherit.
-func prepare(commands []*cli.Command) {
-	for _, c := range commands {
-		c.OnUsageError = onUsageError
-		c.HideHelpCommand = true
-		if len(c.Subcommands) > 0 && c.Action == nil {
-			c.Action = group
-		}
-		prepare(c.Subcommands)
-	}
-}
-
-// group is the action of a command that needs a subcommand, when none or an unknown one
-// follows.
-func group(c *cli.Context) error {
-	siblings, typed := c.Command.Subcommands, c.Args().First()
-	if typed == "" && len(c.Lineage()) <= 2 {
-		return cli.ShowAppHelp(c)
-	}
-	if typed == "" {
-		return command.Usage(c, "a command is missing: it must be one of "+nameList(siblings))
-	}
-	what := fmt.Sprintf("unknown command %q", typed)
-	if meant := suggest.Closest(typed, names(siblings)); meant != "" {
-		what += fmt.Sprintf(": did you mean %q?", meant)
-	}
-	return command.Usage(c, what)
-}
-
-func nameList(commands []*cli.Command) string { return strings.Join(names(commands), ", ") }
-
-func names(commands []*cli.Command) []string {
-	var names []string
-	for _, c := range commands {
-		names = append(names, c.Name)
-	}
-	return names
-}
-
-// onUsageError turns the flag parser's error into one line.
-func onUsageError(c *cli.Context, err error, _ bool) error {
-	text := err.Error()
-	if option, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		text = "unknown option " + dashes(option)
-	}
-	return command.Usage(c, text)
-}
-
-func dashes(option string) string {
-	if len(option) > 1 {
-		return "--" + option
-	}
-	return "-" + option
-}
-
-// optionsFirst moves the options of a command before its arguments, as the library
-// requires: people write "policy check main --verb force". What follows "--" stays, and
-// so does everything after "exec", whose arguments belong to another program.
-func optionsFirst(commands []*cli.Command, args []string) []string {
-	command, rest := resolve(commands, args)
-	if command == nil || len(command.Subcommands) > 0 || command.Name == execName {
-		return args
-	}
-	ordered := slices.Clone(args[:len(args)-len(rest)])
-	var operands []string
-	for len(rest) > 0 {
-		n := optionLen(command, rest)
-		switch {
-		case rest[0] == "--":
-			return slices.Concat(ordered, []string{"--"}, operands, rest[1:])
-		case n == 0:
-			operands, rest = append(operands, rest[0]), rest[1:]
-		default:
-			ordered, rest = append(ordered, rest[:n]...), rest[n:]
-		}
-	}
-	return append(ordered, operands...)
-}
-
-// resolve returns the command that args start with, and the words after its name.
-func resolve(commands []*cli.Command, args []string) (command *cli.Command, rest []string) {
-	for len(args) > 0 {
-		i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(args[0]) })
-		if i < 0 {
-			break
-		}
-		command, commands, args = commands[i], commands[i].Subcommands, args[1:]
-	}
-	return command, args
-}
-
-// optionLen is how many of args the option at their start takes: 0 if there is no
-// option, 2 if its value follows.
-func optionLen(command *cli.Command, args []string) int {
-	name := strings.TrimLeft(args[0], "-")
-	if name == "" || name == args[0] {
-		return 0
-	}
-	for _, f := range command.Flags {
-		documented, ok := f.(cli.DocGenerationFlag)
-		if ok && documented.TakesValue() && slices.Contains(f.Names(), name) {
-			return min(2, len(args))
-		}
-	}
-	return 1
+	return command.Execute(ctx, line, args)
 }
 
 type versionInfo struct {
@@ -311,4 +160,10 @@ func buildVersion() versionInfo {
 		}
 	}
 	return v
+}
+
+func cliApp(a *command.Environment) *cli.App {
+	line := command.NewApp(a, commands(a))
+	line.Usage, line.Description = summary, about
+	return line
 }

@@ -147,7 +147,7 @@ func (r *roff) options(title string, flags []cli.Flag) {
 		placeholder, about := placeholderIn(documented.GetUsage())
 		var names []string
 		for _, name := range f.Names() {
-			names = append(names, `\fB`+escapeRoff(dashes(name))+`\fR`)
+			names = append(names, `\fB`+escapeRoff(command.Dashes(name))+`\fR`)
 		}
 		label := strings.Join(names, ", ")
 		if documented.TakesValue() {

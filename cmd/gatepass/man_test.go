@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 )
 
 func TestEveryCommandHasAPage(t *testing.T) {
@@ -17,7 +19,7 @@ func TestEveryCommandHasAPage(t *testing.T) {
 			t.Errorf("%s: has a page: %v", c.Name, ok)
 		}
 		for _, f := range c.Flags {
-			if name := escapeRoff(dashes(f.Names()[0])); ok && f.Names()[0] != "help" && !strings.Contains(page, `\fB`+name+`\fR`) {
+			if name := escapeRoff(command.Dashes(f.Names()[0])); ok && f.Names()[0] != "help" && !strings.Contains(page, `\fB`+name+`\fR`) {
 				t.Errorf("the page of %s does not name %s", c.Name, name)
 			}
 		}
@@ -48,7 +50,7 @@ var (
 
 // deepest returns the command with which the words start, and how many words it has.
 func deepest(words []string) (at string, n int) {
-	_, rest := resolve(testApp().Commands, words)
+	_, rest := command.Resolve(testApp().Commands, words)
 	n = len(words) - len(rest)
 	return strings.Join(words[:n], " "), n
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/workspace/profile"
@@ -129,7 +130,7 @@ func TestMigrateKM(t *testing.T) {
 
 func TestMigrateKMRefuses(t *testing.T) {
 	for _, args := range [][]string{{"--id", "sb-1"}, {"p.yaml"}, {"p.yaml", "--id", "../x"}, {"p.yaml", "--id", "x", "--json"}, {"a", "b"}} {
-		if _, errs, status := gatepass(t.Context(), append([]string{"migrate", "km"}, args...)...); status != exitUsage || errs == "" {
+		if _, errs, status := gatepass(t.Context(), append([]string{"migrate", "km"}, args...)...); status != command.ExitUsage || errs == "" {
 			t.Errorf("migrate km %q = %d %s", args, status, errs)
 		}
 	}

@@ -182,7 +182,7 @@ func (cmd policyCommands) check(c *cli.Context) error {
 		err = report.write(cmd.Stdout, cmd.Screen())
 	}
 	if err == nil && !report.Allowed {
-		return &statusError{status: exitFailed}
+		return &command.StatusError{Status: command.ExitFailed}
 	}
 	return err
 }

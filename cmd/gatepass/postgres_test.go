@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
@@ -70,7 +71,7 @@ func TestRealPostgresStore(t *testing.T) {
 func TestStoreMigrateOfWhatHasNoTables(t *testing.T) {
 	w := &issuingWorld{appWorld: newAppWorld(t), t: t, dir: t.TempDir()}
 	_, errs, status := w.gatepass("store", "migrate", "--store", "file://"+w.dir)
-	if status != exitFailed || !strings.Contains(errs, "this store has no tables; there is nothing to do") {
+	if status != command.ExitFailed || !strings.Contains(errs, "this store has no tables; there is nothing to do") {
 		t.Errorf("migrate = %d, %q, want that there is nothing to do", status, errs)
 	}
 }

@@ -159,7 +159,7 @@ func (cmd probeCommand) once(c *cli.Context, p *probe.Prober, cases []probe.Case
 	}
 	for _, r := range results {
 		if r.State != probe.Passed {
-			return &statusError{status: exitFailed}
+			return &command.StatusError{Status: command.ExitFailed}
 		}
 	}
 	return nil

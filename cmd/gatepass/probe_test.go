@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker/probe"
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/deploy"
 	"github.com/gatepass/gatepass/internal/exposition"
 )
@@ -130,8 +131,8 @@ func TestProbeAlerts(t *testing.T) {
 
 func TestProbeUsage(t *testing.T) {
 	for _, args := range [][]string{{}, {"a", "b"}, {"a", "--every", "1s"}, {"a", "--every", "-1m"}, {"a", "--listen", ":0"}} {
-		if got := run(t.Context(), append([]string{"probe"}, args...), os.Getenv, strings.NewReader(""), io.Discard, io.Discard); got != exitUsage {
-			t.Errorf("probe %q = %d, want %d", args, got, exitUsage)
+		if got := run(t.Context(), append([]string{"probe"}, args...), os.Getenv, strings.NewReader(""), io.Discard, io.Discard); got != command.ExitUsage {
+			t.Errorf("probe %q = %d, want %d", args, got, command.ExitUsage)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/broker/identity"
+	"github.com/gatepass/gatepass/cmd/gatepass/command"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 )
@@ -47,7 +48,7 @@ func TestWorkspacePreview(t *testing.T) {
 
 func TestWorkspacePreviewRefuses(t *testing.T) {
 	_, errs, status := gatepass(t.Context(), "workspace", "create", "p.yaml", "--id", "sb-1", "--dry-run", "--policy-out", "x")
-	if status != exitUsage || !strings.Contains(errs, "--dry-run cannot be combined with --policy-out") {
+	if status != command.ExitUsage || !strings.Contains(errs, "--dry-run cannot be combined with --policy-out") {
 		t.Errorf("--dry-run --policy-out: %d %s", status, errs)
 	}
 }

@@ -129,7 +129,7 @@ var suites = []suite{
 	{pattern: "./hooks"},
 	{pattern: "./test/fakegithub/..."},
 	{pattern: "./cmd/gatepass-pre-push", gits: everyGit},
-	{pattern: "./cmd/gatepass", aws: true, kubernetes: true, postgres: true},
+	{pattern: "./cmd/gatepass/...", aws: true, kubernetes: true, postgres: true},
 	{pattern: "./cmd/internal/demo", gits: everyGit},
 	{pattern: "./cmd/internal/doctor", clients: true, inPlace: true},
 	{pattern: "./test/browser", browser: true, inPlace: true},

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"cmp"
@@ -31,7 +31,7 @@ Examples:
 // homepage is the link on the App's page at GitHub, unless --homepage names another.
 const homepage = "https://github.com/gatepass/gatepass"
 
-func (cmd appCommands) manifestCommand() *cli.Command {
+func (cmd commands) manifestCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "manifest",
 		Usage:       "print the manifest that create would send to GitHub",
@@ -42,16 +42,16 @@ func (cmd appCommands) manifestCommand() *cli.Command {
 	}
 }
 
-// permissionVerbs are the verbs of [mint.Verbs], the least powerful first and the
+// PermissionVerbs are the verbs of [mint.Verbs], the least powerful first and the
 // rarest last.
-var permissionVerbs = []string{"clone", "fetch", "push", "comment", "review", "checks", "workflow", "actions"}
+var PermissionVerbs = []string{"clone", "fetch", "push", "comment", "review", "checks", "workflow", "actions"}
 
 // manifestFlags are the options that describe the App.
 func manifestFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "org", Usage: "the `ORGANIZATION` that will own the App", DefaultText: "you"},
 		&cli.StringFlag{Name: "name", Usage: "the App's `NAME`, unique at GitHub", DefaultText: "gatepass-ORGANIZATION"},
-		&cli.StringSliceFlag{Name: "permissions", Usage: "the permissions of the App, as `VERBS`, the most that a token can have: " + strings.Join(permissionVerbs, ", "), Value: cli.NewStringSlice("clone", "push")},
+		&cli.StringSliceFlag{Name: "permissions", Usage: "the permissions of the App, as `VERBS`, the most that a token can have: " + strings.Join(PermissionVerbs, ", "), Value: cli.NewStringSlice("clone", "push")},
 		&cli.BoolFlag{Name: "public", Usage: "let any account install the App, not only its owner", DisableDefaultText: true},
 		&cli.BoolFlag{Name: "private", Usage: "let only its owner install the App (the default)", DisableDefaultText: true},
 		&cli.StringFlag{Name: "homepage", Usage: "the `URL` of the link on the App's page at GitHub", Value: homepage},
@@ -59,7 +59,7 @@ func manifestFlags() []cli.Flag {
 	}
 }
 
-func (cmd appCommands) manifest(c *cli.Context) error {
+func (cmd commands) manifest(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ Examples:
   gatepass app create --org acme --permissions clone,push,review --store 'ssm:///km?region=us-east-1'
   gatepass app create --key-to 'awskms:///alias/gatepass?region=us-east-1' --github-url https://ghe.example`
 
-func (cmd appCommands) createCommand() *cli.Command {
+func (cmd commands) createCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "create",
 		Usage:       "create the App at GitHub, with a page in your browser",
@@ -182,7 +182,7 @@ type creation struct {
 	client      *http.Client  // nil means a client of mint
 }
 
-func (cmd appCommands) create(c *cli.Context) error {
+func (cmd commands) create(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (cmd appCommands) create(c *cli.Context) error {
 }
 
 // creation reads the command line.
-func (cmd appCommands) creation(c *cli.Context) (*creation, error) {
+func (cmd commands) creation(c *cli.Context) (*creation, error) {
 	m, err := manifest(c)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -34,7 +34,7 @@ Examples:
   gatepass app status
   gatepass app status --profile agent.yaml --profile review.yaml`
 
-func (cmd appCommands) statusCommand() *cli.Command {
+func (cmd commands) statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "status",
 		Usage:       "show the App, its key, its installations and permissions",
@@ -47,8 +47,8 @@ func (cmd appCommands) statusCommand() *cli.Command {
 	}
 }
 
-// statusReport is the JSON of "app status".
-type statusReport struct {
+// StatusReport is the JSON of "app status".
+type StatusReport struct {
 	OK             bool                `json:"ok"` // tokens can be minted
 	App            *appReport          `json:"app,omitempty"`
 	Key            keyStatus           `json:"key"`
@@ -71,7 +71,7 @@ type statusReport struct {
 // poolReport is the statusReport of an App other than the first.
 type poolReport struct {
 	Name string `json:"name"`
-	statusReport
+	StatusReport
 }
 
 type keyStatus struct {
@@ -86,7 +86,7 @@ type rateReport struct {
 	Reset     time.Time `json:"reset"`
 }
 
-func (cmd appCommands) status(c *cli.Context) error {
+func (cmd commands) status(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (cmd appCommands) status(c *cli.Context) error {
 }
 
 // problems counts the problems of all Apps.
-func (r statusReport) problems() int {
+func (r StatusReport) problems() int {
 	n := len(r.Problems)
 	for _, p := range r.Pool {
 		n += len(p.Problems)
@@ -128,10 +128,10 @@ func (r statusReport) problems() int {
 }
 
 // statusOf examines all Apps of the store.
-func (cmd appCommands) statusOf(c *cli.Context, needs issuing.Needs) (statusReport, error) {
+func (cmd commands) statusOf(c *cli.Context, needs issuing.Needs) (StatusReport, error) {
 	s, app, err := cmd.StoredApp(c)
 	if err != nil {
-		return statusReport{}, err
+		return StatusReport{}, err
 	}
 	ctx, cancel := context.WithTimeout(c.Context, discoverWait)
 	defer cancel()
@@ -159,25 +159,25 @@ func (cmd appCommands) statusOf(c *cli.Context, needs issuing.Needs) (statusRepo
 	return report, nil
 }
 
-func (cmd appCommands) statusOfOne(ctx context.Context, c *cli.Context, m issuing.Member, needs issuing.Needs) (statusReport, error) {
+func (cmd commands) statusOfOne(ctx context.Context, c *cli.Context, m issuing.Member, needs issuing.Needs) (StatusReport, error) {
 	if m.Err != nil {
-		return statusReport{Store: cmd.StoreURL(c), Problems: []issuing.Problem{{Text: m.Err.Error()}}, Installations: []issuing.Installed{}}, nil
+		return StatusReport{Store: cmd.StoreURL(c), Problems: []issuing.Problem{{Text: m.Err.Error()}}, Installations: []issuing.Installed{}}, nil
 	}
 	signerURL, err := issuing.SignerURL(ctx, m.Store)
 	if err != nil {
-		return statusReport{}, err
+		return StatusReport{}, err
 	}
 	status, err := issuing.Examine(ctx, m.Store, m.App, needs)
 	if err != nil {
-		return statusReport{}, err
+		return StatusReport{}, err
 	}
 	report := newStatusReport(m.App, status)
 	report.Store, report.Key.Signer = cmd.StoreURL(c), redact.Text(signerURL, command.MaxURL)
 	return report, nil
 }
 
-func newStatusReport(app *issuing.App, st issuing.Status) statusReport {
-	r := statusReport{
+func newStatusReport(app *issuing.App, st issuing.Status) StatusReport {
+	r := StatusReport{
 		OK: len(st.Problems) == 0, GitHub: redact.Text(app.GitHub, command.MaxURL), Needed: st.Needed, Installations: st.Installations,
 		Legacy: st.Legacy, Problems: st.Problems, clientID: app.ID,
 	}
@@ -202,7 +202,7 @@ func newStatusReport(app *issuing.App, st issuing.Status) statusReport {
 	return r
 }
 
-func (r statusReport) print(out io.Writer, s command.Screen) error {
+func (r StatusReport) print(out io.Writer, s command.Screen) error {
 	var b strings.Builder
 	r.printOne(&b, s)
 	for _, p := range r.Pool {
@@ -229,7 +229,7 @@ func (r statusReport) print(out io.Writer, s command.Screen) error {
 }
 
 // printOne writes the status of one App.
-func (r statusReport) printOne(b *strings.Builder, s command.Screen) {
+func (r StatusReport) printOne(b *strings.Builder, s command.Screen) {
 	r.printApp(b)
 	r.printInstallations(b, s)
 	b.WriteString(r.whyFew())
@@ -238,7 +238,7 @@ func (r statusReport) printOne(b *strings.Builder, s command.Screen) {
 	}
 }
 
-func (r statusReport) printApp(b *strings.Builder) {
+func (r StatusReport) printApp(b *strings.Builder) {
 	name, lines := "unknown: GitHub does not accept this key", [][2]string{{"client ID", r.clientID}}
 	if a := r.App; a != nil {
 		name = a.Name
@@ -267,7 +267,7 @@ func (r statusReport) printApp(b *strings.Builder) {
 }
 
 // reach says who can install the App.
-func (r statusReport) reach() string {
+func (r StatusReport) reach() string {
 	switch {
 	case r.Public == nil:
 		return "unknown: GitHub does not say; check the App's settings"
@@ -278,7 +278,7 @@ func (r statusReport) reach() string {
 }
 
 // whyFew explains why a private App has at most one installation.
-func (r statusReport) whyFew() string {
+func (r StatusReport) whyFew() string {
 	installed := 0
 	for _, i := range r.Installations {
 		if i.ID != 0 {
@@ -291,7 +291,7 @@ func (r statusReport) whyFew() string {
 	return usererr.Escape(fmt.Sprintf("the App is private: only %s can install it; for repositories of other accounts, make it public: %s", r.App.Owner, r.publicURL)) + "\n"
 }
 
-func (r statusReport) printInstallations(b *strings.Builder, s command.Screen) {
+func (r StatusReport) printInstallations(b *strings.Builder, s command.Screen) {
 	if len(r.Installations) == 0 {
 		return
 	}

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -31,7 +31,7 @@ const (
 
 // createReport is the JSON of "app create".
 type createReport struct {
-	keyReport
+	KeyReport
 	KeyIn   string `json:"key_in"`
 	Install string `json:"install_url,omitempty"`
 	Next    string `json:"next"`
@@ -176,7 +176,7 @@ func (o *creation) prove(ctx context.Context, made mint.NewApp, key issuing.Sign
 		return createReport{}, usererr.Wrap("create the App: its key is stored in "+o.flow.KeyGoes, err, "")
 	}
 	o.warnOfWider(proof.App)
-	return createReport{keyReport: keyReport{newAppReport(proof.App), summarize(proof.Key)}}, nil
+	return createReport{KeyReport: KeyReport{newAppReport(proof.App), summarize(proof.Key)}}, nil
 }
 
 func isBadKey(err error) bool {

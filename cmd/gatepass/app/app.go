@@ -1,4 +1,5 @@
-package main
+// Package app has the commands of "gatepass app", which manage the GitHub App.
+package app
 
 import (
 	"context"
@@ -18,10 +19,12 @@ const appAbout = `GitHub mints the tokens for the GitHub App. The App belongs to
 organization, is installed on the accounts whose repositories it can reach,
 and authenticates with a private key.`
 
-// appCommands are the commands of "gatepass app".
-type appCommands struct{ *command.Environment }
+// commands are the commands of "gatepass app".
+type commands struct{ *command.Environment }
 
-func (cmd appCommands) command() *cli.Command {
+// Command is "gatepass app".
+func Command(env *command.Environment) *cli.Command {
+	cmd := commands{env}
 	return &cli.Command{
 		Name:        "app",
 		Usage:       "manage the GitHub App that mints the tokens",
@@ -72,7 +75,7 @@ Examples:
 // entries of a store.
 const discoverWait = 5 * time.Minute
 
-func (cmd appCommands) discoverCommand() *cli.Command {
+func (cmd commands) discoverCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "discover",
 		Usage:       "find the accounts that have the App installed, and store their installations",
@@ -87,13 +90,13 @@ func (cmd appCommands) discoverCommand() *cli.Command {
 	}
 }
 
-// discovery is the JSON of "app discover", and part of that of "app add".
-type discovery struct {
+// Discovery is the JSON of "app discover", and part of that of "app add".
+type Discovery struct {
 	Installations []issuing.AccountState `json:"installations"`
 	Legacy        int64                  `json:"legacy_installation_id,omitempty"`
 }
 
-func (cmd appCommands) discover(c *cli.Context) error {
+func (cmd commands) discover(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}
@@ -123,20 +126,20 @@ func (cmd appCommands) discover(c *cli.Context) error {
 	return found.print(cmd.Stdout, cmd.Screen(), prune)
 }
 
-func discover(ctx context.Context, s store.Store, app *issuing.App, may issuing.Changes) (discovery, error) {
+func discover(ctx context.Context, s store.Store, app *issuing.App, may issuing.Changes) (Discovery, error) {
 	all, err := issuing.Discover(ctx, s, app.App, may)
 	if err != nil {
-		return discovery{}, err
+		return Discovery{}, err
 	}
 	if all == nil {
 		all = []issuing.AccountState{} // an empty list in JSON, not null
 	}
 	legacy, err := issuing.LegacyInstallation(ctx, s)
-	return discovery{all, legacy}, err
+	return Discovery{all, legacy}, err
 }
 
 // print writes a table and a closing line.
-func (d discovery) print(out io.Writer, s command.Screen, prune bool) error {
+func (d Discovery) print(out io.Writer, s command.Screen, prune bool) error {
 	var b strings.Builder
 	if len(d.Installations) > 0 {
 		t := command.NewTable("ACCOUNT", "TYPE", "ID", "REPOSITORIES", "STATE", "NOTE")
@@ -156,7 +159,7 @@ func (d discovery) print(out io.Writer, s command.Screen, prune bool) error {
 }
 
 // closing counts the states, and says what to do next.
-func (d discovery) closing(prune bool) string {
+func (d Discovery) closing(prune bool) string {
 	counts := map[issuing.State]int{}
 	for _, i := range d.Installations {
 		counts[i.State]++
@@ -192,7 +195,7 @@ not removed; replace it with gatepass app add --force.
 Example:
   gatepass app remove --pool b`
 
-func (cmd appCommands) removeCommand() *cli.Command {
+func (cmd commands) removeCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "remove",
 		Usage:       "remove an App from the pool",
@@ -214,7 +217,7 @@ type removalReport struct {
 }
 
 // mayRemove returns an error if workspaces have check runs that only this App can update.
-func (cmd appCommands) mayRemove(c *cli.Context, s store.Store) error {
+func (cmd commands) mayRemove(c *cli.Context, s store.Store) error {
 	name := c.String("pool")
 	if c.Bool("force") || store.CheckApp(name) != nil { // the removal itself reports the name
 		return nil
@@ -223,14 +226,14 @@ func (cmd appCommands) mayRemove(c *cli.Context, s store.Store) error {
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	named := strings.Join(ids[:min(len(ids), shown)], ", ")
-	if len(ids) > shown {
-		named += fmt.Sprintf(" and %d more", len(ids)-shown)
+	named := strings.Join(ids[:min(len(ids), 3)], ", ")
+	if len(ids) > 3 {
+		named += fmt.Sprintf(" and %d more", len(ids)-3)
 	}
 	return usererr.New("remove the App "+name+" from the pool", "workspaces that may write checks use it, and GitHub lets no other App update their check runs: "+named, "destroy them or let their checks complete, then add --force")
 }
 
-func (cmd appCommands) remove(c *cli.Context) error {
+func (cmd commands) remove(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}

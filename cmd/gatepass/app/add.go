@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -38,7 +38,7 @@ Examples:
   gatepass app add --installation-id 12345678 --account my-org
   gatepass app add --pool b --app-client-id Iv23liBbCdEfGhIjKlMn --private-key-file b.pem`
 
-func (cmd appCommands) addCommand() *cli.Command {
+func (cmd commands) addCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "add",
 		Usage:       "store an existing App and its installations",
@@ -68,7 +68,7 @@ type addition struct {
 	force        bool
 }
 
-func (cmd appCommands) add(c *cli.Context) error {
+func (cmd commands) add(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (cmd appCommands) add(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report := addReport{keyReport{newAppReport(proof.App), summarize(proof.Key)}, cmd.StoreURL(c), found}
+	report := AddReport{KeyReport{newAppReport(proof.App), summarize(proof.Key)}, cmd.StoreURL(c), found}
 	if c.Bool("json") {
 		return command.WriteJSON(cmd.Stdout, report)
 	}
@@ -100,7 +100,7 @@ func (cmd appCommands) add(c *cli.Context) error {
 
 // prepareAddition finds out which App is meant. If the command line names only an
 // installation, it is the App in the store, if there is one.
-func (cmd appCommands) prepareAddition(c *cli.Context, a *addition, named bool) (err error) {
+func (cmd commands) prepareAddition(c *cli.Context, a *addition, named bool) (err error) {
 	if a.all, err = cmd.Store(c); err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (cmd appCommands) prepareAddition(c *cli.Context, a *addition, named bool) 
 }
 
 // newApp reads the App from the command line, and asks for what is missing.
-func (cmd appCommands) newApp(c *cli.Context, a *addition) error {
+func (cmd commands) newApp(c *cli.Context, a *addition) error {
 	github, err := cmd.GitHub(c)
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (cmd appCommands) newApp(c *cli.Context, a *addition) error {
 
 // needsFlags returns one error that names every missing flag, if there is no terminal
 // to ask at.
-func (cmd appCommands) needsFlags(c *cli.Context) error {
+func (cmd commands) needsFlags(c *cli.Context) error {
 	if !c.Bool("non-interactive") && cmd.CanAsk() {
 		return nil
 	}
@@ -174,18 +174,18 @@ func (cmd appCommands) needsFlags(c *cli.Context) error {
 
 // run asks GitHub for the installations and then writes: if a request fails, nothing
 // was changed.
-func (a *addition) run(ctx context.Context) (discovery, error) {
+func (a *addition) run(ctx context.Context) (Discovery, error) {
 	var one []issuing.AccountState
 	if a.installation != 0 || a.account != "" {
 		s, err := a.one(ctx)
 		if err != nil {
-			return discovery{}, err
+			return Discovery{}, err
 		}
 		one = []issuing.AccountState{s}
 	}
 	if a.credentials != nil {
 		if err := a.save(ctx); err != nil {
-			return discovery{}, err
+			return Discovery{}, err
 		}
 	}
 	found, err := a.chooseInstallation(ctx, one)
@@ -202,12 +202,12 @@ func (a *addition) save(ctx context.Context) error {
 	return issuing.Save(ctx, a.store, *a.credentials, a.mode())
 }
 
-func (a *addition) chooseInstallation(ctx context.Context, one []issuing.AccountState) (discovery, error) {
+func (a *addition) chooseInstallation(ctx context.Context, one []issuing.AccountState) (Discovery, error) {
 	may := issuing.Changes{Replace: a.force}
 	if one == nil {
 		return discover(ctx, a.store, a.app, may)
 	}
-	return discovery{Installations: one}, issuing.ApplyChanges(ctx, a.store, one, may)
+	return Discovery{Installations: one}, issuing.ApplyChanges(ctx, a.store, one, may)
 }
 
 func (a *addition) mode() store.Mode {
@@ -245,14 +245,14 @@ func (a *addition) find(ctx context.Context) (mint.Installation, error) {
 	return found, err
 }
 
-// addReport is the JSON of "app add".
-type addReport struct {
-	keyReport
+// AddReport is the JSON of "app add".
+type AddReport struct {
+	KeyReport
 	Store string `json:"store"`
-	discovery
+	Discovery
 }
 
-func printAddition(out io.Writer, s command.Screen, a addition, r addReport, install string) error {
+func printAddition(out io.Writer, s command.Screen, a addition, r AddReport, install string) error {
 	if a.credentials == nil {
 		return r.print(out, s, false)
 	}
@@ -289,7 +289,7 @@ type givenKey struct {
 
 // givenKey opens the key of the command line. If there is none, it asks for the path of
 // a file.
-func (cmd appCommands) givenKey(c *cli.Context) (givenKey, error) {
+func (cmd commands) givenKey(c *cli.Context) (givenKey, error) {
 	file, url := c.String("private-key-file"), c.String("signer")
 	if file != "" && url != "" {
 		return givenKey{}, command.Usage(c, "give either --private-key-file or --signer")
@@ -311,7 +311,7 @@ func (cmd appCommands) givenKey(c *cli.Context) (givenKey, error) {
 	return givenKey{Signer: key, file: file, local: key, pem: store.NewSecret(string(text))}, nil
 }
 
-func (cmd appCommands) clientID(c *cli.Context) (string, error) {
+func (cmd commands) clientID(c *cli.Context) (string, error) {
 	if id := c.String("app-client-id"); id != "" {
 		return id, nil
 	}
@@ -319,7 +319,7 @@ func (cmd appCommands) clientID(c *cli.Context) (string, error) {
 }
 
 // askFor asks for a missing value, or returns a usage error if it cannot ask.
-func (cmd appCommands) askFor(c *cli.Context, question, wrong string) (string, error) {
+func (cmd commands) askFor(c *cli.Context, question, wrong string) (string, error) {
 	if !c.Bool("non-interactive") && cmd.CanAsk() {
 		return cmd.Asking.Ask(c.Context, question)
 	}

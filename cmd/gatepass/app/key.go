@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"cmp"
@@ -15,7 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func (cmd appCommands) keyCommand() *cli.Command {
+func (cmd commands) keyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "key",
 		Usage:     "check or import the App's private key",
@@ -68,7 +68,7 @@ Examples:
 // checkWait limits the check, with its requests to a KMS and to GitHub.
 const checkWait = time.Minute
 
-func (cmd appCommands) checkKeyCommand() *cli.Command {
+func (cmd commands) checkKeyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "check",
 		Usage:       "check at GitHub that a key belongs to the App, and name the App's owner",
@@ -79,8 +79,8 @@ func (cmd appCommands) checkKeyCommand() *cli.Command {
 	}
 }
 
-// keyReport is the JSON of "app key check".
-type keyReport struct {
+// KeyReport is the JSON of "app key check".
+type KeyReport struct {
 	App appReport  `json:"app"`
 	Key keySummary `json:"key"`
 }
@@ -105,7 +105,7 @@ func summarize(key *rsa.PublicKey) keySummary {
 	return keySummary{mint.Fingerprint(key), key.N.BitLen()}
 }
 
-func (cmd appCommands) checkKey(c *cli.Context) error {
+func (cmd commands) checkKey(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (cmd appCommands) checkKey(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report := keyReport{newAppReport(proof.App), summarize(proof.Key)}
+	report := KeyReport{newAppReport(proof.App), summarize(proof.Key)}
 	if c.Bool("json") {
 		return command.WriteJSON(cmd.Stdout, report)
 	}
@@ -145,7 +145,7 @@ func newAppReport(app mint.Registration) appReport {
 	}
 }
 
-func printKeyReport(out io.Writer, r keyReport) error {
+func printKeyReport(out io.Writer, r KeyReport) error {
 	text := usererr.Escape
 	fmt.Fprintf(out, "the key belongs to the App %s\n", text(r.App.Name))
 	_, err := io.WriteString(out, command.Pairs([][2]string{
@@ -177,7 +177,7 @@ Examples:
 // importWait limits an import; AWS shows a new key only after a while.
 const importWait = time.Minute
 
-func (cmd appCommands) importKeyCommand() *cli.Command {
+func (cmd commands) importKeyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "import",
 		Usage:       "import the App's private key into AWS KMS or Vault",
@@ -204,7 +204,7 @@ type importReport struct {
 	Key    keySummary `json:"key"`
 }
 
-func (cmd appCommands) importKey(c *cli.Context) error {
+func (cmd commands) importKey(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
+	"github.com/gatepass/gatepass/test/vaulttest"
 )
 
 // oneLine fails unless the command ended with exactly that line.
@@ -307,9 +308,9 @@ func TestRealAppCreateRescuesFromVault(t *testing.T) {
 	token := os.Getenv("GATEPASS_TEST_VAULT_TOKEN")
 	w.variables = []string{"VAULT_ADDR=" + address, "VAULT_TOKEN=" + token}
 	mount := fmt.Sprintf("t%d", time.Now().UnixNano())
-	vault(t, http.MethodPost, address+"/v1/sys/mounts/"+mount, token, `{"type":"transit"}`)
+	vaulttest.Root(t, http.MethodPost, address+"/v1/sys/mounts/"+mount, token, `{"type":"transit"}`)
 	run := w.start("--no-browser", "--key-to", "vault+transit://"+mount+"/gatepass", "--name", "pass")
-	vault(t, http.MethodDelete, address+"/v1/sys/mounts/"+mount, token, "")
+	vaulttest.Root(t, http.MethodDelete, address+"/v1/sys/mounts/"+mount, token, "")
 	w.person().create(run.address, "")
 	_, errs, status := run.wait()
 	path := filepath.Join(w.home, "pass.private-key.pem")

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -30,7 +30,7 @@ Examples:
   gatepass app rotate-key --private-key-file new.pem
   gatepass app rotate-key --private-key-file new.pem --key-to 'awskms:///alias/gatepass-2?region=us-east-1'`
 
-func (cmd appCommands) rotateKeyCommand() *cli.Command {
+func (cmd commands) rotateKeyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "rotate-key",
 		Usage:       "sign with another key of the App",
@@ -47,8 +47,8 @@ func (cmd appCommands) rotateKeyCommand() *cli.Command {
 	}
 }
 
-// rotationReport is the JSON of "app rotate-key".
-type rotationReport struct {
+// RotationReport is the JSON of "app rotate-key".
+type RotationReport struct {
 	App         appReport `json:"app"`
 	Old         *keyAt    `json:"old,omitempty"` // nil if it cannot be read
 	New         keyAt     `json:"new"`
@@ -78,7 +78,7 @@ type rotation struct {
 	dryRun bool
 }
 
-func (cmd appCommands) rotateKey(c *cli.Context) error {
+func (cmd commands) rotateKey(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (cmd appCommands) rotateKey(c *cli.Context) error {
 
 // rotation reads the command line and the store. The current key may be unreadable:
 // that is one reason to rotate.
-func (cmd appCommands) rotation(c *cli.Context) (*rotation, error) {
+func (cmd commands) rotation(c *cli.Context) (*rotation, error) {
 	file, to := c.String("private-key-file"), c.String("key-to")
 	if file == "" && (to != "" || c.String("signer") == "") {
 		return nil, command.Usage(c, "give --private-key-file or --signer; --key-to needs --private-key-file")
@@ -136,16 +136,16 @@ func (cmd appCommands) rotation(c *cli.Context) (*rotation, error) {
 	return &rotation{s, app, key, github, to, c.Bool("dry-run")}, nil
 }
 
-func (r *rotation) run(ctx context.Context) (rotationReport, error) {
+func (r *rotation) run(ctx context.Context) (RotationReport, error) {
 	target, err := r.target()
 	if err != nil {
-		return rotationReport{}, err
+		return RotationReport{}, err
 	}
 	proof, err := r.app.Prove(ctx)
 	if err != nil {
-		return rotationReport{}, err
+		return RotationReport{}, err
 	}
-	report := rotationReport{
+	report := RotationReport{
 		App: newAppReport(proof.App), DryRun: r.dryRun, SettingsURL: issuing.SettingsURL(r.app.GitHub, proof.App),
 		New: keyAt{summarize(proof.Key), redact.Text(r.signerURL(), command.MaxURL)}, file: r.key.file,
 	}
@@ -156,7 +156,7 @@ func (r *rotation) run(ctx context.Context) (rotationReport, error) {
 	}
 	if target != nil {
 		if err := r.move(ctx, target); err != nil {
-			return rotationReport{}, err
+			return RotationReport{}, err
 		}
 	}
 	credentials := issuing.Credentials{ID: r.app.ID, Signer: r.signerURL(), GitHub: r.github}
@@ -219,7 +219,7 @@ func (r *rotation) move(ctx context.Context, kms issuing.Signer) error {
 	return err
 }
 
-func (r rotationReport) String() string {
+func (r RotationReport) String() string {
 	var b strings.Builder
 	text := usererr.Escape
 	name := text(r.App.Name)

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"bytes"
@@ -20,6 +20,7 @@ import (
 	"github.com/gatepass/gatepass/mint"
 	"github.com/gatepass/gatepass/test/fakegithub"
 	"github.com/gatepass/gatepass/test/freeport"
+	"github.com/gatepass/gatepass/test/vaulttest"
 )
 
 func TestAppCreate(t *testing.T) {
@@ -179,11 +180,11 @@ func TestAppCreateOpensABrowser(t *testing.T) {
 }
 
 func TestPermissionVerbsAreMints(t *testing.T) {
-	for _, verb := range permissionVerbs {
+	for _, verb := range PermissionVerbs {
 		verbs(t, verb)
 	}
-	if _, err := mint.Verbs("x"); err == nil || strings.Count(err.Error(), ",")+1 != len(permissionVerbs) {
-		t.Errorf("mint knows %v, want %v", err, permissionVerbs)
+	if _, err := mint.Verbs("x"); err == nil || strings.Count(err.Error(), ",")+1 != len(PermissionVerbs) {
+		t.Errorf("mint knows %v, want %v", err, PermissionVerbs)
 	}
 }
 
@@ -233,8 +234,8 @@ func TestRealAppCreateIntoVault(t *testing.T) {
 	token := os.Getenv("GATEPASS_TEST_VAULT_TOKEN")
 	w.variables = []string{"VAULT_ADDR=" + address, "VAULT_TOKEN=" + token}
 	mount := fmt.Sprintf("t%d", time.Now().UnixNano())
-	vault(t, http.MethodPost, address+"/v1/sys/mounts/"+mount, token, `{"type":"transit"}`)
-	t.Cleanup(func() { vault(t, http.MethodDelete, address+"/v1/sys/mounts/"+mount, token, "") })
+	vaulttest.Root(t, http.MethodPost, address+"/v1/sys/mounts/"+mount, token, `{"type":"transit"}`)
+	t.Cleanup(func() { vaulttest.Root(t, http.MethodDelete, address+"/v1/sys/mounts/"+mount, token, "") })
 
 	to := "vault+transit://" + mount + "/gatepass"
 	run := w.start("--no-browser", "--org", "acme", "--key-to", to)
