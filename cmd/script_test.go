@@ -143,6 +143,7 @@ const gitConfig = `[user]
 	detachedHead = false
 [http]
 	sslCAInfo = %s
+	sslCAPath = %s
 [gc]
 	auto = 0
 [maintenance]
@@ -178,7 +179,12 @@ func setUp(env *testscript.Env, bin, root string) error {
 	if err := os.MkdirAll(env.Getenv("HOME"), 0o755); err != nil {
 		return err
 	}
-	config := fmt.Sprintf(gitConfig, env.Getenv("CA"))
+	// Without an empty folder git reads all authorities of the system in each process.
+	none := filepath.Join(root, "none")
+	if err := os.MkdirAll(none, 0o755); err != nil {
+		return err
+	}
+	config := fmt.Sprintf(gitConfig, env.Getenv("CA"), none)
 	if err := os.WriteFile(filepath.Join(env.Getenv("HOME"), ".gitconfig"), []byte(config), 0o644); err != nil {
 		return err
 	}
