@@ -48,6 +48,9 @@ demo: ## the whole story on this machine: clone, push, refused push, stale token
 
 # Twice as many packages at once as there are processors: many of them wait.
 AT_ONCE := $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))
+# Programs that end soon spend a third of their time on collecting garbage; so does the linker
+# on each test program.
+test: export GOGC ?= 400
 # The tests run the programs that are built once. Long tests run in "make test-real" only.
 test: build ## the tests that need only Go and git, without the long ones
 	GATEPASS_TEST_BIN_DIR=$(CURDIR)/$(BIN) $(GO) test -short -trimpath -p $(AT_ONCE) ./...

@@ -100,7 +100,7 @@ func (w *appWorld) appKey(t *testing.T, args ...string) (stdout, stderr string, 
 func (w *appWorld) command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "gatepass", args...)
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SSL_CERT_FILE=" + w.ca, "GATEPASS_GITHUB_URL=" + w.URL()}, w.variables...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "GOGC=" + os.Getenv("GOGC"), "HOME=" + t.TempDir(), "SSL_CERT_FILE=" + w.ca, "GATEPASS_GITHUB_URL=" + w.URL()}, w.variables...)
 	return cmd
 }
 

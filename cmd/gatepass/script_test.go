@@ -71,6 +71,7 @@ func setUp(env *testscript.Env, git string) error {
 		}
 		return strings.Join(append(dirs, filepath.Dir(gatepass)), string(filepath.ListSeparator))
 	}
+	env.Setenv("GOGC", os.Getenv("GOGC")) // "make test" sets it
 	env.Setenv("PATH", path("git"))
 	env.Setenv("OLD", path("git-2.39"))
 	env.Setenv("NEW", path("git-2.55"))

@@ -88,7 +88,7 @@ func (w *issuingWorld) gatepass(args ...string) (stdout, stderr string, status i
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), "gatepass", args...)
 	cmd.Dir = w.dir
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "SSL_CERT_FILE=" + w.ca, "GATEPASS_STORE=" + w.storeURL()}, w.variables...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "GOGC=" + os.Getenv("GOGC"), "HOME=" + w.dir, "SSL_CERT_FILE=" + w.ca, "GATEPASS_STORE=" + w.storeURL()}, w.variables...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()

@@ -67,7 +67,7 @@ func (w *createWorld) start(args ...string) *creating {
 	c.cmd = exec.CommandContext(w.t.Context(), "gatepass", append([]string{"app", "create"}, args...)...)
 	c.cmd.Dir = w.t.TempDir()
 	c.cmd.Env = append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + w.home, "SSL_CERT_FILE=" + w.ca,
+		"PATH=" + os.Getenv("PATH"), "GOGC=" + os.Getenv("GOGC"), "HOME=" + w.home, "SSL_CERT_FILE=" + w.ca,
 		"GATEPASS_GITHUB_URL=" + w.URL(), "GATEPASS_STORE=file://" + w.dir,
 	}, w.variables...)
 	says, pipe := &c.stdout, c.cmd.StdoutPipe
