@@ -68,11 +68,15 @@ func (b *bots) login(ctx context.Context, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	login := self.Slug + "[bot]"
+	if id != "" && app.ID != id {
+		return login, nil // the App may be loaded later
+	}
 	if b.logins == nil {
 		b.logins = map[string]string{}
 	}
-	b.logins[id] = self.Slug + "[bot]"
-	return b.logins[id], nil
+	b.logins[id] = login
+	return login, nil
 }
 
 // author returns the bot of an App as an author of commits; id is the App's client ID, or

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,6 +69,7 @@ func TestASessionNamesTheBotOfItsApp(t *testing.T) {
 	b, _ := w.join("b")
 	w.write("broker.yaml", "gateway: {}\n"+testConfig)
 	p := w.start()
+	p.until("both Apps are loaded", func() bool { return strings.Count(p.log.String(), "the GitHub App is loaded") == 2 }) // one mints for all until then
 	bots := map[string]string{first: "gatepass[bot]", b: "gatepass-b[bot]"}
 	seen := map[string]bool{}
 	for n := range repositories {
@@ -94,6 +96,26 @@ func TestASessionNamesTheBotOfItsApp(t *testing.T) {
 	}
 	if len(seen) != 2 {
 		t.Errorf("the authors are %v, want both bots", seen)
+	}
+}
+
+// The login of the App that answered for one that was not loaded yet was kept until the
+// broker ended.
+func TestTheLoginOfAnotherAppIsNotKept(t *testing.T) {
+	w := newWorld(t)
+	w.addApp(1)
+	b, _ := w.join("b")
+	pool := newApps(w.store, w.gh.URL(), slog.New(slog.DiscardHandler))
+	pool.client = w.gh.Client()
+	if _, err := pool.get(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	known := &bots{apps: pool}
+	for _, want := range []string{"gatepass[bot]", "gatepass-b[bot]"} {
+		if got, err := known.login(t.Context(), b); err != nil || got != want {
+			t.Errorf("login = %q, %v, want %q", got, err, want)
+		}
+		pool.find(t.Context()) // loads the other App
 	}
 }
 
