@@ -198,7 +198,7 @@ func lineText(r audit.Record) string {
 			asked = append(asked, usererr.Escape(word))
 		}
 	}
-	text := fmt.Sprintf("%s  %-9s  %-8s  %-12s  %-24s  %s", r.Time.UTC().Format("2006-01-02T15:04:05.000Z"), dash(audit.Word(r.Kind)), dash(r.Decision), dash(r.Workspace), dash(strings.Join(asked, " ")), reasonText(r))
+	text := fmt.Sprintf("%s  %-9s  %-8s  %-12s  %-24s  %s", r.Time.UTC().Format("2006-01-02T15:04:05.000Z"), command.Dash(audit.Word(r.Kind)), command.Dash(r.Decision), command.Dash(r.Workspace), command.Dash(strings.Join(asked, " ")), reasonText(r))
 	for _, c := range []struct{ name, value string }{
 		{"rule", r.Rule}, {"subject", r.Subject}, {"token", r.Entry.Hash}, {"request", r.RequestID},
 	} {

@@ -12,6 +12,7 @@ import (
 	"github.com/gatepass/gatepass/broker"
 	"github.com/gatepass/gatepass/cmd/gatepass/app"
 	"github.com/gatepass/gatepass/cmd/gatepass/command"
+	"github.com/gatepass/gatepass/cmd/gatepass/policy"
 	"github.com/gatepass/gatepass/install"
 	"github.com/urfave/cli/v2"
 )
@@ -189,7 +190,7 @@ var choices = map[string][]string{
 	"token --operation":          {"read", "write"},
 	"exec --operation":           {"read", "write"},
 	"policy check --verb":        {"create", "update", "force", "delete", "move"},
-	"policy export --format":     {rulesetFormat},
+	"policy export --format":     {policy.RulesetFormat},
 	"audit search --decision":    {broker.Granted, broker.Refused},
 	"audit search --kind":        auditKinds,
 	"completion":                 {"bash", "zsh", "fish"},

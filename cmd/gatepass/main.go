@@ -15,6 +15,8 @@ import (
 
 	"github.com/gatepass/gatepass/cmd/gatepass/app"
 	"github.com/gatepass/gatepass/cmd/gatepass/command"
+	"github.com/gatepass/gatepass/cmd/gatepass/policy"
+	"github.com/gatepass/gatepass/cmd/gatepass/workspace"
 	"github.com/gatepass/gatepass/cmd/internal/doctor"
 	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/gatepass/gatepass/internal/version"
@@ -37,25 +39,25 @@ Start with "gatepass install --dry-run": it shows the changes of your git
 configuration, and writes nothing.`
 )
 
-// commands lists the commands in the order of the help. A command is in the file with its
-// name or its group's. Exceptions: "policy lint" and "policy test" are in check.go,
-// "completion" is in help.go, and "version" is here.
+// commands lists the commands in the order of the help. A command is in the file or in the
+// package with its name or its group's. Exceptions: "check" is in policy, "migrate" is in
+// workspace, "completion" is in help.go, and "version" is here.
 func commands(a *command.Environment) []*cli.Command {
 	return []*cli.Command{
 		demoCommand(a),
 		installCommands{a}.installCommand(),
 		installCommands{a}.uninstallCommand(),
 		doctorCommand{a}.command(),
-		checkCommand(a.Stdout),
-		policyCommands{a}.command(),
+		policy.CheckCommand(a.Stdout),
+		policy.Command(a),
 		tokenCommands{a}.command(),
 		tokenCommands{a}.execCommand(),
 		app.Command(a),
-		workspaceCommands{a}.command(),
+		workspace.Command(a),
 		storeCommands{a}.command(),
 		auditCommands{a}.command(),
 		probeCommand{a}.command(),
-		migrateCommands{a}.command(),
+		workspace.MigrateCommand(a),
 		agentCommands{a}.command(),
 		completionCommand(a.Stdout),
 		completeCommand(a.Stdout),

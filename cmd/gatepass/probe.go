@@ -87,7 +87,7 @@ func (cmd probeCommand) run(c *cli.Context) error {
 }
 
 func loadProbeCases(path string) ([]probe.Case, error) {
-	data, err := readBounded(path, probe.MaxCases)
+	data, err := command.ReadBounded(path, probe.MaxCases)
 	if err != nil {
 		return nil, err
 	}

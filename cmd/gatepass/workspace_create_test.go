@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatepass/gatepass/broker/identity"
 	"github.com/gatepass/gatepass/cmd/gatepass/command"
+	"github.com/gatepass/gatepass/cmd/gatepass/workspace"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 )
@@ -27,7 +28,7 @@ func TestWorkspacePreview(t *testing.T) {
 			t.Errorf("create --dry-run prints\n%s\nwant %q in it", out, want)
 		}
 	}
-	var r previewReport
+	var r workspace.PreviewReport
 	if err := json.Unmarshal([]byte(w.do("workspace", "create", "profile.yaml", "--id", "sb-1", "--dry-run", "--json")), &r); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestJoinTokenIsPrintedOnce(t *testing.T) {
 	if err != nil || strings.Contains(entry.Value.Reveal(), text) || !strings.Contains(entry.Value.Reveal(), `"sb-1"`) {
 		t.Errorf("the store has %q, %v, want the workspace under the token's hash", entry.Value.Reveal(), err)
 	}
-	var r joinReport
+	var r workspace.JoinReport
 	if err := json.Unmarshal([]byte(w.do("workspace", "join-token", "sb-1", "--rule", "agents", "--ttl", "90s", "--json")), &r); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/cmd/gatepass/workspace"
 	"github.com/gatepass/gatepass/test/fakegithub"
 )
 
@@ -95,7 +96,7 @@ func TestWorkspaceEndsInJSON(t *testing.T) {
 		t.Fatalf("destroy = %d, %q, want GitHub's refusal", status, errs)
 	}
 	stop()
-	var report destroyReport
+	var report workspace.DestroyReport
 	if out := w.do("workspace", "refresh", "sb-1", "--json"); json.Unmarshal([]byte(out), &report) != nil || !report.Destroyed || len(report.Revoked) != 2 {
 		t.Errorf("refresh --json = %s, want what was destroyed", out)
 	}

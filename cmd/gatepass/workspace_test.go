@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	workspacecmd "github.com/gatepass/gatepass/cmd/gatepass/workspace"
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/credential"
 	"github.com/gatepass/gatepass/issuing"
@@ -115,7 +116,7 @@ func (w *issuingWorld) do(args ...string) string {
 	return out
 }
 
-func (w *issuingWorld) report(args ...string) (r workspaceReport) {
+func (w *issuingWorld) report(args ...string) (r workspacecmd.Report) {
 	w.t.Helper()
 	if err := json.Unmarshal([]byte(w.do(append(args, "--json")...)), &r); err != nil {
 		w.t.Fatal(err)
@@ -170,7 +171,7 @@ func TestWorkspaceFromCreateToDestroy(t *testing.T) {
 	if second := w.hash("sb-1", "acme"); second == first || w.isLive(first) || !w.isLive(second) {
 		t.Error("refresh --force --revoke does not replace the token, or leaves the old one alive")
 	}
-	var destroyed destroyReport
+	var destroyed workspacecmd.DestroyReport
 	if err := json.Unmarshal([]byte(w.do("workspace", "destroy", "sb-1", "--json")), &destroyed); err != nil || len(destroyed.Revoked) != 2 || !destroyed.Destroyed {
 		t.Errorf("destroy = %+v, %v, want two tokens revoked", destroyed, err)
 	}

@@ -325,3 +325,11 @@ func IsTerminal(stream any) bool {
 	f, ok := stream.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd()))
 }
+
+// Dash returns text, or - if it is empty.
+func Dash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}

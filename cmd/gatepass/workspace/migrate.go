@@ -1,4 +1,4 @@
-package main
+package workspace
 
 import (
 	"bytes"
@@ -44,13 +44,15 @@ Examples:
 // migrateCommands are the commands of "gatepass migrate".
 type migrateCommands struct{ *command.Environment }
 
-func (cmd migrateCommands) command() *cli.Command {
+// MigrateCommand is "gatepass migrate".
+func MigrateCommand(env *command.Environment) *cli.Command {
+	cmd := migrateCommands{env}
 	return &cli.Command{
 		Name:        "migrate",
 		Usage:       "move from another system for tokens: km, github-token-manager",
 		UsageText:   "gatepass migrate km [PROFILE]\ngatepass migrate github-token-manager [FILE]...",
 		Description: migrateAbout,
-		Subcommands: []*cli.Command{workspaceCommands(cmd).migrateKMCommand(), {
+		Subcommands: []*cli.Command{commands(cmd).migrateKMCommand(), {
 			Name: "github-token-manager", Usage: "move from github-token-manager",
 			UsageText:   "gatepass migrate github-token-manager [--dry-run] [--undo] [--wait DURATION] [--kubeconfig FILE]\ngatepass migrate github-token-manager FILE...",
 			Description: migrateGTMAbout,

@@ -1,4 +1,6 @@
-package main
+// Package policy has the commands of "gatepass policy" and "gatepass check", which read what may be
+// pushed, and find mistakes in configuration files.
+package policy
 
 import (
 	"errors"
@@ -51,10 +53,12 @@ Examples:
   done`
 )
 
-// policyCommands are the commands of "gatepass policy".
-type policyCommands struct{ *command.Environment }
+// commands are the commands of "gatepass policy".
+type commands struct{ *command.Environment }
 
-func (cmd policyCommands) command() *cli.Command {
+// Command is "gatepass policy".
+func Command(env *command.Environment) *cli.Command {
+	cmd := commands{env}
 	file := func(more ...cli.Flag) []cli.Flag {
 		return append([]cli.Flag{&cli.StringFlag{Name: "config", Usage: "the workspace `FILE`", TakesFile: true}}, more...)
 	}
@@ -86,7 +90,7 @@ func (cmd policyCommands) command() *cli.Command {
 				Name: "export", Usage: "print the policy as rulesets for a server",
 				UsageText: "gatepass policy export [--format github-ruleset] [--bypass ACTOR]... [--config FILE]", Description: exportAbout,
 				Flags: file(
-					&cli.StringFlag{Name: "format", Value: rulesetFormat, Usage: "the `FORMAT` of the output: " + rulesetFormat},
+					&cli.StringFlag{Name: "format", Value: RulesetFormat, Usage: "the `FORMAT` of the output: " + RulesetFormat},
 					&cli.StringSliceFlag{Name: "bypass", Usage: "an `ACTOR` that the rulesets exempt; may be repeated"},
 					&cli.BoolFlag{Name: "json", Usage: "print JSON (the output is always JSON)", DisableDefaultText: true},
 				),
@@ -157,7 +161,7 @@ type checkReport struct {
 	Verdicts []verdict `json:"verdicts"`
 }
 
-func (cmd policyCommands) check(c *cli.Context) error {
+func (cmd commands) check(c *cli.Context) error {
 	verbs, err := verbsOf(c)
 	if err != nil {
 		return err

@@ -1,4 +1,6 @@
-package main
+// Package workspace has the commands of "gatepass workspace" and "gatepass migrate", which manage
+// the tokens of workspaces.
+package workspace
 
 import (
 	"context"
@@ -27,10 +29,12 @@ they expire; "gatepass workspace destroy" revokes them.`
 // lockWait is how long a command waits for another one that holds the workspace.
 const lockWait = 2 * time.Minute
 
-// workspaceCommands are the commands of "gatepass workspace".
-type workspaceCommands struct{ *command.Environment }
+// commands are the commands of "gatepass workspace".
+type commands struct{ *command.Environment }
 
-func (cmd workspaceCommands) command() *cli.Command {
+// Command is "gatepass workspace".
+func Command(env *command.Environment) *cli.Command {
+	cmd := commands{env}
 	return &cli.Command{
 		Name:        "workspace",
 		Usage:       "issue, refresh and revoke the tokens of workspaces",
@@ -58,7 +62,7 @@ func stoppedFlag() cli.Flag {
 }
 
 // issuer opens the store of the command line and the App in it.
-func (cmd workspaceCommands) issuer(c *cli.Context) (*workspace.Issuer, *issuing.App, error) {
+func (cmd commands) issuer(c *cli.Context) (*workspace.Issuer, *issuing.App, error) {
 	github, err := cmd.GitHub(c)
 	if err != nil {
 		return nil, nil, err
@@ -80,7 +84,7 @@ func (cmd workspaceCommands) issuer(c *cli.Context) (*workspace.Issuer, *issuing
 
 // progress prints on a terminal what has been done so far: a workspace may have many
 // owners, and GitHub may be slow.
-func (cmd workspaceCommands) progress(e workspace.Event) {
+func (cmd commands) progress(e workspace.Event) {
 	if f, ok := cmd.Stderr.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
 		return
 	}
@@ -94,7 +98,7 @@ func (cmd workspaceCommands) progress(e workspace.Event) {
 
 // clock returns the time by GitHub's clock, which the times in the ledger follow. It
 // warns if this machine's clock is off.
-func (cmd workspaceCommands) clock(i *workspace.Issuer) time.Time {
+func (cmd commands) clock(i *workspace.Issuer) time.Time {
 	if problem := i.App.ClockProblem(); problem != "" {
 		cmd.Note(problem)
 	}
@@ -131,7 +135,7 @@ replaced tokens at once.
 
 The exit code is 1 if an owner has no fresh token; the error names the owner.`
 
-func (cmd workspaceCommands) refreshCommand() *cli.Command {
+func (cmd commands) refreshCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "refresh",
 		Usage:       "replace tokens that expire soon, and finish an interrupted command",
@@ -146,7 +150,7 @@ func (cmd workspaceCommands) refreshCommand() *cli.Command {
 	}
 }
 
-func (cmd workspaceCommands) refresh(c *cli.Context) error {
+func (cmd commands) refresh(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
@@ -177,7 +181,7 @@ func (cmd workspaceCommands) refresh(c *cli.Context) error {
 		return cmd.printDestroyed(c, ending, r.Lost(now), nil)
 	}
 	problem = incomplete(r, now, problem)
-	report := newWorkspaceReport(r, now, problem)
+	report := newReport(r, now, problem)
 	report.NothingDue = did == 0 && problem == nil
 	if c.Bool("json") {
 		err = command.WriteJSON(cmd.Stdout, report)
@@ -191,7 +195,7 @@ const destroyAbout = `Revokes every token of the workspace, deletes its entries 
 that none is left. You can run it again at any time; without such a workspace it
 succeeds.`
 
-func (cmd workspaceCommands) destroyCommand() *cli.Command {
+func (cmd commands) destroyCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "destroy",
 		Usage:       "revoke a workspace's tokens and delete it",
@@ -202,7 +206,7 @@ func (cmd workspaceCommands) destroyCommand() *cli.Command {
 	}
 }
 
-func (cmd workspaceCommands) destroy(c *cli.Context) error {
+func (cmd commands) destroy(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
@@ -219,8 +223,8 @@ func (cmd workspaceCommands) destroy(c *cli.Context) error {
 	return cmd.printDestroyed(c, report, lost, problem)
 }
 
-// destroyReport is the JSON of "workspace destroy".
-type destroyReport struct {
+// DestroyReport is the JSON of "workspace destroy".
+type DestroyReport struct {
 	Workspace string        `json:"workspace"`
 	Destroyed bool          `json:"destroyed"`
 	Revoked   []string      `json:"revoked"` // hashes
@@ -230,8 +234,8 @@ type destroyReport struct {
 }
 
 // newDestroyReport returns a report that counts what i destroys.
-func newDestroyReport(id string, i *workspace.Issuer) *destroyReport {
-	report := &destroyReport{Workspace: id, Revoked: []string{}, Lost: []tokenReport{}}
+func newDestroyReport(id string, i *workspace.Issuer) *DestroyReport {
+	report := &DestroyReport{Workspace: id, Revoked: []string{}, Lost: []tokenReport{}}
 	i.Audit = func(e workspace.Event) {
 		if e.Type == workspace.Ended {
 			report.Revoked = append(report.Revoked, e.Hash)
@@ -240,7 +244,7 @@ func newDestroyReport(id string, i *workspace.Issuer) *destroyReport {
 	return report
 }
 
-func (cmd workspaceCommands) printDestroyed(c *cli.Context, report *destroyReport, lost []workspace.Token, problem error) error {
+func (cmd commands) printDestroyed(c *cli.Context, report *DestroyReport, lost []workspace.Token, problem error) error {
 	for _, t := range lost {
 		report.Lost = append(report.Lost, newTokenReport(t))
 	}
@@ -251,7 +255,7 @@ func (cmd workspaceCommands) printDestroyed(c *cli.Context, report *destroyRepor
 	return usererr.Join(problem, printDestroyed(cmd.Stdout, report))
 }
 
-func printDestroyed(out io.Writer, r *destroyReport) error {
+func printDestroyed(out io.Writer, r *DestroyReport) error {
 	for _, hash := range r.Revoked {
 		fmt.Fprintf(out, "revoked %s\n", shortHash(hash))
 	}

@@ -1,4 +1,4 @@
-package main
+package policy
 
 import (
 	"fmt"
@@ -39,7 +39,7 @@ type gatewayRules struct {
 	Error  string   `json:"error,omitempty"`  // why the gateway could not be asked
 }
 
-func (cmd policyCommands) explain(c *cli.Context) error {
+func (cmd commands) explain(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (cmd policyCommands) explain(c *cli.Context) error {
 
 // askGateway asks the gateway for its rules, which are the ones enforced. It returns
 // nil without a gateway, and for a draft. It requests a session, never a token.
-func (cmd policyCommands) askGateway(c *cli.Context) (*gatewayRules, error) {
+func (cmd commands) askGateway(c *cli.Context) (*gatewayRules, error) {
 	if c.String("config") != "" {
 		return nil, nil
 	}
@@ -288,14 +288,14 @@ func pushable(patterns []string) string {
 	return ""
 }
 
-const rulesetFormat = "github-ruleset"
+const RulesetFormat = "github-ruleset"
 
-func (cmd policyCommands) export(c *cli.Context) error {
+func (cmd commands) export(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}
-	if format := c.String("format"); format != rulesetFormat {
-		return command.Usage(c, fmt.Sprintf("--format %q must be %s", format, rulesetFormat))
+	if format := c.String("format"); format != RulesetFormat {
+		return command.Usage(c, fmt.Sprintf("--format %q must be %s", format, RulesetFormat))
 	}
 	var bypass []ruleset.Actor
 	for _, text := range c.StringSlice("bypass") {

@@ -1,4 +1,4 @@
-package main
+package policy
 
 import (
 	"errors"
@@ -47,7 +47,7 @@ type checkedFile struct {
 	Warnings []string `json:"warnings"`
 }
 
-func checkCommand(out io.Writer) *cli.Command {
+func CheckCommand(out io.Writer) *cli.Command {
 	return &cli.Command{
 		Name: "check", Usage: "check a workspace file, a profile or a broker's configuration",
 		UsageText: "gatepass check FILE... [--json]", Description: checkFilesAbout,
@@ -229,7 +229,7 @@ func brokerFlag() cli.Flag {
 	return &cli.StringFlag{Name: "broker", Value: brokerconfig.DefaultPath, Usage: "the broker's `FILE`", TakesFile: true}
 }
 
-func (cmd policyCommands) lintCommand() *cli.Command {
+func (cmd commands) lintCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lint", Usage: "find probable mistakes in a broker's rules",
 		UsageText: "gatepass policy lint [--broker FILE] [--json]", Description: lintAbout,
@@ -246,7 +246,7 @@ type lintReport struct {
 	Findings []brokerconfig.Finding `json:"findings"`
 }
 
-func (cmd policyCommands) lint(c *cli.Context) error {
+func (cmd commands) lint(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}
@@ -308,7 +308,7 @@ Reasons: host, identity, rule, repository, permission, request.
 Examples:
   gatepass policy test --broker broker.yaml cases.yaml`
 
-func (cmd policyCommands) testCommand() *cli.Command {
+func (cmd commands) testCommand() *cli.Command {
 	return &cli.Command{
 		Name: "test", Usage: "test cases against a broker's rules",
 		UsageText: "gatepass policy test [--broker FILE] CASES... [--json]", Description: testAbout,
@@ -327,7 +327,7 @@ type testReport struct {
 	Outcomes []brokerconfig.Outcome `json:"outcomes"`
 }
 
-func (cmd policyCommands) test(c *cli.Context) error {
+func (cmd commands) test(c *cli.Context) error {
 	if !c.Args().Present() {
 		return command.Usage(c, "a file of cases is missing")
 	}
@@ -361,32 +361,11 @@ func (cmd policyCommands) test(c *cli.Context) error {
 }
 
 func loadCases(path string) ([]brokerconfig.Case, error) {
-	data, err := readBounded(path, maxCases)
+	data, err := command.ReadBounded(path, maxCases)
 	if err != nil {
 		return nil, err
 	}
 	return brokerconfig.ParseCases(data)
-}
-
-// readBounded reads a file of up to limit bytes that the command line names. The error
-// does not repeat its name.
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
-		return nil, pathErr.Err
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("it is longer than %d bytes", limit)
-	}
-	return data, nil
 }
 
 func (r *testReport) add(o brokerconfig.Outcome) {

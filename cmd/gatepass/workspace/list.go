@@ -1,4 +1,4 @@
-package main
+package workspace
 
 import (
 	"cmp"
@@ -20,7 +20,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func (cmd workspaceCommands) listCommand() *cli.Command {
+func (cmd commands) listCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "list",
 		Usage:     "list the workspaces and their state",
@@ -30,7 +30,7 @@ func (cmd workspaceCommands) listCommand() *cli.Command {
 	}
 }
 
-func (cmd workspaceCommands) list(c *cli.Context) error {
+func (cmd commands) list(c *cli.Context) error {
 	if err := command.NoArguments(c); err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (cmd workspaceCommands) list(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	reports := []workspaceReport{}
+	reports := []Report{}
 	var unreadable []error
 	var read atomic.Int64
 	defer cmd.WaitWith(func() string {
@@ -57,9 +57,9 @@ func (cmd workspaceCommands) list(c *cli.Context) error {
 			unreadable = append(unreadable, found.Err)
 			continue
 		}
-		reports = append(reports, newWorkspaceReport(found.Record, now, nil))
+		reports = append(reports, newReport(found.Record, now, nil))
 	}
-	slices.SortFunc(reports, func(a, b workspaceReport) int { return cmp.Compare(a.Workspace, b.Workspace) })
+	slices.SortFunc(reports, func(a, b Report) int { return cmp.Compare(a.Workspace, b.Workspace) })
 	switch {
 	case c.Bool("json"):
 		err = command.WriteJSON(cmd.Stdout, reports)
@@ -74,7 +74,7 @@ func (cmd workspaceCommands) list(c *cli.Context) error {
 
 // timeOf returns the time by GitHub's clock, which the times in the ledger follow. If
 // GitHub does not answer, the list is shown all the same.
-func (cmd workspaceCommands) timeOf(c *cli.Context, s store.Store) (time.Time, error) {
+func (cmd commands) timeOf(c *cli.Context, s store.Store) (time.Time, error) {
 	github, err := cmd.GitHub(c)
 	if err != nil {
 		return time.Time{}, err
@@ -91,7 +91,7 @@ func (cmd workspaceCommands) timeOf(c *cli.Context, s store.Store) (time.Time, e
 	return cmd.clock(i), nil
 }
 
-func printList(out io.Writer, s command.Screen, reports []workspaceReport) error {
+func printList(out io.Writer, s command.Screen, reports []Report) error {
 	if len(reports) == 0 {
 		_, err := fmt.Fprintln(out, "no workspaces; create one: gatepass workspace create")
 		return err
@@ -115,7 +115,7 @@ func printList(out io.Writer, s command.Screen, reports []workspaceReport) error
 }
 
 // owners returns the owners of the tokens that the workspace reads.
-func owners(r workspaceReport) []string {
+func owners(r Report) []string {
 	var logins []string
 	for _, t := range r.Tokens {
 		if t.State == workspace.Delivered {
@@ -123,13 +123,6 @@ func owners(r workspaceReport) []string {
 		}
 	}
 	return logins
-}
-
-func dash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
 }
 
 // agoOf returns how long ago something was, in the largest unit that fits.
@@ -150,7 +143,7 @@ const showAbout = `Shows a workspace's ledger record: its repositories, permissi
 delivered, revoked or lost, and failures with their reasons. A repeated failure is
 one line with a count. Tokens that a broker vended are in the broker's audit log.`
 
-func (cmd workspaceCommands) showCommand() *cli.Command {
+func (cmd commands) showCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "show",
 		Usage:       "show a workspace and its tokens",
@@ -163,7 +156,7 @@ func (cmd workspaceCommands) showCommand() *cli.Command {
 	}
 }
 
-func (cmd workspaceCommands) show(c *cli.Context) error {
+func (cmd commands) show(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
@@ -178,7 +171,7 @@ func (cmd workspaceCommands) show(c *cli.Context) error {
 	if err != nil {
 		return unknownWorkspace(c.Context, i, id, err)
 	}
-	report := newWorkspaceReport(r, cmd.clock(i), nil)
+	report := newReport(r, cmd.clock(i), nil)
 	for _, s := range steps {
 		report.Todo = append(report.Todo, stepReport(s))
 	}
@@ -212,13 +205,13 @@ func printEvents(out io.Writer, s command.Screen, events []workspace.PastEvent) 
 	return err
 }
 
-func printShown(out io.Writer, s command.Screen, r workspaceReport) error {
+func printShown(out io.Writer, s command.Screen, r Report) error {
 	if err := printWorkspace(out, s, r); err != nil {
 		return err
 	}
 	_, err := io.WriteString(out, command.Pairs([][2]string{
-		{"profile", dash(r.Profile)},
-		{"repositories", dash(strings.Join(r.Repositories, ", "))},
+		{"profile", command.Dash(r.Profile)},
+		{"repositories", command.Dash(strings.Join(r.Repositories, ", "))},
 		{"permissions", levels(r.Permissions)},
 		{"created", r.Created.UTC().Format(time.RFC3339)},
 		{"replaced with", cmp.Or(r.Margin, workspace.DefaultMargin.String()) + " left"},
@@ -237,8 +230,8 @@ func printShown(out io.Writer, s command.Screen, r workspaceReport) error {
 
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
 
-// workspaceReport is the JSON of a workspace.
-type workspaceReport struct {
+// Report is the JSON of a workspace.
+type Report struct {
 	Workspace    string              `json:"workspace"`
 	Profile      string              `json:"profile"`
 	State        workspace.Condition `json:"state"`
@@ -279,8 +272,8 @@ type stepReport struct {
 	Why   string           `json:"why"`
 }
 
-func newWorkspaceReport(r *workspace.Record, now time.Time, problem error) workspaceReport {
-	report := workspaceReport{
+func newReport(r *workspace.Record, now time.Time, problem error) Report {
+	report := Report{
 		Workspace: r.ID, Profile: r.Profile, State: r.Condition(now), Created: r.Created, Ends: moment(r.Soonest()),
 		Repositories: []string{}, Permissions: r.Permissions.Levels(), Tokens: []tokenReport{}, LastError: r.LastError, now: now,
 	}
@@ -324,7 +317,7 @@ func moment(t time.Time) *time.Time {
 }
 
 // printWorkspace prints a workspace for people.
-func printWorkspace(out io.Writer, s command.Screen, r workspaceReport) error {
+func printWorkspace(out io.Writer, s command.Screen, r Report) error {
 	due := ""
 	if r.NothingDue {
 		due = "; nothing was due"
@@ -346,7 +339,7 @@ func printWorkspace(out io.Writer, s command.Screen, r workspaceReport) error {
 }
 
 // printLastError prints why the latest run failed, and when.
-func printLastError(out io.Writer, r workspaceReport) error {
+func printLastError(out io.Writer, r Report) error {
 	if r.LastError == nil {
 		return nil
 	}

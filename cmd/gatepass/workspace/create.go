@@ -1,4 +1,4 @@
-package main
+package workspace
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ Examples:
   gatepass workspace create profile.yaml --id sb-1a2b3c --policy-out workspace.yaml
   gatepass workspace create profile.yaml --id ci-42 --ttl-margin 30m`
 
-func (cmd workspaceCommands) createCommand() *cli.Command {
+func (cmd commands) createCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "create",
 		Usage:       "create a workspace from a profile, or update it to the current profile",
@@ -59,7 +59,7 @@ func (cmd workspaceCommands) createCommand() *cli.Command {
 	}
 }
 
-func (cmd workspaceCommands) create(c *cli.Context) error {
+func (cmd commands) create(c *cli.Context) error {
 	id, err := checkCreate(c)
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (cmd workspaceCommands) create(c *cli.Context) error {
 	}
 	now := cmd.clock(i)
 	problem = incomplete(r, now, problem)
-	if err := cmd.printCreated(c, newWorkspaceReport(r, now, problem)); err != nil {
+	if err := cmd.printCreated(c, newReport(r, now, problem)); err != nil {
 		return err
 	}
 	return cmd.excuse(c, id, problem)
@@ -137,7 +137,7 @@ func isWritten(c *cli.Context, i *workspace.Issuer, r *workspace.Record) bool {
 
 // excuse returns the error for a workspace that was created without a token. With
 // --allow-pending it is a warning.
-func (cmd workspaceCommands) excuse(c *cli.Context, id string, problem error) error {
+func (cmd commands) excuse(c *cli.Context, id string, problem error) error {
 	if problem == nil {
 		return nil
 	}
@@ -153,7 +153,7 @@ func (cmd workspaceCommands) excuse(c *cli.Context, id string, problem error) er
 
 // policyFile returns the text of the workspace file. It is made before any token is
 // minted, so that a mistake in it has no effect.
-func (cmd workspaceCommands) policyFile(c *cli.Context, id string, p *profile.Profile, github string) ([]byte, error) {
+func (cmd commands) policyFile(c *cli.Context, id string, p *profile.Profile, github string) ([]byte, error) {
 	if c.String("policy-out") == "" {
 		return nil, nil
 	}
@@ -181,7 +181,7 @@ func (cmd workspaceCommands) policyFile(c *cli.Context, id string, p *profile.Pr
 }
 
 // source returns the source from which a workspace of that profile reads its tokens.
-func (cmd workspaceCommands) source(c *cli.Context, p *profile.Profile) (string, error) {
+func (cmd commands) source(c *cli.Context, p *profile.Profile) (string, error) {
 	storeURL, err := issuing.StoreURL(c.String("store"), cmd.Getenv)
 	if err != nil {
 		return "", err
@@ -231,7 +231,7 @@ func writePolicy(out io.Writer, path string, text []byte) error {
 	return nil
 }
 
-func (cmd workspaceCommands) printCreated(c *cli.Context, report workspaceReport) error {
+func (cmd commands) printCreated(c *cli.Context, report Report) error {
 	report.Tokens = slices.DeleteFunc(report.Tokens, func(t tokenReport) bool { return t.State == workspace.Superseded })
 	if c.Bool("json") {
 		return command.WriteJSON(cmd.Stdout, report)
@@ -249,8 +249,8 @@ func (cmd workspaceCommands) printCreated(c *cli.Context, report workspaceReport
 	return nil
 }
 
-// A previewReport is the JSON of "workspace create --dry-run".
-type previewReport struct {
+// A PreviewReport is the JSON of "workspace create --dry-run".
+type PreviewReport struct {
 	Workspace   string            `json:"workspace"`
 	Profile     string            `json:"profile,omitempty"`
 	Permissions map[string]string `json:"permissions"`
@@ -268,12 +268,12 @@ type previewToken struct {
 }
 
 // preview shows what create would do. It mints and writes nothing.
-func (cmd workspaceCommands) preview(c *cli.Context, i *workspace.Issuer, id string, p *profile.Profile) error {
+func (cmd commands) preview(c *cli.Context, i *workspace.Issuer, id string, p *profile.Profile) error {
 	tokens, err := workspace.Previews(c.Context, i.Store, id, p)
 	if err != nil {
 		return usererr.Wrap("preview workspace "+id, err, "")
 	}
-	r := previewReport{Workspace: id, Profile: p.Name, Permissions: p.Permissions.Levels(), Optional: p.Optional.Levels(), Tokens: []previewToken{}, Refs: []string{}, DryRun: true}
+	r := PreviewReport{Workspace: id, Profile: p.Name, Permissions: p.Permissions.Levels(), Optional: p.Optional.Levels(), Tokens: []previewToken{}, Refs: []string{}, DryRun: true}
 	for _, t := range tokens {
 		shown := previewToken{Owner: t.Owner, Installation: t.Installation, Stored: t.Stored.String()}
 		for _, pattern := range t.Patterns {
@@ -291,7 +291,7 @@ func (cmd workspaceCommands) preview(c *cli.Context, i *workspace.Issuer, id str
 	return err
 }
 
-func (r previewReport) text(s command.Screen) string {
+func (r PreviewReport) text(s command.Screen) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "workspace %s: nothing was minted or written\n", r.Workspace)
 	if len(r.Tokens) == 0 {
@@ -331,15 +331,15 @@ Example:
 // defaultJoinTTL is enough time for a sandbox to start.
 const defaultJoinTTL = 5 * time.Minute
 
-// joinReport is the JSON of "workspace join-token".
-type joinReport struct {
+// JoinReport is the JSON of "workspace join-token".
+type JoinReport struct {
 	Workspace string    `json:"workspace"`
 	Rule      string    `json:"rule"`
 	ExpiresAt time.Time `json:"expires_at"`
 	JoinToken string    `json:"join_token"`
 }
 
-func (cmd workspaceCommands) joinTokenCommand() *cli.Command {
+func (cmd commands) joinTokenCommand() *cli.Command {
 	return &cli.Command{
 		Name: "join-token", Usage: "print a token that joins a workspace to a broker, once",
 		UsageText: "gatepass workspace join-token ID --rule NAME [--ttl D] [--show] [--json]", Description: joinAbout,
@@ -353,7 +353,7 @@ func (cmd workspaceCommands) joinTokenCommand() *cli.Command {
 	}
 }
 
-func (cmd workspaceCommands) joinToken(c *cli.Context) error {
+func (cmd commands) joinToken(c *cli.Context) error {
 	id, err := workspaceID(c)
 	if err != nil {
 		return err
@@ -384,7 +384,7 @@ func (cmd workspaceCommands) joinToken(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return command.WriteJSON(cmd.Stdout, joinReport{id, c.String("rule"), now.Add(ttl).UTC().Truncate(time.Second), token.Reveal()})
+		return command.WriteJSON(cmd.Stdout, JoinReport{id, c.String("rule"), now.Add(ttl).UTC().Truncate(time.Second), token.Reveal()})
 	}
 	_, err = fmt.Fprintln(cmd.Stdout, token.Reveal())
 	return err

@@ -1,4 +1,4 @@
-package main
+package workspace
 
 import (
 	"context"
@@ -39,12 +39,12 @@ Examples:
 const (
 	// kmStore is the store with the first system's parameters.
 	kmStore = "ssm:///km?workspaces=/"
-	// kmInterval is the time between two tokens that km writes for a sandbox, with two
+	// kMInterval is the time between two tokens that km writes for a sandbox, with two
 	// minutes for its Lambda function.
-	kmInterval = 47 * time.Minute
+	KMInterval = 47 * time.Minute
 )
 
-func (cmd workspaceCommands) migrateKMCommand() *cli.Command {
+func (cmd commands) migrateKMCommand() *cli.Command {
 	return &cli.Command{
 		Name: "km", Usage: "take over the sandboxes of km",
 		UsageText:   "gatepass migrate km [--store URL] [--json]\ngatepass migrate km PROFILE --id ID [--id ID]... [--dry-run] [--stopped]",
@@ -58,7 +58,7 @@ func (cmd workspaceCommands) migrateKMCommand() *cli.Command {
 	}
 }
 
-func (cmd workspaceCommands) migrateKM(c *cli.Context) error {
+func (cmd commands) migrateKM(c *cli.Context) error {
 	ids := c.StringSlice("id")
 	if err := checkKM(c, ids); err != nil {
 		return err
@@ -108,7 +108,7 @@ func checkKM(c *cli.Context, ids []string) error {
 }
 
 // takeOver adds sandboxes to the ledger, or says what that would do.
-func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids []string) error {
+func (cmd commands) takeOver(c *cli.Context, i *workspace.Issuer, ids []string) error {
 	p, err := profile.Load(c.Args().First())
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (cmd workspaceCommands) takeOver(c *cli.Context, i *workspace.Issuer, ids [
 		if r != nil {
 			now := cmd.clock(i)
 			problem = incomplete(r, now, problem)
-			problems = append(problems, printWorkspace(cmd.Stdout, cmd.Screen(), newWorkspaceReport(r, now, problem)))
+			problems = append(problems, printWorkspace(cmd.Stdout, cmd.Screen(), newReport(r, now, problem)))
 		}
 		problems = append(problems, problem)
 	}
@@ -166,8 +166,8 @@ func stricter(p *profile.Profile) []string {
 	return append(said, "forced pushes, deletions of branches, and tags must be listed: docs/migrating.md")
 }
 
-// A kmSurvey is what the first system left, and its state in gatepass.
-type kmSurvey struct {
+// A KMSurvey is what the first system left, and its state in gatepass.
+type KMSurvey struct {
 	App           string      `json:"app"` // "" if none is set up
 	CannotMint    string      `json:"cannot_mint,omitempty"`
 	Installations []string    `json:"installations"` // accounts
@@ -193,8 +193,8 @@ const (
 )
 
 // surveyKM reads the state. It writes nothing, and asks GitHub only for the time.
-func surveyKM(ctx context.Context, i *workspace.Issuer) (s kmSurvey, err error) {
-	s = kmSurvey{Installations: []string{}, Sandboxes: []kmSandbox{}}
+func surveyKM(ctx context.Context, i *workspace.Issuer) (s KMSurvey, err error) {
+	s = KMSurvey{Installations: []string{}, Sandboxes: []kmSandbox{}}
 	if s.App, err = issuing.LoadID(ctx, i.Store); err != nil && !isNotFound(err) {
 		return s, err
 	}
@@ -281,18 +281,18 @@ func (k kmSandbox) refuse(now time.Time, stopped bool) error {
 // isYoung reports whether the other system wrote the sandbox's token so short ago that it
 // may write the next one.
 func (k kmSandbox) isYoung(now time.Time) bool {
-	return (k.State == kmTheirs || k.State == kmBoth) && now.Before(k.written.Add(kmInterval))
+	return (k.State == kmTheirs || k.State == kmBoth) && now.Before(k.written.Add(KMInterval))
 }
 
 // waits returns what to do about a young token once the other system is stopped.
 func (k kmSandbox) waits() string {
-	return "wait until " + k.written.Add(kmInterval).Format("15:04 MST") + " or add --stopped"
+	return "wait until " + k.written.Add(KMInterval).Format("15:04 MST") + " or add --stopped"
 }
 
 // mayAdopt returns an error if --adopt is about a token that another system wrote so short
 // ago that it may write the next one: two systems revoke each other's tokens. --stopped is
 // the user's statement that it does not.
-func (cmd workspaceCommands) mayAdopt(c *cli.Context, i *workspace.Issuer, id string) error {
+func (cmd commands) mayAdopt(c *cli.Context, i *workspace.Issuer, id string) error {
 	switch {
 	case c.Bool("stopped") && !c.Bool("adopt"):
 		return command.Usage(c, "--stopped is about --adopt, which is missing")
@@ -309,7 +309,7 @@ func (cmd workspaceCommands) mayAdopt(c *cli.Context, i *workspace.Issuer, id st
 	return err
 }
 
-func (s kmSurvey) text(on command.Screen) string {
+func (s KMSurvey) text(on command.Screen) string {
 	var b strings.Builder
 	switch {
 	case s.App == "":
