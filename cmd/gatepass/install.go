@@ -264,7 +264,7 @@ func showDry(out io.Writer, plan *install.Plan) error {
 	if err := plan.WriteDiff(out); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(out, remarks(plan))
+	_, err := fmt.Fprint(out, planNotes(plan))
 	return err
 }
 
@@ -290,11 +290,11 @@ func report(plan *install.Plan) string {
 	if plan.Empty() {
 		fmt.Fprintf(&b, "nothing to do: %s\n", map[string]string{"install": "already installed", "uninstall": "not installed"}[plan.Action])
 	}
-	return b.String() + remarks(plan)
+	return b.String() + planNotes(plan)
 }
 
-// remarks returns the lines about the guard, and the notes of the plan.
-func remarks(plan *install.Plan) string {
+// planNotes returns the lines about the guard, and the notes of the plan.
+func planNotes(plan *install.Plan) string {
 	var b strings.Builder
 	for _, c := range plan.Guard {
 		fmt.Fprintf(&b, "guard: %s: %s\n", c.Kind, usererr.Escape(c.Why))

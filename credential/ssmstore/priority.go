@@ -67,8 +67,8 @@ func (l *priorityGate) wait(ctx context.Context) error {
 	}
 }
 
-// begin makes a call wait for urgent ones, or counts it as urgent. It returns the options of the call, and a
-// function to call at its end. Retries end within the call's deadline.
+// begin returns the options of a call, and a function to call at its end. An urgent call is
+// counted, and other calls wait for it. Retries end within the call's deadline.
 func (l *priorityGate) begin(ctx context.Context) (options func(*ssm.Options), end func()) {
 	var wrap func(aws.Retryer) aws.Retryer
 	if store.IsUrgent(ctx) {
@@ -101,11 +101,11 @@ func (urgentRetryer) GetRetryToken(context.Context, error) (func(error) error, e
 // waitingRetryer waits for urgent calls before each attempt.
 type waitingRetryer struct {
 	aws.Retryer
-	lane *priorityGate
+	gate *priorityGate
 }
 
 func (r waitingRetryer) GetAttemptToken(ctx context.Context) (func(error) error, error) {
-	if err := r.lane.wait(ctx); err != nil {
+	if err := r.gate.wait(ctx); err != nil {
 		return nil, err
 	}
 	return r.GetInitialToken(), nil

@@ -126,7 +126,7 @@ func (o *creation) fetch(ctx context.Context, code string) (mint.NewApp, error) 
 		if err == nil {
 			return made, nil
 		}
-		pause, ok := again(err, attempt)
+		pause, ok := retryAfter(err, attempt)
 		if !ok || time.Now().Add(pause).After(until) {
 			return mint.NewApp{}, o.unfetched(err)
 		}
@@ -141,8 +141,8 @@ func (o *creation) fetch(ctx context.Context, code string) (mint.NewApp, error) 
 	}
 }
 
-// again reports whether to ask GitHub again, and after what pause.
-func again(err error, attempt int) (pause time.Duration, ok bool) {
+// retryAfter reports whether to ask GitHub again, and after what pause.
+func retryAfter(err error, attempt int) (pause time.Duration, ok bool) {
 	e, is := errors.AsType[*mint.Error](err)
 	if !is || e.Kind != mint.Unavailable && e.Kind != mint.RateLimited {
 		return 0, false

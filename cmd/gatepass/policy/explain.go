@@ -156,7 +156,7 @@ func meaning(r *refs.Rule) string {
 	var done []string
 	tags := isTag(r.Full)
 	for _, v := range r.Verbs() {
-		if text := effect(v, tags); text != "" {
+		if text := verbText(v, tags); text != "" {
 			done = append(done, text)
 		}
 	}
@@ -185,8 +185,8 @@ func named(full string) string {
 	return full
 }
 
-// effect describes what a verb allows; "" if it does not apply.
-func effect(v refs.Verb, tags bool) string {
+// verbText describes what a verb allows; "" if it does not apply.
+func verbText(v refs.Verb, tags bool) string {
 	switch {
 	case v == refs.Create:
 		return "create"

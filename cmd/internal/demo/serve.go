@@ -175,15 +175,15 @@ operators:
 
 // wait renews the CI job's token until ctx or the broker ends.
 func (p *playground) wait(ctx context.Context) error {
-	again := time.NewTicker(jobEvery)
-	defer again.Stop()
+	renewal := time.NewTicker(jobEvery)
+	defer renewal.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-p.broker.ended:
 			return fmt.Errorf("gatepass-broker exited: %s", p.broker.lastWords())
-		case <-again.C:
+		case <-renewal.C:
 			if err := p.issuer.issue(); err != nil {
 				return err
 			}
