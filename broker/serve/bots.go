@@ -40,21 +40,22 @@ type bots struct {
 // author is the bot of one App as an author of commits.
 type author struct {
 	known  api.Author // zero until GitHub has answered
+	isOwn  bool       // known is this App's bot; false while another App answered for it
 	asked  time.Time
 	asking chan struct{} // closed when GitHub has answered; nil before the first request
 }
 
 // login returns the login of an App's bot, such as "gatepass[bot]". id is the App's
-// client ID. If no App has it, login uses any App.
-func (b *bots) login(ctx context.Context, id string) (string, error) {
+// client ID. If no loaded App has it, login uses any App, and isOwn is false.
+func (b *bots) login(ctx context.Context, id string) (login string, isOwn bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if login := b.logins[id]; login != "" {
-		return login, nil
+		return login, true, nil
 	}
 	app, err := b.apps.any(ctx)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	for _, one := range b.apps.all() {
 		if is := one.usable.Load(); is != nil && is.ID == id {
@@ -62,21 +63,27 @@ func (b *bots) login(ctx context.Context, id string) (string, error) {
 		}
 	}
 	if limit := app.Paused(); limit != nil && limit.RetryAfter > maxQueue {
-		return "", limit
+		return "", false, limit
 	}
 	self, err := app.Self(ctx)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	login := self.Slug + "[bot]"
+	login = self.Slug + "[bot]"
 	if id != "" && app.ID != id {
-		return login, nil // the App may be loaded later
+		return login, false, nil // the App may be loaded later
 	}
 	if b.logins == nil {
 		b.logins = map[string]string{}
 	}
 	b.logins[id] = login
-	return login, nil
+	return login, true, nil
+}
+
+// anyLogin is login for a caller that does not keep the result.
+func (b *bots) anyLogin(ctx context.Context, id string) (string, error) {
+	login, _, err := b.login(ctx, id)
+	return login, err
 }
 
 // author returns the bot of an App as an author of commits; id is the App's client ID, or
@@ -92,7 +99,7 @@ func (b *bots) author(ctx context.Context, id string) api.Author {
 		one = new(author)
 		b.authors[id] = one
 	}
-	if one.known == (api.Author{}) && (one.asking == nil || isClosed(one.asking) && time.Since(one.asked) >= authorPause) {
+	if !one.isOwn && (one.asking == nil || isClosed(one.asking) && time.Since(one.asked) >= authorPause) {
 		one.asked, one.asking = time.Now(), make(chan struct{})
 		go b.learnAuthor(context.WithoutCancel(ctx), id, one, one.asking)
 	}
@@ -121,37 +128,38 @@ func (b *bots) learnAuthor(ctx context.Context, id string, one *author, done cha
 	defer close(done)
 	ctx, cancel := context.WithTimeout(ctx, authorTimeout)
 	defer cancel()
-	known, err := b.fetchAuthor(ctx, id)
+	known, isOwn, err := b.fetchAuthor(ctx, id)
 	if err != nil {
 		b.log.Warn("GitHub does not name the App's bot, so sessions have no author for commits; set author in the workspace file", "error", err.Error())
 		return
 	}
 	b.authorMu.Lock()
 	defer b.authorMu.Unlock()
-	one.known = known
+	one.known, one.isOwn = known, isOwn
 }
 
-func (b *bots) fetchAuthor(ctx context.Context, id string) (bot api.Author, err error) {
+// fetchAuthor asks GitHub for the author; see login for isOwn.
+func (b *bots) fetchAuthor(ctx context.Context, id string) (bot api.Author, isOwn bool, err error) {
 	if id == "" {
 		first, err := b.apps.get(ctx)
 		if err != nil {
-			return bot, err
+			return bot, false, err
 		}
 		id = first.ID
 	}
-	login, err := b.login(ctx, id)
+	login, isOwn, err := b.login(ctx, id)
 	if err != nil {
-		return bot, err
+		return bot, false, err
 	}
 	user, err := b.userID(ctx, login)
 	if err != nil {
-		return bot, err
+		return bot, false, err
 	}
 	email := login + "@users.noreply." + b.upstream.Git.Hostname()
 	if user != 0 {
 		email = strconv.FormatInt(user, 10) + "+" + email
 	}
-	return api.Author{Name: login, Email: email}, nil
+	return api.Author{Name: login, Email: email}, isOwn, nil
 }
 
 // maxUser is the maximum size of GitHub's answer about a user, in bytes.

@@ -39,7 +39,7 @@ func (d *daemon) openGateway(ctx context.Context, f *config.File) error {
 	d.warnOfProxy(f)
 	known := &bots{apps: d.app, upstream: upstream, log: d.log}
 	shared := &access.Access{Broker: d.broker, Sessions: &identity.GatewaySessions{Keys: d.config.known.Keys}, Upstream: upstream, Author: known.author}
-	d.gateway = gateway.New(shared, d.gatewaySettings, rest.Options{Settings: d.apiSettings, Bot: known.login})
+	d.gateway = gateway.New(shared, d.gatewaySettings, rest.Options{Settings: d.apiSettings, Bot: known.anyLogin})
 	d.gateway.Done = d.metrics.Transferred
 	d.broker.Extra[api.SessionPath] = shared.SessionEndpoint()
 	d.metrics.Read(Gauge{Name: "gateway_transfers", Help: "Git transfers that are running.", Value: func() float64 { return float64(d.gateway.Running()) }})

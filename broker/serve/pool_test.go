@@ -12,9 +12,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gatepass/gatepass/api"
 	"github.com/gatepass/gatepass/broker"
+	"github.com/gatepass/gatepass/broker/gateway/access"
 	"github.com/gatepass/gatepass/issuing"
 	"github.com/gatepass/gatepass/store"
 	"github.com/gatepass/gatepass/test/fakegithub"
@@ -112,10 +114,38 @@ func TestTheLoginOfAnotherAppIsNotKept(t *testing.T) {
 	}
 	known := &bots{apps: pool}
 	for _, want := range []string{"gatepass[bot]", "gatepass-b[bot]"} {
-		if got, err := known.login(t.Context(), b); err != nil || got != want {
-			t.Errorf("login = %q, %v, want %q", got, err, want)
+		if got, isOwn, err := known.login(t.Context(), b); err != nil || got != want || isOwn != (want == "gatepass-b[bot]") {
+			t.Errorf("login = %q, %v, %v, want %q", got, isOwn, err, want)
 		}
 		pool.find(t.Context()) // loads the other App
+	}
+}
+
+// A session that began while its App was not loaded yet names the bot of another App, which
+// mints for it meanwhile. A later session names its own.
+func TestTheAuthorOfAnotherAppIsNotKept(t *testing.T) {
+	w := newWorld(t)
+	w.addApp(1)
+	b, _ := w.join("b")
+	pool := newApps(w.store, w.gh.URL(), slog.New(slog.DiscardHandler))
+	pool.client = w.gh.Client()
+	if _, err := pool.get(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	upstream, err := access.NewUpstream(w.gh.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(w.gh.CAPEM())
+	upstream.Trust(roots)
+	known := &bots{apps: pool, upstream: upstream, log: slog.New(slog.DiscardHandler)}
+	for _, want := range []string{"gatepass[bot]", "gatepass-b[bot]"} {
+		if got := known.author(t.Context(), b); got.Name != want {
+			t.Errorf("author = %+v, want %q", got, want)
+		}
+		pool.find(t.Context()) // loads the other App
+		known.authors[b].asked = time.Time{}
 	}
 }
 
