@@ -43,7 +43,7 @@ func TestAnewAsksTheSource(t *testing.T) {
 
 // A server's 401 for one token is a reason to doubt the other tokens of that host that
 // were in the cache at that time: all tokens of a workspace may have been revoked. It
-// is no reason to doubt later ones, or those of another host.
+// does not make later ones doubtful, or those of another host.
 func TestWhatIsDoubted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &Cache{Source: byOperation{new(issuer)}}

@@ -13,7 +13,7 @@ import (
 // tokens over https.
 const DefaultUsername = "x-access-token"
 
-// A Token is a short-lived secret and its expiry. The zero Token is no token.
+// A Token is a short-lived secret and its expiry. The zero Token holds no token.
 //
 // A Token never prints itself: fmt, slog, JSON and text encodings show its Hash. Only
 // [Token.Secret] returns the bytes.
@@ -48,7 +48,7 @@ func NewToken(text string, expiry time.Time) Token {
 // Secret returns the token itself, and "" for the zero Token.
 func (t Token) Secret() string { return t.secret.Reveal() }
 
-// IsZero reports whether t is no token.
+// IsZero reports whether t is the zero Token.
 func (t Token) IsZero() bool { return t.Secret() == "" }
 
 // Hash returns base64(sha256(token)), the form of hashed_token in GitHub's audit log,

@@ -194,14 +194,14 @@ func hostPlace(shown string) (place, error) {
 		if err != nil {
 			return place{}, err
 		}
-		name, again, err := l.follow(root, rest)
+		name, next, err := l.follow(root, rest)
 		if err != nil {
 			return place{}, errors.Join(err, root.Close())
 		}
-		if again == "" {
+		if next == "" {
 			return place{root: root, name: name, shown: shown}, nil
 		}
-		if at = again; !path.IsAbs(at) {
+		if at = next; !path.IsAbs(at) {
 			at = filepath.ToSlash(dir) + "/" + at // not cleaned: ".." is relative to the target of a link
 		}
 		root.Close()
@@ -218,21 +218,21 @@ func imageLookup(root *os.Root, inner string, l lookup) (place, error) {
 	at := inside(inner)
 	l.own = len(names(at))
 	for {
-		name, again, err := l.follow(root, at)
-		if err != nil || again == "" {
+		name, next, err := l.follow(root, at)
+		if err != nil || next == "" {
 			return place{root: root, name: name, shown: filepath.Join(root.Name(), inner)}, err
 		}
-		at = again
+		at = next
 		if parts := names(at); len(parts) > 0 && parts[0] == ".." { // the root is its own parent
 			at = strings.Join(parts[1:], "/")
 		}
 	}
 }
 
-// follow walks below root up to the first link, and returns in again the path to go on
-// with; a relative one starts at root. If there is no link, again is empty, and name is
+// follow walks below root up to the first link, and returns in next the path to go on
+// with; a relative one starts at root. If there is no link, next is empty, and name is
 // the path without ".." or links, whose end may not exist.
-func (l *lookup) follow(root *os.Root, at string) (name, again string, err error) {
+func (l *lookup) follow(root *os.Root, at string) (name, next string, err error) {
 	var done []string
 	rest := names(at)
 	for i, part := range rest {

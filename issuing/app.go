@@ -240,7 +240,7 @@ func (l *Loader) Forget() {
 	}
 }
 
-// A hashingStore hashes what is read from a store. It holds nothing but the hash.
+// A hashingStore hashes what is read from a store. It holds only the hash.
 type hashingStore struct {
 	store.Store
 	sum hash.Hash

@@ -205,7 +205,7 @@ func TestOnceDoesNotWait(t *testing.T) {
 	}
 }
 
-// A wrong clock is no reason to give up for now: the next attempt uses the right time.
+// A wrong clock does not end the attempts: the next attempt uses the right time.
 func TestOnceStillLearnsTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGitHub(t)

@@ -28,7 +28,7 @@ func TestMatch(t *testing.T) {
 	}{
 		{"acme/api", "acme", "api", true},
 		{"acme/api", "Acme", "API", true},
-		{"acme/api", "acme", "api-secret", false}, // a pattern without a star is no prefix
+		{"acme/api", "acme", "api-secret", false}, // a pattern without a star is not a prefix
 		{"acme/api", "acme", "ap", false},
 		{"acme/api", "octo", "api", false},
 		{"acme/api-*", "acme", "API-secret", true},

@@ -63,7 +63,7 @@ func operatorArgs(t *testing.T, path string) (args []string) {
 			}
 		}
 		if err := yaml.Unmarshal([]byte(part), &o); err != nil {
-			continue // a list of rules is no pod
+			continue // a list of rules is not a pod
 		}
 		for _, c := range o.Spec.Template.Spec.Containers {
 			if c.Name == "operator" {

@@ -89,7 +89,7 @@ func (o *Options) flags(watched *string, getenv func(string) string) *flag.FlagS
 	f.StringVar(&o.WebhookURL, "webhook-url", "", "`URL` by which an API server outside of the cluster's network reaches the webhook, instead of the Service")
 	f.StringVar(&o.WebhookFailurePolicy, "webhook-failure-policy", "Ignore", "what the API server does while the webhook cannot be reached: Ignore or Fail")
 	f.BoolVar(&o.LeaderElect, "leader-elect", false, "run with other replicas: one works, the others wait")
-	f.IntVar(&o.MintsPerMinute, "mints-per-minute", 150, "how many tokens one App mints in a minute; 0 is no limit")
+	f.IntVar(&o.MintsPerMinute, "mints-per-minute", 150, "how many tokens one App mints in a minute; 0 means no limit")
 	f.StringVar(watched, "watch-namespaces", "", "the only namespaces to watch, separated by commas; default: all")
 	return f
 }

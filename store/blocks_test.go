@@ -178,7 +178,7 @@ func TestTheLogForgets(t *testing.T) {
 	}
 }
 
-// A text that is no log is a version that nothing leads to.
+// A text that is not a log is a version that no other follows.
 func TestALogThatIsNone(t *testing.T) {
 	s := new(storetest.Memory)
 	for _, text := range []string{"x", "{}", "[]", `[{"version":""}]`, `["a"]`, "[null]"} {

@@ -45,7 +45,7 @@ type Store interface {
 	// other error the entry may or may not have been written.
 	Put(ctx context.Context, name Name, value Secret, mode Mode) error
 
-	// Delete removes the entry. Deleting a missing entry is no error. Afterwards no
+	// Delete removes the entry. Deleting a missing entry is not an error. Afterwards no
 	// earlier value of the entry can be read.
 	Delete(ctx context.Context, name Name) error
 
@@ -107,7 +107,7 @@ func Records(ctx context.Context, s Store) iter.Seq2[NamedEntry, error] {
 type Entry struct {
 	Value    Secret
 	Modified time.Time // when it was last written, by the store's clock
-	Version  string    // changes with every write; "" if the store is no Swapper
+	Version  string    // changes with every write; "" if the store is not a Swapper
 }
 
 // Mode says whether Put may replace an entry. The zero Mode does not.

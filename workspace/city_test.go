@@ -33,7 +33,7 @@ var errKilled = errors.New("killed")
 type mortal struct {
 	at      int // the number of the effect that kills; 0 for none
 	after   bool
-	isPlain bool // the run's store is no [store.Swapper]
+	isPlain bool // the run's store is not a [store.Swapper]
 
 	mu     sync.Mutex // guards the fields below
 	count  int

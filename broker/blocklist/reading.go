@@ -168,8 +168,8 @@ func (b *List) finish(ctx context.Context, r *reading) {
 }
 
 // end removes r from the readings in progress. It reports whether readings now begin to
-// fail, or succeed again. A reading that ends after a later one is no news. A failed
-// list is counted, but is no news while the log shows that the known list is good.
+// fail, or succeed again. A reading that ends after a later one is not news. A failed
+// list is counted, but is not news while the log shows that the known list is good.
 func (b *List) end(r *reading, err error) (isNews bool, why error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

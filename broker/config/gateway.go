@@ -32,7 +32,7 @@ type Gateway struct {
 func (g *Gateway) OffersHTTP2() bool { return g == nil || g.HTTP2 == nil || *g.HTTP2 }
 
 // UnmarshalYAML reads a mapping, which may be empty. "gateway: {}" is a gateway with
-// the defaults; "gateway:" without a value is no gateway.
+// the defaults; "gateway:" without a value means none.
 func (g *Gateway) UnmarshalYAML(node *yaml.Node) error {
 	if err := onlyKeys(node, "max_pack", "idle_timeout", "transfers", "transfer_rate", "api_requests", "storage_hosts", "http2"); err != nil {
 		return errors.New(strings.Replace(err.Error(), "a string or a mapping", "a mapping: gateway: {}", 1))

@@ -355,7 +355,7 @@ func TestACrashSpendsTheToken(t *testing.T) {
 	}
 }
 
-// A session is no proof for other methods, and other bearer tokens are no session.
+// Other methods do not accept a session, and sessions accept no other bearer tokens.
 func TestOtherBearersAreNoSessions(t *testing.T) {
 	i := &SessionIdentifier{Keys: &Keyset{Store: &storetest.Memory{}}}
 	for _, text := range []string{"", "eyJhbGciOiJub25lIn0.e30.", "gpj_x", "GPS_x"} {

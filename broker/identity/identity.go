@@ -38,8 +38,8 @@ func ParseBearer(text string) (BearerIdentifier, error) {
 	return i, nil
 }
 
-// Identify implements [broker.Identifier]. Another token is no proof: another identifier may
-// accept it.
+// Identify implements [broker.Identifier]. It leaves another token to other
+// identifiers.
 func (i BearerIdentifier) Identify(_ context.Context, r *http.Request) (broker.Caller, error) {
 	token := api.Bearer(r)
 	sum := sha256.Sum256([]byte(token))

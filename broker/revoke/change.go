@@ -131,7 +131,7 @@ func (c Change) selects(v broker.Vended) bool {
 
 // changed revokes the tokens that brokers gave for what GitHub changed. Shared tokens
 // are found by name. Tokens of a suspended installation give no access and cannot be
-// revoked, so they are no error.
+// revoked, so they are not an error.
 func (s *sweep) changed(ctx context.Context, ch Change) error {
 	names, isAll, err := s.revoker.sharedAffected(ctx, ch)
 	if err != nil {

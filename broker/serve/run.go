@@ -138,7 +138,7 @@ func check(path string, getenv func(string) string, stdout io.Writer) error {
 }
 
 // unusableFolder returns a warning if the store is a local folder that cannot be read,
-// or that other users can use. A missing folder is no warning, because it may be made
+// or that other users can use. It returns none for a missing folder, which may be made
 // later.
 func unusableFolder(s store.Store, url string) []string {
 	if !strings.HasPrefix(url, "file:") {

@@ -109,7 +109,7 @@ func TestAskWithoutAStartLock(t *testing.T) {
 }
 
 // wantChildsAnswer asks with dir as the runtime directory and an agent program
-// that can do nothing but answer once.
+// that can only answer once.
 func wantChildsAnswer(t *testing.T, dir string) {
 	t.Helper()
 	answer := "#!/bin/sh\nhead -n 1 >/dev/null\nprintf 'gatepass/2 0 3 0\\nyes'\n"

@@ -93,7 +93,7 @@ func TestASessionRenewsItselfWhereTheIdentityIsNotTakenAnyMore(t *testing.T) {
 		}
 		first = next
 	}
-	// A token that the gateway refused is no reason to renew a session.
+	// A token that the gateway refused does not renew a session.
 	g.Reject(onGateway, first.Fingerprint())
 	if _, err := g.Token(t.Context(), onGateway); err == nil || !strings.Contains(err.Error(), "read the identity") {
 		t.Errorf("Token after a rejection = %v, want what is wrong with the identity", err)

@@ -119,7 +119,7 @@ const maxListed = 12
 type DeniedError struct {
 	Update   RefUpdate
 	Verb     Verb
-	Matching []*Rule // the rules that match the ref, none of which allows Verb
+	Matching []*Rule // the rules that match the ref; they do not allow Verb
 	Allowed  []*Rule // the whole policy
 	// Note names another cause, such as a history that could not be read. It may be
 	// empty.

@@ -106,7 +106,7 @@ func (t Target) kind(s gitconfig.Setting) Kind {
 }
 
 // httpKind classifies one http.* variable. An empty value resets what a wider scope
-// set, and so is no hazard. http.sslCert and http.sslKey identify the client and not
+// set, and so is harmless. http.sslCert and http.sslKey identify the client and not
 // the server.
 func httpKind(name string, s gitconfig.Setting) Kind {
 	switch name {

@@ -225,7 +225,7 @@ type state struct {
 }
 
 // OpenConfig reads the configuration at path, or, if path is "", the first of
-// [DefaultConfigs] that exists. If none exists, that is no error.
+// [DefaultConfigs] that exists. It is not an error if none exists.
 func OpenConfig(path string, getenv func(string) string) (*ConfigFile, error) {
 	c := &ConfigFile{paths: DefaultConfigs, getenv: getenv}
 	if path != "" {

@@ -133,8 +133,8 @@ func TestAnotherKeyInheritsThePause(t *testing.T) {
 	})
 }
 
-// A key that GitHub takes again, as after one that was put back there, is no reason to
-// read it every few seconds for ever.
+// A key that GitHub accepts again, as after it was put back there, is not read every few
+// seconds for ever.
 func TestAKeyThatIsTakenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

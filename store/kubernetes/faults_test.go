@@ -118,7 +118,7 @@ func TestWaitsEnd(t *testing.T) {
 	}
 }
 
-// What is no answer of an API server is neither an entry nor the lack of one.
+// An answer that is not of an API server is neither an entry nor a missing entry.
 func TestStrangeAnswers(t *testing.T) {
 	var s *Store
 	whole := func() string { return text(s.whole(store.Signer(), "x")) }
@@ -286,7 +286,7 @@ func TestRealLostAnswers(t *testing.T) {
 			}
 		})
 	}
-	// Another's entry is no write of one's own.
+	// Another's entry does not count as one's own write.
 	s := openStore(t, "kubernetes://"+namespace+"/p0")
 	if err := write(store.CreateOnly)(s); !errors.Is(err, store.ErrExists) {
 		t.Errorf("Put = %v, want that it exists", err)

@@ -11,7 +11,7 @@ import (
 	"github.com/gatepass/gatepass/store"
 )
 
-// A swap whose answer was lost has been carried out. It is no change by others.
+// A swap whose answer was lost has been carried out. It does not count as a change by others.
 func TestSwapWhoseAnswerIsLost(t *testing.T) {
 	for name, version := range map[string]string{"of a new entry": "", "of one that was there": "7"} {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestSwapWhoseAnswerIsLost(t *testing.T) {
 	}
 }
 
-// A quota that is used by others at the same moment is no change of the entry.
+// A quota that is used by others at the same moment does not count as a change of the entry.
 func TestSwapDuringQuotaUpdates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0

@@ -67,8 +67,8 @@ func (w *scaleSetup) refreshed(n int) (cost, error) {
 	return cost{w.counter.take(), float64(n), took / time.Duration(n), (more - used) / time.Duration(n), asked}, err
 }
 
-// serverTime returns the processor time that the store's server has used, or 0 if there
-// is no server.
+// serverTime returns the processor time that the store's server has used, or 0 without a
+// server.
 func (w *scaleSetup) serverTime() (time.Duration, error) {
 	if w.pid == 0 {
 		return 0, nil

@@ -37,7 +37,7 @@ func TestLimitsHaveTheDefaultsOfThePage(t *testing.T) {
 	}
 }
 
-// load reads a broker's file that says nothing but more.
+// load reads a broker's file that has only more.
 func load(t *testing.T, more string) *config.File {
 	t.Helper()
 	dir := t.TempDir()

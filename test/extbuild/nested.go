@@ -65,7 +65,7 @@ func withoutComments(code []byte) []byte {
 	var tokens bytes.Buffer
 	files := token.NewFileSet()
 	var s scanner.Scanner
-	s.Init(files.AddFile("", files.Base(), len(code)), code, nil, scanner.ScanComments) // what is no Go does not build
+	s.Init(files.AddFile("", files.Base(), len(code)), code, nil, scanner.ScanComments) // text that is not Go does not build
 	for {
 		_, kind, text := s.Scan()
 		switch {

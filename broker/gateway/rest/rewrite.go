@@ -27,8 +27,8 @@ func (bs bases) rewrite(url string) (led string, ok bool) {
 	return url, false
 }
 
-// isBoundary reports whether a base may end before c: "https://api.github.com" is no base
-// of "https://api.github.com.example". A link's target ends with ">".
+// isBoundary reports whether a base may end before c: "https://api.github.com" is not a
+// base of "https://api.github.com.example". A link's target ends with ">".
 func isBoundary(c byte) bool { return strings.IndexByte("/?#{>", c) >= 0 }
 
 // rewriteLinks returns a Link header (RFC 8288) with the bases in its URLs replaced.

@@ -69,8 +69,8 @@ func newAt(s Settings, in store.Store, now func() time.Time) (*Identifier, error
 	return i, nil
 }
 
-// Identify implements [broker.Identifier]. A token of another issuer is no proof of this
-// kind. The issuer is read before it is proved, for this decision only.
+// Identify implements [broker.Identifier]. It leaves a token of another issuer to
+// other identifiers. The issuer is read before it is proved, for this decision only.
 func (i *Identifier) Identify(ctx context.Context, r *http.Request) (broker.Caller, error) {
 	token, err := parse(api.Bearer(r))
 	if err != nil {

@@ -43,7 +43,7 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
-// A token of another issuer, and a text that is no token, are left to other
+// A token of another issuer, and a text that is not a token, are left to other
 // identifiers.
 func TestNoProof(t *testing.T) {
 	i := newIssuer(t)

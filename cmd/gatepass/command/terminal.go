@@ -132,7 +132,7 @@ const (
 )
 
 // widths returns the width of each column. Their sum, with the gaps, is at most width if that
-// is possible; a width of 0 is no limit.
+// is possible; a width of 0 means no limit.
 func (t *Table) widths(width int) []int {
 	var widths []int
 	sum := len(t.Indent) - gap

@@ -151,7 +151,7 @@ type verdict struct {
 	Verb     string   `json:"verb"`
 	Allowed  bool     `json:"allowed"`
 	Rule     string   `json:"rule,omitempty"`     // the rule that allows it, as written
-	Matching []string `json:"matching,omitempty"` // if refused: the rules for this ref, none of which allows it
+	Matching []string `json:"matching,omitempty"` // if refused: the rules for this ref; they do not allow it
 	Reason   string   `json:"reason,omitempty"`   // if refused: the guard's line
 }
 

@@ -110,7 +110,7 @@ func environmentPage() string {
 // read is a variable that source reads by its name, or names in a constant.
 var read = regexp.MustCompile(`(?:[gG]etenv|LookupEnv|get)\("([A-Z][A-Z0-9_]+)"\)|"(GATEPASS_[A-Z_]+)"`)
 
-// notListed are read for the sake of another program, or are no setting.
+// notListed are read for another program, or are not settings.
 var notListed = []string{
 	"GATEPASS_CHAIN", // the guard sets it for itself
 	"HOME", "PATH", "TMPDIR", "TERM", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT",

@@ -90,8 +90,8 @@ func (p *pipeline) answer(ctx context.Context, operation string, req credential.
 	return credential.Answer{}
 }
 
-// erase accepts only our hosts: what another host says about a token, even about ours,
-// is no reason to drop it.
+// erase accepts only our hosts: another host must not make the agent drop a token, even
+// one of ours.
 func (p *pipeline) erase(ctx context.Context, req credential.Request) credential.Answer {
 	if _, err := p.hosts.Token(ctx, req); err != nil {
 		return credential.Answer{}
