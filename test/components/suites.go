@@ -117,7 +117,7 @@ var suites = []suite{
 	{pattern: "./cmd/gatepass-agent", keyring: true},
 	{pattern: "./mint/awskms", aws: true},
 	{pattern: "./cmd/gatepass-refresher", aws: true, kubernetes: true, inPlace: true},
-	{pattern: "./workspace"},
+	{pattern: "./workspace", inPlace: true},
 	{pattern: "./issuing/workspacekey", aws: true},
 	{pattern: "./broker/identity/...", aws: true, kubernetes: true},
 	{pattern: "./mint/vaulttransit", vault: true},

@@ -102,8 +102,8 @@ func TestManifestIsRefused(t *testing.T) {
 		status     int
 		says       string
 	}{
-		{"no state", "/settings/apps/new", edit("", ""), 400, "no state"},
-		{"a state that is guessed", "/settings/apps/new?state=1", edit("", ""), 400, "no state"},
+		{"no state", "/settings/apps/new", edit("", ""), 400, "needs a state"},
+		{"a state that is guessed", "/settings/apps/new?state=1", edit("", ""), 400, "needs a state"},
 		{"no manifest", at, url.Values{"manifests": {goodManifest}}, 400, "one manifest"},
 		{"another field", at, url.Values{"manifest": {goodManifest}, "x": {""}}, 400, "want a form"},
 		{"no JSON", at, url.Values{"manifest": {"name: x"}}, 422, "not a JSON object"},
