@@ -61,14 +61,14 @@ type List struct {
 
 const (
 	blocksStale = time.Second
-	// The time between two looks: at most blocksEvery, so that the next look ends
-	// within blocksStale, and at least blocksMinInterval. blocksReserve is the reserve for a
-	// look that is slower than the last.
-	blocksEvery       = 900 * time.Millisecond
-	blocksMinInterval = 500 * time.Millisecond
-	blocksReserve     = 100 * time.Millisecond
-	blocksWait        = 3 * time.Second        // the timeout of the store
-	blocksCallerWait  = 500 * time.Millisecond // how long the caller that begins a look waits for it while the known list is fresh
+	blocksEvery = 500 * time.Millisecond // the time between two looks
+	// listsEvery is the most time between two looks in a store without a log, where each
+	// look reads the list. It is shorter if the store is slow, so that the next look ends
+	// within blocksStale; listsReserve is the reserve for a look that is slower than the last.
+	listsEvery       = 900 * time.Millisecond
+	listsReserve     = 100 * time.Millisecond
+	blocksWait       = 3 * time.Second        // the timeout of the store
+	blocksCallerWait = 500 * time.Millisecond // how long the caller that begins a look waits for it while the known list is fresh
 )
 
 func (b *List) now() time.Time {

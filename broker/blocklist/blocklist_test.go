@@ -42,7 +42,7 @@ func TestBlocksOutliveTheStore(t *testing.T) {
 		t.Fatalf("Blocked = %v, %v, want it blocked", blocked, err)
 	}
 	blocks.Store = new(storetest.Memory)
-	now = now.Add(blocksEvery)
+	now = now.Add(listsEvery)
 	if blocked, err := blocks.Blocked(t.Context(), "sb-1"); !blocked || err != nil {
 		t.Errorf("without its volume: Blocked = %v, %v, want it blocked still", blocked, err)
 	}
@@ -54,7 +54,7 @@ func TestBlocksOutliveTheStore(t *testing.T) {
 	if err := (&List{Store: mounted}).Unblock(t.Context(), "sb-1"); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(blocksEvery)
+	now = now.Add(listsEvery)
 	if blocked, err := blocks.Blocked(t.Context(), "sb-1"); blocked || err != nil {
 		t.Errorf("unblocked by another replica: Blocked = %v, %v, want it let in", blocked, err)
 	}
@@ -97,7 +97,7 @@ func TestEveryTargetIsTakenAndGivenBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect("once taken", here, true)
-		clock = clock.Add(blocksEvery)
+		clock = clock.Add(listsEvery)
 		expect("once taken elsewhere", there, true)
 		if len(took) != 1 || took[0].Has("acme", "acme") != true {
 			t.Errorf("%s: the other replica is told of %+v, want the block once", c.target, took)
@@ -109,7 +109,7 @@ func TestEveryTargetIsTakenAndGivenBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect("once given back", here, false)
-		clock = clock.Add(blocksEvery)
+		clock = clock.Add(listsEvery)
 		expect("once given back elsewhere", there, false)
 		if err := c.target.Check(); err != nil || c.target.String() != c.said || len(took) != 1 {
 			t.Errorf("%s: Check = %v, want %s; told of %d blocks, want 1", c.target, err, c.said, len(took))

@@ -100,18 +100,17 @@ func (b *List) begin(ctx context.Context, now time.Time) (*reading, time.Duratio
 	return r, patience
 }
 
-// every returns how long after a reading the next may begin: about a second. It is
-// shorter if the store is slow, so that the next reading ends while the last is fresh,
-// and if the last has not ended. The caller holds mu.
+// every returns how long after a reading the next may begin: half a second, or about a
+// second if the store has no log. The caller holds mu.
 func (b *List) every() time.Duration {
 	isUnderWay := func(r *reading) bool { return !r.isLogApplied }
 	switch {
 	case b.Every > 0:
 		return b.Every
-	case slices.ContainsFunc(b.under, isUnderWay):
-		return blocksMinInterval
+	case b.version != "", slices.ContainsFunc(b.under, isUnderWay):
+		return blocksEvery
 	}
-	return min(max(or(b.Stale, blocksStale)-2*b.took-blocksReserve, blocksMinInterval), blocksEvery)
+	return min(max(or(b.Stale, blocksStale)-2*b.took-listsReserve, blocksEvery), listsEvery)
 }
 
 // start registers a new reading. The caller holds mu.
