@@ -41,7 +41,7 @@ const (
 	sharersWait = 2 * time.Second
 	// sharersPause is the least pause between two calls for a list of all workspaces, in
 	// a store without pages: it uses a quarter of the 40 reads per second that AWS's
-	// Parameter Store answers, so that replicas still see a block within a second. A read
+	// Parameter Store answers, so that replicas can still look for blocks. A read
 	// lists ten names.
 	sharersPause = 100 * time.Millisecond
 	// sharersTimeout is the time limit for that, after the answer was given.
