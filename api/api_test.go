@@ -22,11 +22,11 @@ func TestDecodeRequest(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{ // want is part of the error; "" means none
 		{"as the client sends it", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`, ""},
 		{"blanks around", " {\n\"operation\":\"read\", \"host\":\"github.com\",\"repo\":\"acme/widgets\"}\n", ""},
-		{"a number of seconds that is none", `{"min_ttl":"1"}`, `"min_ttl" must be a number of seconds`},
+		{"not a number of seconds", `{"min_ttl":"1"}`, `"min_ttl" must be a number of seconds`},
 		{"half a second", `{"min_ttl":0.5}`, `"min_ttl" must be a number of seconds`},
 		{"a day", `{"min_ttl":86400}`, `"min_ttl" must be a number of seconds`},
 		{"less than nothing", `{"host":"github.com","repo":"acme/widgets","operation":"read","min_ttl":-1}`, `"min_ttl" must be from 0 to`},
-		{"an id that is none", `{"repository_id":0}`, `"repository_id" is not an ID`},
+		{"not an id", `{"repository_id":0}`, `"repository_id" is not an ID`},
 		{"an id below none", `{"repository_id":-5}`, `"repository_id" is not an ID`},
 		{"half an id", `{"repository_id":1.5}`, `"repository_id" is not an ID`},
 		{"an id that is text", `{"repository_id":"1"}`, `"repository_id" is not an ID`},

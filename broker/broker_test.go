@@ -68,7 +68,7 @@ func TestWhatIsRefusedAndHow(t *testing.T) {
 		{"another repository", "ci", `{"host":"github.com","repo":"acme/payroll","operation":"read"}`, 403, "the profile of workspace ci-7 does not allow acme/payroll"},
 		{"a write where the profile clones", "x", `{"host":"github.com","repo":"acme/widgets","operation":"write"}`, 403, "does not allow contents: write"},
 		{"a permission that the profile lacks", "ci", `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{"checks":"write"}}`, 403, "does not allow checks: write"},
-		{"a level that is none", "ci", `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{"contents":"all"}}`, 400, "the level"},
+		{"not a level", "ci", `{"host":"github.com","repo":"acme/widgets","operation":"read","permissions":{"contents":"all"}}`, 400, "the level"},
 		{"an identity that makes no id", "../x", `{"host":"github.com","repo":"acme/widgets","operation":"read"}`, 403, "this identity does not give a valid workspace ID"},
 		{"a malformed request", "ci", `{"host":"github.com"}`, 400, `repo\" must be owner/name`},
 		{"a large request", "ci", strings.Repeat(" ", 5000), 413, "over 4096 bytes"},

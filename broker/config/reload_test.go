@@ -30,16 +30,16 @@ limits: {requests: 7, read_timeout: 5s, header_size: 8KiB}`, 1))
 func TestHowTheBrokerDoesNotRun(t *testing.T) {
 	for _, c := range []struct{ name, line, want string }{
 		{"a key of the audit log that there is not", "audit: {file: /a, size: 1}", `unknown key "size"`},
-		{"a size that is none", "audit: {file: /a, max_size: big}", "want a size"},
+		{"not a size", "audit: {file: /a, max_size: big}", "want a size"},
 		{"a size below nothing", "audit: {file: /a, max_size: -1}", "want a size"},
 		{"an audit log somewhere", "audit: audit.jsonl", "is not absolute"},
 		{"copies to a file", "audit: {file: /a, otlp: file:///x}", "audit: a copy must go to https://HOST/PATH"},
 		{"a list of audit logs", "audit: [/a, /b]", "want a string or a mapping"},
-		{"a mode that is none", "audit: /a\nsocket_mode: rw", "want a mode"},
+		{"not a mode", "audit: /a\nsocket_mode: rw", "want a mode"},
 		{"a mode beyond rights", "audit: /a\nsocket_mode: 07777", "want a mode"},
 		{"an unknown level", "audit: /a\nlog: {level: loud}", "log: level must be debug, info, warn or error"},
 		{"a limit below nothing", "audit: /a\nlimits: {requests: -1}", "limits: they must not be below 0"},
-		{"a time that is none", "audit: /a\nlimits: {read_timeout: soon}", "line"},
+		{"not a time", "audit: /a\nlimits: {read_timeout: soon}", "line"},
 		{"a limit that there is not", "audit: /a\nlimits: {tokens: 1}", `unknown key "tokens"`},
 		{"metrics below a path", "audit: /a\nmetrics: unix://metrics.sock", "is not a socket; write unix:///PATH of up to 107 bytes"},
 	} {

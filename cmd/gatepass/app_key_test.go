@@ -172,7 +172,7 @@ func TestAppKeyCheckFails(t *testing.T) {
 		{"another App's key", append(id, "--private-key-file", w.other), 1, "GitHub does not accept the key SHA256:"},
 		{"no such App", []string{"--app-client-id", "Iv23liNobody", "--private-key-file", w.key}, 1, "check the key of the App Iv23liNobody: GitHub has no App with this ID; copy the client ID from the App's settings"},
 		{"a key that all can read", append(id, "--private-key-file", open), 1, "run chmod 600 on it"},
-		{"a signer that is none", append(id, "--signer", "env://KEY"), 1, "unknown signer env://"},
+		{"not a signer", append(id, "--signer", "env://KEY"), 1, "unknown signer env://"},
 		{"a KMS without a region", append(id, "--signer", "awskms:///alias/x"), 1, "look at the KMS key alias/x: the AWS region is not set"},
 		{"a Google key without credentials", append(id, "--signer", googleKey), 1, "choose a version of the Google Cloud KMS key projects/acme/locations/global/keyRings/git/cryptoKeys/app: the Google credentials cannot be read: open /does/not/exist: "},
 		{"an Azure key without credentials", append(id, "--signer", azureKey), 1, "look at the Azure key acme-git.vault.azure.net/app: the credentials cannot be chosen: "},

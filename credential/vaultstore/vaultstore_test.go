@@ -194,7 +194,7 @@ func TestRefusals(t *testing.T) {
 		{"a secret without fields", "vault://secret/x", kv2(hourAgo, map[string]any{}), nil, []string{"it has no field token", "deliver the token on the issuing side"}},
 		{"a field that is no text", "vault://secret/x", kv2(hourAgo, map[string]any{"token": []string{secret}}), nil, []string{"the field token is not a string"}},
 		{"a field that is no token", "vault://secret/x", kv2(hourAgo, map[string]any{"token": "<html>" + secret}), nil, []string{"not a token: it is a web page"}},
-		{"an expiry that is none", "vault://secret/x", kv2(hourAgo, map[string]any{"token": secret, "expires_at": "tomorrow"}), nil, []string{"expires_at must be a time"}},
+		{"not an expiry", "vault://secret/x", kv2(hourAgo, map[string]any{"token": secret, "expires_at": "tomorrow"}), nil, []string{"expires_at must be a time"}},
 		{"a token that has ended", "vault://secret/x", kv2(hourAgo.Add(-time.Minute), map[string]any{"token": secret}), nil, []string{"the token in it expired at", "gatepass workspace refresh sb-1"}},
 		{"an answer of version 1", "vault://secret/x?kv=2", map[string]any{"data": map[string]any{"token": secret}}, nil, []string{"it is not an answer of a KV engine of version 2"}},
 		{"sealed", "vault://secret/x", nil, []http.HandlerFunc{vaulttest.Errors(503, "Vault is sealed")}, []string{"Vault is sealed; ask its operators to unseal it"}},

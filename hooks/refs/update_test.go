@@ -59,7 +59,7 @@ func TestParseUpdatesRefuses(t *testing.T) {
 		{"a tab for a space", strings.ReplaceAll(good, " ", "\t")},
 		{"a short id", line("HEAD", oidA[:39], "refs/heads/x", zero)},
 		{"a short remote id", line("HEAD", oidA, "refs/heads/x", zero[:39])},
-		{"a remote id that is none", line("HEAD", oidA, "refs/heads/x", strings.Repeat("g", 40))},
+		{"not a remote id", line("HEAD", oidA, "refs/heads/x", strings.Repeat("g", 40))},
 		{"an id of 50 digits", line("HEAD", oidA256[:50], "refs/heads/x", zero256[:50])},
 		{"an id in capitals", line("HEAD", strings.ToUpper(oidA), "refs/heads/x", zero)},
 		{"two lengths in a line", line("HEAD", oidA256, "refs/heads/x", zero)},

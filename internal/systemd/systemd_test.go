@@ -59,7 +59,7 @@ func TestSocketsOfOthers(t *testing.T) {
 	}{
 		{"none", env(), false},
 		{"for another process", env("LISTEN_PID", "1", "LISTEN_FDS", "1"), false},
-		{"a count that is none", env("LISTEN_PID", me, "LISTEN_FDS", "many"), true},
+		{"not a count", env("LISTEN_PID", me, "LISTEN_FDS", "many"), true},
 		{"too many", env("LISTEN_PID", me, "LISTEN_FDS", "100000"), true},
 		{"a descriptor that is no socket", env("LISTEN_PID", me, "LISTEN_FDS", "1"), true},
 	} {

@@ -98,7 +98,7 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 		{"a private key in the wrong place", "app_id: |\n  " + pem + "\nkey: /a\n", nil, "the value of app_id on line 1 has the wrong type"},
 		{"a private key as a key", "? |\n  " + pem + "\n: 1\n", nil, "unknown key"},
 		{"a variable of the wrong kind", "key: /a\n", []string{"GITHUB_APP_ID", "Iv1.abc"}, "read GITHUB_APP_ID: its value is not a valid app_id"},
-		{"a login that is none", "vault:\n  auth: magic\n", nil, "unknown login method magic"},
+		{"not a login", "vault:\n  auth: magic\n", nil, "unknown login method magic"},
 		{"a login without a role", "vault:\n  auth: kubernetes\n", nil, "auth=kubernetes needs role"},
 		{"a setting of something else", "vault:\n  field: token\n", nil, "unknown key field"},
 	} {

@@ -212,7 +212,7 @@ func (s suite) testDecisions(t *testing.T) {
 		"an App that no policy lists":            {"team-a", "Token", but(fields{"appRef": fields{"name": "own"}}), "apps does not have team-a/own"},
 		"the operator's App without a policy":    {"team-b", "Token", inside, "no TenantPolicy selects namespace team-b"},
 		"a type that needs a policy":             {"team-a", "Token", but(fields{"secret": fields{"type": "example.com/x"}}), "secretTypes does not have example.com/x"},
-		"a template that is none":                {"team-a", "Token", but(fields{"secret": fields{"template": fields{"a": "{{ .Tokn }}"}}}), "template"},
+		"not a template":                         {"team-a", "Token", but(fields{"secret": fields{"template": fields{"a": "{{ .Tokn }}"}}}), "template"},
 
 		"a ClusterToken for a target":        {"", "ClusterToken", but(fields{"secret": flux}), ""},
 		"a ClusterToken for another one":     {"", "ClusterToken", but(fields{"secret": fields{"namespace": "team-a"}}), "no TenantPolicy has namespace team-a in targetNamespaces"},

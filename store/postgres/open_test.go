@@ -66,7 +66,7 @@ func TestOpenStoreRefuses(t *testing.T) {
 		{"a prefix that climbs", "postgres://u@127.0.0.1/d?prefix=../x", "the prefix is too long, or"},
 		{"a long prefix", "postgres://u@127.0.0.1/d?prefix=" + strings.Repeat("a/", 100) + "a", "the prefix is too long, or"},
 		{"a key that wraps nothing", "postgres://u@127.0.0.1/d?key=gcpkms://projects/p", "unknown scheme gcpkms"},
-		{"a key that is none", "postgres://u@127.0.0.1/d?key=awskms:///", "this is not a key"},
+		{"not a key", "postgres://u@127.0.0.1/d?key=awskms:///", "this is not a key"},
 		{"a password file that is not there", "postgres://u@127.0.0.1/d?passfile=/none", "the password file /none cannot be read"},
 		{"a password file for others", "postgres://u@127.0.0.1/d?passfile=" + open, "run chmod 600 " + open},
 	} {

@@ -186,7 +186,7 @@ func TestLFSRefuses(t *testing.T) {
 		message                 string
 	}{
 		{"nobody", "", "objects/batch", download, 401, msgNoSuchRepo},
-		{"a token that is none", "ghs_none", "objects/batch", download, 401, msgBadCredentials},
+		{"not a token", "ghs_none", "objects/batch", download, 401, msgBadCredentials},
 		{"a token of another repository", other, "objects/batch", download, 404, msgNoSuchRepo},
 		{"a token without contents", blind, "objects/batch", download, 403, msgLFSNoPull},
 		{"a reader who uploads", reader, "objects/batch", upload, 403, msgLFSNoPush},

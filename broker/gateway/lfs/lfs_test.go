@@ -202,7 +202,7 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 		"a size that is a text":    {"POST objects/batch", with(`"size":1`, `"size":"1"`), 400, "message"},
 		"no objects":               {"POST objects/batch", batchOf("upload"), 422, "no objects"},
 		"too many objects":         {"POST objects/batch", many, 413, "1000"},
-		"a ref that is none":       {"POST objects/batch", with("refs/heads/agent/x", "refs/heads/..\\u0007"), 422, "ref"},
+		"not a ref":                {"POST objects/batch", with("refs/heads/agent/x", "refs/heads/..\\u0007"), 422, "ref"},
 		"two messages":             {"POST objects/batch", good + good, 400, "message"},
 		"nothing":                  {"POST objects/batch", "", 400, "message"},
 		"a large one":              {"POST objects/batch", strings.Repeat(" ", maxBatch) + good, 413, "large"},

@@ -114,7 +114,7 @@ func TestTargetsThatAreRefused(t *testing.T) {
 		{"no owner", "/api/v3/repos"},
 		{"a name with .git", "/api/v3/repos/acme/widgets.git/pulls"},
 		{"a wiki", "/api/v3/repos/acme/widgets.wiki"},
-		{"an id that is none", "/api/v3/repositories/x/issues"},
+		{"not an id", "/api/v3/repositories/x/issues"},
 		{"an id with a sign", "/api/v3/repositories/+7/issues"},
 		{"an id with zeros", "/api/v3/repositories/007/issues"},
 		{"an id of nothing", "/api/v3/repositories/0/issues"},

@@ -137,7 +137,7 @@ func TestRealTokenReviewIsForbidden(t *testing.T) {
 	token := c.token("runner", audience, nil)
 	for what, tokenFile := range map[string]string{
 		"an account without the right": c.File("other", c.Token(c.namespace, "no-reviewer", nil)),
-		"a token that is none":         c.File("none", "nonsense"),
+		"not a token":                  c.File("none", "nonsense"),
 	} {
 		if caller, err := identify(t.Context(), c.identifier(t, tokenFile), token); !isUnavailable(err) || !strings.Contains(err.Error(), "the broker cannot ask the cluster whether the token is still valid") {
 			t.Errorf("%s: Identify = %+v, %v, want a refusal with 503 for want of a review", what, caller, err)

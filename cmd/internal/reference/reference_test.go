@@ -295,13 +295,13 @@ func TestSchemasRefuse(t *testing.T) {
 		for what, text := range map[string]map[string]string{
 			"workspace": {
 				"an unknown key": "hots: [github.com]\n", "a text for a list": "hosts: github.com\n", "another cache": "cache: disk\n",
-				"a verb that is none": "refs: [{ref: main, allow: [push]}]\n", "a ref without its pattern": "refs: [{allow: [create]}]\n",
+				"not a verb": "refs: [{ref: main, allow: [push]}]\n", "a ref without its pattern": "refs: [{allow: [create]}]\n",
 				"a truth in words": "strict: very\n", "an id with a slash": "workspace: a/b\n", "an author without an address": "author: me\n",
 			},
 			"profile": {
 				"an unknown key":        "spec: {sourceAccess: {github: {allowedRepo: [a/b]}}}\n",
-				"a verb that is none":   "spec: {sourceAccess: {github: {permissions: [clon]}}}\n",
-				"a level that is none":  "spec: {sourceAccess: {github: {permissions: {contents: all}}}}\n",
+				"not a verb":            "spec: {sourceAccess: {github: {permissions: [clon]}}}\n",
+				"not a level":           "spec: {sourceAccess: {github: {permissions: {contents: all}}}}\n",
 				"another version":       "apiVersion: gatepass.dev/v2\nkind: Profile\nspec: {}\n",
 				"a way to share":        "spec: {sourceAccess: {github: {sharing: everyone}}}\n",
 				"a text for a list":     "spec: {sourceAccess: {github: {allowedRepos: a/b}}}\n",
@@ -309,12 +309,12 @@ func TestSchemasRefuse(t *testing.T) {
 				"verify of another way": "spec: {sourceAccess: {github: {verify: hope}}}\n",
 			},
 			"broker": {
-				"an unknown key":          "listen: unix:///s\naudit: /a\ncalers: []\n",
-				"no listener":             "audit: /a\n",
-				"a listener that is none": "listen: 8443\naudit: /a\n",
-				"an unknown key of oidc":  "listen: unix:///s\naudit: /a\ncallers: [{oidc: {issuer: https://i, audience: a, audiences: [b]}, workspace: w, profile: p}]\n",
-				"a duration of words":     "listen: unix:///s\naudit: /a\nlimits: {read_timeout: soon}\n",
-				"tokens of another kind":  "listen: unix:///s\naudit: /a\ncallers: [{socket: {}, workspace: w, profile: p, tokens: all}]\n",
+				"an unknown key":         "listen: unix:///s\naudit: /a\ncalers: []\n",
+				"no listener":            "audit: /a\n",
+				"not a listener":         "listen: 8443\naudit: /a\n",
+				"an unknown key of oidc": "listen: unix:///s\naudit: /a\ncallers: [{oidc: {issuer: https://i, audience: a, audiences: [b]}, workspace: w, profile: p}]\n",
+				"a duration of words":    "listen: unix:///s\naudit: /a\nlimits: {read_timeout: soon}\n",
+				"tokens of another kind": "listen: unix:///s\naudit: /a\ncallers: [{socket: {}, workspace: w, profile: p, tokens: all}]\n",
 			},
 		}[f.Name] {
 			if err := validate(t, schema, []byte(text)); err == nil {
