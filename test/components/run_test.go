@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const verbose = `=== RUN   TestPush
@@ -103,6 +106,35 @@ func TestRunnerRunsTheProbeOnThisMachine(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "TestAWSAnswers: missing: the AWS emulator") {
 		t.Errorf("summary of\n%s\nwant it to list the test that skipped", out.String())
+	}
+}
+
+func TestSuitesThatRunInParallelCopyTestdataOnce(t *testing.T) {
+	module := t.TempDir()
+	for i := range 500 {
+		write(t, module, fmt.Sprintf("testdata/%d", i), "text")
+	}
+	stage := newTestStage(t)
+	stage.module = module
+
+	var group errgroup.Group
+	for range 8 {
+		group.Go(func() error { return stage.copyTestdata(".") })
+	}
+	if err := group.Wait(); err != nil {
+		t.Errorf("copy one package's testdata 8 times at once: %v", err)
+	}
+}
+
+// write writes a file of a module, and makes its folder.
+func write(t *testing.T, module, file, text string) {
+	t.Helper()
+	path := filepath.Join(module, file)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 

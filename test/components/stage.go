@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -26,7 +27,8 @@ const buildTimeout = 10 * time.Minute
 //	scratch-*/      to mount on
 type stage struct {
 	dir    string
-	module string // the module's root
+	module string      // the module's root
+	adding *sync.Mutex // held while a file is added: suites run in parallel
 }
 
 func newStage(module string) (stage, error) {
@@ -38,7 +40,7 @@ func newStage(module string) (stage, error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return stage{}, err
 	}
-	s := stage{dir: dir, module: module}
+	s := stage{dir: dir, module: module, adding: new(sync.Mutex)}
 	for _, d := range []string{s.bin(), s.tests(), s.home(), s.tmp()} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return stage{}, err
@@ -105,14 +107,7 @@ func (s stage) packages(ctx context.Context, su suite) ([]testPackage, error) {
 // add compiles a package's tests and copies its testdata, unless another suite has
 // already done so.
 func (s stage) add(ctx context.Context, p testPackage) error {
-	dir := filepath.Join(s.tests(), p.dir)
-	if _, err := os.Stat(filepath.Join(dir, testBinary)); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	if _, err := s.goCommand(ctx, "test", "-c", "-o", filepath.Join(dir, testBinary), "./"+p.dir); err != nil {
+	if err := s.compile(ctx, p.dir); err != nil {
 		return err
 	}
 	if p.suite.scripts {
@@ -123,8 +118,25 @@ func (s stage) add(ctx context.Context, p testPackage) error {
 	return s.copyTestdata(p.dir)
 }
 
+// compile compiles the tests of dir, if they were not compiled yet.
+func (s stage) compile(ctx context.Context, dir string) error {
+	s.adding.Lock()
+	defer s.adding.Unlock()
+	program := filepath.Join(s.tests(), dir, testBinary)
+	if _, err := os.Stat(program); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(program), 0o755); err != nil {
+		return err
+	}
+	_, err := s.goCommand(ctx, "test", "-c", "-o", program, "./"+dir)
+	return err
+}
+
 // copyTestdata copies the testdata folder of dir, if it exists and was not copied yet.
 func (s stage) copyTestdata(dir string) error {
+	s.adding.Lock()
+	defer s.adding.Unlock()
 	from, to := filepath.Join(s.module, dir, "testdata"), filepath.Join(s.tests(), dir, "testdata")
 	if _, err := os.Stat(from); err != nil {
 		return nil // no testdata
