@@ -35,9 +35,13 @@ func ReadBlocks(ctx context.Context, s Store) (Blocks, error) {
 	return b, nil
 }
 
-// NewBlocks returns empty Blocks to which Add can add.
-func NewBlocks() Blocks {
-	return Blocks{Owners: map[string]bool{}, Workspaces: map[string]bool{}, Tokens: map[string]bool{}}
+// NewBlocks returns what entries of the block list block. Add can add to it.
+func NewBlocks(entries ...Name) Blocks {
+	b := Blocks{Owners: map[string]bool{}, Workspaces: map[string]bool{}, Tokens: map[string]bool{}}
+	for _, name := range entries {
+		b.Add(name)
+	}
+	return b
 }
 
 // Add adds what an entry of the block list blocks. It ignores other names.
@@ -107,8 +111,7 @@ const (
 )
 
 // A BlockLog is the content of the entry BlocksVersion: the version of the block list,
-// and what was blocked most recently. It does not record what was unblocked; then a
-// reader lists the blocks. The zero BlockLog has no version.
+// and what was blocked and unblocked most recently. The zero BlockLog has no version.
 type BlockLog struct {
 	Steps   []BlockStep
 	Changed time.Time // when the last step was written, by the store's clock
@@ -116,8 +119,9 @@ type BlockLog struct {
 
 // A BlockStep is one change of the block list.
 type BlockStep struct {
-	Version string   `json:"version"`       // after it
-	Set     []string `json:"set,omitempty"` // the names that were written; deleted names are not recorded
+	Version string   `json:"version"`           // after it
+	Set     []string `json:"set,omitempty"`     // the names that are written
+	Deleted []string `json:"deleted,omitempty"` // the names that were deleted; older versions do not record them
 }
 
 // Version returns a text that differs after every change of the list.
@@ -128,37 +132,50 @@ func (l BlockLog) Version() string {
 	return l.Steps[len(l.Steps)-1].Version
 }
 
-// Since returns what was blocked after a version. ok is false if the log does not reach
-// back that far; then the caller reads the list.
-func (l BlockLog) Since(version string) (set Blocks, ok bool) {
-	set = NewBlocks()
+// Since returns which entries were written, and which were deleted, after a version. A
+// written entry may not be in the store yet. ok is false if the log does not reach back
+// that far; then the caller reads the list.
+func (l BlockLog) Since(version string) (set, deleted []Name, ok bool) {
 	at := slices.IndexFunc(l.Steps, func(s BlockStep) bool { return s.Version == version })
 	if at < 0 {
-		return set, false
+		return nil, nil, false
 	}
-	for _, s := range l.Steps[at+1:] {
-		for _, text := range s.Set {
-			name, err := ParseName(text)
-			if err != nil || !AllBlocks().Has(name) {
-				return set, false
-			}
-			set.Add(name)
-		}
-	}
-	return set, true
+	return changes(l.Steps[at+1:])
 }
 
-// Recent returns what was blocked last, as far as the log reaches back.
-func (l BlockLog) Recent() Blocks {
-	recent := NewBlocks()
-	for _, step := range l.Steps {
-		for _, text := range step.Set {
-			if name, err := ParseName(text); err == nil {
-				recent.Add(name)
+// Recent returns the entries that were written last and not deleted since, as far as the
+// log reaches back.
+func (l BlockLog) Recent() []Name {
+	set, _, _ := changes(l.Steps)
+	return set
+}
+
+// changes returns which entries were written, and which were deleted, last. ok is false if
+// a step has other names than those of entries.
+func changes(steps []BlockStep) (set, deleted []Name, ok bool) {
+	ok = true
+	isDeleted := map[Name]bool{}
+	note := func(texts []string, is bool) {
+		for _, text := range texts {
+			if name, err := ParseName(text); err == nil && AllBlocks().Has(name) {
+				isDeleted[name] = is
+			} else {
+				ok = false
 			}
 		}
 	}
-	return recent
+	for _, s := range steps {
+		note(s.Deleted, true)
+		note(s.Set, false) // a name that is in both may be blocked again
+	}
+	for name, is := range isDeleted {
+		if is {
+			deleted = append(deleted, name)
+		} else {
+			set = append(set, name)
+		}
+	}
+	return set, deleted, ok
 }
 
 // with returns the text of the log with one more step. If the text is too long, it
@@ -171,7 +188,7 @@ func (l BlockLog) with(step BlockStep) (Secret, error) {
 		case err != nil || len(text) <= maxBlockLog:
 			return NewSecret(string(text)), err
 		case len(steps) == 1:
-			steps[0].Set = nil
+			steps[0].Set, steps[0].Deleted = nil, nil
 		default:
 			steps = steps[1:]
 		}
@@ -200,18 +217,19 @@ func readBlockLog(ctx context.Context, s Store) (BlockLog, Entry, error) {
 	return l, entry, nil
 }
 
-// Block writes an entry of the block list, and announces it. due is when the entry may
-// be deleted; zero means never. After an error the entry may exist, and other brokers
-// may learn of it late: the caller must block again.
+// Block announces an entry of the block list, and writes it. Brokers learn of it from
+// the announcement, so a slow store delays the block by one write, not two. due is when
+// the entry may be deleted; zero means never. After an error the entry may exist or be
+// announced: the caller must block again.
 func Block(ctx context.Context, s Store, name Name, value Secret, due time.Time) error {
-	err := PutBlock(ctx, s, name, value, due)
-	if err == nil {
-		err = Announce(ctx, s, name)
+	announceErr := Announce(ctx, s, BlockStep{Set: []string{name.String()}})
+	if err := PutBlock(ctx, s, name, value, due); err != nil {
+		return err
 	}
-	return err
+	return announceErr
 }
 
-// PutBlock writes an entry of the block list. The caller must announce it with
+// PutBlock writes an entry of the block list. The caller must have announced it with
 // [Announce].
 func PutBlock(ctx context.Context, s Store, name Name, value Secret, due time.Time) error {
 	if due.IsZero() {
@@ -225,18 +243,16 @@ func PutBlock(ctx context.Context, s Store, name Name, value Secret, due time.Ti
 func Unblock(ctx context.Context, s Store, name Name) error {
 	err := s.Delete(ctx, name)
 	if err == nil {
-		err = Announce(ctx, s)
+		err = Announce(ctx, s, BlockStep{Deleted: []string{name.String()}})
 	}
 	return err
 }
 
-// Announce gives the block list a new version after entries were written or deleted.
-// set names the written entries. Readers of the list notice the change by its version.
-func Announce(ctx context.Context, s Store, set ...Name) error {
-	step := BlockStep{Version: rand.Text()}
-	for _, name := range set {
-		step.Set = append(step.Set, name.String())
-	}
+// Announce adds a step to the log of the block list, and gives it a new version. Call it
+// before entries are written, and after entries are deleted: readers of the log then
+// never miss a block.
+func Announce(ctx context.Context, s Store, step BlockStep) error {
+	step.Version = rand.Text()
 	for range blockLogTries {
 		old, entry, err := readBlockLog(ctx, s)
 		if errors.Is(err, ErrDamaged) {
@@ -275,6 +291,6 @@ func writeBlockLog(ctx context.Context, s Store, version string, text Secret, wa
 	if err != nil {
 		return false, err
 	}
-	_, isIn = now.Since(version)
+	_, _, isIn = now.Since(version)
 	return isIn, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -127,7 +128,8 @@ func TestTheLogOfTheBlockList(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := logOf(t, s)
-	set, ok := now.Since(first.Version())
+	names, _, ok := now.Since(first.Version())
+	set := store.NewBlocks(names...)
 	if !ok || set.Workspaces["sb-1"] || !set.Workspaces["sb-2"] || !set.Tokens["ab00000000000000"] || now.Version() == first.Version() {
 		t.Errorf("Since = %+v, %v, want what was blocked after sb-1", set, ok)
 	}
@@ -135,10 +137,15 @@ func TestTheLogOfTheBlockList(t *testing.T) {
 		t.Fatal(err)
 	}
 	later := logOf(t, s)
-	if set, ok := later.Since(now.Version()); !ok || !set.IsEmpty() || later.Version() == now.Version() {
-		t.Errorf("Since = %+v, %v after somebody was unblocked, want another version and nothing more", set, ok)
+	names, deleted, ok := later.Since(now.Version())
+	if !ok || len(names) > 0 || !slices.Equal(deleted, []store.Name{blockOf(t, "sb-2")}) || later.Version() == now.Version() {
+		t.Errorf("Since = %v, %v, %v after sb-2 was unblocked, want another version and sb-2 deleted", names, deleted, ok)
 	}
-	if _, ok := now.Since("another"); ok {
+	names, deleted, ok = later.Since(first.Version())
+	if !ok || len(names) != 1 || len(deleted) != 1 {
+		t.Errorf("Since = %v, %v, %v, want the token set and sb-2 deleted, once", names, deleted, ok)
+	}
+	if _, _, ok := now.Since("another"); ok {
 		t.Error("a version that is not in the log is followed")
 	}
 	if blocks, err := store.ReadBlocks(t.Context(), s); err != nil || !maps.Equal(blocks.Workspaces, map[string]bool{"sb-1": true}) || blocks.App {
@@ -160,20 +167,20 @@ func TestTheLogForgets(t *testing.T) {
 		t.Errorf("the log has %d bytes, %v, want 4,000 at most", len(entry.Value.Reveal()), err)
 	}
 	log := logOf(t, s)
-	if _, ok := log.Since(first); ok {
+	if _, _, ok := log.Since(first); ok {
 		t.Error("the log reaches back over a hundred changes")
 	}
-	if set, ok := log.Since(log.Steps[0].Version); !ok || len(set.Workspaces) != len(log.Steps)-1 || len(log.Steps) < 10 {
-		t.Errorf("since its first step it has %d of %d steps, %v", len(set.Workspaces), len(log.Steps)-1, ok)
+	if set, _, ok := log.Since(log.Steps[0].Version); !ok || len(set) != len(log.Steps)-1 || len(log.Steps) < 10 {
+		t.Errorf("since its first step it has %d of %d steps, %v", len(set), len(log.Steps)-1, ok)
 	}
-	var many []store.Name
+	var many []string
 	for i := range 100 {
-		many = append(many, blockOf(t, fmt.Sprint("sb-", strings.Repeat("x", 60), i)))
+		many = append(many, blockOf(t, fmt.Sprint("sb-", strings.Repeat("x", 60), i)).String())
 	}
-	if err := store.Announce(t.Context(), s, many...); err != nil {
+	if err := store.Announce(t.Context(), s, store.BlockStep{Set: many[:50], Deleted: many[50:]}); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := logOf(t, s).Since(log.Version()); ok {
+	if _, _, ok := logOf(t, s).Since(log.Version()); ok {
 		t.Error("a step that is too long for the log is followed")
 	}
 }
@@ -189,9 +196,17 @@ func TestALogThatIsNone(t *testing.T) {
 			t.Errorf("the version of %s is %q", text, log.Version())
 		}
 	}
-	odd := store.BlockLog{Steps: []store.BlockStep{{Version: "a"}, {Version: "b", Set: []string{"config/github/private-key"}}}}
-	if _, ok := odd.Since("a"); ok {
-		t.Error("a step that sets no block is followed")
+	both := []string{blockOf(t, "sb-1").String()}
+	unclear := store.BlockLog{Steps: []store.BlockStep{{Version: "a", Set: both, Deleted: both}}}
+	if set := unclear.Recent(); len(set) != 1 {
+		t.Errorf("of one step that sets and deletes a block %v is set, want the block", set)
+	}
+	other := []string{"config/github/private-key"}
+	for _, step := range []store.BlockStep{{Version: "b", Set: other}, {Version: "b", Deleted: other}} {
+		odd := store.BlockLog{Steps: []store.BlockStep{{Version: "a"}, step}}
+		if _, _, ok := odd.Since("a"); ok {
+			t.Errorf("a step with a name that is not a block is followed: %+v", step)
+		}
 	}
 	s.Damage(store.BlocksVersion())
 	block(t, s, "sb-1")
@@ -225,7 +240,7 @@ func TestTwoWritersOfTheLog(t *testing.T) {
 	block(t, s, "sb-1")
 	from := logOf(t, s).Version()
 	block(t, &overwriting{s, 2}, "mine")
-	if set, ok := logOf(t, s).Since(from); !ok || !set.Workspaces["mine"] {
+	if set, _, ok := logOf(t, s).Since(from); !ok || !slices.Contains(set, blockOf(t, "mine")) {
 		t.Errorf("the log has %+v, %v, want mine in it", set, ok)
 	}
 	if err := store.Block(t.Context(), &overwriting{s, 1000}, blockOf(t, "mine"), store.NewSecret("x"), time.Time{}); err == nil {
@@ -237,7 +252,10 @@ func TestTwoWritersOfTheLog(t *testing.T) {
 func TestABlockThatCannotBeAnnounced(t *testing.T) {
 	s := &failing{Store: new(storetest.Memory), isOff: true}
 	if err := store.Block(t.Context(), s, blockOf(t, "sb-1"), store.NewSecret("x"), time.Time{}); err == nil {
-		t.Fatal("Block = nil, want an error: its replicas are not told")
+		t.Fatal("Block = nil, want an error: other brokers are not told")
+	}
+	if blocks, err := store.ReadBlocks(t.Context(), s); err != nil || !blocks.Workspaces["sb-1"] {
+		t.Errorf("ReadBlocks = %+v, %v, want sb-1: brokers that read the list find it", blocks, err)
 	}
 	s.isOff = false
 	block(t, s, "sb-1")

@@ -53,10 +53,13 @@ type List struct {
 	under   []*reading    // readings in progress
 	lister  *reading      // the one of them that reads the whole list
 	listed  listing
-	ended   chan struct{} // closed and replaced whenever a reading makes progress; nil before the first
-	failed  int           // failures since the last success
-	err     error         // the error of the latest reading
-	total   uint64        // all readings that failed
+	// announced are blocks that the log announced less than writeTime ago, with the time
+	// of the look. They count even if a reading of the list did not find them yet.
+	announced map[store.Name]time.Time
+	ended     chan struct{} // closed and replaced whenever a reading makes progress; nil before the first
+	failed    int           // failures since the last success
+	err       error         // the error of the latest reading
+	total     uint64        // all readings that failed
 }
 
 const (
@@ -194,15 +197,19 @@ func (b *List) Add(ctx context.Context, t Target) error {
 	return err
 }
 
-// put writes an entry. It takes effect here once it is in the store, and is then
-// announced to the other replicas.
+// put announces an entry to the other replicas and writes it. hold makes it take effect
+// here.
 func (b *List) put(ctx context.Context, name store.Name, due time.Time, hold func()) error {
+	announceErr := b.announcer.announce(ctx, b.Store, store.BlockStep{Set: []string{name.String()}})
+	if announceErr == nil {
+		hold()
+	}
 	text := store.NewSecret(b.now().UTC().Format(time.RFC3339))
 	if err := store.PutBlock(ctx, b.Store, name, text, due); err != nil {
 		return err
 	}
 	hold()
-	return b.announcer.announce(ctx, b.Store, name)
+	return announceErr
 }
 
 // BlockToken stops every replica from answering with a token that is about to be
@@ -225,7 +232,7 @@ func (b *List) Remove(ctx context.Context, t Target) error {
 		err = b.Store.Delete(ctx, name)
 	}
 	if err == nil {
-		err = b.announcer.announce(ctx, b.Store)
+		err = b.announcer.announce(ctx, b.Store, store.BlockStep{Deleted: []string{name.String()}})
 	}
 	if err == nil {
 		b.change(t, false)
@@ -291,20 +298,21 @@ type announcer struct {
 }
 
 type announcement struct {
-	set  []store.Name
+	step store.BlockStep
 	done chan struct{} // closed once err is set
 	err  error
 }
 
-// announce announces that entries were written or deleted, and returns after the
+// announce announces entries that will be written or were deleted, and returns after the
 // announcement.
-func (a *announcer) announce(ctx context.Context, s store.Store, set ...store.Name) error {
+func (a *announcer) announce(ctx context.Context, s store.Store, step store.BlockStep) error {
 	a.mu.Lock()
 	if a.next == nil {
 		a.next = &announcement{done: make(chan struct{})}
 	}
 	mine := a.next
-	mine.set = append(mine.set, set...)
+	mine.step.Set = append(mine.step.Set, step.Set...)
+	mine.step.Deleted = append(mine.step.Deleted, step.Deleted...)
 	if !a.busy {
 		a.busy = true
 		go a.run(context.WithoutCancel(ctx), s)
@@ -328,15 +336,14 @@ func (a *announcer) run(ctx context.Context, s store.Store) {
 		if now == nil {
 			return
 		}
-		now.err = announce(ctx, s, now.set)
+		now.err = announce(ctx, s, now.step)
 		close(now.done)
 	}
 }
 
-// announce goes before other writes, because it may contain a block, or a block may
-// wait for it.
-func announce(ctx context.Context, s store.Store, set []store.Name) error {
+// announce goes before other writes, because it may contain a block.
+func announce(ctx context.Context, s store.Store, step store.BlockStep) error {
 	ctx, cancel := context.WithTimeout(store.Urgently(ctx), announceTime)
 	defer cancel()
-	return store.Announce(ctx, s, set...)
+	return store.Announce(ctx, s, step)
 }

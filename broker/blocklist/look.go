@@ -28,6 +28,9 @@ const (
 	// listTimeout is the timeout of one reading of the list. It also ends if the store
 	// yields nothing for blocksWait.
 	listTimeout = time.Minute
+	// writeTime is the most time between the announcement of a block and the write of its
+	// entry, which a store may throttle.
+	writeTime = 30 * time.Second
 )
 
 // listing describes the readings of the whole list.
@@ -93,14 +96,12 @@ func (b *List) follow(r *reading, log store.BlockLog) (isListDue bool) {
 	if r.number < b.latest {
 		return false
 	}
-	set, ok := log.Since(b.version)
+	set, deleted, ok := log.Since(b.version)
 	if !b.known || !ok {
 		return b.begins(r, log)
 	}
 	b.listed.isBehind = b.listed.isBehind || log.Version() != b.version
-	if !set.IsEmpty() {
-		b.add(r, set)
-	}
+	b.add(r, set, deleted)
 	b.version, b.took = log.Version(), clock.Since(r.started, b.now())
 	b.latest, b.read, r.isLogApplied = r.number, r.started, true
 	if b.lister != nil || !b.listed.isDue(r.started) {
@@ -117,13 +118,17 @@ func (b *List) follow(r *reading, log store.BlockLog) (isListDue bool) {
 // the log says instead. The caller holds mu.
 func (b *List) begins(r *reading, log store.BlockLog) bool {
 	if b.lister != nil && log.Version() != "" && r.number > b.lister.asOf.number {
-		if set, ok := log.Since(b.lister.version); ok {
+		if set, deleted, ok := log.Since(b.lister.version); ok {
+			b.note(r, set, deleted)
 			b.listed.isBehind = b.listed.isBehind || log.Version() != b.lister.version
-			b.lister.mine = append(b.lister.mine, adding(set))
+			b.lister.mine = append(b.lister.mine, adding(store.NewBlocks(set...)))
 			b.lister.mine = append(b.lister.mine, r.mine...)
 			b.lister.version, b.lister.asOf, r.isJoined = log.Version(), r, true
 			return false
 		}
+	}
+	if clock.Since(log.Changed, r.started) < writeTime {
+		b.note(r, log.Recent(), nil)
 	}
 	b.lister, r.version, r.asOf = r, log.Version(), r
 	b.listed.started, b.listed.isFirst, b.listed.isBehind = r.started, false, false
@@ -140,11 +145,15 @@ func adding(set store.Blocks) func(*store.Blocks) {
 	}
 }
 
-// add applies blocks that other replicas set, and passes them on to the readings in
+// add applies blocks that other replicas announced, and passes them on to the readings in
 // progress. Changes that this replica made since r began are newer, so they apply last.
 // The caller holds mu.
-func (b *List) add(r *reading, set store.Blocks) {
-	changes := append([]func(*store.Blocks){adding(set)}, r.mine...)
+func (b *List) add(r *reading, set, deleted []store.Name) {
+	b.note(r, set, deleted)
+	if len(set) == 0 {
+		return
+	}
+	changes := append([]func(*store.Blocks){adding(store.NewBlocks(set...))}, r.mine...)
 	next := b.have.Clone()
 	for _, change := range changes {
 		change(&next)
@@ -153,6 +162,21 @@ func (b *List) add(r *reading, set store.Blocks) {
 		other.mine = append(other.mine, changes...)
 	}
 	b.apply(next)
+}
+
+// note keeps announced blocks for writeTime, unless they are unblocked before. The
+// caller holds mu.
+func (b *List) note(r *reading, set, deleted []store.Name) {
+	if b.announced == nil {
+		b.announced = map[store.Name]time.Time{}
+	}
+	for _, name := range deleted {
+		delete(b.announced, name)
+	}
+	for _, name := range set {
+		b.announced[name] = r.started
+	}
+	maps.DeleteFunc(b.announced, func(_ store.Name, at time.Time) bool { return clock.Since(at, r.started) >= writeTime })
 }
 
 // list reads the whole list and applies it.
@@ -168,6 +192,9 @@ func (b *List) list(ctx context.Context, r *reading) error {
 	defer b.mu.Unlock()
 	if r.number < b.listed.number {
 		return nil // a later reading ended before
+	}
+	for name := range b.announced {
+		found.Add(name)
 	}
 	for _, change := range r.mine {
 		change(&found)

@@ -32,7 +32,7 @@ func withBlocked(t testing.TB, n int) *storetest.Metered {
 			t.Fatal(err)
 		}
 	}
-	if err := store.Announce(t.Context(), in); err != nil {
+	if err := store.Announce(t.Context(), in, store.BlockStep{}); err != nil {
 		t.Fatal(err)
 	}
 	in.Latency, in.Reads, in.Puts = 15*time.Millisecond, 40, 3
@@ -208,6 +208,118 @@ func (s *silent) Put(ctx context.Context, name store.Name, value store.Secret, m
 		return errors.New("the store is away")
 	}
 	return s.Store.Put(ctx, name, value, mode)
+}
+
+// writing is a store where an entry of a blocked workspace is written when write is
+// closed.
+type writing struct {
+	store.Store
+	write chan struct{}
+}
+
+func (w *writing) Put(ctx context.Context, name store.Name, value store.Secret, mode store.Mode) error {
+	if name != store.BlocksVersion() {
+		select {
+		case <-w.write:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return w.Store.Put(ctx, name, value, mode)
+}
+
+// checkAll checks for so long that each replica says whether sb-x is blocked.
+func checkAll(t *testing.T, replicas []*List, want bool, long time.Duration) {
+	t.Helper()
+	for begun := time.Now(); time.Since(begun) < long; time.Sleep(100 * time.Millisecond) {
+		for i, b := range replicas {
+			if blocked, err := b.Blocked(t.Context(), "sb-x"); blocked != want || err != nil {
+				t.Fatalf("after %s replica %d says Blocked = %v, %v, want %v", time.Since(begun), i, blocked, err, want)
+			}
+		}
+	}
+}
+
+// A store may take its time for the entry of a block. The block holds everywhere as soon as
+// the log has it, also where the list is read meanwhile.
+func TestABlockHoldsBeforeItsEntryIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := withBlocked(t, 10)
+		slow := &writing{Store: in, write: make(chan struct{})}
+		here, there := &List{Store: slow}, &List{Store: in}
+		checkAll(t, []*List{here, there}, false, time.Minute)
+
+		blocked := make(chan error, 1)
+		go func() { blocked <- here.Block(t.Context(), "sb-x") }()
+		time.Sleep(time.Second)
+		_ = there.Check(t.Context())
+		time.Sleep(100 * time.Millisecond)
+		begunNow := &List{Store: in}
+		checkAll(t, []*List{here, there, begunNow}, true, 20*time.Second) // each reads the list twice
+		close(slow.write)
+		if err := <-blocked; err != nil {
+			t.Fatal(err)
+		}
+		checkAll(t, []*List{here, there, begunNow}, true, time.Minute)
+
+		if err := here.Unblock(t.Context(), "sb-x"); err != nil {
+			t.Fatal(err)
+		}
+		checkAll(t, []*List{here}, false, time.Second)
+		for _, b := range []*List{there, begunNow} {
+			_ = b.Check(t.Context())
+		}
+		time.Sleep(time.Second)
+		checkAll(t, []*List{here, there, begunNow}, false, time.Minute)
+	})
+}
+
+// A block that is lifted soon after is lifted at other replicas within a second.
+func TestAYoungBlockIsLifted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := withBlocked(t, 10)
+		here, there := &List{Store: in}, &List{Store: in}
+		checkAll(t, []*List{here, there}, false, time.Minute)
+		for range 3 {
+			if err := here.Block(t.Context(), "sb-x"); err != nil {
+				t.Fatal(err)
+			}
+			_ = there.Check(t.Context())
+			time.Sleep(time.Second)
+			checkAll(t, []*List{here, there}, true, 2*time.Second)
+			if err := here.Unblock(t.Context(), "sb-x"); err != nil {
+				t.Fatal(err)
+			}
+			_ = there.Check(t.Context())
+			time.Sleep(time.Second)
+			checkAll(t, []*List{here, there}, false, 10*time.Second)
+		}
+	})
+}
+
+// A replica that dies before it writes the entry leaves no block behind: the list is what
+// counts in the end.
+func TestABlockThatWasNeverWrittenEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := withBlocked(t, 10)
+		there := &List{Store: in}
+		checkAll(t, []*List{there}, false, time.Minute)
+		name, err := store.Blocked("sb-x")
+		if err == nil {
+			err = store.Announce(t.Context(), in, store.BlockStep{Set: []string{name.String()}})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		_ = there.Check(t.Context())
+		time.Sleep(100 * time.Millisecond)
+		checkAll(t, []*List{there}, true, writeTime-2*time.Second)
+		for begun := time.Now(); time.Since(begun) < 2*time.Minute; time.Sleep(100 * time.Millisecond) {
+			_, _ = there.Blocked(t.Context(), "sb-x")
+		}
+		checkAll(t, []*List{there}, false, time.Minute)
+	})
 }
 
 // A sweep marks hundreds of tokens at once. Each has an entry, and they share few

@@ -145,7 +145,7 @@ func (c *cleaner) makeLog(ctx context.Context) error {
 	}
 	_, err := store.ReadBlockLog(ctx, c.Store)
 	if errors.Is(err, store.ErrNotFound) {
-		return store.Announce(ctx, c.Store)
+		return store.Announce(ctx, c.Store, store.BlockStep{})
 	}
 	return err
 }

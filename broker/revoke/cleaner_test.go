@@ -223,7 +223,7 @@ func TestAnIdleReplica(t *testing.T) {
 			}
 			f.put(name, "x")
 		}
-		if err := store.Announce(t.Context(), f.in); err != nil {
+		if err := store.Announce(t.Context(), f.in, store.BlockStep{}); err != nil {
 			t.Fatal(err)
 		}
 		f.limit()
@@ -516,7 +516,7 @@ func TestBlocksSettleOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.put(young, "x")
-		if err := store.Announce(t.Context(), f.in, young); err != nil {
+		if err := store.Announce(t.Context(), f.in, store.BlockStep{Set: []string{young.String()}}); err != nil {
 			t.Fatal(err)
 		}
 		f.limit()

@@ -100,7 +100,7 @@ func (r *Revoker) trackTargets(ctx context.Context, blocks store.Blocks, now tim
 			return err
 		}
 		if now.Sub(log.Changed) <= markLife+settleTime {
-			recent = log.Recent()
+			recent = store.NewBlocks(log.Recent()...)
 		}
 	}
 	next := map[blocklist.Target]*targetState{}

@@ -16,7 +16,7 @@ import (
 const (
 	// urgentWait is the longest wait of an urgent call that AWS throttled. It is short,
 	// so that the call comes before those that wait longer.
-	urgentWait = 100 * time.Millisecond
+	urgentWait = 50 * time.Millisecond
 	// urgentAttempts is more attempts than a deadline allows.
 	urgentAttempts = 1000
 	// priorityWait limits how long other calls wait for urgent ones.
