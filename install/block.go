@@ -8,6 +8,8 @@ import (
 	"iter"
 	"slices"
 	"strings"
+
+	"github.com/gatepass/gatepass/internal/shell"
 )
 
 // Names in the configuration. The friendly name of the hook must not be that of an
@@ -87,7 +89,7 @@ func (w wantedBlock) block() block {
 	b = appendSection(b, w.author)
 	if w.kind.hook() {
 		b = append(b, []setting{
-			{key: hookSection + ".command", value: shellQuote(w.guard) + " --configured"},
+			{key: hookSection + ".command", value: shell.Quote(w.guard) + " --configured"},
 			{key: hookSection + ".event", value: "pre-push"},
 			{key: hookSection + ".parallel", value: "true"}, // otherwise git runs all hooks of a push one after another
 		})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks/refs"
+	"github.com/gatepass/gatepass/internal/shell"
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
@@ -185,13 +186,13 @@ func (b *bundle) addWorkspaceFile(next *receipt) error {
 
 func (b *bundle) addProfile(next *receipt) error {
 	text := "# Written by gatepass install; gatepass uninstall removes it.\n" +
-		"GIT_ASKPASS=" + shellQuote(path.Join(b.BinDir, "gatepass-askpass")) + "\n" +
+		"GIT_ASKPASS=" + shell.Quote(path.Join(b.BinDir, "gatepass-askpass")) + "\n" +
 		"GIT_TERMINAL_PROMPT=0\nexport GIT_ASKPASS GIT_TERMINAL_PROMPT\n"
 	if !b.gateway.IsZero() {
 		text += "export CARGO_NET_GIT_FETCH_WITH_CLI=true # cargo's own git reads no insteadOf\n"
 	}
 	if b.gateway.ca != "" {
-		text += "[ -n \"${NODE_EXTRA_CA_CERTS-}\" ] || NODE_EXTRA_CA_CERTS=" + shellQuote(b.gateway.ca) + "\nexport NODE_EXTRA_CA_CERTS # beside those that node knows\n"
+		text += "[ -n \"${NODE_EXTRA_CA_CERTS-}\" ] || NODE_EXTRA_CA_CERTS=" + shell.Quote(b.gateway.ca) + "\nexport NODE_EXTRA_CA_CERTS # beside those that node knows\n"
 	}
 	next.files = append(next.files, profilePath)
 	return b.addCopy(Copy{inside: profilePath, mode: 0o644, text: []byte(text)})

@@ -8,6 +8,7 @@ import (
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/gitconfig"
 	"github.com/gatepass/gatepass/internal/gitsafety"
+	"github.com/gatepass/gatepass/internal/shell"
 )
 
 // A Bypass is a form of URL of a host's repositories for which git bypasses the
@@ -149,5 +150,5 @@ func (s BypassingRemote) Fix() string {
 	if name == "pushurl" {
 		option = "--push "
 	}
-	return "git remote set-url " + option + quoted(s.Name) + " " + quoted(s.FixedURL)
+	return "git remote set-url " + option + shell.QuoteIfNeeded(s.Name) + " " + shell.QuoteIfNeeded(s.FixedURL)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/gitconfig"
 	"github.com/gatepass/gatepass/internal/gitsafety"
+	"github.com/gatepass/gatepass/internal/shell"
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
@@ -86,7 +87,7 @@ func (pl *planner) checkGateway() error {
 func (g gateway) command(helper string) string {
 	command := commandPath(helper)
 	if g.isOption {
-		command += " --gateway " + quoted(g.String())
+		command += " --gateway " + shell.QuoteIfNeeded(g.String())
 	}
 	return command
 }

@@ -15,8 +15,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepass/gatepass/internal/usererr"
 	"github.com/go-git/go-git/v5/plumbing/format/config"
+
+	"github.com/gatepass/gatepass/internal/shell"
+	"github.com/gatepass/gatepass/internal/usererr"
 )
 
 // HookSection is the section of the hook that New configures for git 2.54 and
@@ -60,7 +62,7 @@ func Gits(ctx context.Context, getenv func(string) string) []Git {
 // HelperPath reports whether a value of credential.helper runs our helper, and returns
 // its absolute path; "" if git finds it on PATH.
 func HelperPath(value string) (path string, ok bool) {
-	word, _, err := shellWord(strings.TrimPrefix(value, "!"))
+	word, _, err := shell.FirstWord(strings.TrimPrefix(value, "!"))
 	name, _, _ := strings.Cut(value, " ")
 	switch {
 	case name == strings.TrimPrefix(helperName, "git-credential-"):
@@ -76,7 +78,7 @@ func HelperPath(value string) (path string, ok bool) {
 // GuardPath reports whether a hook's command runs our guard, and returns its absolute
 // path.
 func GuardPath(command string) (path string, ok bool) {
-	word, _, err := shellWord(command)
+	word, _, err := shell.FirstWord(command)
 	return word, err == nil && isCommand(command, guardName)
 }
 
@@ -369,61 +371,15 @@ func optionAll(cfg *config.Config, key string) []string {
 // distinguishes a path from a name by the leading slash, and then passes the whole
 // value to the shell; so the quotes start after the slash.
 func commandPath(path string) string {
-	if strings.IndexFunc(path, isShellSpecial) < 0 {
+	if shell.IsPlain(path) {
 		return path
 	}
-	return "/" + shellQuote(path[1:])
-}
-
-// quoted returns word as a word of a shell, in quotes only if needed.
-func quoted(word string) string {
-	if strings.IndexFunc(word, isShellSpecial) < 0 {
-		return word
-	}
-	return shellQuote(word)
-}
-
-// isShellSpecial reports whether a character has a meaning in a shell.
-func isShellSpecial(r rune) bool {
-	return r < 0x80 && !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' ||
-		strings.ContainsRune("/._-+,:=@%", r))
-}
-
-// shellQuote returns s as one word of a POSIX shell.
-func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-
-var errQuoting = errors.New("unfinished quotation")
-
-// shellWord reads the first word of a shell command, which may have plain text, single
-// quotes and backslashes, and returns it with the rest.
-func shellWord(s string) (word, rest string, err error) {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == ' ':
-			return b.String(), strings.TrimLeft(s[i:], " "), nil
-		case c == '\'':
-			end := strings.IndexByte(s[i+1:], '\'')
-			if end < 0 {
-				return "", "", errQuoting
-			}
-			b.WriteString(s[i+1 : i+1+end])
-			i += 1 + end
-		case c == '\\' && i+1 < len(s):
-			i++
-			b.WriteByte(s[i])
-		case isShellSpecial(rune(c)):
-			return "", "", fmt.Errorf("%q is not plain text", c)
-		default:
-			b.WriteByte(c)
-		}
-	}
-	return b.String(), "", nil
+	return "/" + shell.Quote(path[1:])
 }
 
 // isCommand reports whether a configured command is an absolute path that ends in the
 // name, with or without arguments.
 func isCommand(command, name string) bool {
-	word, _, err := shellWord(command)
+	word, _, err := shell.FirstWord(command)
 	return err == nil && filepath.IsAbs(word) && filepath.Base(word) == name
 }

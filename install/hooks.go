@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/internal/shell"
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
@@ -100,7 +101,7 @@ func isShim(hook string, p program) bool {
 	if guard, ok := hooks.ShimGuard(p.text); ok {
 		return slices.Contains(hooks.Shimmed, hook) && filepath.Base(guard) == guardName
 	}
-	guard, rest, err := shellWord(strings.TrimPrefix(p.text, earlierShim))
+	guard, rest, err := shell.FirstWord(strings.TrimPrefix(p.text, earlierShim))
 	return err == nil && filepath.IsAbs(guard) && filepath.Base(guard) == guardName &&
 		strings.HasPrefix(p.text, earlierShim) && rest == "--hook "+hook+` "$@"`+"\n"
 }

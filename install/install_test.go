@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks"
+	"github.com/gatepass/gatepass/internal/shell"
 )
 
 // testGit returns this machine's git.
@@ -179,25 +180,21 @@ func TestRemovalTakesTheRightSection(t *testing.T) {
 	}
 }
 
-func FuzzShellWord(f *testing.F) {
+func FuzzCommandPath(f *testing.F) {
 	for _, s := range []string{"/usr/bin/x", "/a b/c", "/it's", "/''", "/\\", "/$(x)`y`\"z"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if word, rest, err := shellWord(shellQuote(s) + " get"); err != nil || word != s || rest != "get" {
-			t.Errorf("shellWord(shellQuote(%q)) = %q, %q, %v", s, word, rest, err)
-		}
-		_, _, _ = shellWord(s)
 		if CheckPath("/"+s) != nil {
 			return
 		}
-		if word, _, err := shellWord(commandPath("/"+s) + " get"); err != nil || word != "/"+s {
-			t.Errorf("shellWord(commandPath(%q)) = %q, %v", "/"+s, word, err)
+		if word, _, err := shell.FirstWord(commandPath("/"+s) + " get"); err != nil || word != "/"+s {
+			t.Errorf("FirstWord(commandPath(%q)) = %q, %v", "/"+s, word, err)
 		}
 	})
 }
 
-// A shell checks our quoting.
+// sh reads the paths that we write.
 func TestQuotingBySh(t *testing.T) {
 	for _, path := range []string{"/bin/x", "/a b/x", "/it's/x", "/a$b`c`\"d\"\\e/x", "/a;b&c|d<e>f(g)*?[h]~#!/x", "/ü/x"} {
 		out, err := exec.Command("/bin/sh", "-c", `printf "%s|%s" `+commandPath(path)+" get").Output()
@@ -215,13 +212,13 @@ func TestIsShim(t *testing.T) {
 	for text, want := range map[string]bool{
 		own:                       true,
 		own + "# a later version": true,
-		earlierShim + shellQuote(guard) + " --hook update \"$@\"\n":       true,
-		earlierShim + shellQuote(guard) + " --hook update \"$@\"; rm x\n": false,
-		hooks.Shim{Guard: "/bin/other", Event: "update"}.Text():           false,
-		hooks.Shim{Guard: "gatepass-pre-push", Event: "update"}.Text():    false,
-		strings.Replace(own, "guard='", "guard=';rm x;'", 1):              false,
-		strings.Replace(own, "'\n", "' rm\n", 1):                          false,
-		"":                                                                false, "#!/bin/sh\n": false,
+		earlierShim + shell.Quote(guard) + " --hook update \"$@\"\n":       true,
+		earlierShim + shell.Quote(guard) + " --hook update \"$@\"; rm x\n": false,
+		hooks.Shim{Guard: "/bin/other", Event: "update"}.Text():            false,
+		hooks.Shim{Guard: "gatepass-pre-push", Event: "update"}.Text():     false,
+		strings.Replace(own, "guard='", "guard=';rm x;'", 1):               false,
+		strings.Replace(own, "'\n", "' rm\n", 1):                           false,
+		"":                                                                 false, "#!/bin/sh\n": false,
 	} {
 		if got := isShim("update", program{text: text}); got != want {
 			t.Errorf("isShim(%q) = %t, want %t", text, got, want)

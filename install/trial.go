@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/shell"
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
@@ -26,7 +27,7 @@ const TrialRemote = "gatepass-trial"
 func TrialOptions(url, dir string) []string {
 	helper := "!f() { unset $(git rev-parse --local-env-vars); while read -r line; do case $line in " +
 		`capabilities) printf 'connect\n\n' ;; ` +
-		"'connect git-receive-pack') echo; exec git receive-pack " + shellQuote(dir) + " ;; " +
+		"'connect git-receive-pack') echo; exec git receive-pack " + shell.Quote(dir) + " ;; " +
 		"*) exit 1 ;; esac; done; }; f"
 	return []string{
 		"-c", "remote." + TrialRemote + ".url=" + url,

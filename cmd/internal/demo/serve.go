@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/shell"
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
@@ -112,9 +113,9 @@ func (p *playground) installFor(ctx context.Context, name string) error {
 	}
 	var text strings.Builder
 	for _, key := range []string{"PATH", "GATEPASS_CONFIG", "GATEPASS_STORE", "GATEPASS_GITHUB_URL", "SSL_CERT_FILE", "GIT_CONFIG_GLOBAL", "XDG_RUNTIME_DIR"} {
-		fmt.Fprintf(&text, "export %s=%s\n", key, quote(p.env[key]))
+		fmt.Fprintf(&text, "export %s=%s\n", key, shell.Quote(p.env[key]))
 	}
-	fmt.Fprintf(&text, "export BROKER=%s OPERATOR=%s\ncd %s\n", quote("http://"+p.address), quote(p.operator), quote(p.home))
+	fmt.Fprintf(&text, "export BROKER=%s OPERATOR=%s\ncd %s\n", shell.Quote("http://"+p.address), shell.Quote(p.operator), shell.Quote(p.home))
 	return os.WriteFile(filepath.Join(p.home, name+".sh"), []byte(text.String()), 0o600)
 }
 
@@ -125,9 +126,6 @@ func (p *playground) variables(name string) map[string]string {
 		"GIT_CONFIG_GLOBAL": filepath.Join(p.home, name+".gitconfig"),
 	}
 }
-
-// quote quotes text as one word of a shell.
-func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 func (p *playground) jobToken() string { return filepath.Join(p.home, "job.jwt") }
 
@@ -216,7 +214,7 @@ func (p *playground) printIntro() {
 	t.paragraph("", "files            "+p.home+"   broker.yaml, profile.yaml, workspace.yaml, gateway.yaml, audit.jsonl")
 	t.paragraph("", "")
 	p.try(1, "A sandbox: clone, push an allowed branch, and try a refused one", []string{
-		". " + quote(filepath.Join(p.home, "workspace.sh")),
+		". " + shell.Quote(filepath.Join(p.home, "workspace.sh")),
 		"git clone " + p.github.url("acme/widgets") + " && cd widgets",
 		"git commit --allow-empty -m 'Try it'",
 		"git push origin HEAD:agent/try",
@@ -229,14 +227,14 @@ func (p *playground) printIntro() {
 		`curl -sS -X DELETE -H "Authorization: Bearer $OPERATOR" $BROKER/v1/workspaces/` + workspaceID + "/block # unblocks it",
 	})
 	p.try(3, "A CI job without any token: git goes through the gateway, which decides on pushes", []string{
-		". " + quote(filepath.Join(p.home, "gateway.sh")),
+		". " + shell.Quote(filepath.Join(p.home, "gateway.sh")),
 		"git clone " + p.github.url("acme/widgets") + " job && cd job",
 		"git commit --allow-empty -m 'Try the gateway'",
 		"git push --no-verify origin HEAD:main",
 		"gatepass token --repo acme/widgets",
 	})
 	p.try(4, "The issuing side: a workspace whose tokens are delivered to the store", []string{
-		"cd " + quote(p.home) + " && gatepass workspace create profile.yaml --id sb-2",
+		"cd " + shell.Quote(p.home) + " && gatepass workspace create profile.yaml --id sb-2",
 		"gatepass workspace show sb-2",
 		"gatepass workspace destroy sb-2",
 	})
