@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"slices"
 	"time"
 
@@ -101,10 +100,7 @@ func (u *rollback) run() {
 }
 
 var (
-	errLocked   = errors.New("it is locked by another program")
-	errChanged  = errors.New("another program changed it")
-	errReadOnly = errors.New("it is read-only")
-	errForeign  = errors.New("it belongs to another user")
+	errLocked = errors.New("it is locked by another program")
 )
 
 // hintFor returns what to do about an error of Apply.
@@ -132,7 +128,7 @@ const lockSuffix = ".lock"
 // prepare writes the new content to git's lock file, with the mode and owner of the old
 // file.
 func (f FileChange) prepare(u *rollback) error {
-	if err := f.place.parent().makeDirs(u); err != nil {
+	if err := f.place.parent().makeDirs(u.add); err != nil {
 		return err
 	}
 	return f.place.in(func(dir *os.Root, name string) error {
@@ -173,26 +169,6 @@ func (f FileChange) fill(dir *os.Root, name string, lock *os.File) error {
 	return lock.Sync()
 }
 
-// keepOwner gives the new file the owner of the old one and returns its mode. It
-// refuses a read-only file, which a rename would replace against its owner's intention.
-func keepOwner(dir *os.Root, name string, lock *os.File) (fs.FileMode, error) {
-	info, err := dir.Lstat(name)
-	if err != nil {
-		return 0, err
-	}
-	if info.Mode().Perm()&0o200 == 0 {
-		return 0, errReadOnly
-	}
-	old, err := open(dir, name, os.O_WRONLY)
-	if err != nil {
-		return 0, err
-	}
-	if err := old.Close(); err != nil {
-		return 0, err
-	}
-	return info.Mode().Perm(), copyOwner(info, lock)
-}
-
 func (f FileChange) commit() error {
 	return f.place.in(func(dir *os.Root, name string) error {
 		if f.Change != remove {
@@ -207,35 +183,35 @@ func (s Shims) write(u *rollback) error {
 	if len(s.Create)+len(s.Replace) == 0 {
 		return nil
 	}
-	if err := s.place.makeDirs(u); err != nil {
+	if err := s.place.makeDirs(u.add); err != nil {
 		return err
 	}
 	for _, name := range slices.Concat(s.Create, s.Replace) {
 		file := s.place.child(name)
-		old, existed, err := file.program()
+		old, existed, err := readProgram(file)
 		if err != nil {
 			return err
 		}
-		u.add(func() { file.restore(old, existed) })
-		if err := file.writeProgram(s.want[name]); err != nil {
+		u.add(func() { restoreProgram(file, old, existed) })
+		if err := writeProgram(file, s.want[name]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p place) restore(old program, existed bool) {
+func restoreProgram(at place, old program, existed bool) {
 	if existed {
-		_ = p.writeProgram(old)
+		_ = writeProgram(at, old)
 		return
 	}
-	_ = p.in(func(dir *os.Root, name string) error { return dir.Remove(name) })
+	_ = at.in(func(dir *os.Root, name string) error { return dir.Remove(name) })
 }
 
 // writeProgram replaces a file atomically. The file is executable for all users,
 // whatever the umask.
-func (p place) writeProgram(is program) error {
-	return p.in(func(dir *os.Root, name string) error {
+func writeProgram(at place, is program) error {
+	return at.in(func(dir *os.Root, name string) error {
 		temp := "." + name + ".gatepass"
 		if err := dir.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -261,45 +237,6 @@ func (p program) write(r *os.Root, name string) error {
 	}
 	_, err = f.WriteString(p.text)
 	return errors.Join(err, f.Chmod(0o755), f.Close())
-}
-
-// makeDirs makes a directory and its parents. All users may enter them, whatever the
-// umask, because other users' gits read the files.
-func (p place) makeDirs(u *rollback) error {
-	at := place{root: p.root, name: "."}
-	dir, err := openDir(at.root, at.name)
-	for _, part := range names(p.name) {
-		if err != nil {
-			return err
-		}
-		at = at.child(part)
-		next, stepErr := openStep(dir, part)
-		if errors.Is(stepErr, fs.ErrNotExist) {
-			next, stepErr = at.makeDir(dir, u)
-		}
-		dir.Close()
-		dir, err = next, stepErr
-	}
-	if err != nil {
-		return err
-	}
-	return dir.Close()
-}
-
-func (p place) makeDir(parent *os.Root, u *rollback) (*os.Root, error) {
-	name := path.Base(p.name)
-	if err := parent.Mkdir(name, 0o755); err != nil {
-		return nil, err
-	}
-	u.add(p.removeIfEmpty)
-	dir, err := openStep(parent, name)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(dir.Chmod(".", 0o755), chownToRoot(func(uid, gid int) error { return dir.Chown(".", uid, gid) })); err != nil {
-		return nil, errors.Join(err, dir.Close())
-	}
-	return dir, nil
 }
 
 // clear removes shims.
@@ -333,7 +270,7 @@ func (c Copy) prepare(stamp time.Time, u *rollback) error {
 	if c.Change == remove {
 		return nil
 	}
-	if err := c.place.parent().makeDirs(u); err != nil {
+	if err := c.place.parent().makeDirs(u.add); err != nil {
 		return err
 	}
 	if !c.time.IsZero() {
@@ -365,15 +302,6 @@ func (c Copy) fill(to *os.File) error {
 	}
 	_, err = io.Copy(to, from)
 	return errors.Join(err, from.Close())
-}
-
-// chownToRoot gives a new file to root and its group. Otherwise the group could be that of
-// the directory.
-func chownToRoot(chown func(uid, gid int) error) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	return chown(0, 0)
 }
 
 func (c Copy) commit() error {

@@ -1,7 +1,6 @@
 package install
 
 import (
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -46,7 +45,7 @@ func recorded(list []setting) []string {
 // it; "" if there is none, or if git cannot store its name.
 func (t *tree) firstMissing(p place) string {
 	at := place{root: p.root, name: "."}
-	for _, part := range names(p.name) {
+	for _, part := range parts(p.name) {
 		at = at.child(part)
 		if _, err := at.stat(); err == nil {
 			continue
@@ -100,16 +99,6 @@ func (p *Plan) removeWay(l *layout, dir string, end place) {
 		p.Directories = append(p.Directories, filepath.Join(dir, rest))
 		p.directories = append(p.directories, place{root: outermost.root, name: path.Join(outermost.name, rest)})
 	}
-}
-
-// removeIfEmpty removes a directory if it is empty.
-func (p place) removeIfEmpty() {
-	_ = p.in(func(dir *os.Root, name string) error {
-		if info, err := dir.Lstat(name); err != nil || !info.IsDir() {
-			return err
-		}
-		return dir.Remove(name)
-	})
 }
 
 // times are the times of the directories on the way to what a plan changes. Equal
@@ -184,30 +173,6 @@ func (t times) stampFiles(p *Plan) {
 			s.place.child(name).setTime(t.stamp)
 		}
 	}
-}
-
-// setTime sets the time of a directory, regular file or symbolic link.
-func (p place) setTime(when time.Time) {
-	if when.IsZero() {
-		return
-	}
-	if dir, err := openDir(p.root, p.name); err == nil {
-		_ = dir.Chtimes(".", when, when)
-		dir.Close()
-		return
-	}
-	_ = p.in(func(dir *os.Root, name string) error {
-		info, err := dir.Lstat(name)
-		switch {
-		case err != nil:
-			return err
-		case info.Mode().Type() == fs.ModeSymlink:
-			return setLinkTime(dir, name, when)
-		case info.Mode().IsRegular():
-			return dir.Chtimes(name, when, when)
-		}
-		return nil
-	})
 }
 
 // KeepTime returns a function that restores the current time of a directory.

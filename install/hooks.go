@@ -131,7 +131,7 @@ func planShims(dir place, seenAs string, want map[string]program) (Shims, error)
 		return s, wrapRead(dir.shown, err)
 	}
 	for _, name := range names {
-		is, _, err := dir.child(name).program()
+		is, _, err := readProgram(dir.child(name))
 		ours := err == nil && isShim(name, is)
 		wanted, isWanted := want[name]
 		switch {
@@ -142,7 +142,7 @@ func planShims(dir place, seenAs string, want map[string]program) (Shims, error)
 			s.Keep = append(s.Keep, name)
 		case !isWanted:
 			s.Remove = append(s.Remove, name)
-		case is != wanted || !dir.child(name).runnable():
+		case is != wanted || !isRunnable(dir.child(name)):
 			s.Replace = append(s.Replace, name)
 		}
 	}
@@ -154,20 +154,20 @@ func planShims(dir place, seenAs string, want map[string]program) (Shims, error)
 	return s, nil
 }
 
-// runnable reports whether git may run the file. It does not check the target of a
+// isRunnable reports whether git may run the file. It does not check the target of a
 // link.
-func (p place) runnable() bool {
-	info, err := p.stat()
+func isRunnable(at place) bool {
+	info, err := at.stat()
 	return err == nil && (info.Mode().Type() == fs.ModeSymlink || info.Mode().Perm() == 0o755)
 }
 
-// program reads a file in a directory of shims.
-func (p place) program() (is program, exists bool, err error) {
-	info, err := p.stat()
+// readProgram reads a file in a directory of shims.
+func readProgram(at place) (is program, exists bool, err error) {
+	info, err := at.stat()
 	if err != nil || info.Mode().Type() != fs.ModeSymlink {
-		text, exists, err := p.read()
+		text, exists, err := at.read()
 		return program{text: string(text)}, exists, err
 	}
-	err = p.in(func(dir *os.Root, name string) error { is.link, err = dir.Readlink(name); return err })
+	err = at.in(func(dir *os.Root, name string) error { is.link, err = dir.Readlink(name); return err })
 	return is, err == nil, err
 }

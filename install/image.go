@@ -82,7 +82,7 @@ func (l *layout) otherHostGits(ctx context.Context, runThem bool) (found []git) 
 // stat returns the information of a path in an image, or nil. Use the result only
 // to inspect, not to open.
 func (t *tree) stat(inner string) fs.FileInfo {
-	p, err := imageLookup(t.image, inner, lookup{anyLink: true})
+	p, err := seenInImage(t.image, inner)
 	if err != nil {
 		return nil
 	}
@@ -100,7 +100,7 @@ func (t *tree) glob(dir string, parts []string) (found []string) {
 	}
 	next := []string{parts[0]}
 	if strings.Contains(parts[0], "*") {
-		p, err := imageLookup(t.image, dir, lookup{anyLink: true})
+		p, err := seenInImage(t.image, dir)
 		if err != nil {
 			return nil
 		}
@@ -198,7 +198,7 @@ func (b *bundle) readReceipt() error {
 	if err != nil || !exists {
 		return wrapRead(p.shown, err)
 	}
-	if info, err := p.stat(); err != nil || !isTrusted(info) || info.Mode().Perm()&0o022 != 0 {
+	if info, err := p.stat(); err != nil || !p.isTrusted() || info.Mode().Perm()&0o022 != 0 {
 		return usererr.New("trust the receipt "+p.shown, "another user can write to it", "run the command as its owner, or remove the file")
 	}
 	if b.receipt, err = parseReceipt(string(text)); err != nil {

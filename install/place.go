@@ -8,11 +8,16 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
+)
 
-	"github.com/gatepass/gatepass/internal/filestamp"
+// Errors of uses of a place.
+var (
+	errChanged  = errors.New("another program changed it")
+	errReadOnly = errors.New("it is read-only")
+	errForeign  = errors.New("it belongs to another user")
+	errDangling = errors.New("it is a symbolic link to a file that does not exist")
 )
 
 const maxFile = 8 << 20 // the largest configuration file that is read, in bytes
@@ -100,6 +105,12 @@ func (p place) stat() (info fs.FileInfo, err error) {
 	return info, err
 }
 
+// isTrusted reports whether the file belongs to root or to the current user.
+func (p place) isTrusted() bool {
+	info, err := p.stat()
+	return err == nil && isTrusted(info)
+}
+
 // open opens a regular file. It does not wait if a pipe takes its place meanwhile.
 func open(dir *os.Root, name string, flag int) (*os.File, error) {
 	info, err := dir.Lstat(name)
@@ -160,182 +171,6 @@ func (p place) names() (names []string, err error) {
 		names = append(names, e.Name())
 	}
 	return names, err
-}
-
-// inside turns an absolute path in an image into a name below its root.
-func inside(inner string) string {
-	if name := strings.TrimLeft(path.Clean("/"+filepath.ToSlash(inner)), "/"); name != "" {
-		return name
-	}
-	return "."
-}
-
-// maxLinks is the largest number of symbolic links in one path, as in Linux.
-const maxLinks = 40
-
-// A lookup turns a path into a [place]. It follows the links that exist when the plan
-// is made. A link must belong to root or to the current user: with a link, another user
-// could make root write and delete anywhere.
-type lookup struct {
-	links   int
-	anyLink bool // for inspection only: follow the links of every user
-	own     int  // how many names at the end of the path are from the caller and not from a link
-}
-
-var errDangling = errors.New("it is a symbolic link to a file that does not exist")
-
-// hostPlace resolves an absolute path of this machine. The end of the path need not
-// exist.
-func hostPlace(shown string) (place, error) {
-	l, at := lookup{own: len(names(shown))}, filepath.ToSlash(shown)
-	for {
-		dir, rest := trustedPart(at)
-		root, err := os.OpenRoot(dir)
-		if err != nil {
-			return place{}, err
-		}
-		name, next, err := l.follow(root, rest)
-		if err != nil {
-			return place{}, errors.Join(err, root.Close())
-		}
-		if next == "" {
-			return place{root: root, name: name, shown: shown}, nil
-		}
-		if at = next; !path.IsAbs(at) {
-			at = filepath.ToSlash(dir) + "/" + at // not cleaned: ".." is relative to the target of a link
-		}
-		root.Close()
-	}
-}
-
-// imagePlace resolves a path as seen from inside the image. It follows links as the
-// image would, so that no path leaves the image.
-func imagePlace(root *os.Root, inner string) (place, error) {
-	return imageLookup(root, inner, lookup{})
-}
-
-func imageLookup(root *os.Root, inner string, l lookup) (place, error) {
-	at := inside(inner)
-	l.own = len(names(at))
-	for {
-		name, next, err := l.follow(root, at)
-		if err != nil || next == "" {
-			return place{root: root, name: name, shown: filepath.Join(root.Name(), inner)}, err
-		}
-		at = next
-		if parts := names(at); len(parts) > 0 && parts[0] == ".." { // the root is its own parent
-			at = strings.Join(parts[1:], "/")
-		}
-	}
-}
-
-// follow walks below root up to the first link, and returns in next the path to go on
-// with; a relative one starts at root. If there is no link, next is empty, and name is
-// the path without ".." or links, whose end may not exist.
-func (l *lookup) follow(root *os.Root, at string) (name, next string, err error) {
-	var done []string
-	rest := names(at)
-	for i, part := range rest {
-		if part == ".." && len(done) == 0 {
-			return "", strings.Join(rest[i:], "/"), nil
-		}
-		if part == ".." {
-			done = done[:len(done)-1]
-			continue
-		}
-		info, target, err := l.look(place{root: root, name: path.Join(append(done, part)...)})
-		left := rest[i+1:]
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && len(left) >= l.own:
-			return "", "", errDangling
-		case errors.Is(err, fs.ErrNotExist):
-			return path.Join(append(done, rest[i:]...)...), "", nil
-		case err != nil:
-			return "", "", err
-		case target != "":
-			l.own = min(l.own, len(left))
-			if !path.IsAbs(target) {
-				target = strings.Join(append(done, target), "/")
-			}
-			return "", strings.Join(append([]string{target}, left...), "/"), nil
-		case !info.IsDir() && len(left) > 0:
-			return "", "", fmt.Errorf("%s is not a directory", filepath.Join(root.Name(), path.Join(done...), part))
-		}
-		done = append(done, part)
-	}
-	return path.Join(append(done, ".")...), "", nil
-}
-
-// look returns the information of p, and its target if it is a link.
-func (l *lookup) look(p place) (info fs.FileInfo, target string, err error) {
-	err = p.in(func(dir *os.Root, name string) error {
-		if info, err = dir.Lstat(name); err != nil || info.Mode()&fs.ModeSymlink == 0 {
-			return err
-		}
-		if l.links++; l.links > maxLinks {
-			return errors.New("too many symbolic links")
-		}
-		if !l.anyLink && !isTrusted(info) {
-			return &foreignLink{p.path(), owner(info)}
-		}
-		if target, err = dir.Readlink(name); err != nil {
-			return err
-		}
-		now, err := dir.Lstat(name)
-		if err == nil && filestamp.OfInfo(info) != filestamp.OfInfo(now) {
-			err = errChanged
-		}
-		return err
-	})
-	return info, target, err
-}
-
-// A foreignLink reports a link that lookup does not follow.
-type foreignLink struct {
-	path string
-	user int
-}
-
-func (e *foreignLink) Error() string {
-	return fmt.Sprintf("%s is a symbolic link of user %d", e.path, e.user)
-}
-
-// trustedPart splits a path of this machine into a directory and the rest. Other users
-// cannot replace anything on the way to that directory, so it can be opened by its
-// name: opening each directory on the way would need permission to list it.
-func trustedPart(at string) (dir, rest string) {
-	dir = filepath.VolumeName(at) + string(filepath.Separator)
-	parts := names(strings.TrimPrefix(at, filepath.VolumeName(at)))
-	for len(parts) > 0 {
-		next := filepath.Join(dir, parts[0])
-		if parts[0] != ".." && (len(parts) == 1 || !trustedStep(dir, next)) {
-			break
-		}
-		dir, parts = next, parts[1:]
-	}
-	if len(parts) == 0 {
-		return filepath.Dir(dir), filepath.Base(dir)
-	}
-	return dir, strings.Join(parts, "/")
-}
-
-// trustedStep reports whether next is a directory in dir that no other user can
-// replace.
-func trustedStep(dir, next string) bool {
-	parent, err := os.Lstat(dir)
-	if err != nil || !isTrusted(parent) {
-		return false
-	}
-	child, err := os.Lstat(next)
-	if err != nil || !child.IsDir() {
-		return false
-	}
-	return parent.Mode().Perm()&0o022 == 0 || parent.Mode()&fs.ModeSticky != 0 && isTrusted(child)
-}
-
-// names splits a path at slashes.
-func names(at string) []string {
-	return slices.DeleteFunc(strings.Split(filepath.ToSlash(at), "/"), func(s string) bool { return s == "" || s == "." })
 }
 
 func (p place) base() string { return p.name[strings.LastIndexByte(p.name, '/')+1:] }

@@ -170,7 +170,7 @@ func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, 
 	if list, err = pl.git.list(ctx, content); err != nil {
 		err = usererr.Wrap("read "+file.shown, err, "correct the file")
 	}
-	if exists && !file.trusted() {
+	if exists && !file.isTrusted() { // a file of another user names no directories to remove
 		return content, exists, list, err
 	}
 	for _, s := range list {
@@ -180,13 +180,6 @@ func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, 
 	}
 	pl.madeDirs = append(pl.madeDirs, recorded(list)...)
 	return content, exists, list, err
-}
-
-// trusted reports whether a file belongs to root or to the current user. A file of
-// another user must not name directories to be removed.
-func (p place) trusted() bool {
-	info, err := p.stat()
-	return err == nil && isTrusted(info)
 }
 
 func (pl *planner) change(file place, kind string, old, text []byte) {
