@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatepass/gatepass/install/place"
+
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
@@ -38,7 +40,7 @@ func (p *Plan) Apply() (err error) {
 	}
 	for _, s := range p.Hooks {
 		if err := s.write(&u); err != nil {
-			return usererr.Wrap("write the shims in "+s.place.shown, withoutPath(err), hintFor(err))
+			return usererr.Wrap("write the shims in "+s.place.Shown, withoutPath(err), hintFor(err))
 		}
 	}
 	if err := p.commitCopies(false); err != nil {
@@ -51,7 +53,7 @@ func (p *Plan) Apply() (err error) {
 	}
 	for _, s := range p.Hooks {
 		if err := s.clear(); err != nil {
-			return usererr.Wrap("remove the shims in "+s.place.shown, withoutPath(err), "run the command again")
+			return usererr.Wrap("remove the shims in "+s.place.Shown, withoutPath(err), "run the command again")
 		}
 	}
 	if err := p.commitCopies(true); err != nil {
@@ -78,11 +80,11 @@ func (p *Plan) commitCopies(removals bool) error {
 // removeDirectories removes the empty directories, the innermost first, and adds a note
 // for those of the receipt that are not empty.
 func (p *Plan) removeDirectories() {
-	slices.SortStableFunc(p.directories, func(a, b place) int { return len(b.path()) - len(a.path()) })
+	slices.SortStableFunc(p.directories, func(a, b place.Place) int { return len(b.Path()) - len(a.Path()) })
 	for _, dir := range p.directories {
-		dir.removeIfEmpty()
-		if _, err := dir.stat(); err == nil && slices.Contains(p.noted, dir.path()) {
-			p.Notes = append(p.Notes, dir.shown+" is kept: it has files of others")
+		dir.RemoveIfEmpty()
+		if _, err := dir.Stat(); err == nil && slices.Contains(p.noted, dir.Path()) {
+			p.Notes = append(p.Notes, dir.Shown+" is kept: it has files of others")
 		}
 	}
 }
@@ -105,19 +107,19 @@ var (
 
 // hintFor returns what to do about an error of Apply.
 func hintFor(err error) string {
-	if _, foreign := errors.AsType[*foreignLink](err); foreign {
+	if _, foreign := errors.AsType[*place.ForeignLinkError](err); foreign {
 		return "run the command as that user, or replace the link by its target"
 	}
 	switch {
 	case errors.Is(err, errLocked):
 		return "try again, and if no git is running remove its .lock file"
-	case errors.Is(err, errChanged):
+	case errors.Is(err, place.ErrChanged):
 		return "run the command again"
-	case errors.Is(err, errDangling):
+	case errors.Is(err, place.ErrDangling):
 		return "create that file or remove the link"
-	case errors.Is(err, errReadOnly):
+	case errors.Is(err, place.ErrReadOnly):
 		return "make it writable or choose another scope"
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, errForeign):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, place.ErrForeign):
 		return "run as the file's owner or choose another scope"
 	}
 	return ""
@@ -128,10 +130,10 @@ const lockSuffix = ".lock"
 // prepare writes the new content to git's lock file, with the mode and owner of the old
 // file.
 func (f FileChange) prepare(u *rollback) error {
-	if err := f.place.parent().makeDirs(u.add); err != nil {
+	if err := f.place.Parent().MakeDirs(u.add); err != nil {
 		return err
 	}
-	return f.place.in(func(dir *os.Root, name string) error {
+	return f.place.In(func(dir *os.Root, name string) error {
 		lock, err := dir.OpenFile(name+lockSuffix, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if errors.Is(err, fs.ErrExist) {
 			return errLocked
@@ -140,23 +142,23 @@ func (f FileChange) prepare(u *rollback) error {
 			return err
 		}
 		u.add(func() {
-			_ = f.place.in(func(dir *os.Root, name string) error { return dir.Remove(name + lockSuffix) })
+			_ = f.place.In(func(dir *os.Root, name string) error { return dir.Remove(name + lockSuffix) })
 		})
 		return errors.Join(f.fill(dir, name, lock), lock.Close())
 	})
 }
 
 func (f FileChange) fill(dir *os.Root, name string, lock *os.File) error {
-	now, found, err := f.place.read()
+	now, found, err := f.place.Read()
 	if err != nil {
 		return err
 	}
 	if found == (f.Change == create) || !bytes.Equal(now, f.old) {
-		return errChanged
+		return place.ErrChanged
 	}
 	mode := fs.FileMode(0o644)
 	if found {
-		if mode, err = keepOwner(dir, name, lock); err != nil {
+		if mode, err = place.KeepOwner(dir, name, lock); err != nil {
 			return err
 		}
 	}
@@ -170,7 +172,7 @@ func (f FileChange) fill(dir *os.Root, name string, lock *os.File) error {
 }
 
 func (f FileChange) commit() error {
-	return f.place.in(func(dir *os.Root, name string) error {
+	return f.place.In(func(dir *os.Root, name string) error {
 		if f.Change != remove {
 			return dir.Rename(name+lockSuffix, name)
 		}
@@ -183,11 +185,11 @@ func (s Shims) write(u *rollback) error {
 	if len(s.Create)+len(s.Replace) == 0 {
 		return nil
 	}
-	if err := s.place.makeDirs(u.add); err != nil {
+	if err := s.place.MakeDirs(u.add); err != nil {
 		return err
 	}
 	for _, name := range slices.Concat(s.Create, s.Replace) {
-		file := s.place.child(name)
+		file := s.place.Child(name)
 		old, existed, err := readProgram(file)
 		if err != nil {
 			return err
@@ -200,18 +202,18 @@ func (s Shims) write(u *rollback) error {
 	return nil
 }
 
-func restoreProgram(at place, old program, existed bool) {
+func restoreProgram(at place.Place, old program, existed bool) {
 	if existed {
 		_ = writeProgram(at, old)
 		return
 	}
-	_ = at.in(func(dir *os.Root, name string) error { return dir.Remove(name) })
+	_ = at.In(func(dir *os.Root, name string) error { return dir.Remove(name) })
 }
 
 // writeProgram replaces a file atomically. The file is executable for all users,
 // whatever the umask.
-func writeProgram(at place, is program) error {
-	return at.in(func(dir *os.Root, name string) error {
+func writeProgram(at place.Place, is program) error {
+	return at.In(func(dir *os.Root, name string) error {
 		temp := "." + name + ".gatepass"
 		if err := dir.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -242,7 +244,7 @@ func (p program) write(r *os.Root, name string) error {
 // clear removes shims.
 func (s Shims) clear() error {
 	for _, name := range s.Remove {
-		err := s.place.child(name).in(func(dir *os.Root, name string) error { return dir.Remove(name) })
+		err := s.place.Child(name).In(func(dir *os.Root, name string) error { return dir.Remove(name) })
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -255,7 +257,7 @@ type Copy struct {
 	Path   string `json:"path"`
 	Change string `json:"change"` // create, replace or remove
 
-	place  place
+	place  place.Place
 	inside string // as git sees it
 	mode   fs.FileMode
 	time   time.Time // zero means the plan's stamp
@@ -263,20 +265,20 @@ type Copy struct {
 	source string // the file to copy; empty means text
 }
 
-func (c Copy) temp() string { return "." + c.place.base() + ".gatepass" }
+func (c Copy) temp() string { return "." + c.place.Base() + ".gatepass" }
 
 // prepare writes the file beside its destination.
 func (c Copy) prepare(stamp time.Time, u *rollback) error {
 	if c.Change == remove {
 		return nil
 	}
-	if err := c.place.parent().makeDirs(u.add); err != nil {
+	if err := c.place.Parent().MakeDirs(u.add); err != nil {
 		return err
 	}
 	if !c.time.IsZero() {
 		stamp = c.time
 	}
-	return c.place.in(func(dir *os.Root, _ string) error {
+	return c.place.In(func(dir *os.Root, _ string) error {
 		if err := dir.Remove(c.temp()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -285,9 +287,9 @@ func (c Copy) prepare(stamp time.Time, u *rollback) error {
 			return err
 		}
 		u.add(func() {
-			_ = c.place.in(func(dir *os.Root, _ string) error { return dir.Remove(c.temp()) })
+			_ = c.place.In(func(dir *os.Root, _ string) error { return dir.Remove(c.temp()) })
 		})
-		return errors.Join(c.fill(f), f.Chmod(c.mode), chownToRoot(f.Chown), f.Close(), dir.Chtimes(c.temp(), stamp, stamp))
+		return errors.Join(c.fill(f), f.Chmod(c.mode), place.ChownToRoot(f.Chown), f.Close(), dir.Chtimes(c.temp(), stamp, stamp))
 	})
 }
 
@@ -305,13 +307,13 @@ func (c Copy) fill(to *os.File) error {
 }
 
 func (c Copy) commit() error {
-	return c.place.in(func(dir *os.Root, name string) error {
+	return c.place.In(func(dir *os.Root, name string) error {
 		if c.Change != remove {
 			return dir.Rename(c.temp(), name)
 		}
 		info, err := dir.Lstat(name)
 		if err == nil && !info.Mode().IsRegular() {
-			return errChanged
+			return place.ErrChanged
 		}
 		return errors.Join(err, dir.Remove(name))
 	})

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/install/place"
+
 	"github.com/gatepass/gatepass/hooks"
 )
 
@@ -48,6 +50,17 @@ func someoneElse(t *testing.T, paths ...string) {
 	}
 }
 
+// The root of an image may not be another user's link.
+func TestAnotherUsersLinkIsNoRootOfAnImage(t *testing.T) {
+	home := t.TempDir()
+	link(t, "/", filepath.Join(home, "rootfs"))
+	someoneElse(t, home, filepath.Join(home, "rootfs"))
+	_, err := new(tree).openImage(filepath.Join(home, "rootfs"))
+	if _, isForeign := errors.AsType[*place.ForeignLinkError](err); !isForeign {
+		t.Errorf("openImage = %v, want the link refused", err)
+	}
+}
+
 // Another user may add a link to the path after the plan was made. Each step that
 // writes or deletes has to notice.
 func TestALinkThatComesLaterIsNotFollowed(t *testing.T) {
@@ -56,11 +69,11 @@ func TestALinkThatComesLaterIsNotFollowed(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(home, "way"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	host, err := hostPlace(filepath.Join(home, "way/f"))
+	host, err := place.OnHost(filepath.Join(home, "way/f"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	host = place{root: openRoot(t, home), name: "way/f", shown: host.shown} // as below a directory of another user
+	host = place.Place{Root: openRoot(t, home), Name: "way/f", Shown: host.Shown} // as below a directory of another user
 	if err := os.Remove(filepath.Join(home, "way")); err != nil {
 		t.Fatal(err)
 	}
@@ -71,19 +84,19 @@ func TestALinkThatComesLaterIsNotFollowed(t *testing.T) {
 		steps := map[string]func() error{
 			"prepare": func() error { return FileChange{Change: edit, place: host, old: []byte("theirs")}.prepare(&u) },
 			"commit":  FileChange{Change: remove, place: host}.commit,
-			"write":   func() error { return Shims{Create: []string{"f"}, place: host.parent()}.write(&u) },
-			"clear":   Shims{Remove: []string{"f"}, place: host.parent()}.clear,
+			"write":   func() error { return Shims{Create: []string{"f"}, place: host.Parent()}.write(&u) },
+			"clear":   Shims{Remove: []string{"f"}, place: host.Parent()}.clear,
 			"copy":    func() error { return Copy{Change: create, place: host, text: []byte("ours")}.prepare(time.Now(), &u) },
 			"place":   Copy{Change: replace, place: host}.commit,
 			"remove":  Copy{Change: remove, place: host}.commit,
-			"make":    func() error { return host.makeDirs(u.add) },
+			"make":    func() error { return host.MakeDirs(u.add) },
 		}
 		for name, step := range steps {
-			if err := step(); !errors.Is(err, errChanged) {
+			if err := step(); !errors.Is(err, place.ErrChanged) {
 				t.Errorf("%s through a link to %s = %v, want it refused", name, target, err)
 			}
 		}
-		host.removeIfEmpty()
+		host.RemoveIfEmpty()
 		for _, file := range []string{filepath.Join(outside, "f"), filepath.Join(home, "inside/f")} {
 			if text, err := os.ReadFile(file); err != nil || string(text) != "theirs" {
 				t.Errorf("%s = %q, %v, want it as it was", file, text, err)
@@ -103,7 +116,7 @@ func TestALinkInPlaceOfAFileIsNotWrittenThrough(t *testing.T) {
 	link(t, "theirs", filepath.Join(home, "f"))
 	link(t, "none", filepath.Join(home, "dangling"))
 	for _, name := range []string{"f", "dangling"} {
-		p := place{root: openRoot(t, home), name: name, shown: name}
+		p := place.Place{Root: openRoot(t, home), Name: name, Shown: name}
 		var u rollback
 		if err := (FileChange{Change: edit, place: p, old: []byte("theirs"), new: []byte("ours")}).prepare(&u); err == nil {
 			t.Errorf("prepare(%s) = nil, want the link refused", name)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/install/place"
+
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/hooks/refs"
 	"github.com/gatepass/gatepass/internal/shell"
@@ -39,7 +41,7 @@ type bundle struct {
 	gateway *gateway
 
 	receipt       *receipt // of an earlier install; nil if there is none
-	receiptPlace  place
+	receiptPlace  place.Place
 	workspaceText []byte // of WorkspaceFile
 }
 
@@ -152,8 +154,8 @@ func (b *bundle) addPrograms(next *receipt) error {
 	return nil
 }
 
-func sameAsPlace(source string, p place) bool {
-	there, err := p.stat()
+func sameAsPlace(source string, p place.Place) bool {
+	there, err := p.Stat()
 	if err != nil {
 		return false
 	}
@@ -171,14 +173,14 @@ func (b *bundle) addWorkspaceFile(next *receipt) error {
 	if err != nil {
 		return err
 	}
-	there, exists, err := p.read()
+	there, exists, err := p.Read()
 	switch {
 	case err != nil:
-		return wrapRead(p.shown, err)
+		return wrapRead(p.Shown, err)
 	case exists && !next.has(config.DefaultPath) && string(there) == string(b.workspaceText):
 		return nil
 	case exists && !next.has(config.DefaultPath):
-		return usererr.New("write "+p.shown, "another file exists there", "move it away or leave --workspace-file out")
+		return usererr.New("write "+p.Shown, "another file exists there", "move it away or leave --workspace-file out")
 	}
 	next.files = append(next.files, config.DefaultPath)
 	return b.addCopy(Copy{inside: config.DefaultPath, mode: 0o644, text: b.workspaceText})
@@ -203,7 +205,7 @@ func (b *bundle) addProfile(next *receipt) error {
 func (b *bundle) addOldTimes(next *receipt) error {
 	for _, f := range b.plan.Files {
 		kept := timePath(b.pathInside(f.place))
-		info, err := f.place.stat()
+		info, err := f.place.Stat()
 		if err != nil || next.has(kept) {
 			continue
 		}
@@ -221,11 +223,11 @@ func timePath(file string) string {
 }
 
 // pathInside returns the path of a place as git sees it.
-func (t *tree) pathInside(p place) string {
+func (t *tree) pathInside(p place.Place) string {
 	if t.image != nil {
-		return path.Join("/", p.name)
+		return path.Join("/", p.Name)
 	}
-	return filepath.ToSlash(p.path())
+	return filepath.ToSlash(p.Path())
 }
 
 // removeOldPrograms plans to remove programs that an earlier run installed below another
@@ -255,7 +257,7 @@ func (b *bundle) removeOldDirs(next *receipt) error {
 	}
 	needed := b.neededDirs(next)
 	for _, dir := range slices.Clone(next.dirs) {
-		if slices.ContainsFunc(needed, func(end place) bool { return b.isAbove(dir, end) }) {
+		if slices.ContainsFunc(needed, func(end place.Place) bool { return b.isAbove(dir, end) }) {
 			continue
 		}
 		b.plan.removeWay(b.layout, dir, bin)
@@ -266,14 +268,14 @@ func (b *bundle) removeOldDirs(next *receipt) error {
 
 // neededDirs returns the directories of the files in a receipt, of git's configuration and
 // of the hooks.
-func (b *bundle) neededDirs(r *receipt) []place {
-	ends := []place{b.hooks}
+func (b *bundle) neededDirs(r *receipt) []place.Place {
+	ends := []place.Place{b.hooks}
 	for _, t := range b.targets {
-		ends = append(ends, t.file.parent())
+		ends = append(ends, t.file.Parent())
 	}
 	for _, file := range r.files {
 		if p, err := b.placeOfFile(file); err == nil {
-			ends = append(ends, p.parent())
+			ends = append(ends, p.Parent())
 		}
 	}
 	return ends
@@ -281,12 +283,12 @@ func (b *bundle) neededDirs(r *receipt) []place {
 
 // placeOfFile finds the place of a file that is wholly ours. It follows links to the file's
 // directory, but not a link in place of the file itself.
-func (t *tree) placeOfFile(seen string) (place, error) {
+func (t *tree) placeOfFile(seen string) (place.Place, error) {
 	dir, err := t.placeOf(path.Dir(seen))
 	if err != nil {
-		return place{}, wrapUse(path.Dir(seen), err)
+		return place.Place{}, wrapUse(path.Dir(seen), err)
 	}
-	return dir.child(path.Base(seen)), nil
+	return dir.Child(path.Base(seen)), nil
 }
 
 func (b *bundle) addCopy(c Copy) error {
@@ -294,15 +296,15 @@ func (b *bundle) addCopy(c Copy) error {
 	if err != nil {
 		return err
 	}
-	c.place, c.Path, c.Change = p, p.shown, create
-	info, err := p.stat()
+	c.place, c.Path, c.Change = p, p.Shown, create
+	info, err := p.Stat()
 	switch {
 	case err == nil && !info.Mode().IsRegular():
-		return usererr.New("write "+p.shown, "it exists and is not a regular file", "move it away")
+		return usererr.New("write "+p.Shown, "it exists and is not a regular file", "move it away")
 	case err == nil:
 		c.Change = replace
 	case !errors.Is(err, fs.ErrNotExist):
-		return wrapError("write ", p.shown, err)
+		return wrapError("write ", p.Shown, err)
 	}
 	b.plan.Copies = append(b.plan.Copies, c)
 	return nil
@@ -315,35 +317,35 @@ func (b *bundle) addRemoval(seen string) error {
 	if err != nil {
 		return err
 	}
-	info, err := p.stat()
+	info, err := p.Stat()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return wrapError("remove ", p.shown, err)
+		return wrapError("remove ", p.Shown, err)
 	case !info.Mode().IsRegular():
-		b.plan.Notes = append(b.plan.Notes, p.shown+" is kept: it is not a regular file")
+		b.plan.Notes = append(b.plan.Notes, p.Shown+" is kept: it is not a regular file")
 		return nil
 	}
-	b.plan.Copies = append(b.plan.Copies, Copy{Path: p.shown, Change: remove, place: p, inside: seen})
+	b.plan.Copies = append(b.plan.Copies, Copy{Path: p.Shown, Change: remove, place: p, inside: seen})
 	return nil
 }
 
 // missingDirs returns the directories, as git sees them, that the plan must make.
 func (b *bundle) missingDirs() (dirs []string) {
-	var ends []place
+	var ends []place.Place
 	for _, c := range b.plan.Copies {
-		ends = append(ends, c.place.parent())
+		ends = append(ends, c.place.Parent())
 	}
 	for _, f := range b.plan.Files {
-		ends = append(ends, f.place.parent())
+		ends = append(ends, f.place.Parent())
 	}
 	for _, s := range b.plan.Hooks {
 		ends = append(ends, s.place)
 	}
 	for _, end := range ends {
-		for at := end; at.name != "."; at = at.parent() {
-			if _, err := at.stat(); errors.Is(err, fs.ErrNotExist) {
+		for at := end; at.Name != "."; at = at.Parent() {
+			if _, err := at.Stat(); errors.Is(err, fs.ErrNotExist) {
 				dirs = append(dirs, b.pathInside(at))
 			}
 		}
@@ -369,12 +371,12 @@ func (b *bundle) remove() error {
 		if err != nil {
 			return wrapUse(dir, err)
 		}
-		if _, err := p.stat(); err != nil {
+		if _, err := p.Stat(); err != nil {
 			continue
 		}
 		b.plan.Directories = append(b.plan.Directories, dir)
 		b.plan.directories = append(b.plan.directories, p)
-		b.plan.noted = append(b.plan.noted, p.path())
+		b.plan.noted = append(b.plan.noted, p.Path())
 	}
 	return nil
 }
@@ -382,7 +384,7 @@ func (b *bundle) remove() error {
 // restoreTimes restores the old time of each configuration file, unless the file
 // changed after the install.
 func (b *bundle) restoreTimes() {
-	written, err := b.receiptPlace.stat()
+	written, err := b.receiptPlace.Stat()
 	if err != nil {
 		return
 	}
@@ -391,8 +393,8 @@ func (b *bundle) restoreTimes() {
 		if err != nil || f.Change != edit {
 			continue
 		}
-		old, err := kept.stat()
-		now, err2 := f.place.stat()
+		old, err := kept.Stat()
+		now, err2 := f.place.Stat()
 		if err == nil && err2 == nil && !now.ModTime().After(written.ModTime()) {
 			b.plan.Files[i].time = old.ModTime()
 		}

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatepass/gatepass/install/place"
 )
 
 // directories returns the values of madeKey for one file: the directories already in
 // its block that still lead to something of ours, and those to be made now.
 func (pl *planner) directories(t target, list []setting, kind Guard) []string {
-	ends := []place{t.file.parent()}
+	ends := []place.Place{t.file.Parent()}
 	if kind.hooksPath() {
 		ends = append(ends, pl.hooks)
 	}
@@ -43,16 +45,16 @@ func recorded(list []setting) []string {
 
 // firstMissing returns the outermost missing directory on the path to p, as git sees
 // it; "" if there is none, or if git cannot store its name.
-func (t *tree) firstMissing(p place) string {
-	at := place{root: p.root, name: "."}
-	for _, part := range parts(p.name) {
-		at = at.child(part)
-		if _, err := at.stat(); err == nil {
+func (t *tree) firstMissing(p place.Place) string {
+	at := place.Place{Root: p.Root, Name: "."}
+	for _, part := range place.Parts(p.Name) {
+		at = at.Child(part)
+		if _, err := at.Stat(); err == nil {
 			continue
 		}
-		dir := at.path()
+		dir := at.Path()
 		if t.image != nil {
-			dir = path.Join("/", at.name)
+			dir = path.Join("/", at.Name)
 		}
 		if CheckPath(dir) != nil {
 			return ""
@@ -63,17 +65,17 @@ func (t *tree) firstMissing(p place) string {
 }
 
 // isAbove reports whether a directory is p or above it.
-func (t *tree) isAbove(dir string, p place) bool {
+func (t *tree) isAbove(dir string, p place.Place) bool {
 	d, err := t.placeOf(dir)
-	return err == nil && strings.HasPrefix(p.path()+"/", d.path()+"/")
+	return err == nil && strings.HasPrefix(p.Path()+"/", d.Path()+"/")
 }
 
 // removeDirectories plans to remove the directories that New made and that we no longer
 // need.
-func (pl *planner) removeDirectories(shims []place) {
+func (pl *planner) removeDirectories(shims []place.Place) {
 	ends := slices.Clone(shims)
 	for _, t := range pl.targets {
-		ends = append(ends, t.file.parent())
+		ends = append(ends, t.file.Parent())
 	}
 	slices.Sort(pl.madeDirs)
 	for _, dir := range slices.Compact(pl.madeDirs) {
@@ -89,15 +91,15 @@ func (pl *planner) removeDirectories(shims []place) {
 }
 
 // removeWay adds the directories from end up to dir, the innermost first.
-func (p *Plan) removeWay(l *layout, dir string, end place) {
+func (p *Plan) removeWay(l *layout, dir string, end place.Place) {
 	outermost, err := l.placeOf(dir)
 	if err != nil {
 		return
 	}
-	for at := end.path(); at == outermost.path() || strings.HasPrefix(at, outermost.path()+"/"); at = filepath.Dir(at) {
-		rest := strings.TrimPrefix(at, outermost.path())
+	for at := end.Path(); at == outermost.Path() || strings.HasPrefix(at, outermost.Path()+"/"); at = filepath.Dir(at) {
+		rest := strings.TrimPrefix(at, outermost.Path())
 		p.Directories = append(p.Directories, filepath.Join(dir, rest))
-		p.directories = append(p.directories, place{root: outermost.root, name: path.Join(outermost.name, rest)})
+		p.directories = append(p.directories, place.Place{Root: outermost.Root, Name: path.Join(outermost.Name, rest)})
 	}
 }
 
@@ -109,7 +111,7 @@ type times struct {
 }
 
 type keptTime struct {
-	dir  place
+	dir  place.Place
 	time time.Time // zero: the directory did not exist
 }
 
@@ -121,10 +123,10 @@ func (p *Plan) noteTimes() times {
 	}
 	seen := map[string]bool{}
 	for _, changed := range p.places() {
-		for at := changed.parent(); !seen[at.path()]; at = at.parent() {
-			seen[at.path()] = true
+		for at := changed.Parent(); !seen[at.Path()]; at = at.Parent() {
+			seen[at.Path()] = true
 			var was time.Time
-			if info, err := at.stat(); err == nil {
+			if info, err := at.Stat(); err == nil {
 				was = info.ModTime()
 			}
 			t.kept = append(t.kept, keptTime{at, was})
@@ -134,7 +136,7 @@ func (p *Plan) noteTimes() times {
 }
 
 // places returns all places that the plan writes or removes.
-func (p *Plan) places() (list []place) {
+func (p *Plan) places() (list []place.Place) {
 	for _, f := range p.Files {
 		list = append(list, f.place)
 	}
@@ -142,7 +144,7 @@ func (p *Plan) places() (list []place) {
 		list = append(list, c.place)
 	}
 	for _, s := range p.Hooks {
-		list = append(list, s.place.child("hook"))
+		list = append(list, s.place.Child("hook"))
 	}
 	return append(list, p.directories...)
 }
@@ -157,7 +159,7 @@ func (t times) restore(p *Plan, success bool) {
 		if k.time.IsZero() {
 			k.time = t.stamp
 		}
-		k.dir.setTime(k.time)
+		k.dir.SetTime(k.time)
 	}
 }
 
@@ -166,11 +168,11 @@ func (t times) stampFiles(p *Plan) {
 		if f.time.IsZero() {
 			f.time = t.stamp
 		}
-		f.place.setTime(f.time)
+		f.place.SetTime(f.time)
 	}
 	for _, s := range p.Hooks {
 		for _, name := range slices.Concat(s.Create, s.Replace) {
-			s.place.child(name).setTime(t.stamp)
+			s.place.Child(name).SetTime(t.stamp)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/install/place"
+
 	"github.com/gatepass/gatepass/hooks"
 	"github.com/gatepass/gatepass/internal/shell"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -118,31 +120,31 @@ func (pl *planner) isShimDir(value string) bool {
 	if err != nil {
 		return false
 	}
-	text, _, err := p.child("pre-push").read()
+	text, _, err := p.Child("pre-push").Read()
 	return err == nil && isShim("pre-push", program{text: string(text)})
 }
 
 // planShims compares a directory with the shims wanted in it. It never replaces a file
 // that is not ours.
-func planShims(dir place, seenAs string, want map[string]program) (Shims, error) {
+func planShims(dir place.Place, seenAs string, want map[string]program) (Shims, error) {
 	s := Shims{Dir: seenAs, place: dir, want: want}
-	names, err := dir.names()
+	names, err := dir.Names()
 	if err != nil {
-		return s, wrapRead(dir.shown, err)
+		return s, wrapRead(dir.Shown, err)
 	}
 	for _, name := range names {
-		is, _, err := readProgram(dir.child(name))
+		is, _, err := readProgram(dir.Child(name))
 		ours := err == nil && isShim(name, is)
 		wanted, isWanted := want[name]
 		switch {
 		case !ours && isWanted:
-			return s, usererr.New("write the shim "+dir.child(name).shown, "a file of that name does not belong to gatepass",
+			return s, usererr.New("write the shim "+dir.Child(name).Shown, "a file of that name does not belong to gatepass",
 				"move it away")
 		case !ours:
 			s.Keep = append(s.Keep, name)
 		case !isWanted:
 			s.Remove = append(s.Remove, name)
-		case is != wanted || !isRunnable(dir.child(name)):
+		case is != wanted || !isRunnable(dir.Child(name)):
 			s.Replace = append(s.Replace, name)
 		}
 	}
@@ -156,18 +158,18 @@ func planShims(dir place, seenAs string, want map[string]program) (Shims, error)
 
 // isRunnable reports whether git may run the file. It does not check the target of a
 // link.
-func isRunnable(at place) bool {
-	info, err := at.stat()
+func isRunnable(at place.Place) bool {
+	info, err := at.Stat()
 	return err == nil && (info.Mode().Type() == fs.ModeSymlink || info.Mode().Perm() == 0o755)
 }
 
 // readProgram reads a file in a directory of shims.
-func readProgram(at place) (is program, exists bool, err error) {
-	info, err := at.stat()
+func readProgram(at place.Place) (is program, exists bool, err error) {
+	info, err := at.Stat()
 	if err != nil || info.Mode().Type() != fs.ModeSymlink {
-		text, exists, err := at.read()
+		text, exists, err := at.Read()
 		return program{text: string(text)}, exists, err
 	}
-	err = at.in(func(dir *os.Root, name string) error { is.link, err = dir.Readlink(name); return err })
+	err = at.In(func(dir *os.Root, name string) error { is.link, err = dir.Readlink(name); return err })
 	return is, err == nil, err
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/install/place"
+
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/usererr"
 )
@@ -82,11 +84,11 @@ func (l *layout) otherHostGits(ctx context.Context, runThem bool) (found []git) 
 // stat returns the information of a path in an image, or nil. Use the result only
 // to inspect, not to open.
 func (t *tree) stat(inner string) fs.FileInfo {
-	p, err := seenInImage(t.image, inner)
+	p, err := place.SeenInImage(t.image, inner)
 	if err != nil {
 		return nil
 	}
-	info, err := p.stat()
+	info, err := p.Stat()
 	if err != nil {
 		return nil
 	}
@@ -100,11 +102,11 @@ func (t *tree) glob(dir string, parts []string) (found []string) {
 	}
 	next := []string{parts[0]}
 	if strings.Contains(parts[0], "*") {
-		p, err := seenInImage(t.image, dir)
+		p, err := place.SeenInImage(t.image, dir)
 		if err != nil {
 			return nil
 		}
-		next, _ = p.names()
+		next, _ = p.Names()
 	}
 	for _, name := range next {
 		if ok, _ := path.Match(parts[0], name); ok {
@@ -194,15 +196,15 @@ func (b *bundle) readReceipt() error {
 		return err
 	}
 	b.receiptPlace = p
-	text, exists, err := p.read()
+	text, exists, err := p.Read()
 	if err != nil || !exists {
-		return wrapRead(p.shown, err)
+		return wrapRead(p.Shown, err)
 	}
-	if info, err := p.stat(); err != nil || !p.isTrusted() || info.Mode().Perm()&0o022 != 0 {
-		return usererr.New("trust the receipt "+p.shown, "another user can write to it", "run the command as its owner, or remove the file")
+	if info, err := p.Stat(); err != nil || !p.IsTrusted() || info.Mode().Perm()&0o022 != 0 {
+		return usererr.New("trust the receipt "+p.Shown, "another user can write to it", "run the command as its owner, or remove the file")
 	}
 	if b.receipt, err = parseReceipt(string(text)); err != nil {
-		return usererr.Wrap("read the receipt "+p.shown, err, receiptHint)
+		return usererr.Wrap("read the receipt "+p.Shown, err, receiptHint)
 	}
 	return nil
 }
@@ -216,8 +218,8 @@ func (b *bundle) checkReceipt() error {
 	}
 	ends := b.neededDirs(b.receipt)
 	for _, dir := range b.receipt.dirs {
-		if !slices.ContainsFunc(ends, func(end place) bool { return b.isAbove(dir, end) }) {
-			return usererr.New("read the receipt "+b.receiptPlace.shown, "install does not create the directory "+dir, receiptHint)
+		if !slices.ContainsFunc(ends, func(end place.Place) bool { return b.isAbove(dir, end) }) {
+			return usererr.New("read the receipt "+b.receiptPlace.Shown, "install does not create the directory "+dir, receiptHint)
 		}
 	}
 	return nil
@@ -238,11 +240,11 @@ func (l *layout) imageGit() (v version, where string) {
 		return version{}, ""
 	}
 	for _, db := range gitPackages {
-		p, err := imagePlace(l.image, db.file)
+		p, err := place.InImage(l.image, db.file)
 		if err != nil {
 			continue
 		}
-		content, _, err := p.read()
+		content, _, err := p.Read()
 		if err != nil {
 			continue
 		}

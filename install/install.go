@@ -37,6 +37,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/install/place"
+
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/usererr"
 )
@@ -168,7 +170,7 @@ type planner struct {
 
 // A target is one configuration file and the gits that read it.
 type target struct {
-	file place
+	file place.Place
 	gits []git
 }
 
@@ -237,7 +239,7 @@ func (pl *planner) resolveOptions(ctx context.Context) error {
 	pl.plan.Helper, pl.plan.GuardBinary, pl.plan.Gateway = pl.helper, pl.guard, pl.gateway.String()
 	for _, t := range pl.targets {
 		c := pl.chooseGuard(t)
-		c.File = t.file.shown
+		c.File = t.file.Shown
 		pl.plan.Guard = append(pl.plan.Guard, c)
 	}
 	return nil

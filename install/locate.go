@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/gatepass/gatepass/install/place"
+
 	"github.com/gatepass/gatepass/config"
 	"github.com/gatepass/gatepass/internal/gitname"
 	"github.com/gatepass/gatepass/internal/usererr"
@@ -31,8 +33,8 @@ type layout struct {
 	targets   []target // the configuration files
 	imageGits []string // in Image: gits that are not the distribution's, as seen from inside
 
-	hooks    place  // where our shims go
-	hooksDir string // the same path as git will see it
+	hooks    place.Place // where our shims go
+	hooksDir string      // the same path as git will see it
 }
 
 // locate finds the files of the scope: the configuration to write, and the directory of
@@ -56,18 +58,18 @@ func (l *layout) locateImage() error {
 		files = append(files, derivedSystemFile(g))
 	}
 	for _, name := range files {
-		file, err := imagePlace(l.image, name)
+		file, err := place.InImage(l.image, name)
 		if err != nil {
-			return wrapRead(file.shown, err)
+			return wrapRead(file.Shown, err)
 		}
-		if !slices.ContainsFunc(l.targets, func(t target) bool { return t.file.path() == file.path() }) {
+		if !slices.ContainsFunc(l.targets, func(t target) bool { return t.file.Path() == file.Path() }) {
 			l.targets = append(l.targets, target{file: file})
 		}
 	}
 	var err error
 	l.hooksDir = systemHooks
-	l.hooks, err = imagePlace(l.image, systemHooks)
-	return wrapUse(l.hooks.shown, err)
+	l.hooks, err = place.InImage(l.image, systemHooks)
+	return wrapUse(l.hooks.Shown, err)
 }
 
 // openImage opens the root of an image, and returns its absolute path. It stays open,
@@ -80,12 +82,12 @@ func (t *tree) openImage(root string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p, err := hostPlace(root)
+	p, err := place.OnHost(root)
 	if err != nil {
 		return "", err
 	}
-	t.image, err = openDir(p.root, p.name)
-	return p.path(), err
+	t.image, err = place.OpenDir(p.Root, p.Name)
+	return p.Path(), err
 }
 
 // locateSystem asks every git for its system file, because each build has its own.
@@ -154,12 +156,12 @@ func exists(path string) bool {
 
 // addFile adds a file, or adds gits to a file that is already listed.
 func (l *layout) addFile(path string, gits ...git) error {
-	file, err := hostPlace(path)
+	file, err := place.OnHost(path)
 	if err != nil {
 		return wrapRead(path, err)
 	}
 	for i, t := range l.targets {
-		if t.file.path() == file.path() {
+		if t.file.Path() == file.Path() {
 			l.targets[i].gits = append(t.gits, gits...)
 			return nil
 		}
@@ -172,20 +174,20 @@ func (l *layout) locateHooks(path string) error {
 	if err := CheckPath(path); err != nil {
 		return err
 	}
-	p, err := hostPlace(path)
+	p, err := place.OnHost(path)
 	l.hooksDir, l.hooks = path, p
 	return wrapUse(path, err)
 }
 
 // placeOfFile returns the place of a directory that the configuration of this scope names.
-func (t *tree) placeOf(dir string) (place, error) {
+func (t *tree) placeOf(dir string) (place.Place, error) {
 	if !filepath.IsAbs(dir) {
-		return place{}, fs.ErrNotExist
+		return place.Place{}, fs.ErrNotExist
 	}
 	if t.image != nil {
-		return imagePlace(t.image, dir)
+		return place.InImage(t.image, dir)
 	}
-	return hostPlace(filepath.Clean(dir))
+	return place.OnHost(filepath.Clean(dir))
 }
 
 // findHosts returns the hosts to configure.
@@ -265,18 +267,18 @@ func (pl *planner) workspace() (*config.Workspace, error) {
 }
 
 func (pl *planner) imageWorkspace() (*config.Workspace, error) {
-	file, err := imagePlace(pl.image, config.DefaultPath)
-	pl.workspacePath = file.shown
+	file, err := place.InImage(pl.image, config.DefaultPath)
+	pl.workspacePath = file.Shown
 	if err != nil {
-		return nil, wrapRead(file.shown, err)
+		return nil, wrapRead(file.Shown, err)
 	}
-	content, found, err := file.read()
+	content, found, err := file.Read()
 	if err != nil || !found {
-		return nil, wrapRead(file.shown, err)
+		return nil, wrapRead(file.Shown, err)
 	}
 	w, err := config.Parse(content)
 	if err != nil {
-		return nil, usererr.Wrap("read the workspace file "+file.shown, err, "correct the file")
+		return nil, usererr.Wrap("read the workspace file "+file.Shown, err, "correct the file")
 	}
 	return w, nil
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/install/place"
+
 	"github.com/gatepass/gatepass/internal/usererr"
 )
 
@@ -31,7 +33,7 @@ type Plan struct {
 	Directories []string     `json:"directories,omitempty"` // those that New made, as git sees them; they are removed if they are empty
 	Notes       []string     `json:"notes,omitempty"`       // what a person should know
 
-	directories []place
+	directories []place.Place
 	noted       []string  // paths of directories to mention if they stay
 	stamp       time.Time // the time of written files; zero means the current time
 	keepTimes   bool      // directories keep their old times
@@ -45,7 +47,7 @@ type FileChange struct {
 	Added   []string `json:"added,omitempty"`
 	Removed []string `json:"removed,omitempty"`
 
-	place    place
+	place    place.Place
 	old, new []byte
 	time     time.Time // of the file afterwards; zero means the plan's stamp
 }
@@ -66,7 +68,7 @@ type Shims struct {
 	Remove  []string `json:"remove,omitempty"`
 	Keep    []string `json:"keep,omitempty"` // files of others, which are left alone
 
-	place place
+	place place.Place
 	want  map[string]program
 }
 
@@ -83,7 +85,7 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 	}
 	base, made, err := pl.git.remove(ctx, content, pl.isShimDir)
 	if err != nil {
-		return wrapError("change ", t.file.shown, err)
+		return wrapError("change ", t.file.Shown, err)
 	}
 	before := ""
 	if !exists || made {
@@ -93,7 +95,7 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 	}
 	b, err := pl.wantBlock(ctx, t, base, list, before)
 	if err != nil {
-		return wrapRead(t.file.shown, err)
+		return wrapRead(t.file.Shown, err)
 	}
 	if isCurrent(withoutRecord(list), withoutRecord(b.flat()), pl.isShimDir) {
 		return nil
@@ -103,7 +105,7 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 		err = pl.check(ctx, base, text, b.flat())
 	}
 	if err != nil {
-		return wrapError("change ", t.file.shown, err)
+		return wrapError("change ", t.file.Shown, err)
 	}
 	change := edit
 	if !exists {
@@ -117,7 +119,7 @@ func (pl *planner) addFile(ctx context.Context, t target) error {
 // plan what the block replaces. base is the file's text without our block, list are the
 // settings in the file, and before is the value of beforeKey.
 func (pl *planner) wantBlock(ctx context.Context, t target, base []byte, list []setting, before string) (block, error) {
-	kind := pl.plan.guardOf(t.file.shown)
+	kind := pl.plan.guardOf(t.file.Shown)
 	w := wantedBlock{
 		hosts: pl.plan.Hosts, proactive: pl.proactive, helper: pl.helper, guard: pl.guard, kind: kind, gateway: pl.gateway,
 		hooksDir: pl.hooksDir, before: before, madeDirs: pl.directories(t, list, kind),
@@ -151,7 +153,7 @@ func (pl *planner) clearFile(ctx context.Context, t target) error {
 	}
 	switch {
 	case err != nil:
-		return wrapError("change ", t.file.shown, err)
+		return wrapError("change ", t.file.Shown, err)
 	case made:
 		pl.change(t.file, remove, content, nil)
 	case !bytes.Equal(base, content):
@@ -162,15 +164,15 @@ func (pl *planner) clearFile(ctx context.Context, t target) error {
 
 // readConfig reads one configuration file and records the directories that it names:
 // those of shims, and those that New made.
-func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, exists bool, list []setting, err error) {
-	content, exists, err = file.read()
+func (pl *planner) readConfig(ctx context.Context, file place.Place) (content []byte, exists bool, list []setting, err error) {
+	content, exists, err = file.Read()
 	if err != nil {
-		return nil, false, nil, wrapRead(file.shown, err)
+		return nil, false, nil, wrapRead(file.Shown, err)
 	}
 	if list, err = pl.git.list(ctx, content); err != nil {
-		err = usererr.Wrap("read "+file.shown, err, "correct the file")
+		err = usererr.Wrap("read "+file.Shown, err, "correct the file")
 	}
-	if exists && !file.isTrusted() { // a file of another user names no directories to remove
+	if exists && !file.IsTrusted() { // a file of another user names no directories to remove
 		return content, exists, list, err
 	}
 	for _, s := range list {
@@ -182,8 +184,8 @@ func (pl *planner) readConfig(ctx context.Context, file place) (content []byte, 
 	return content, exists, list, err
 }
 
-func (pl *planner) change(file place, kind string, old, text []byte) {
-	f := FileChange{Path: file.shown, Change: kind, place: file, old: old, new: text}
+func (pl *planner) change(file place.Place, kind string, old, text []byte) {
+	f := FileChange{Path: file.Shown, Change: kind, place: file, old: old, new: text}
 	for _, h := range lineDiff(old, text) {
 		f.Removed = append(f.Removed, h.removed...)
 		f.Added = append(f.Added, h.added...)
@@ -253,7 +255,7 @@ func (l *layout) filesBelow(ctx context.Context, t target) []string {
 			files = append(files, l.xdg("XDG_CONFIG_HOME", ".config", "git/config"))
 		}
 	}
-	own := t.file.path()
+	own := t.file.Path()
 	return append(slices.DeleteFunc(files, func(f string) bool { return f == own }), own)
 }
 
@@ -262,7 +264,7 @@ func (pl *planner) complete(want map[string]program) (*Plan, error) {
 	if err := pl.addShims(pl.hooks, pl.hooksDir, want); err != nil {
 		return nil, err
 	}
-	shims := []place{pl.hooks}
+	shims := []place.Place{pl.hooks}
 	slices.Sort(pl.oldDirs)
 	for _, dir := range slices.Compact(pl.oldDirs) {
 		p, err := pl.placeOf(dir)
@@ -282,13 +284,13 @@ func (pl *planner) complete(want map[string]program) (*Plan, error) {
 	return pl.plan, pl.bundle.remove()
 }
 
-func (pl *planner) addShims(dir place, seenAs string, want map[string]program) error {
+func (pl *planner) addShims(dir place.Place, seenAs string, want map[string]program) error {
 	s, err := planShims(dir, seenAs, want)
 	if err != nil {
 		return err
 	}
 	if len(s.Keep) > 0 && pl.plan.Action == "uninstall" {
-		pl.plan.Notes = append(pl.plan.Notes, dir.shown+" is kept: it has files that do not belong to gatepass")
+		pl.plan.Notes = append(pl.plan.Notes, dir.Shown+" is kept: it has files that do not belong to gatepass")
 	}
 	if s.changes() {
 		pl.plan.Hooks = append(pl.plan.Hooks, s)
@@ -310,7 +312,7 @@ func (p *Plan) WriteDiff(w io.Writer) error {
 			names []string
 		}{{create, s.Create}, {"replace", s.Replace}, {remove, s.Remove}} {
 			for _, name := range list.names {
-				fmt.Fprintf(&b, "%s %s\n", list.verb, usererr.Escape(s.place.child(name).shown))
+				fmt.Fprintf(&b, "%s %s\n", list.verb, usererr.Escape(s.place.Child(name).Shown))
 			}
 		}
 	}
@@ -318,7 +320,7 @@ func (p *Plan) WriteDiff(w io.Writer) error {
 		fmt.Fprintf(&b, "%s %s\n", c.Change, usererr.Escape(c.Path))
 	}
 	for _, dir := range p.directories {
-		fmt.Fprintf(&b, "remove %s if it is then empty\n", usererr.Escape(dir.path()))
+		fmt.Fprintf(&b, "remove %s if it is then empty\n", usererr.Escape(dir.Path()))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/install/place"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -23,7 +25,7 @@ func TestALinkIsNotFollowedInARace(t *testing.T) {
 	}
 	link(t, "theirs", filepath.Join(top, "link"))
 	stop := exchange(t, filepath.Join(top, "way"), filepath.Join(top, "link"))
-	p := place{root: openRoot(t, top), name: "way/f"}
+	p := place.Place{Root: openRoot(t, top), Name: "way/f"}
 	for range 20000 {
 		var u rollback
 		_ = Copy{Change: create, place: p, text: []byte("ours")}.prepare(time.Now(), &u)
@@ -42,12 +44,12 @@ func TestAPipeIsNotWaitedForInARace(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := exchange(t, filepath.Join(top, "f"), filepath.Join(top, "pipe"))
-	p := place{root: openRoot(t, top), name: "f"}
+	p := place.Place{Root: openRoot(t, top), Name: "f"}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for range 20000 {
-			_, _, _ = p.read()
+			_, _, _ = p.Read()
 		}
 	}()
 	select {

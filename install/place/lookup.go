@@ -1,4 +1,4 @@
-package install
+package place
 
 import (
 	"errors"
@@ -33,22 +33,22 @@ type lookup struct {
 	own     int  // how many names at the end of the path are from the caller and not from a link
 }
 
-// hostPlace resolves an absolute path of this machine. The end of the path need not
+// OnHost resolves an absolute path of this machine. The end of the path need not
 // exist.
-func hostPlace(shown string) (place, error) {
-	l, at := lookup{own: len(parts(shown))}, filepath.ToSlash(shown)
+func OnHost(shown string) (Place, error) {
+	l, at := lookup{own: len(Parts(shown))}, filepath.ToSlash(shown)
 	for {
 		dir, rest := trustedPart(at)
 		root, err := os.OpenRoot(dir)
 		if err != nil {
-			return place{}, err
+			return Place{}, err
 		}
 		name, next, err := l.follow(root, rest)
 		if err != nil {
-			return place{}, errors.Join(err, root.Close())
+			return Place{}, errors.Join(err, root.Close())
 		}
 		if next == "" {
-			return place{root: root, name: name, shown: shown}, nil
+			return Place{Root: root, Name: name, Shown: shown}, nil
 		}
 		if at = next; !path.IsAbs(at) {
 			at = filepath.ToSlash(dir) + "/" + at // not cleaned: ".." is relative to the target of a link
@@ -57,27 +57,27 @@ func hostPlace(shown string) (place, error) {
 	}
 }
 
-// imagePlace resolves a path as seen from inside the image. It follows links as the
+// InImage resolves a path as seen from inside the image. It follows links as the
 // image would, so that no path leaves the image.
-func imagePlace(root *os.Root, inner string) (place, error) {
+func InImage(root *os.Root, inner string) (Place, error) {
 	return lookup{}.inImage(root, inner)
 }
 
-// seenInImage is imagePlace for inspection only: it follows the links of every user.
-func seenInImage(root *os.Root, inner string) (place, error) {
+// SeenInImage is imagePlace for inspection only: it follows the links of every user.
+func SeenInImage(root *os.Root, inner string) (Place, error) {
 	return lookup{anyLink: true}.inImage(root, inner)
 }
 
-func (l lookup) inImage(root *os.Root, inner string) (place, error) {
+func (l lookup) inImage(root *os.Root, inner string) (Place, error) {
 	at := inside(inner)
-	l.own = len(parts(at))
+	l.own = len(Parts(at))
 	for {
 		name, next, err := l.follow(root, at)
 		if err != nil || next == "" {
-			return place{root: root, name: name, shown: filepath.Join(root.Name(), inner)}, err
+			return Place{Root: root, Name: name, Shown: filepath.Join(root.Name(), inner)}, err
 		}
 		at = next
-		if left := parts(at); len(left) > 0 && left[0] == ".." { // the root is its own parent
+		if left := Parts(at); len(left) > 0 && left[0] == ".." { // the root is its own parent
 			at = strings.Join(left[1:], "/")
 		}
 	}
@@ -88,7 +88,7 @@ func (l lookup) inImage(root *os.Root, inner string) (place, error) {
 // the path without ".." or links, whose end may not exist.
 func (l *lookup) follow(root *os.Root, at string) (name, next string, err error) {
 	var done []string
-	rest := parts(at)
+	rest := Parts(at)
 	for i, part := range rest {
 		if part == ".." && len(done) == 0 {
 			return "", strings.Join(rest[i:], "/"), nil
@@ -97,11 +97,11 @@ func (l *lookup) follow(root *os.Root, at string) (name, next string, err error)
 			done = done[:len(done)-1]
 			continue
 		}
-		info, target, err := l.look(place{root: root, name: path.Join(append(done, part)...)})
+		info, target, err := l.look(Place{Root: root, Name: path.Join(append(done, part)...)})
 		left := rest[i+1:]
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && len(left) >= l.own:
-			return "", "", errDangling
+			return "", "", ErrDangling
 		case errors.Is(err, fs.ErrNotExist):
 			return path.Join(append(done, rest[i:]...)...), "", nil
 		case err != nil:
@@ -121,8 +121,8 @@ func (l *lookup) follow(root *os.Root, at string) (name, next string, err error)
 }
 
 // look returns the information of p, and its target if it is a link.
-func (l *lookup) look(p place) (info fs.FileInfo, target string, err error) {
-	err = p.in(func(dir *os.Root, name string) error {
+func (l *lookup) look(p Place) (info fs.FileInfo, target string, err error) {
+	err = p.In(func(dir *os.Root, name string) error {
 		if info, err = dir.Lstat(name); err != nil || info.Mode()&fs.ModeSymlink == 0 {
 			return err
 		}
@@ -130,27 +130,27 @@ func (l *lookup) look(p place) (info fs.FileInfo, target string, err error) {
 			return errors.New("too many symbolic links")
 		}
 		if !l.anyLink && !isTrusted(info) {
-			return &foreignLink{p.path(), owner(info)}
+			return &ForeignLinkError{p.Path(), owner(info)}
 		}
 		if target, err = dir.Readlink(name); err != nil {
 			return err
 		}
 		now, err := dir.Lstat(name)
 		if err == nil && filestamp.OfInfo(info) != filestamp.OfInfo(now) {
-			err = errChanged
+			err = ErrChanged
 		}
 		return err
 	})
 	return info, target, err
 }
 
-// A foreignLink reports a link that lookup does not follow.
-type foreignLink struct {
+// A ForeignLinkError reports a link that lookup does not follow.
+type ForeignLinkError struct {
 	path string
 	user int
 }
 
-func (e *foreignLink) Error() string {
+func (e *ForeignLinkError) Error() string {
 	return fmt.Sprintf("%s is a symbolic link of user %d", e.path, e.user)
 }
 
@@ -159,7 +159,7 @@ func (e *foreignLink) Error() string {
 // name: opening each directory on the way would need permission to list it.
 func trustedPart(at string) (dir, rest string) {
 	dir = filepath.VolumeName(at) + string(filepath.Separator)
-	left := parts(strings.TrimPrefix(at, filepath.VolumeName(at)))
+	left := Parts(strings.TrimPrefix(at, filepath.VolumeName(at)))
 	for len(left) > 0 {
 		next := filepath.Join(dir, left[0])
 		if left[0] != ".." && (len(left) == 1 || !trustedStep(dir, next)) {
@@ -187,7 +187,7 @@ func trustedStep(dir, next string) bool {
 	return parent.Mode().Perm()&0o022 == 0 || parent.Mode()&fs.ModeSticky != 0 && isTrusted(child)
 }
 
-// parts splits a path at slashes.
-func parts(at string) []string {
+// Parts splits a path at slashes.
+func Parts(at string) []string {
 	return slices.DeleteFunc(strings.Split(filepath.ToSlash(at), "/"), func(s string) bool { return s == "" || s == "." })
 }

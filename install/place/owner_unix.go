@@ -1,6 +1,6 @@
 //go:build unix
 
-package install
+package place
 
 import (
 	"io/fs"
@@ -27,7 +27,7 @@ func copyOwner(info fs.FileInfo, f *os.File) error {
 		return nil
 	}
 	if err := f.Chown(int(want.Uid), int(want.Gid)); err != nil && have.Uid != want.Uid {
-		return errForeign
+		return ErrForeign
 	}
 	return nil
 }

@@ -1,4 +1,6 @@
-package install
+// Package place holds files and directories of this machine or of an image in such a way
+// that another user cannot lead their use elsewhere by a symbolic link.
+package place
 
 import (
 	"errors"
@@ -14,44 +16,47 @@ import (
 
 // Errors of uses of a place.
 var (
-	errChanged  = errors.New("another program changed it")
-	errReadOnly = errors.New("it is read-only")
-	errForeign  = errors.New("it belongs to another user")
-	errDangling = errors.New("it is a symbolic link to a file that does not exist")
+	ErrChanged  = errors.New("another program changed it")
+	ErrReadOnly = errors.New("it is read-only")
+	ErrForeign  = errors.New("it belongs to another user")
+	ErrDangling = errors.New("it is a symbolic link to a file that does not exist")
 )
 
 const maxFile = 8 << 20 // the largest configuration file that is read, in bytes
 
-// A place is a file or directory below a directory that is held open. Its name contains
+// A Place is a file or directory below a directory that is held open. Its name contains
 // no symbolic link. Each use walks to it from the open directory and follows no link,
 // so that a link that appears after the plan was made has no effect.
-type place struct {
-	root  *os.Root
-	name  string // below root, with slashes; "." is root itself
-	shown string // the path for people
+type Place struct {
+	Root  *os.Root
+	Name  string // below root, with slashes; "." is root itself
+	Shown string // the path for people
 }
 
-func (p place) path() string { return filepath.Join(p.root.Name(), p.name) }
+// Path returns the absolute path.
+func (p Place) Path() string { return filepath.Join(p.Root.Name(), p.Name) }
 
-func (p place) child(name string) place {
-	return place{root: p.root, name: path.Join(p.name, name), shown: filepath.Join(p.shown, name)}
+// Child returns the place with a name in the directory p.
+func (p Place) Child(name string) Place {
+	return Place{Root: p.Root, Name: path.Join(p.Name, name), Shown: filepath.Join(p.Shown, name)}
 }
 
-func (p place) parent() place {
-	return place{root: p.root, name: path.Dir(p.name), shown: filepath.Dir(p.shown)}
+// Parent returns the directory that contains p.
+func (p Place) Parent() Place {
+	return Place{Root: p.Root, Name: path.Dir(p.Name), Shown: filepath.Dir(p.Shown)}
 }
 
-// in calls f with the directory that contains p, and p's name in it.
-func (p place) in(f func(dir *os.Root, name string) error) error {
-	dir, err := openDir(p.root, path.Dir(p.name))
+// In calls f with the directory that contains p, and p's name in it.
+func (p Place) In(f func(dir *os.Root, name string) error) error {
+	dir, err := OpenDir(p.Root, path.Dir(p.Name))
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(dir, path.Base(p.name)), dir.Close())
+	return errors.Join(f(dir, path.Base(p.Name)), dir.Close())
 }
 
-// openDir opens a directory below root. It follows no link on the way.
-func openDir(root *os.Root, name string) (*os.Root, error) {
+// OpenDir opens a directory below root. It follows no link on the way.
+func OpenDir(root *os.Root, name string) (*os.Root, error) {
 	dir, err := root.OpenRoot(".")
 	if name == "." {
 		return dir, err
@@ -84,7 +89,7 @@ func openStep(dir *os.Root, name string) (*os.Root, error) {
 	}
 	opened, err := next.Stat(".")
 	if err == nil && !os.SameFile(info, opened) {
-		err = errChanged
+		err = ErrChanged
 	}
 	if err != nil {
 		next.Close()
@@ -95,19 +100,20 @@ func openStep(dir *os.Root, name string) (*os.Root, error) {
 
 func notDirectory(info fs.FileInfo) error {
 	if info.Mode()&fs.ModeSymlink != 0 {
-		return errChanged // the plan contains no links
+		return ErrChanged // the plan contains no links
 	}
 	return errors.New("it is not a directory")
 }
 
-func (p place) stat() (info fs.FileInfo, err error) {
-	err = p.in(func(dir *os.Root, name string) error { info, err = dir.Lstat(name); return err })
+// Stat returns the information of the file itself, also if it is a link.
+func (p Place) Stat() (info fs.FileInfo, err error) {
+	err = p.In(func(dir *os.Root, name string) error { info, err = dir.Lstat(name); return err })
 	return info, err
 }
 
-// isTrusted reports whether the file belongs to root or to the current user.
-func (p place) isTrusted() bool {
-	info, err := p.stat()
+// IsTrusted reports whether the file belongs to root or to the current user.
+func (p Place) IsTrusted() bool {
+	info, err := p.Stat()
 	return err == nil && isTrusted(info)
 }
 
@@ -126,7 +132,7 @@ func open(dir *os.Root, name string, flag int) (*os.File, error) {
 	}
 	opened, err := f.Stat()
 	if err == nil && !os.SameFile(info, opened) {
-		err = errChanged
+		err = ErrChanged
 	}
 	if err != nil {
 		f.Close()
@@ -135,10 +141,10 @@ func open(dir *os.Root, name string, flag int) (*os.File, error) {
 	return f, nil
 }
 
-// read returns a regular file's content. A missing file is not an error: exists is then
+// Read returns a regular file's content. A missing file is not an error: exists is then
 // false.
-func (p place) read() (content []byte, exists bool, err error) {
-	err = p.in(func(dir *os.Root, name string) error {
+func (p Place) Read() (content []byte, exists bool, err error) {
+	err = p.In(func(dir *os.Root, name string) error {
 		f, err := open(dir, name, os.O_RDONLY)
 		if err != nil {
 			return err
@@ -156,9 +162,9 @@ func (p place) read() (content []byte, exists bool, err error) {
 	return content, err == nil, err
 }
 
-// names lists a directory; an absent one is empty.
-func (p place) names() (names []string, err error) {
-	dir, err := openDir(p.root, p.name)
+// Names lists a directory; an absent one is empty.
+func (p Place) Names() (names []string, err error) {
+	dir, err := OpenDir(p.Root, p.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -173,4 +179,5 @@ func (p place) names() (names []string, err error) {
 	return names, err
 }
 
-func (p place) base() string { return p.name[strings.LastIndexByte(p.name, '/')+1:] }
+// Base returns the last part of the name.
+func (p Place) Base() string { return p.Name[strings.LastIndexByte(p.Name, '/')+1:] }

@@ -1,4 +1,4 @@
-package install
+package place
 
 import (
 	"errors"
@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// makeDirs makes a directory and its parents. All users may enter them, whatever the
+// MakeDirs makes a directory and its parents. All users may enter them, whatever the
 // umask, because other users' gits read the files. It calls onUndo with what removes
 // each directory again.
-func (p place) makeDirs(onUndo func(func())) error {
-	at := place{root: p.root, name: "."}
-	dir, err := openDir(at.root, at.name)
-	for _, part := range parts(p.name) {
+func (p Place) MakeDirs(onUndo func(func())) error {
+	at := Place{Root: p.Root, Name: "."}
+	dir, err := OpenDir(at.Root, at.Name)
+	for _, part := range Parts(p.Name) {
 		if err != nil {
 			return err
 		}
-		at = at.child(part)
+		at = at.Child(part)
 		next, stepErr := openStep(dir, part)
 		if errors.Is(stepErr, fs.ErrNotExist) {
 			next, stepErr = at.makeDir(dir, onUndo)
@@ -32,25 +32,25 @@ func (p place) makeDirs(onUndo func(func())) error {
 	return dir.Close()
 }
 
-func (p place) makeDir(parent *os.Root, onUndo func(func())) (*os.Root, error) {
-	name := path.Base(p.name)
+func (p Place) makeDir(parent *os.Root, onUndo func(func())) (*os.Root, error) {
+	name := path.Base(p.Name)
 	if err := parent.Mkdir(name, 0o755); err != nil {
 		return nil, err
 	}
-	onUndo(p.removeIfEmpty)
+	onUndo(p.RemoveIfEmpty)
 	dir, err := openStep(parent, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(dir.Chmod(".", 0o755), chownToRoot(func(uid, gid int) error { return dir.Chown(".", uid, gid) })); err != nil {
+	if err := errors.Join(dir.Chmod(".", 0o755), ChownToRoot(func(uid, gid int) error { return dir.Chown(".", uid, gid) })); err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
 	return dir, nil
 }
 
-// removeIfEmpty removes a directory if it is empty.
-func (p place) removeIfEmpty() {
-	_ = p.in(func(dir *os.Root, name string) error {
+// RemoveIfEmpty removes a directory if it is empty.
+func (p Place) RemoveIfEmpty() {
+	_ = p.In(func(dir *os.Root, name string) error {
 		if info, err := dir.Lstat(name); err != nil || !info.IsDir() {
 			return err
 		}
@@ -58,17 +58,17 @@ func (p place) removeIfEmpty() {
 	})
 }
 
-// setTime sets the time of a directory, regular file or symbolic link.
-func (p place) setTime(when time.Time) {
+// SetTime sets the time of a directory, regular file or symbolic link.
+func (p Place) SetTime(when time.Time) {
 	if when.IsZero() {
 		return
 	}
-	if dir, err := openDir(p.root, p.name); err == nil {
+	if dir, err := OpenDir(p.Root, p.Name); err == nil {
 		_ = dir.Chtimes(".", when, when)
 		dir.Close()
 		return
 	}
-	_ = p.in(func(dir *os.Root, name string) error {
+	_ = p.In(func(dir *os.Root, name string) error {
 		info, err := dir.Lstat(name)
 		switch {
 		case err != nil:
@@ -82,15 +82,15 @@ func (p place) setTime(when time.Time) {
 	})
 }
 
-// keepOwner gives the new file the owner of the old one and returns its mode. It
+// KeepOwner gives the new file the owner of the old one and returns its mode. It
 // refuses a read-only file, which a rename would replace against its owner's intention.
-func keepOwner(dir *os.Root, name string, lock *os.File) (fs.FileMode, error) {
+func KeepOwner(dir *os.Root, name string, lock *os.File) (fs.FileMode, error) {
 	info, err := dir.Lstat(name)
 	if err != nil {
 		return 0, err
 	}
 	if info.Mode().Perm()&0o200 == 0 {
-		return 0, errReadOnly
+		return 0, ErrReadOnly
 	}
 	old, err := open(dir, name, os.O_WRONLY)
 	if err != nil {
@@ -102,9 +102,9 @@ func keepOwner(dir *os.Root, name string, lock *os.File) (fs.FileMode, error) {
 	return info.Mode().Perm(), copyOwner(info, lock)
 }
 
-// chownToRoot gives a new file to root and its group. Otherwise the group could be that of
+// ChownToRoot gives a new file to root and its group. Otherwise the group could be that of
 // the directory.
-func chownToRoot(chown func(uid, gid int) error) error {
+func ChownToRoot(chown func(uid, gid int) error) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
