@@ -2,11 +2,13 @@ package install
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/install/place"
@@ -80,7 +82,10 @@ func (p *Plan) commitCopies(removals bool) error {
 // removeDirectories removes the empty directories, the innermost first, and adds a note
 // for those of the receipt that are not empty.
 func (p *Plan) removeDirectories() {
-	slices.SortStableFunc(p.directories, func(a, b place.Place) int { return len(b.Path()) - len(a.Path()) })
+	slices.SortFunc(p.directories, func(a, b place.Place) int {
+		return cmp.Or(len(b.Path())-len(a.Path()), strings.Compare(a.Path(), b.Path()))
+	})
+	p.directories = slices.CompactFunc(p.directories, func(a, b place.Place) bool { return a.Path() == b.Path() })
 	for _, dir := range p.directories {
 		dir.RemoveIfEmpty()
 		if _, err := dir.Stat(); err == nil && slices.Contains(p.noted, dir.Path()) {

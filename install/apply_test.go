@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -134,6 +135,26 @@ func TestALinkInPlaceOfAFileIsNotWrittenThrough(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(home, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the target of the dangling link: %v, want none", err)
+	}
+}
+
+// A directory may be in the receipt and in git's configuration. If it stays, one note names
+// it.
+func TestAKeptDirectoryIsNotedOnce(t *testing.T) {
+	home := t.TempDir()
+	way := filepath.Join(home, "share/gatepass")
+	put(t, filepath.Join(way, "hooks/theirs"), "", 0o644)
+	var l layout
+	end, err := l.placeOf(filepath.Join(way, "hooks"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Plan{noted: []string{way}}
+	p.removeWay(&l, way, end)
+	p.removeWay(&l, way, end)
+	p.removeDirectories()
+	if want := []string{way + " is kept: it has files of others"}; !slices.Equal(p.Notes, want) {
+		t.Errorf("Notes = %q, want %q", p.Notes, want)
 	}
 }
 

@@ -99,7 +99,7 @@ func (p *Plan) removeWay(l *layout, dir string, end place.Place) {
 	for at := end.Path(); at == outermost.Path() || strings.HasPrefix(at, outermost.Path()+"/"); at = filepath.Dir(at) {
 		rest := strings.TrimPrefix(at, outermost.Path())
 		p.Directories = append(p.Directories, filepath.Join(dir, rest))
-		p.directories = append(p.directories, place.Place{Root: outermost.Root, Name: path.Join(outermost.Name, rest)})
+		p.directories = append(p.directories, outermost.Child(rest))
 	}
 }
 
