@@ -106,9 +106,7 @@ func (u *rollback) run() {
 	}
 }
 
-var (
-	errLocked = errors.New("it is locked by another program")
-)
+var errLocked = errors.New("it is locked by another program")
 
 // hintFor returns what to do about an error of Apply.
 func hintFor(err error) string {
