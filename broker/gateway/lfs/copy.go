@@ -74,26 +74,41 @@ func (m *meter) copy(to io.Writer, from io.Reader, size int64) error {
 }
 
 // A measured body must have exactly left bytes. If it is longer or shorter, reading it
-// fails, so that no reader takes it for complete.
+// fails before the last byte, so that no reader has a complete object.
 type measured struct {
 	m    *meter
 	body io.Reader
 	left int64
+	err  error // of the last read, and of all after it
 }
 
-func (b *measured) Read(p []byte) (int, error) {
-	if b.left == 0 {
-		var one [1]byte
-		if n, err := b.body.Read(one[:]); n == 0 {
-			return 0, err
-		}
-		return 0, errSize
+func (b *measured) Read(p []byte) (n int, err error) {
+	if b.err != nil || len(p) == 0 {
+		return 0, b.err
 	}
-	n, err := b.body.Read(p[:min(int64(len(p)), b.left)])
-	b.m.move(n)
-	b.left -= int64(n)
-	if errors.Is(err, io.EOF) && b.left > 0 {
+	if b.left > 0 {
+		n, b.err = b.body.Read(p[:min(int64(len(p)), b.left)])
+		b.m.move(n)
+		b.left -= int64(n)
+	}
+	switch isEnd := errors.Is(b.err, io.EOF); {
+	case b.left > 0 && isEnd:
+		b.err = errSize
+	case b.left == 0 && b.err == nil:
+		b.err = b.end()
+	}
+	if b.left == 0 && !errors.Is(b.err, io.EOF) {
+		n = 0
+	}
+	return n, b.err
+}
+
+// end returns io.EOF if the body has no more bytes.
+func (b *measured) end() error {
+	var one [1]byte
+	_, err := io.ReadFull(b.body, one[:])
+	if err == nil {
 		err = errSize
 	}
-	return n, err
+	return err
 }

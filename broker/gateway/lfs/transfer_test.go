@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/gatepass/gatepass/broker"
@@ -53,6 +54,36 @@ func TestUploadsHaveTheSizeOfTheBatch(t *testing.T) {
 	r.Header.Set("Content-Encoding", "gzip")
 	if got := w.send(r); got.status != 415 {
 		t.Errorf("a compressed upload = %d %s, want 415", got.status, got.raw)
+	}
+}
+
+// unlimited returns a meter that does not end a transfer.
+func unlimited() *meter { return &meter{idle: time.Hour, timer: time.NewTimer(time.Hour)} }
+
+// The storage could take an object for complete if it got all its bytes and the client sent
+// more.
+func TestABodyOfAnotherSizeIsNeverComplete(t *testing.T) {
+	const want = "0123456789"
+	for body, isGood := range map[string]bool{want: true, want + "a": false, want + want: false, want[:9]: false, "": false} {
+		for name, in := range map[string]io.Reader{
+			"whole": strings.NewReader(body), "byte by byte": iotest.OneByteReader(strings.NewReader(body)),
+			"with its end": iotest.DataErrReader(strings.NewReader(body)),
+		} {
+			got, err := io.ReadAll(&measured{m: unlimited(), body: in, left: int64(len(want))})
+			if isGood && (err != nil || string(got) != want) || !isGood && (!errors.Is(err, errSize) || len(got) >= len(want)) {
+				t.Errorf("%s %q is read as %q, %v", name, body, got, err)
+			}
+		}
+	}
+	if got, err := io.ReadAll(&measured{m: unlimited(), body: strings.NewReader("")}); err != nil || len(got) > 0 {
+		t.Errorf("an empty object is read as %q, %v", got, err)
+	}
+	if _, err := io.ReadAll(&measured{m: unlimited(), body: strings.NewReader("a")}); !errors.Is(err, errSize) {
+		t.Errorf("a body for an empty object is read with %v, want errSize", err)
+	}
+	cut := io.MultiReader(strings.NewReader(want), iotest.ErrReader(errors.New("reset")))
+	if got, err := io.ReadAll(&measured{m: unlimited(), body: cut, left: int64(len(want))}); err == nil || len(got) >= len(want) {
+		t.Errorf("a body that is cut before its end is read as %q, %v", got, err)
 	}
 }
 
